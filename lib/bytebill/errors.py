@@ -1,0 +1,22 @@
+"""Errors that a reader can act on: one clear sentence, no traceback in the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class BytebillError(Exception):
+    """Something the reader asked for cannot be done; the message says what and what to do instead."""
+
+
+def unknown(kind: str, given: str, known: Iterable[str]) -> BytebillError:
+    """The error for a name that does not exist, with the nearest ones that do.
+
+    >>> print(unknown("model", "llama-3-8", ["llama-3-8b", "opt-13b"]))
+    There is no model 'llama-3-8'; nearest: llama-3-8b.
+    """
+    names = [str(name) for name in known]
+    near = get_close_matches(given, names, n=3, cutoff=0.5)
+    hint = f"nearest: {', '.join(near)}" if near else f"there are: {', '.join(names)}"
+    return BytebillError(f"There is no {kind} '{given}'; {hint}.")
