@@ -1,0 +1,103 @@
+"""The numbers of the prose pages and what computes them; `test_prose.py` holds the pages to it.
+
+PINS: page -> a fragment of a sentence, its number in brackets -> the value, in the unit of the sentence.
+GIVEN: numbers that nothing computes: definitions, settings, quotations, experiences of installing.
+"""
+
+from __future__ import annotations
+
+from bytebill.claims import CLAIMS
+from bytebill.hardware import accelerator
+from bytebill.models import kv_stored_bytes_per_token, model, precision, weight_bytes
+from bytebill.roofline import critical_batch
+from bytebill.units import GB, MB, TB, TFLOP, GiB
+
+H100, A100 = accelerator("h100-sxm"), accelerator("a100-sxm-80")
+BF16, INT4 = precision("bf16"), precision("int4")
+LLAMA_70B, MIXTRAL, DEEPSEEK = model("llama-3-70b"), model("mixtral-8x7b"), model("deepseek-v3")
+
+N_PARAMS = 70e9  # the 70B of the claims, a round number
+N_BYTES = 2 * N_PARAMS
+READ_S = N_BYTES / H100.bandwidth_bytes_per_s
+COMPUTE_S = 2 * N_PARAMS / H100.peak("bf16")
+USD_PER_HOUR = 2.50  # the illustrative rent of claim C19
+SPARSE_FLOPS_PER_S = 2 * H100.peak("bf16")
+CACHE_BYTES = 8192 * kv_stored_bytes_per_token(model("llama-2-13b"), precision=BF16)
+
+
+def _left_of_two_devices_bytes(labelled_bytes: float) -> float:
+    """What two devices of this size leave beside a 16-bit Llama-3-70B, a tenth of them kept in reserve."""
+    return 2 * 0.9 * labelled_bytes - weight_bytes(LLAMA_70B, precision=BF16)
+
+
+PINS: dict[str, dict[str, float]] = {
+    "README.md": {
+        "does [989] trillion operations": H100.peak("bf16") / TFLOP,
+        "only about [24] tokens a second": 1 / READ_S,
+        "reading [140] GB of weights": N_BYTES / GB,
+        "at [3.35] TB/s the read": H100.bandwidth_bytes_per_s / TB,
+        "takes [41.8] ms": READ_S * 1e3,
+        "takes [56] claims": len(CLAIMS),
+    },
+    "index.md": {
+        "does [989] trillion operations": H100.peak("bf16") / TFLOP,
+        "only about [24] tokens a second": 1 / READ_S,
+        "is [140] GB of weights": N_BYTES / GB,
+        "memory at [3.35] TB/s": H100.bandwidth_bytes_per_s / TB,
+        "so the read alone takes [41.8] ms": READ_S * 1e3,
+        r"= [41.8]\ \text{ms}": READ_S * 1e3,
+        r"\frac{1}{[41.8]\ \text{ms}}": READ_S * 1e3,
+        r"= [23.9]\ \text{tokens/s}": 1 / READ_S,
+        "would take [0.14] ms": COMPUTE_S * 1e3,
+        "For the other [99.7]% of the time": 100 * (1 - COMPUTE_S / READ_S),
+        r"written this way cost \$[29]": USD_PER_HOUR / 3600 * READ_S * 1e6,
+        "One H100 cannot in fact hold [140] GB": N_BYTES / GB,
+        "The register has [56] claims": len(CLAIMS),
+        "claims in [20] chapters": len({claim.chapter for claim in CLAIMS.values()}),
+    },
+    "how_to_read.md": {
+        "The difference is [7]%": 100 * (GiB / GB - 1),
+        "cache of [6,710,886,400] bytes": CACHE_BYTES,
+        "bytes is [6.71] GB": CACHE_BYTES / GB,
+        "and also [6.25] GiB": CACHE_BYTES / GiB,
+        "devices labelled [80] GB": H100.memory_bytes / GB,
+        "if the label means GB, [2.9] GB": _left_of_two_devices_bytes(80 * GB) / GB,
+        "if it means GiB, [13.5] GB": _left_of_two_devices_bytes(80 * GiB) / GB,
+        "An H100 does [989] TFLOP/s": H100.peak("bf16") / TFLOP,
+        "the [1,979] printed larger": SPARSE_FLOPS_PER_S / TFLOP,
+        "moves from [295] FLOP/byte": H100.ridge_point(),
+        "FLOP/byte to [591]": SPARSE_FLOPS_PER_S / H100.bandwidth_bytes_per_s,
+        "At most [23.9] tokens/s": 1 / READ_S,
+        "another [538] MB of disk": 4 * model("smollm2-135m").n_params / MB,
+    },
+    "notation.md": {
+        "groups of 128 takes [4.25] bits": INT4.bits_per_weight,
+        "has an intensity of [1]:": 2 / BF16.bytes_per_weight,
+        "ridge point`: [295] tokens on an H100": critical_batch(H100, precision=BF16),
+        "on an H100, [153] on an A100": critical_batch(A100, precision=BF16),
+        "an A100 with [80] GB": A100.memory_bytes / GB,
+        "has [64] query heads": LLAMA_70B.n_heads,
+        "query heads and [8] KV heads": LLAMA_70B.n_kv_heads,
+        "every sequence: [819,200] in": CACHE_BYTES / 8192,
+        "[327,680] in Llama-3-70B": kv_stored_bytes_per_token(LLAMA_70B, precision=BF16),
+        "[70,272] bytes": kv_stored_bytes_per_token(DEEPSEEK, precision=BF16),
+        "token over [61] layers": DEEPSEEK.n_layers,
+        "holds [46.7] billion": MIXTRAL.n_params / 1e9,
+        "uses [12.9] billion": MIXTRAL.n_active_params / 1e9,
+        "70B needs [140] GB": N_BYTES / GB,
+        "weights take [37] GB": N_PARAMS * INT4.bytes_per_weight / GB,
+        '"[1,979] TFLOPS"': SPARSE_FLOPS_PER_S / TFLOP,
+        '"[80] GB"': H100.memory_bytes / GB,
+    },
+}
+
+GIVEN = (
+    "70 billion parameters", r"2\ \text{bytes}}{3.35\times10^{12}\ \text{bytes/s}", "one million tokens",
+    r"at \$2.50 an hour", "16-bit", "32-bit", "in 16 bits", "16 or 32 bits",
+    # quoted in the table of traps
+    "2,500 tokens/s", "batch is 64", "64 sequences, or 64 tokens", "utilisation 90%",
+    r"\$0.40 per million tokens",
+    # experiences of installing and running
+    "2 minutes with pip", "2 GB; several GB more", "about two minutes and 2 GB", "0.7 GB", "under 4 minutes",
+    "under 60 s", "under 50 MB", "98 MB",
+)  # fmt: skip
