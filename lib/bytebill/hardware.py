@@ -1,0 +1,110 @@
+"""How many bytes and FLOPs a second does a device allow? Accelerators as published, one record each.
+
+    ridge point  I* = peak / W      [FLOP/byte]: below it a kernel waits for memory, above it for arithmetic
+
+Symbols: peak `peak_flops_per_s` [FLOP/s], dense (datasheets also print twice that, with 2:4 sparsity), W
+`bandwidth_bytes_per_s` [B/s], M `memory_bytes` [B]. The rows and their sources: `data/accelerators.csv`.
+Ignores what a kernel reaches in practice (about 0.7 to 0.95 of both: `data/published_gemm.csv`), links
+between devices, clocks and power limits. `memory_bytes` is the capacity the datasheet prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+from bytebill import data
+from bytebill.errors import BytebillError, unknown
+from bytebill.units import to_si
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accelerator:
+    """One device: what it holds, how fast it reads it, how fast it multiplies, by dtype.
+
+    >>> card = Accelerator(id="toy", name="Toy", memory_bytes=80e9, bandwidth_bytes_per_s=2e12,
+    ...                    peak_flops_per_s={"bf16": 400e12})
+    >>> card.ridge_point()
+    200.0
+    """
+
+    id: str
+    name: str
+    vendor: str = ""
+    memory_bytes: float
+    bandwidth_bytes_per_s: float
+    peak_flops_per_s: Mapping[str, float] = field(hash=False)
+    cautions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        rates = (self.memory_bytes, self.bandwidth_bytes_per_s, *self.peak_flops_per_s.values())
+        if not self.peak_flops_per_s or min(rates) <= 0:
+            raise ValueError(f"{self.id}: memory, bandwidth and at least one peak must be positive")
+
+    def peak(self, dtype: str = "bf16") -> float:
+        """Dense peak for a dtype [FLOP/s]; a dtype the device has no units for is an error, never a guess."""
+        if dtype not in self.peak_flops_per_s:
+            has = ", ".join(self.peak_flops_per_s)
+            raise BytebillError(f"{self.name} has no published {dtype} peak; it has {has}.")
+        return self.peak_flops_per_s[dtype]
+
+    def ridge_point(self, dtype: str = "bf16") -> float:
+        """FLOPs the device can do in the time it reads one byte: peak / bandwidth [FLOP/byte].
+
+        >>> round(accelerator("h100-sxm").ridge_point(), 1)    # 989.4e12 / 3.35e12
+        295.3
+        """
+        return self.peak(dtype) / self.bandwidth_bytes_per_s
+
+
+def accelerator(id: str) -> Accelerator:
+    """The accelerator with this id.
+
+    >>> accelerator("h200-sxm").memory_bytes
+    141000000000.0
+    """
+    known = _accelerators()
+    if id not in known:
+        raise unknown("accelerator", id, known)
+    return known[id]
+
+
+class _Accelerators(Mapping[str, Accelerator]):
+    """The accelerators by id, read from the data when first asked for."""
+
+    def __getitem__(self, id: str) -> Accelerator:
+        return _accelerators()[id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_accelerators())
+
+    def __len__(self) -> int:
+        return len(_accelerators())
+
+
+ACCELERATORS: Mapping[str, Accelerator] = _Accelerators()
+
+
+@cache
+def _accelerators() -> dict[str, Accelerator]:
+    rows_of: dict[str, list[data.Row]] = {}
+    for row in data.table("accelerators"):
+        rows_of.setdefault(row["device_id"], []).append(row)
+    return {id: _from_rows(id, rows) for id, rows in rows_of.items()}
+
+
+def _from_rows(id: str, rows: list[data.Row]) -> Accelerator:
+    figures = {(row["quantity"], row["dtype"]): to_si(row["value"], row["unit"]) for row in rows}
+    peaks = {str(dtype): value for (quantity, dtype), value in figures.items() if quantity == "peak"}
+    if "bf16" in peaks:
+        peaks["fp16"] = peaks["bf16"]  # every device of the table multiplies both 16-bit formats at one rate
+    return Accelerator(
+        id=id,
+        name=rows[0]["name"],
+        vendor=rows[0]["vendor"],
+        memory_bytes=figures["memory", None],
+        bandwidth_bytes_per_s=figures["bandwidth", None],
+        peak_flops_per_s=peaks,
+        cautions=tuple(sorted({row["caution"] for row in rows if row["caution"]})),
+    )

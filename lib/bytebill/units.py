@@ -1,0 +1,63 @@
+"""Which unit is this number in? Prefixes at the edge, plain SI inside.
+
+Inside the package every quantity is in bytes, seconds, FLOPs and US dollars. Prefixes appear where a
+published figure comes in (`to_si`) and where a number is shown to a reader (`si`, `gib`).
+
+    GB = 1e9 bytes      GiB = 2**30 bytes: 7.4% apart, so a number always says which
+"""
+
+from __future__ import annotations
+
+from math import floor, isfinite, log10
+
+KB, MB, GB, TB = 1e3, 1e6, 1e9, 1e12
+KiB, MiB, GiB, TiB = 2**10, 2**20, 2**30, 2**40
+GFLOP, TFLOP, PFLOP = 1e9, 1e12, 1e15
+BITS_PER_BYTE = 8
+
+_SCALES = {"P": 1e15, "T": 1e12, "G": 1e9, "M": 1e6, "k": 1e3, "": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_BINARY = {"KiB": KiB, "MiB": MiB, "GiB": GiB, "TiB": TiB}
+_BASES = ("FLOP/s", "OP/s", "FLOP", "B/s", "B", "s")
+
+
+def to_si(value: float, unit: str) -> float:
+    """A published figure in its base unit: B, B/s, FLOP, FLOP/s or s. An integer OP counts as a FLOP.
+
+    >>> to_si(3.35, "TB/s"), to_si(80, "GB"), to_si(2, "GiB"), to_si(5, "ms")
+    (3350000000000.0, 80000000000.0, 2147483648.0, 0.005)
+    """
+    if unit in _BINARY:
+        return float(value * _BINARY[unit])
+    for base in _BASES:
+        if unit.endswith(base) and unit.removesuffix(base) in _SCALES:
+            # 15 digits, for 1.638 * 1e12 is 1637999999999.9998 and readers compare these tables by eye.
+            return float(f"{value * _SCALES[unit.removesuffix(base)]:.15g}")
+    raise ValueError(f"no conversion for the unit '{unit}'")
+
+
+def si(value: float, unit: str, *, digits: int = 3) -> str:
+    """A number for a reader: prefix chosen, significant digits kept.
+
+    >>> si(140e9, "B"), si(3.35e12, "B/s"), si(0.0268, "s"), si(295.3, "FLOP/B"), si(0, "B")
+    ('140 GB', '3.35 TB/s', '26.8 ms', '295 FLOP/B', '0 B')
+    """
+    if value == 0 or not isfinite(value):
+        return f"{value:g} {unit}"
+    rounded = float(f"{value:.{digits}g}")
+    prefix = next((prefix for prefix, scale in _SCALES.items() if abs(rounded) >= scale), "n")
+    return f"{_fixed(rounded / _SCALES[prefix], digits=digits)} {prefix}{unit}"
+
+
+def gib(value_bytes: float, *, digits: int = 3) -> str:
+    """Bytes in binary gibibytes, as memory tools print them.
+
+    >>> gib(6_710_886_400)
+    '6.25 GiB'
+    """
+    return f"{_fixed(value_bytes / GiB, digits=digits)} GiB"
+
+
+def _fixed(value: float, *, digits: int) -> str:
+    """Plain decimal text with at least that many significant digits, never an exponent."""
+    places = digits - 1 - floor(log10(abs(value))) if value else 0
+    return f"{value:.{max(0, places)}f}"
