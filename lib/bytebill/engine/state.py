@@ -1,0 +1,116 @@
+"""What does a model's memory hold, by name? The engine's own state dict, and random values for any shape.
+
+    embedding [V, D]    final_norm [D]    head [V, D] if untied;    in each layer, behind "layers.{i}.":
+    attention_norm [D]    qkv [(N + 2 K) H, D]    attention_out [D, N H]
+    mlp_norm [D]          gate_up [2 F, D]         down [D, F]
+
+Symbols: D `d_model`, F `d_ff`, V `vocab_size`, N, K, H as in `models`. Matrices that read the same input
+are one matrix: query, key and value; gate and up. Tensors are made or read one by one when asked for, so
+that a model is packed without ever being in memory twice. Ignores how a checkpoint is stored: see
+`huggingface`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from math import sqrt
+from zlib import crc32
+
+import torch
+from torch import Tensor
+
+from bytebill.errors import BytebillError
+from bytebill.models import ModelSpec
+
+
+class Weights(Mapping[str, Tensor]):
+    """A model's shape, and its tensors by name, each read when asked for."""
+
+    def __init__(
+        self, spec: ModelSpec, read: Callable[[str], Tensor], *, frequencies: Tensor | None = None
+    ) -> None:
+        self.spec, self.frequencies, self._read = spec, frequencies, read
+        self._names = tuple(tensor_shapes(spec))
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def tensor_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    """Shape of every tensor by name. Their sizes add up to `spec.n_params`.
+
+    >>> from math import prod
+    >>> from bytebill.models import model
+    >>> spec = model("llama-3-8b")
+    >>> sum(prod(shape) for shape in tensor_shapes(spec).values()) == spec.n_params
+    True
+    """
+    require_llama(spec)
+    shapes: dict[str, tuple[int, ...]] = {"embedding": (spec.vocab_size, spec.d_model)}
+    for layer in range(spec.n_layers):
+        for name, shape in _layer_shapes(spec).items():
+            shapes[f"layers.{layer}.{name}"] = shape
+    shapes["final_norm"] = (spec.d_model,)
+    if not spec.tied_embeddings:
+        shapes["head"] = (spec.vocab_size, spec.d_model)
+    return shapes
+
+
+def _layer_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    query, heads = spec.n_heads * spec.d_head, (spec.n_heads + 2 * spec.n_kv_heads) * spec.d_head
+    shapes: dict[str, tuple[int, ...]] = {"attention_norm": (spec.d_model,), "qkv": (heads, spec.d_model)}
+    if spec.qkv_bias:
+        shapes["qkv_bias"] = (heads,)
+    if spec.qk_norm:
+        shapes |= {"q_norm": (spec.d_head,), "k_norm": (spec.d_head,)}
+    shapes |= {"attention_out": (spec.d_model, query), "mlp_norm": (spec.d_model,)}
+    return shapes | {"gate_up": (2 * spec.d_ff, spec.d_model), "down": (spec.d_model, spec.d_ff)}
+
+
+def require_llama(spec: ModelSpec) -> None:
+    """Refuse a shape that this decoder does not run, naming what it lacks."""
+    lacks = {
+        "layer norms": spec.norm != "rms",
+        f"a {spec.mlp} MLP": spec.mlp != "swiglu",
+        "learned positions": spec.positions != "rope",
+        "biases on every layer": spec.biases,
+        "attention and MLP in parallel": spec.parallel,
+        "experts": spec.moe is not None,
+        "latent attention": spec.mla is not None,
+    }
+    found = [what for what, present in lacks.items() if present]
+    if found:
+        raise BytebillError(
+            f"{spec.name} is not of the Llama family the engine runs: it has {' and '.join(found)}."
+        )
+
+
+def random_weights(spec: ModelSpec, seed: int = 0) -> Weights:
+    """Weights of any Llama shape, the same for the same seed, each tensor made when asked for.
+
+    Uniform with variance 1 / n_in, so that activations neither vanish nor explode; norms are 1.
+
+    >>> from bytebill.models import model
+    >>> weights = random_weights(model("smollm2-135m"))
+    >>> weights["layers.0.qkv"].shape, round(float(weights["layers.0.qkv"].var() * 576), 2)
+    (torch.Size([960, 576]), 1.0)
+    """
+    shapes = tensor_shapes(spec)
+
+    def read(name: str) -> Tensor:
+        tensor = torch.empty(shapes[name], dtype=torch.float32)
+        if name.endswith("norm"):
+            return tensor.fill_(1.0)
+        bound = sqrt(3 / tensor.shape[-1])
+        generator = torch.Generator().manual_seed(seed * 2**32 + crc32(name.encode()))
+        return tensor.uniform_(-bound, bound, generator=generator)
+
+    return Weights(spec, read)
