@@ -35,13 +35,14 @@ _PREFIXED = ("B", "B/s", "s", "FLOP", "FLOP/s")
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One claim on trial: what is claimed, in our words, and the kinds of evidence it must face."""
+    """One claim on trial: our words for it, its conditions, and the kinds of evidence it must face."""
 
     id: str
     chapter: str
     statement: str
     how: tuple[str, ...]
     section: str = ""
+    conditions: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,6 +246,7 @@ def _from_row(row: Mapping[str, Any]) -> Claim:
     return Claim(
         id=row["id"], chapter=f"{int(row['chapter']):02d}", statement=str(row["statement"]).strip(),
         how=tuple(HOW.get(letter, letter) for letter in letters), section=str(row.get("section") or ""),
+        conditions=str(row.get("conditions") or ""),
     )  # fmt: skip
 
 

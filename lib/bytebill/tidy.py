@@ -1,0 +1,68 @@
+"""What does a committed notebook keep? What a reader needs, and nothing that changes from run to run.
+
+Dropped: papermill's and Jupyter's execution metadata, the cell of injected parameters, the version of Python.
+Added: the tag `nbval-ignore-output` to every cell tagged `measured` (the first is ours and styles the cell,
+the second is nbval's), and the running time, which the progress bar of the next run shows as expected.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+KEPT = ("bytebill", "kernelspec", "language_info")
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+SAME_TIME = 0.25
+
+
+def tidied(executed: Path, *, committed: Path, run_s: float) -> str:
+    """The text to commit for a notebook that ran to its end; raises if it is no valid notebook."""
+    import nbformat
+
+    notebook = nbformat.read(executed, as_version=4)
+    before = nbformat.read(committed, as_version=4).metadata.get("bytebill", {}).get("run_s")
+    tidy(notebook)
+    notebook.metadata["bytebill"] = {"run_s": settled(before, run_s)}
+    nbformat.validate(notebook)
+    return nbformat.writes(notebook) + "\n"
+
+
+def tidy(notebook: Any) -> None:
+    """Drop what a run leaves behind, in place."""
+    notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in _tags(cell)]
+    for key in set(notebook.metadata) - set(KEPT):
+        del notebook.metadata[key]
+    notebook.metadata["kernelspec"] = dict(KERNEL)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    count = 0
+    for cell in notebook.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if cell.cell_type == "code":
+            count += 1
+            _code(cell, count)
+
+
+def settled(before: float | None, now: float) -> int:
+    """Whole seconds, and those of the last refresh if they are still about right: fewer lines change.
+
+    >>> settled(None, 12.3), settled(12, 13.9), settled(12, 30.2), settled(2, 1)
+    (12, 12, 30, 2)
+    """
+    if before and abs(now - before) <= max(2, SAME_TIME * before):
+        return int(before)
+    return max(1, round(now))
+
+
+def _code(cell: Any, count: int) -> None:
+    tags = _tags(cell)
+    if "measured" in tags and "nbval-ignore-output" not in tags:
+        cell.metadata["tags"] = [*tags, "nbval-ignore-output"]
+    cell.execution_count = count  # without the injected cell the later counts would be off by one
+    for output in cell.outputs:
+        if "execution_count" in output:
+            output.execution_count = count
+
+
+def _tags(cell: Any) -> list[str]:
+    return list(cell.metadata.get("tags", ()))

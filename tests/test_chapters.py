@@ -1,0 +1,200 @@
+"""Chapters are run beside the committed notebooks, never in them; what stops a run is said in a sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from bytebill import chapters, execute
+from bytebill.chapters import Book
+from bytebill.errors import BytebillError
+from conftest import write_notebook
+
+
+def stdout(path: Path) -> str:
+    """All that a stored notebook printed."""
+    outputs = [
+        output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", ())
+    ]
+    return "".join(output.text for output in outputs if output.output_type == "stream")
+
+
+def committed(book: Book) -> dict[str, bytes]:
+    """The notebooks folder, byte for byte, whatever files it has."""
+    return {path.name: path.read_bytes() for path in book.notebooks.iterdir()}
+
+
+def test_the_book_is_run_in_order_and_the_ledger_last(toy):
+    assert [path.stem for path in chapters.in_order(toy)] == ["01_doubling", "02_where", "ledger"]
+
+
+@pytest.mark.parametrize("name", ["1", "01", "01_doubling", "notebooks/01_doubling.ipynb"])
+def test_a_chapter_has_several_names(toy, name):
+    assert [path.stem for path in chapters.find([name], book=toy)] == ["01_doubling"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"names": ["01_dubling"]}, "There is no chapter '01_dubling'; nearest: 01_doubling."),
+        ({"names": ["7"]}, "There is no chapter '7'; there are: 01_doubling, 02_where, ledger."),
+        (
+            {"names": ["01"], "parameters": {"m": 1}},
+            "There is no parameter 'm'; there are: device, n, profile.",
+        ),
+        ({"parameters": {"profil": 1}}, "There is no parameter 'profil'; nearest: profile."),
+        ({"device": "cdua"}, "There is no device 'cdua'; nearest: cuda"),
+        ({"profile": "fast"}, "There is no profile 'fast'; there are: quick, full."),
+    ],
+)
+def test_an_unknown_name_is_answered_before_anything_runs(toy, asked, sentence):
+    with pytest.raises(BytebillError) as caught:
+        chapters.run(**asked, book=toy)
+    assert str(caught.value).startswith(sentence)
+    assert not toy.build.exists()
+
+
+def test_parameters_take_effect_and_nothing_committed_changes(toy):
+    before = committed(toy)
+    outcomes = list(chapters.run(book=toy, profile="full", device="cpu", parameters={"n": 21}))
+    assert [(outcome.name, outcome.error) for outcome in outcomes] == [
+        ("01_doubling", None), ("02_where", None), ("ledger", None),
+    ]  # fmt: skip
+    assert stdout(toy.executed / "01_doubling.ipynb") == "42 full cpu\n"
+    assert stdout(toy.executed / "ledger.ipynb") == f"{toy.executed}\n"
+    assert committed(toy) == before
+
+
+def test_pins_are_strict_unless_a_parameter_was_changed(toy):
+    list(chapters.run(["02"], book=toy, profile="full", device="cpu"))
+    assert stdout(toy.executed / "02_where.ipynb") == "strict\n"
+    list(chapters.run(["02"], book=toy, parameters={"m": 2}))
+    assert stdout(toy.executed / "02_where.ipynb") == "lenient\n"
+
+
+def test_a_failing_cell_is_named_and_an_older_copy_does_not_pass_for_it(toy):
+    assert [outcome.error for outcome in chapters.run(["01"], book=toy)] == [None]
+    write_notebook(
+        toy.notebooks / "01_doubling.ipynb", "raise ValueError('no such\\nluck')", "print('never')"
+    )
+    (outcome,) = chapters.run(["01"], book=toy)
+    assert "cell [2] raised ValueError: no such; as far as it came:" in str(outcome.error)
+    assert not (toy.executed / "01_doubling.ipynb").exists()
+    with pytest.raises(BytebillError, match="01_doubling has not been run"):
+        chapters.stage(toy)
+
+
+def test_a_dead_kernel_is_one_sentence(toy):
+    write_notebook(
+        toy.notebooks / "01_doubling.ipynb", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    )
+    before = committed(toy)
+    (outcome,) = chapters.run(["01"], book=toy)
+    assert "its kernel died" in str(outcome.error)
+    assert committed(toy) == before
+
+
+def test_a_full_disk_is_one_sentence(toy, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(execute.os, "replace", full)
+    with pytest.raises(BytebillError, match="the disk is full"):
+        list(chapters.run(["01"], book=toy))
+
+
+def test_refresh_replaces_only_when_all_passed(toy):
+    before = committed(toy)
+    write_notebook(toy.notebooks / "02_where.ipynb", "1 / 0")
+    broken = committed(toy)
+    assert [bool(outcome.error) for outcome in chapters.refresh(book=toy)] == [False, True]
+    assert committed(toy) == broken
+    (toy.notebooks / "02_where.ipynb").write_bytes(before["02_where.ipynb"])
+    assert not any(outcome.error for outcome in chapters.refresh(book=toy))
+    after = committed(toy)
+    assert set(after) == set(before) and all(after[name] != before[name] for name in before)
+
+
+def test_a_refreshed_notebook_is_tidy_and_a_second_refresh_changes_nothing(toy):
+    path = toy.notebooks / "01_doubling.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[2].metadata["tags"] = ["measured"]
+    nbformat.write(notebook, path)
+    list(chapters.refresh(["01"], book=toy))
+    first, notebook = path.read_bytes(), nbformat.read(path, as_version=4)
+    assert set(notebook.metadata) == {"bytebill", "kernelspec", "language_info"}
+    assert "version" not in notebook.metadata.language_info
+    assert chapters.expected_s(path) == notebook.metadata.bytebill.run_s >= 1
+    assert [cell.get("execution_count") for cell in notebook.cells] == [None, 1, 2]
+    assert notebook.cells[2].metadata == {"tags": ["measured", "nbval-ignore-output"]}
+    list(chapters.refresh(["01"], book=toy))
+    assert path.read_bytes() == first
+
+
+def test_a_disk_that_fills_during_a_refresh_leaves_every_notebook_whole(toy, monkeypatch):
+    before, write = committed(toy), Path.write_text
+
+    def fills(path, text, *args, **kwargs):
+        if path.name.startswith(".02"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, text, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "write_text", fills)
+    with pytest.raises(BytebillError, match="could not be replaced"):
+        list(chapters.refresh(book=toy))
+    assert committed(toy) == before
+
+
+@pytest.mark.parametrize("command", ["run", "refresh"])
+def test_a_run_killed_half_way_leaves_the_committed_notebooks_alone(toy, tmp_path, command):
+    flag = tmp_path / "half-way"
+    sleeper = f"from pathlib import Path\nPath({str(flag)!r}).touch()\nimport time; time.sleep(60)"
+    write_notebook(toy.notebooks / "02_where.ipynb", sleeper)
+    before = committed(toy)
+    script = f"from bytebill import chapters; list(chapters.{command}())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, "BYTEBILL_ROOT": str(toy.root)},
+        start_new_session=True,
+    )
+    while not flag.exists():
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert committed(toy) == before
+    assert not (toy.executed / "02_where.ipynb").exists()
+
+
+def test_stage_lays_out_the_executed_book(toy):
+    list(chapters.run(book=toy))
+    stage = chapters.stage(toy)
+    names = sorted(str(path.relative_to(stage)) for path in stage.rglob("*") if path.is_file())
+    notebooks = [f"notebooks/{stem}.ipynb" for stem in ("01_doubling", "02_where", "ledger")]
+    assert names == ["_config.yml", "_toc.yml", "book/index.md", *notebooks]
+    assert stdout(stage / "notebooks" / "01_doubling.ipynb") == "4 quick auto\n"
+
+
+def test_verdicts_come_from_the_folder_and_otherwise_from_what_is_committed(toy):
+    source = (
+        "from bytebill.claims import check, judge\n"
+        "judge('C01', stated='2', core=[check('n', found=n, near=2)])"
+    )  # fmt: skip
+    write_notebook(toy.notebooks / "01_doubling.ipynb", source)
+    list(chapters.refresh(["01"], book=toy))
+    list(chapters.run(["01"], book=toy, parameters={"n": 3}))
+    assert chapters.verdicts(toy.executed, book=toy)["C01"]["verdict"] == "refuted"
+    assert chapters.verdicts(toy.root / "nowhere", book=toy)["C01"]["verdict"] == "holds"
+
+
+def test_without_a_book_the_sentence_says_where_to_look(tmp_path, monkeypatch):
+    monkeypatch.setenv("BYTEBILL_ROOT", str(tmp_path))
+    with pytest.raises(BytebillError, match=r"no _toc\.yml"):
+        chapters.here()
