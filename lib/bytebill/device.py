@@ -1,0 +1,94 @@
+"""What machine is this, and is it fit to be measured on?
+
+A device is a CPU, a CUDA GPU or Apple's MPS, with the memory that a chapter may use. On a CPU the OpenMP threads
+must be pinned to cores before torch loads: unpinned threads can share one core for a scheduler slice, and every
+small operation then costs milliseconds. Importing `bytebill` before torch pins them; `Device.pinned` says whether
+that worked. This module, `engine/` and `measure/` are the only ones that import torch.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from .errors import BytebillError, unknown
+
+KINDS = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """A device that the chapters can run on: its name, and the bytes of memory free on it now."""
+
+    kind: str
+    name: str
+    memory_bytes: int
+    n_threads: int
+    pinned: bool
+
+    @property
+    def torch(self) -> torch.device:
+        """The device as torch names it."""
+        return torch.device(self.kind)
+
+    def __str__(self) -> str:
+        threads = f", {self.n_threads} threads{'' if self.pinned else ' (not pinned)'}" * (self.kind == "cpu")
+        return f"{self.name}{threads}, {self.memory_bytes / 1e9:.0f} GB free, torch {torch.__version__}"
+
+
+def pick(kind: str = "auto") -> Device:
+    """The device to run on: CUDA, then MPS, then the CPU for "auto"; a BytebillError where it is absent."""
+    if kind not in KINDS:
+        raise unknown("device", kind, KINDS)
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if kind == "auto":
+        kind = next(name for name, there in present.items() if there)
+    if not present[kind]:
+        raise BytebillError(f"This machine has no {kind} device; use --device auto or --device cpu.")
+    names = {"cuda": _cuda_name, "mps": lambda: f"Apple {platform.machine()} (MPS)", "cpu": cpu_name}
+    memory = torch.cuda.mem_get_info()[0] if kind == "cuda" else available_memory_bytes()
+    return Device(
+        kind=kind, name=names[kind](), memory_bytes=memory,
+        n_threads=torch.get_num_threads(), pinned=pinned(),
+    )  # fmt: skip
+
+
+def pinned() -> bool:
+    """Whether OpenMP was told to keep each thread on its core."""
+    return os.environ.get("OMP_PROC_BIND", "false").lower() not in ("", "false")
+
+
+def _cuda_name() -> str:
+    return torch.cuda.get_device_name()
+
+
+def cpu_name() -> str:
+    """The processor's name, or its architecture where the system does not tell."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def available_memory_bytes() -> int:
+    """Bytes of main memory that a process can take without swapping."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def synchronizer(device: Device) -> Callable[[], None]:
+    """A function that waits until everything queued on the device has finished."""
+    return {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize, "cpu": lambda: None}[device.kind]

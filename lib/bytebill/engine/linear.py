@@ -1,0 +1,122 @@
+"""Linear layers whose weights were packed once: the one home of packed kernels.
+
+    y [..., n_out] = x [..., n_in] @ weight.T
+
+On a CPU a plain `F.linear` streams weights near memory speed at batch 1 and repacks them on every call from
+batch 2, so a sweep over the batch shows the library's cliff and not the memory's. `PackedLinear` packs once:
+
+    fp32, bf16, int8, int4    this book's panel kernels (`bytebill.engine.kernels`), fp32 accumulation
+    bf16, large batches       oneDNN's packed bf16 matmul, which has instructions of its own for it
+    anything, elsewhere       `F.linear` (CUDA, MPS, or a CPU without numba): plain weights, 16 or 32 bits
+
+int8 keeps one fp32 scale per output; int4 one bf16 scale per output and `kernels.SCALE_GROUP` inputs; both are
+symmetric and weight-only, so activations stay as they are.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch.nn import functional
+
+from bytebill.errors import BytebillError
+
+from . import kernels
+
+DTYPES = ("fp32", "bf16", "int8", "int4")
+TORCH = {"fp32": torch.float32, "bf16": torch.bfloat16}
+ONEDNN_FROM_BATCH = 13  # bf16: above this batch oneDNN's bf16 dot products beat fp32 registers
+
+
+def path(dtype: str, device: str) -> str:
+    """Which code runs a dtype on a device: 'panels', or 'torch'. Integer weights need the panels.
+
+    >>> path("bf16", "cuda")
+    'torch'
+    """
+    if dtype not in DTYPES:
+        raise BytebillError(f"There is no weight dtype '{dtype}'; there are: {', '.join(DTYPES)}.")
+    if device == "cpu" and kernels.available():
+        return "panels"
+    if dtype in TORCH:
+        return "torch"
+    raise BytebillError(f"{dtype} weights need this book's CPU kernels; on {device} use bf16 or fp32.")
+
+
+class PackedLinear:
+    """A weight matrix [n_out, n_in] in the form its kernel wants; call it with x [..., n_in].
+
+    `stored_bytes` counts weights and scales as packed: what one decode step reads.
+    """
+
+    def __init__(self, weight: torch.Tensor, *, dtype: str) -> None:
+        self.dtype, (self.n_out, self.n_in) = dtype, weight.shape
+        self.path = path(dtype, weight.device.type)
+        if self.path == "panels" and dtype == "int4" and self.n_in % kernels.SCALE_GROUP:
+            raise BytebillError(f"int4 needs inputs in groups of {kernels.SCALE_GROUP}; got {self.n_in}.")
+        self.scales: torch.Tensor | None = None
+        if self.path == "torch":
+            self.weight = weight.to(TORCH[dtype]).contiguous()
+        else:
+            self.weight, self.scales = pack(weight, dtype)
+        self._onednn: torch.Tensor | None = None
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of weights and scales that one call reads."""
+        scales = self.scales.nbytes if self.scales is not None else 0
+        return self.weight.nbytes + scales
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """x [..., n_in] -> [..., n_out], in the dtype of x."""
+        if self.path == "torch":
+            return functional.linear(x.to(self.weight.dtype), self.weight).to(x.dtype)
+        flat = x.reshape(-1, self.n_in)
+        if self.dtype == "bf16" and flat.shape[0] >= ONEDNN_FROM_BATCH and onednn_bf16():
+            y = self._large(flat)
+        else:
+            y = kernels.matmul(self.dtype, self.weight, self.scales, flat.float())[:, : self.n_out]
+        return y.to(x.dtype).reshape(*x.shape[:-1], self.n_out)
+
+    def _large(self, x: torch.Tensor) -> torch.Tensor:
+        if self._onednn is None:  # a second copy, made only where large batches or prompts need it
+            plain = unpack(self.weight, self.n_out)
+            self._onednn = torch.ops.mkldnn._reorder_linear_weight(plain, x.shape[0])
+        return torch.ops.mkldnn._linear_pointwise(x.bfloat16(), self._onednn, None, "none", [], "")
+
+
+def pack(weight: torch.Tensor, dtype: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """weight [n_out, n_in] -> (panels [n_panels, n_in, width], scales or None), zero rows filling the last panel."""
+    width = kernels.panel_width()
+    n_out, n_in = weight.shape
+    padded = functional.pad(weight, (0, 0, 0, -n_out % width))
+    panels = padded.view(-1, width, n_in).transpose(1, 2)  # [n_panels, n_in, width]
+    if dtype in TORCH:
+        return panels.to(TORCH[dtype]).contiguous(), None
+    panels = panels.float()
+    if dtype == "int8":
+        scale = (panels.abs().amax(dim=1) / 127).clamp_min(1e-12)  # [n_panels, width]
+        return (panels / scale[:, None]).round_().to(torch.int8).contiguous(), scale.contiguous()
+    grouped = panels.reshape(panels.shape[0], -1, kernels.SCALE_GROUP, width)
+    scale = (grouped.abs().amax(dim=2) / 7).clamp_min(1e-12).bfloat16()  # [n_panels, groups, width]
+    levels = (grouped / scale.float()[:, :, None]).round_().clamp_(-8, 7).to(torch.int16) + 8
+    low, high = levels.reshape(panels.shape).split(width // 2, dim=2)
+    return (low | (high << 4)).to(torch.uint8).contiguous(), scale.contiguous()
+
+
+def unpack(panels: torch.Tensor, n_out: int) -> torch.Tensor:
+    """The weight [n_out, n_in] back from fp32 or bf16 panels."""
+    return panels.transpose(1, 2).reshape(-1, panels.shape[1])[:n_out].contiguous()
+
+
+@functools.cache
+def onednn_bf16() -> bool:
+    """Whether oneDNN's packed bf16 matmul exists here and agrees with `F.linear` (private operators can change)."""
+    try:
+        x, weight = torch.randn(32, 64).bfloat16(), torch.randn(96, 64).bfloat16()
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight, 32)
+        y = torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
+        return bool(torch.allclose(y.float(), functional.linear(x, weight).float(), atol=0.5, rtol=0.05))
+    except (AttributeError, RuntimeError, NotImplementedError):
+        return False
