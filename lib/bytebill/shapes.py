@@ -129,7 +129,7 @@ class ModelSpec:
 class Matrix:
     """`copies` equal matrices [n_out, n_in] of one group.
 
-    Groups: embedding, attention, mlp, expert, shared_expert, router, head; and norm and bias, which are vectors.
+    Groups: embedding, attention, mlp, expert, shared_expert, router, head; norm and bias hold vectors.
     """
 
     name: str

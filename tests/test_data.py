@@ -1,0 +1,183 @@
+"""The data files are good, and every kind of fault planted in a copy of them is reported."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from bytebill import data
+from bytebill.errors import BytebillError
+from bytebill.units import si, to_si
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder to spoil."""
+    folder = tmp_path / "data"
+    shutil.copytree(data.REPOSITORY / "data", folder)
+    monkeypatch.setenv("BYTEBILL_DATA", str(folder))
+    assert data.validate() == []
+    return folder
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace the first match, after making sure that there is one; tables get their new sha256."""
+    text = path.read_text(encoding="utf-8")
+    assert re.search(old, text, flags=re.MULTILINE), f"{old} is not in {path.name}"
+    path.write_text(re.sub(old, new, text, count=1, flags=re.MULTILINE), encoding="utf-8")
+    if path.suffix == ".csv":
+        data.rehash()
+
+
+def test_the_data_of_the_book_have_no_problem() -> None:
+    assert data.validate() == []
+
+
+FAULTS = {
+    "a missing source": ("models.csv", r",litgpt,", r",,", "missing source_id"),
+    "a source nobody lists": ("models.csv", r",litgpt,", r",hearsay,", "unknown source_id 'hearsay'"),
+    "a missing place in the source": (
+        "published_decode.csv", r'"README[^"]*"', r"", "missing source_locator",
+    ),
+    "an unknown kind of value": (
+        "accelerators.csv", r",datasheet,", r",guess,", "unknown value_kind 'guess'",
+    ),
+    "an unknown caution": ("accelerators.csv", r",read-2nd$", r",maybe", "unknown caution 'maybe'"),
+    "a date that is not ISO": ("accelerators.csv", r",2026-11-23,", r",23/11/2026,", "is not an ISO date"),
+    "a missing date": ("accelerators.csv", r",2026-11-23,", r",,", "missing as_of"),
+    "gigabytes posing as terabytes": (
+        "accelerators.csv", r"bandwidth,,,3\.35,", r"bandwidth,,,3350,",
+        "bandwidth 3350 TB/s is out of range",
+    ),
+    "a unit of another quantity": (
+        "accelerators.csv", r"bandwidth,,,3\.35,TB/s", r"bandwidth,,,3.35,GB",
+        "bandwidth is in TB/s, not in 'GB'",
+    ),
+    "a quantity nobody knows": (
+        "accelerators.csv", r"memory,,,80,", r"power,,,80,", "quantity 'power' is not one of",
+    ),
+    "a sparse 16-bit peak": (
+        "accelerators.csv", r"h100-sxm(.*)989\.4", r"h100-sxm\g<1>1978.9",
+        "h100-sxm: the 8-bit peak is 1.00 times",
+    ),
+    "a sparse fp8 peak": (
+        "accelerators.csv", r"h100-sxm(.*)fp8,dense,1978\.9", r"h100-sxm\g<1>fp8,dense,3957.8",
+        "h100-sxm: the 8-bit peak is 4.00 times",
+    ),
+    "a sparse int8 peak where there is no fp8": (
+        "accelerators.csv", r"a100-sxm-40(.*)int8,dense,624", r"a100-sxm-40\g<1>int8,dense,1248",
+        "a100-sxm-40: the 8-bit peak is 4.00 times",
+    ),
+    "a peak that says it is sparse": ("accelerators.csv", r",dense,", r",2:4,", "a peak must be dense"),
+    "a word for a number": (
+        "models.csv", r",40,5120,13824", r",forty,5120,13824", "n_layers 'forty' is not of type int",
+    ),
+    "an empty required cell": ("models.csv", r",40,5120,13824", r",,5120,13824", "missing n_layers"),
+    "more than all of the bandwidth": (
+        "published_decode_attention.csv", r",0\.84,", r",1.84,", "fraction_of_bandwidth 1.84 is out of range",
+    ),
+    "a sidecar without a licence": ("models.yml", r"^license:.*\n", r"", "missing key 'license'"),
+    "a wrong checksum": ("models.yml", r"^sha256: \w{4}", r"sha256: 0000", "sha256 is not that of the table"),
+    "a column without a unit": (
+        "models.yml", r"^- name: d_ff\n  type: int\n  unit: ''\n", "- name: d_ff\n  type: int\n",
+        "column 'd_ff' has no 'unit'",
+    ),
+    "a column the sidecar does not know": (
+        "models.csv", r"^id,name,", r"id,title,", "differ from the sidecar's",
+    ),
+    "a claim left out": ("claims.yaml", r"^- \{id: C17.*\n", r"", "the ids are not C01 to C56"),
+    "a claim shown by magic": ("claims.yaml", r"how: \[D\]", r"how: [X]", "how is out of D, M, S, R"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_reported(fault: str, copy: Path) -> None:
+    file, old, new, expected = FAULTS[fault]
+    edit(copy / file, old, new)
+    assert any(expected in problem for problem in data.validate()), data.validate()
+
+
+def test_an_edited_table_is_noticed_until_it_is_rehashed(copy: Path) -> None:
+    path = copy / "models.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace("Llama-2-13B", "Llama 2 13B"), encoding="utf-8")
+    assert [problem for problem in data.validate() if "sha256" in problem]
+    data.rehash()
+    assert data.validate() == []
+
+
+def test_a_table_without_a_sidecar_is_reported(copy: Path) -> None:
+    (copy / "models.yml").unlink()
+    assert "models.csv: no sidecar models.yml" in data.validate()
+
+
+def test_a_claim_without_a_statement_is_reported(copy: Path) -> None:
+    claims = data.claims()
+    del claims[10]["statement"]
+    (copy / "claims.yaml").write_text(yaml.safe_dump(claims), encoding="utf-8")
+    assert "claims.yaml: C11 has no 'statement'" in data.validate()
+
+
+def test_cells_come_typed_and_empty_ones_unknown() -> None:
+    row = next(row for row in data.table("models") if row["id"] == "llama-2-13b")
+    assert (row["n_layers"], row["tied_embeddings"], row["window_len"]) == (40, False, None)
+    assert row["as_of"] == datetime.date(2026, 6, 29)
+
+
+def test_a_table_is_not_changed_by_its_reader() -> None:
+    data.table("models")[0]["n_layers"] = -1
+    assert data.table("models")[0]["n_layers"] != -1
+
+
+def test_an_unknown_table_names_the_nearest() -> None:
+    with pytest.raises(BytebillError, match="nearest: models"):
+        data.table("model")
+
+
+def test_a_missing_data_folder_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BYTEBILL_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(BytebillError, match="There is no data folder at"):
+        data.names()
+
+
+def test_what_was_not_read_at_its_source_says_so() -> None:
+    rows = {row["device_id"]: row for row in data.table("accelerators") if row["dtype"] == "bf16"}
+    assert rows["h800-sxm"]["caution"] == "memory"
+    assert rows["h100-sxm"]["caution"] == "read-2nd"
+    assert rows["tpu-v5e"]["caution"] is None
+
+
+def test_measured_kernels_never_beat_their_datasheet() -> None:
+    """Weight bytes over time against the bandwidth, FLOPs over time against the peak."""
+    from bytebill.hardware import accelerator
+
+    for row in data.table("published_gemm"):
+        device, seconds = accelerator(row["device_id"]), to_si(row["time_ms"], "ms")
+        m, n, k = row["n_tokens"], row["n_out"], row["n_in"]
+        assert 2 * n * k / seconds <= device.bandwidth_bytes_per_s
+        assert 2 * m * n * k / seconds <= device.peak("bf16")
+
+
+def test_the_bibliography_is_valid_bibtex() -> None:
+    database = pytest.importorskip("pybtex.database")
+    entries = database.parse_file(data.REPOSITORY / "book" / "references.bib").entries
+    assert all(entry.fields.get("title") and entry.fields.get("year") for entry in entries.values())
+    assert all(entry.persons for entry in entries.values())
+
+
+@given(st.floats(min_value=1e-8, max_value=9e17), st.integers(min_value=2, max_value=6))
+def test_a_number_shown_reads_back_as_itself(value: float, digits: int) -> None:
+    number, unit = si(value, "B", digits=digits).split(" ")
+    scale = {"P": 1e15, "T": 1e12, "G": 1e9, "M": 1e6, "k": 1e3, "": 1, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+    assert float(number) * scale[unit.removesuffix("B")] == pytest.approx(value, rel=10 ** (1 - digits))
+    assert "e" not in number
+
+
+def test_unknown_units_are_refused() -> None:
+    with pytest.raises(ValueError, match="no conversion"):
+        to_si(3, "furlong")

@@ -1,0 +1,157 @@
+"""Counts that were published, to the last parameter, and the errors that a counter makes."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import pytest
+from bytebill.errors import BytebillError
+from bytebill.models import (
+    MODELS,
+    MoESpec,
+    Precision,
+    kept_context_len,
+    kv_stored_bytes_per_token,
+    matrices,
+    model,
+    precision,
+    weight_bytes,
+)
+
+BF16 = precision("bf16")
+
+PARAMETERS = {
+    "llama-2-7b": 6_738_415_616,
+    "llama-2-13b": 13_015_864_320,
+    "llama-2-70b": 68_976_648_192,
+    "llama-3-8b": 8_030_261_248,
+    "llama-3-70b": 70_553_706_496,
+    "mistral-7b": 7_241_732_096,
+    "mixtral-8x7b": 46_702_792_704,
+    "yi-34b": 34_388_917_248,
+    "opt-13b": 12_853_473_280,
+    "opt-2.7b": 2_651_596_800,
+    "opt-1.3b": 1_315_758_080,
+    "qwen2.5-0.5b": 494_032_768,
+    "qwen3-30b-a3b": 30_532_122_624,
+    "smollm2-135m": 134_515_008,
+}
+ROUNDED = {"falcon-180b": 178.56e9, "deepseek-v3": 671.03e9}
+ACTIVE = {"mixtral-8x7b": 12_879_925_248, "qwen3-30b-a3b": 3_353_032_704}
+KV_BYTES = {
+    "llama-2-7b": 524_288, "llama-2-13b": 819_200, "llama-2-70b": 327_680, "llama-3-8b": 131_072,
+    "llama-3-70b": 327_680, "mistral-7b": 131_072, "mixtral-8x7b": 131_072, "falcon-180b": 163_840,
+    "yi-34b": 245_760, "opt-13b": 819_200, "opt-2.7b": 327_680, "opt-1.3b": 196_608, "qwen2.5-0.5b": 12_288,
+    "qwen3-30b-a3b": 98_304, "deepseek-v3": 70_272, "smollm2-135m": 23_040,
+}  # fmt: skip
+
+
+def test_every_model_has_an_anchor() -> None:
+    assert set(PARAMETERS) | set(ROUNDED) == set(MODELS) == set(KV_BYTES)
+
+
+@pytest.mark.parametrize("id", PARAMETERS)
+def test_parameter_count(id: str) -> None:
+    assert model(id).n_params == PARAMETERS[id]
+
+
+@pytest.mark.parametrize("id", ROUNDED)
+def test_parameter_count_published_rounded(id: str) -> None:
+    assert model(id).n_params == pytest.approx(ROUNDED[id], abs=0.005e9)
+
+
+@pytest.mark.parametrize("id", ACTIVE)
+def test_active_parameters(id: str) -> None:
+    assert model(id).n_active_params == ACTIVE[id]
+
+
+def test_deepseek_active_parameters() -> None:
+    assert model("deepseek-v3").n_active_params == pytest.approx(37.55e9, abs=0.005e9)
+
+
+def test_an_untied_falcon_is_larger_by_one_table() -> None:
+    untied = replace(model("falcon-180b"), tied_embeddings=False)
+    assert untied.n_params - model("falcon-180b").n_params == 65_024 * 14_848
+    assert untied.n_params == pytest.approx(179.5e9, abs=0.05e9)
+
+
+@pytest.mark.parametrize("id", KV_BYTES)
+def test_kv_bytes_per_token(id: str) -> None:
+    assert kv_stored_bytes_per_token(model(id), precision=BF16) == KV_BYTES[id]
+
+
+def test_the_cache_of_one_long_request() -> None:
+    per_token = kv_stored_bytes_per_token(model("llama-2-13b"), precision=BF16)
+    assert 8192 * per_token == 6_710_886_400
+    assert 3 * 8192 * per_token < weight_bytes(model("llama-2-13b"), precision=BF16) < 4 * 8192 * per_token
+
+
+@pytest.mark.parametrize(("n_kv_heads", "kv_bytes"), [(64, 2_621_440), (8, 327_680), (1, 40_960)])
+def test_fewer_kv_heads_cache_less(n_kv_heads: int, kv_bytes: int) -> None:
+    spec = replace(model("llama-3-70b"), n_kv_heads=n_kv_heads)
+    assert kv_stored_bytes_per_token(spec, precision=BF16) == kv_bytes
+    assert spec.queries_per_kv_head == 64 // n_kv_heads
+
+
+def test_weight_bytes_by_precision() -> None:
+    spec = model("llama-3-70b")
+    gigabytes = {
+        id: weight_bytes(spec, precision=precision(id)) / 1e9 for id in ("bf16", "fp8", "int4", "int4-ideal")
+    }
+    assert gigabytes == pytest.approx(
+        {"bf16": 141.11, "fp8": 70.55, "int4": 37.48, "int4-ideal": 35.28}, abs=0.005
+    )
+
+
+def test_every_matrix_is_counted_once_and_named_apart() -> None:
+    for spec in MODELS.values():
+        listed = [(matrix.group, matrix.name) for matrix in matrices(spec)]
+        assert len(listed) == len(set(listed)), spec.id
+        assert sum(matrix.n_params for matrix in matrices(spec)) == spec.n_params
+
+
+def test_reading_leaves_out_tables_alone() -> None:
+    untied, tied, learned = model("llama-3-8b"), model("qwen2.5-0.5b"), model("opt-1.3b")
+    assert untied.n_params - untied.n_matmul_params == untied.vocab_size * untied.d_model
+    assert tied.n_matmul_params == tied.n_params  # the one table is the head, which is read whole
+    assert learned.n_params - learned.n_matmul_params == learned.n_positions * learned.d_model
+
+
+def test_a_sliding_window_keeps_no_more_than_it_reaches() -> None:
+    assert [kept_context_len(model("mistral-7b"), n) for n in (100, 4096, 32_768)] == [100, 4096, 4096]
+    assert kept_context_len(model("llama-3-8b"), 32_768) == 32_768
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_layers": 0},
+        {"n_kv_heads": 3},
+        {"mlp": "tanh"},
+        {"norm": "none"},
+        {"positions": "learned"},
+        {"n_positions": 5},
+    ],
+)
+def test_impossible_shapes_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="llama-3-8b"):
+        replace(model("llama-3-8b"), **change)
+
+
+def test_impossible_experts_and_widths_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least one expert"):
+        MoESpec(n_experts=8, n_experts_per_token=9, d_ff_expert=1)
+    with pytest.raises(ValueError, match="positive"):
+        Precision(name="none", weight_bits=0, compute_dtype="bf16")
+
+
+def test_unknown_names_get_the_nearest() -> None:
+    with pytest.raises(BytebillError, match=r"nearest: .*llama-3-8b"):
+        model("llama-3-8")
+    with pytest.raises(BytebillError, match=r"nearest: .*int4"):
+        precision("int5")
+
+
+def test_specs_travel_between_processes() -> None:
+    assert pickle.loads(pickle.dumps(model("deepseek-v3"))) == model("deepseek-v3")
