@@ -9,6 +9,16 @@ import pytest
 from bytebill.chapters import Book
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+TOC = """format: jb-book
+root: book/index
+parts:
+  - caption: All
+    chapters:
+      - file: notebooks/ledger
+      - file: notebooks/01_doubling
+      - file: notebooks/02_where
+      - file: book/page
+"""
 PARAMETERS = 'n = 2\nprofile = "quick"\ndevice = "auto"'
 
 
@@ -26,26 +36,22 @@ def write_notebook(path: Path, *sources: str, parameters: str = PARAMETERS) -> P
     return path
 
 
-@pytest.fixture
-def toy(tmp_path: Path) -> Book:
+def write_book(root: Path) -> Book:
     """Two chapters and a ledger, as a book lays them out."""
-    book = Book(root=tmp_path)
+    book = Book(root=root)
     book.notebooks.mkdir()
     write_notebook(book.notebooks / "01_doubling.ipynb", "print(n * 2, profile, device)")
-    write_notebook(
-        book.notebooks / "02_where.ipynb", "import os\nprint(os.environ['BYTEBILL_PINS'])", parameters="m = 1"
-    )
-    write_notebook(
-        book.notebooks / "ledger.ipynb",
-        "import os\nprint(os.environ['BYTEBILL_NOTEBOOKS'])",
-        parameters="show = 'all'",
-    )
-    files = ("notebooks/ledger", "notebooks/01_doubling", "notebooks/02_where", "book/page")
-    chapters = "".join(f"      - file: {file}\n" for file in files)
-    (book.root / "_toc.yml").write_text(
-        f"format: jb-book\nroot: book/index\nparts:\n  - caption: A\n    chapters:\n{chapters}"
-    )
+    pins, folder = (f"import os\nprint(os.environ['BYTEBILL_{name}'])" for name in ("PINS", "NOTEBOOKS"))
+    write_notebook(book.notebooks / "02_where.ipynb", pins, parameters="m = 1")
+    write_notebook(book.notebooks / "ledger.ipynb", folder, parameters="show = 'all'")
+    (book.root / "_toc.yml").write_text(TOC)
     (book.root / "_config.yml").write_text("title: Toy\n")
     (book.root / "book").mkdir()
     (book.root / "book" / "index.md").write_text("# Toy\n")
     return book
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Book:
+    """A small book of a test's own."""
+    return write_book(tmp_path)

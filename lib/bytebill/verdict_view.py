@@ -55,8 +55,8 @@ def marked(word: str) -> str:
     return f'<strong class="bb-word bb-word-{slug(word)}">{mark} {escape(word)}</strong>'
 
 
-_COLUMNS = ("Check", "Kind", "Evidence", "Found", "Test", "Result")
-_HEAD = "".join(f'<th scope="col">{name}</th>' for name in _COLUMNS)
+COLUMNS = ("Check", "Kind", "Evidence", "Found", "Test", "Result")
+_HEAD = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
 
 
 def box(content: Content) -> str:

@@ -1,0 +1,206 @@
+"""The command line: run the chapters, build the book, show the ledger, measure the machine.
+
+Thin on purpose: what a command does is in `chapters`, `site`, `ledger` and `measure`. A mistake of the caller
+ends in one sentence on stderr and exit code 2, a chapter that fails in exit code 1. Imports are made inside
+the commands, so that `bytebill --help` does not wait for torch.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - an old interpreter must be told before it meets a newer import
+    sys.exit(
+        "The Byte Bill needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make book"
+    )
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bytebill.errors import BytebillError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bytebill.chapters import Outcome
+
+app = typer.Typer(
+    help="Every claim about the cost of LLM inference, on trial with code you can re-run.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Chapters = Annotated[
+    list[str] | None, typer.Argument(metavar="CHAPTER", help="01 or a whole name; all if none.")
+]
+Profile = Annotated[str | None, typer.Option(help="quick (two CPU cores, under 45 s a chapter) or full.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+@app.command()
+def run(
+    chapters: Chapters = None,
+    profile: Profile = None,
+    device: Device = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", metavar="NAME VALUE", help="A name of the chapter's parameters cell."),
+    ] = None,
+) -> None:
+    """Run chapters on this machine, into _build/executed; the committed notebooks stay as they are."""
+    given = dict(_pair(item) for item in parameter or [])
+    if not _run(chapters or [], profile=profile, device=device, parameters=given):
+        raise typer.Exit(1)
+
+
+@app.command()
+def book(
+    profile: Profile = None,
+    device: Device = None,
+    committed: Annotated[
+        bool, typer.Option("--committed", help="Run nothing: render the outputs as committed.")
+    ] = False,
+) -> None:
+    """Run all chapters here and render the book with the numbers of this machine."""
+    from bytebill import chapters
+    from bytebill.site.build import render
+
+    here = chapters.here()
+    if not committed and not _run([], profile=profile, device=device, parameters={}):
+        raise typer.Exit(1)
+    _say("rendering the pages")
+    page = render(here.root if committed else chapters.stage(here), root=here.root)
+    typer.echo(f"The book is rendered; open {page}")
+
+
+@app.command()
+def refresh(chapters: Chapters = None) -> None:
+    """Run chapters afresh and, only if all of them pass, replace the committed notebooks."""
+    from bytebill import chapters as book
+
+    if not _report(book.refresh(chapters or [], watch=_watch())):
+        raise typer.Exit(1)
+
+
+@app.command()
+def ledger(
+    as_json: AsJson = False,
+    executed: Annotated[
+        bool, typer.Option("--executed", help="Read what this machine ran, where it ran it.")
+    ] = False,
+) -> None:
+    """Show how every claim stands."""
+    from bytebill import chapters
+    from bytebill import ledger as book
+
+    here = chapters.here()
+    entries = book.read(here.executed if executed else None, book=here)
+    if as_json:
+        typer.echo(json.dumps(book.to_json(entries), ensure_ascii=False, indent=1))
+    else:
+        _console(stderr=False).print(book.for_terminal(entries))
+
+
+@app.command()
+def bench(
+    only: Annotated[str | None, typer.Option(metavar="PART", help="Measure one part.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure this machine: how fast it reads, multiplies and decodes."""
+    from bytebill import progress
+    from bytebill.measure import bench as machine
+
+    with progress.counter(console=_console(stderr=True)) as count:
+        found = machine.run(only=only, progress=count)
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        _console(stderr=False).print(machine.table(found))
+
+
+def main() -> None:
+    """The entry point: what a reader can mend ends in one sentence."""
+    try:
+        app(args=list(_joined(sys.argv[1:])), prog_name="bytebill")
+    except BytebillError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _run(names: list[str], *, profile: str | None, device: str | None, parameters: dict[str, Any]) -> bool:
+    from bytebill import chapters
+
+    outcomes = chapters.run(names, profile=profile, device=device, parameters=parameters, watch=_watch())
+    if device in ("cuda", "mps"):
+        from bytebill.device import pick
+
+        pick(device)  # one that is not there should not be found out chapter by chapter
+    return _report(outcomes)
+
+
+def _report(outcomes: Iterable[Outcome]) -> bool:
+    """Say how each chapter ended; whether all passed."""
+    passed = True
+    for outcome in outcomes:
+        passed = passed and outcome.error is None
+        end = f"failed: {outcome.error}" if outcome.error else "passed"
+        _say(f"{outcome.name} {end} ({outcome.run_s:.0f} s)")
+    return passed
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _watch() -> Any:
+    from functools import partial
+
+    from bytebill import progress
+
+    return partial(progress.watch, console=_console(stderr=True))
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+def _joined(arguments: list[str]) -> Iterator[str]:
+    """`-p NAME VALUE` as `-p NAME=VALUE`: the library of the command line has no repeated pairs.
+
+    >>> list(_joined(["run", "01", "-p", "batch", "8", "-p", "name=x"]))
+    ['run', '01', '-p', 'batch=8', '-p', 'name=x']
+    """
+    rest = iter(arguments)
+    for argument in rest:
+        yield argument
+        if argument == "-p":
+            name = next(rest, "")
+            yield name if "=" in name else f"{name}={next(rest, '')}"
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    """Name and value of a parameter, the value read as in YAML.
+
+    >>> _pair("batch=8"), _pair("model=llama-3-8b"), _pair("ratios=[1, 2]")
+    (('batch', 8), ('model', 'llama-3-8b'), ('ratios', [1, 2]))
+    """
+    import yaml
+
+    name, _, value = text.partition("=")
+    if not name or not value:
+        raise BytebillError(f"-p takes a name and a value, as in: -p profile full (given: '{name} {value}').")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        return name, value
+
+
+if __name__ == "__main__":
+    main()

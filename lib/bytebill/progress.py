@@ -1,0 +1,63 @@
+"""What is running, since when, and for how long still? A line in a terminal, two lines in a log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import Progress, ProgressColumn, Task, TextColumn
+from rich.progress_bar import ProgressBar
+from rich.text import Text
+
+REDRAWS_PER_S = 1  # a chapter measures this machine: the bar must not be seen in its numbers
+
+
+class _Bar(ProgressColumn):
+    """The share of the expected time that has passed; it swings where none is known."""
+
+    def render(self, task: Task) -> ProgressBar:
+        expected_s, elapsed_s = task.fields["expected_s"], task.elapsed or 0.0
+        if expected_s is None:
+            return ProgressBar(pulse=True, width=30)
+        return ProgressBar(total=expected_s, completed=min(elapsed_s, expected_s), width=30)
+
+
+class _Clock(ProgressColumn):
+    """Elapsed and expected time in words."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.elapsed or 0:.0f} s{about(task.fields['expected_s'])}")
+
+
+def about(expected_s: float | None) -> str:
+    """The expected time as the end of a sentence.
+
+    >>> about(41.6), about(None)
+    (' of about 42 s', '')
+    """
+    return "" if expected_s is None else f" of about {expected_s:.0f} s"
+
+
+@contextmanager
+def watch(name: str, expected_s: float | None, *, console: Console) -> Iterator[None]:
+    """Show a chapter's name, elapsed and expected time while the block runs."""
+    if not console.is_terminal:
+        console.print(f"{name} starts{about(expected_s).replace(' of', ':')}", highlight=False)
+        yield
+        return
+    columns = (TextColumn("{task.description}"), _Bar(), _Clock())
+    with Progress(*columns, console=console, transient=True, refresh_per_second=REDRAWS_PER_S) as progress:
+        progress.add_task(name, expected_s=expected_s)
+        yield
+
+
+@contextmanager
+def counter(*, console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar over a number of parts: call what it yields with a label, the parts done, and all."""
+    if not console.is_terminal:
+        yield lambda label, done, total: console.print(f"{done}/{total} {label}", highlight=False)
+        return
+    with Progress(console=console, transient=True, refresh_per_second=REDRAWS_PER_S) as progress:
+        task = progress.add_task("")
+        yield lambda label, done, total: progress.update(task, description=label, completed=done, total=total)

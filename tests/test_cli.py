@@ -1,0 +1,111 @@
+"""What the command line says to a mistake, to a failure and to a program that reads it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+from bytebill import cli
+from conftest import write_notebook
+
+
+def bytebill(toy, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own, on the toy book."""
+    command = [sys.executable, "-m", "bytebill.cli", *arguments]
+    environment = {**os.environ, "BYTEBILL_ROOT": str(toy.root)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "01_dubling"], "There is no chapter '01_dubling'; nearest: 01_doubling."),
+        (["run", "01", "-p", "profil", "full"], "There is no parameter 'profil'; nearest: profile."),
+        (["run", "--device", "cudda"], "There is no device 'cudda'; nearest: cuda"),
+        (["run", "--profile", "ful"], "There is no profile 'ful'; nearest: full."),
+        (["run", "-p", "n"], "-p takes a name and a value"),
+        (["refresh", "3"], "There is no chapter '3'; there are: 01_doubling, 02_where, ledger."),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_2(toy, arguments, sentence):
+    done = bytebill(toy, *arguments)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith(sentence) and done.stderr.count("\n") == 1
+
+
+def test_a_failing_chapter_is_exit_1_and_the_others_still_run(toy):
+    write_notebook(toy.notebooks / "01_doubling.ipynb", "1 / 0")
+    done = bytebill(toy, "run", "1", "2")
+    assert done.returncode == 1
+    assert "01_doubling failed: cell [2] raised ZeroDivisionError: division by zero" in done.stderr
+    assert "02_where passed" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_run_takes_several_parameters_and_says_what_it_does(toy):
+    done = bytebill(toy, "run", "01", "-p", "n", "4", "--profile", "full", "-p", "device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "01_doubling starts" in done.stderr and "01_doubling passed" in done.stderr
+    assert "8 full cpu" in (toy.executed / "01_doubling.ipynb").read_text()
+
+
+def test_the_expected_time_is_shown_once_it_is_known(toy):
+    assert bytebill(toy, "refresh", "01").returncode == 0
+    assert "01_doubling starts: about " in bytebill(toy, "run", "01").stderr
+
+
+def test_the_ledger_for_programs_is_one_object_on_stdout(toy):
+    done = bytebill(toy, "ledger", "--json")
+    assert done.stderr == "" and len(json.loads(done.stdout)["claims"]) == 56
+
+
+def test_the_ledger_for_people_is_a_table(toy):
+    done = bytebill(toy, "ledger")
+    assert done.returncode == 0 and "not yet tried" in done.stdout and "C56" in done.stdout
+
+
+def test_the_bench_for_programs_is_one_object_on_stdout(monkeypatch, capsys):
+    def run(*, only, progress):
+        progress("reading", 0, 1)
+        return {"only": only}
+
+    fake = SimpleNamespace(run=run, table=lambda found: f"a table of {found}")
+    monkeypatch.setitem(sys.modules, "bytebill.measure.bench", fake)
+    monkeypatch.setattr("bytebill.measure.bench", fake, raising=False)
+    cli.bench(only="read", as_json=True)
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {"only": "read"} and "reading" in said.err
+    cli.bench(only=None, as_json=False)
+    assert capsys.readouterr().out.startswith("a table of")
+
+
+def test_the_book_is_staged_from_this_machine_or_rendered_as_committed(toy, monkeypatch, capsys):
+    rendered = []
+    monkeypatch.setenv("BYTEBILL_ROOT", str(toy.root))
+    monkeypatch.setattr(
+        "bytebill.site.build.render", lambda source, root: rendered.append(source) or root / "x"
+    )
+    cli.book(committed=True)
+    cli.book(profile="full", committed=False)
+    assert rendered == [toy.root, toy.build / "stage"]
+    assert "4 full auto" in (toy.build / "stage" / "notebooks" / "01_doubling.ipynb").read_text()
+    assert "open " in capsys.readouterr().out
+
+
+def test_help_comes_at_once(toy):
+    began = time.perf_counter()
+    done = bytebill(toy, "--help")
+    assert done.returncode == 0 and time.perf_counter() - began < 2
+    loaded = "import sys, bytebill.cli; print({'torch', 'papermill', 'nbformat', 'yaml'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", loaded], text=True).strip() == "set()"
+
+
+def test_an_old_python_is_told_so():
+    old = "import sys; sys.version_info = (3, 10, 4); sys.version = '3.10.4 (main)'; import bytebill.cli"
+    done = subprocess.run([sys.executable, "-c", old], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "The Byte Bill needs Python 3.11 or newer; this is 3.10.4. Try: make book\n"
