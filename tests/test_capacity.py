@@ -51,7 +51,7 @@ def test_minimum_devices(id: str, device: str, width: str, reserve: float, expec
 
 
 def test_two_h100s_leave_room_for_39k_tokens_by_the_drivers_count() -> None:
-    """The driver reports 81,559 MiB, 7% more than the datasheet's 80 GB: most of what is left for the cache."""
+    """The driver reports 81,559 MiB, 7% over the datasheet's 80 GB: most of what is left for the cache."""
     reported = replace(accelerator("h100-sxm"), memory_bytes=81_559 * 2**20)
     budget = memory_budget(model("llama-3-70b"), accelerator=reported, precision=BF16, n_devices=2)
     assert budget.free_bytes == pytest.approx(12.8e9, abs=0.1e9)

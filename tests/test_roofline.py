@@ -9,7 +9,15 @@ import pytest
 from bytebill import data
 from bytebill.errors import BytebillError
 from bytebill.hardware import ACCELERATORS, Accelerator, accelerator
-from bytebill.models import MODELS, ModelSpec, kv_stored_bytes_per_token, matrices, model, precision
+from bytebill.models import (
+    MODELS,
+    ModelSpec,
+    Precision,
+    kv_stored_bytes_per_token,
+    matrices,
+    model,
+    precision,
+)
 from bytebill.roofline import (
     Bound,
     Chunk,
@@ -45,7 +53,8 @@ def decode(spec: ModelSpec, *, batch_size: int, context_len: int) -> StepCost:
 @pytest.mark.parametrize(
     ("id", "ridge"),
     [("h100-sxm", 295.3), ("tpu-v5e", 240.5), ("a100-sxm-80", 153.0), ("a100-sxm-40", 200.6),
-     ("tpu-v6e", 560.4), ("h200-sxm", 206.1), ("h100-pcie", 378.0), ("mi300x", 246.7), ("l40s", 419.0), ("rtx-4090", 163.9)],
+     ("tpu-v6e", 560.4), ("h200-sxm", 206.1), ("h100-pcie", 378.0), ("mi300x", 246.7), ("l40s", 419.0),
+     ("rtx-4090", 163.9)],
 )  # fmt: skip
 def test_ridge_points(id: str, ridge: float) -> None:
     assert accelerator(id).ridge_point() == pytest.approx(ridge, abs=0.06)
@@ -127,7 +136,9 @@ def test_fp8_weights_double_decode_only_while_the_cache_is_small() -> None:
 
 
 @given(models, batches, precisions)
-def test_intensity_of_the_linears_never_falls_with_the_batch(spec: ModelSpec, batch_size: int, width) -> None:
+def test_intensity_of_the_linears_never_falls_with_the_batch(
+    spec: ModelSpec, batch_size: int, width: Precision
+) -> None:
     """Dense models. A mixture loads more experts first: see the next test."""
     if spec.moe is not None:
         return
@@ -251,7 +262,14 @@ def test_a_chunk_that_wants_no_logits_reads_no_head() -> None:
         for n in (0, 1)
     )
     assert last.weight_bytes - silent.weight_bytes == 2 * spec.vocab_size * spec.d_model
+    assert last.linear_flops - silent.linear_flops == 2 * spec.vocab_size * spec.d_model
     assert silent.logit_bytes == 0
+
+
+def test_a_sliding_window_bounds_what_a_step_reads_and_attends_to() -> None:
+    near, far = (decode(model("mistral-7b"), batch_size=2, context_len=n) for n in (4096, 30_000))
+    assert far.kv_read_bytes == near.kv_read_bytes == 2 * 4096 * 131_072
+    assert far.attention_flops == near.attention_flops == 2 * 4096 * 32 * 32 * 4 * 128
 
 
 def test_the_cache_is_read_by_kv_heads_not_by_query_heads() -> None:
