@@ -18,9 +18,11 @@ from bytebill.capacity import (
 )
 from bytebill.hardware import ACCELERATORS, Accelerator, accelerator
 from bytebill.models import MODELS, ModelSpec, model, precision
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
+settings.load_profile("book")
 BF16 = precision("bf16")
 models = st.sampled_from(sorted(MODELS)).map(model)
 devices = st.sampled_from(sorted(ACCELERATORS)).map(accelerator)

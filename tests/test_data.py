@@ -12,8 +12,11 @@ import yaml
 from bytebill import data
 from bytebill.errors import BytebillError
 from bytebill.units import si, to_si
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+
+settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
+settings.load_profile("book")
 
 
 @pytest.fixture
