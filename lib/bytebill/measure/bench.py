@@ -1,0 +1,132 @@
+"""What can this machine do? Its two ceilings, decode against them, and peers, as one record.
+
+`run` measures the parts one after the other (nothing else may run meanwhile) and `table` shows them. Every
+figure is of this run; where the reference read drifted by more than a quarter, `warnings` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+
+import bytebill
+from bytebill.device import Device, pick
+from bytebill.engine.linear import path
+from bytebill.errors import BytebillError, unknown
+
+from . import peers
+from .ceilings import TORCH_DTYPES, peak_flops_per_s, read_bytes_per_s
+from .decode import Point, median_error, sweep_smollm2, sweep_stack
+from .timing import drift
+
+PARTS = ("ceilings", "stack", "smollm2", "peers")
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+DTYPES = ("fp32", "bf16", "int8", "int4")
+STACK_WEIGHTS_PER_LAYER = 2 * 2048 * 5632
+CONTEXT_LEN = 256
+Progress = Callable[[str, int, int], None]
+
+
+def run(
+    *, only: str | None = None, device: str = "auto", progress: Progress = lambda label, done, total: None
+) -> dict[str, Any]:
+    """Measure this machine; `only` is one of PARTS."""
+    if only is not None and only not in PARTS:
+        raise unknown("part of the bench", only, PARTS)
+    here, parts = pick(device), [only] if only else list(PARTS)
+    found: dict[str, Any] = {
+        "bytebill": bytebill.__version__, "device": here.name, "threads": here.n_threads,
+        "pinned": here.pinned, "memory_bytes": here.memory_bytes,
+    }  # fmt: skip
+    progress("ceilings", 0, len(parts))
+    found["read_bytes_per_s"] = read_bytes_per_s(here)
+    peaks = {dtype: peak_flops_per_s(here, dtype=dtype) for dtype in TORCH_DTYPES}
+    found["peak_flops_per_s"] = peaks
+    for done, part in enumerate(parts):
+        if part in _SWEEPS:
+            watch = partial(_watch, progress, done, len(parts))
+            points = list(_SWEEPS[part](here, peaks, watch))
+            found[part] = [point.as_row() for point in points]
+            found.setdefault("median_error", {})[part] = median_error(points)
+            moved = drift([point.read_bytes_per_s for point in points])
+            found.setdefault("warnings", []).extend([f"{part}: {moved}"] if moved else [])
+        elif part == "peers":
+            progress("peers", done, len(parts))
+            found["peers"] = {f"{peer}_tokens_per_s": peers.tokens_per_s(peer) for peer in peers.PEERS}
+    return found
+
+
+def _watch(progress: Progress, done: int, total: int, label: str) -> None:
+    progress(label, done, total)
+
+
+def _stack(device: Device, peaks: dict[str, float], watch: Callable[[str], None]) -> Iterator[Point]:
+    # The same 554 M weights in every dtype, where they fit twice: int8 is then still beyond any cache.
+    n_layers = int(min(24, device.memory_bytes // (2 * 4 * STACK_WEIGHTS_PER_LAYER)))
+    if n_layers < 12:
+        raise BytebillError("The stack of 500 MB needs 1.2 GB of free memory; close something and try again.")
+    for dtype in _dtypes(device):
+        peak = peaks[_arithmetic(dtype, device)]
+        yield from sweep_stack(device, dtype=dtype, batches=BATCHES, peak=peak, n_layers=n_layers, watch=watch)
+
+
+def _smollm2(device: Device, peaks: dict[str, float], watch: Callable[[str], None]) -> Iterator[Point]:
+    for dtype in _dtypes(device):
+        if dtype == "int4":
+            continue  # the file the weights come from has 4 bits already: packing them again says nothing
+        peak = peaks[_arithmetic(dtype, device)]
+        yield from sweep_smollm2(
+            device, dtype=dtype, batches=BATCHES, peak=peak, context_len=CONTEXT_LEN, watch=watch
+        )
+
+
+_SWEEPS = {"stack": _stack, "smollm2": _smollm2}
+
+
+def _dtypes(device: Device) -> list[str]:
+    """The weight dtypes that have a kernel on the device."""
+    return [dtype for dtype in DTYPES if dtype in TORCH_DTYPES or _runs(dtype, device)]
+
+
+def _runs(dtype: str, device: Device) -> bool:
+    try:
+        return bool(path(dtype, device.kind))
+    except BytebillError:
+        return False
+
+
+def _arithmetic(dtype: str, device: Device) -> str:
+    """The dtype whose peak bounds a weight dtype's arithmetic: integer weights multiply in fp32 registers."""
+    return dtype if dtype in TORCH_DTYPES else "fp32"
+
+
+def table(found: dict[str, Any]) -> Group:
+    """The record of a run as tables for a terminal."""
+    pinned = "pinned" if found["pinned"] else "NOT pinned: the figures are too low"
+    peaks = ", ".join(f"{dtype} {rate / 1e9:,.0f}" for dtype, rate in found["peak_flops_per_s"].items())
+    ceilings = (
+        f"{found['device']}, {found['threads']} threads, {pinned}\n"
+        f"reads {found['read_bytes_per_s'] / 1e9:.1f} GB/s, multiplies {peaks} GFLOP/s"
+    )
+    shown: list[Any] = [ceilings]
+    for part in ("stack", "smollm2"):
+        if part in found:
+            shown.append(_rows(part, found[part], found["median_error"][part]))
+    shown += [f"{name}: {rate:.1f}" for name, rate in found.get("peers", {}).items() if rate]
+    return Group(*shown, *found.get("warnings", []))
+
+
+def _rows(part: str, rows: list[dict[str, Any]], error: float) -> Table:
+    grid = Table(title=f"{part}: median prediction error {error:.0%} up to batch 64")
+    for heading in ("dtype", "batch", "step [ms]", "predicted [ms]", "tokens/s", "share of read"):
+        grid.add_column(heading, justify="right")
+    for row in rows:
+        grid.add_row(
+            row["dtype"], str(row["batch"]), f"{row['step_s'] * 1e3:.1f}", f"{row['predicted_s'] * 1e3:.1f}",
+            f"{row['tokens_per_s']:,.0f}", f"{row['fraction_of_read']:.2f}",
+        )  # fmt: skip
+    return grid

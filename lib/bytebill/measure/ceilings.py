@@ -1,0 +1,43 @@
+"""What are this machine's own two ceilings? Bytes read a second, and FLOPs a second by dtype.
+
+    read_bytes_per_s     a plain sum over a buffer far larger than any cache
+    peak_flops_per_s     a square matmul large enough to be compute-bound: 2 n^3 / time
+
+They are what a roofline is drawn with when the datasheet is not the machine's. Ignores writes, and caches.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from bytebill.device import Device, synchronizer
+from bytebill.hardware import Accelerator
+
+from .timing import Timing, measure
+
+TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_BUFFER_BYTES = {"cpu": 512 << 20, "mps": 512 << 20, "cuda": 4 << 30}
+_MATMUL_SIZE = {"cpu": 2048, "mps": 4096, "cuda": 8192}
+
+
+def read_bytes_per_s(device: Device, *, repeats: int = 9) -> float:
+    """Bytes a second of reading memory once, in order [B/s]."""
+    n_bytes = int(min(_BUFFER_BYTES[device.kind], device.memory_bytes // 8))
+    buffer = torch.ones(n_bytes // 4, device=device.torch)
+    return n_bytes / measure(buffer.sum, sync=synchronizer(device), repeats=repeats).median_s
+
+
+def peak_flops_per_s(device: Device, *, dtype: str, repeats: int = 5) -> float:
+    """FLOPs a second of a large matmul in a dtype [FLOP/s]."""
+    size = _MATMUL_SIZE[device.kind]
+    a, b = (torch.randn(size, size, device=device.torch).to(TORCH_DTYPES[dtype]) for _ in range(2))
+    timing: Timing = measure(lambda: a @ b, sync=synchronizer(device), repeats=repeats)
+    return 2 * size**3 / min(timing.samples_s)
+
+
+def as_accelerator(device: Device, *, read: float, peaks: dict[str, float]) -> Accelerator:
+    """This machine as one of the book's accelerators, with measured ceilings in place of a datasheet's."""
+    return Accelerator(
+        id="this-machine", name=device.name, memory_bytes=device.memory_bytes,
+        bandwidth_bytes_per_s=read, peak_flops_per_s=peaks,
+    )  # fmt: skip

@@ -1,0 +1,95 @@
+"""Does the roofline predict this machine? Decode swept over the batch, each point with its prediction.
+
+    predicted = hypot(bytes / W, flops / peak) + rest
+
+bytes / W is the time of reading the same weights and nothing else, taken in turn with the step; peak is that of
+a large matmul; rest is what the model's other operations take (`model.hollow_decoder`), nothing for a bare stack.
+The root of the sum of squares lies between the two bounds: the larger of the terms (reading and multiplying
+overlap) and their sum (they do not), and it equals both far from the ridge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from math import hypot
+from statistics import median
+from typing import Any
+
+from bytebill.device import Device
+
+from .model import hollow_decoder, smollm2_decoder
+from .stack import build_stack
+from .timing import Timing
+
+Watch = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One decode step: what it took, what reading its weights took, and what was predicted."""
+
+    dtype: str
+    batch: int
+    step_s: float
+    spread: float
+    tokens_per_s: float
+    weight_bytes: int
+    read_bytes_per_s: float
+    fraction_of_read: float
+    predicted_s: float
+
+    @property
+    def error(self) -> float:
+        """Measured over predicted, minus one."""
+        return self.step_s / self.predicted_s - 1
+
+    def as_row(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def point(
+    timing: Timing, *, dtype: str, batch: int, weight_bytes: int, flops: float, peak: float, rest_s: float = 0.0
+) -> Point:
+    """A measured step beside its prediction."""
+    step_s, read_s = timing.median_s, timing.reference_s
+    return Point(
+        dtype=dtype, batch=batch, step_s=step_s, spread=timing.spread, tokens_per_s=batch / step_s,
+        weight_bytes=weight_bytes, read_bytes_per_s=weight_bytes / read_s, fraction_of_read=read_s / step_s,
+        predicted_s=hypot(read_s, flops / peak) + rest_s,
+    )  # fmt: skip
+
+
+def sweep_stack(
+    device: Device, *, dtype: str, batches: Iterable[int], peak: float, n_layers: int, repeats: int = 5,
+    watch: Watch = lambda label: None,
+) -> Iterator[Point]:  # fmt: skip
+    """Decode of a bare stack at each batch; `peak` is the rate its arithmetic can have [FLOP/s]."""
+    stack = build_stack(device, dtype=dtype, n_layers=n_layers)
+    for batch in batches:
+        watch(f"stack, {dtype}, batch {batch}")
+        yield point(
+            stack.time(batch, repeats=repeats), dtype=dtype, batch=batch, weight_bytes=stack.weight_bytes,
+            flops=2.0 * batch * stack.n_weights, peak=peak,
+        )  # fmt: skip
+
+
+def sweep_smollm2(
+    device: Device, *, dtype: str, batches: Iterable[int], peak: float, context_len: int, repeats: int = 5,
+    watch: Watch = lambda label: None,
+) -> Iterator[Point]:  # fmt: skip
+    """Decode of the real model at each batch, every sequence with the same context."""
+    real = smollm2_decoder(device, dtype=dtype, context_len=context_len)
+    hollow = hollow_decoder(real.model.spec, device, dtype=dtype, context_len=context_len)
+    n_weights = real.model.spec.n_matmul_params
+    for batch in batches:
+        watch(f"SmolLM2, {dtype}, batch {batch}")
+        yield point(
+            real.time(batch, repeats=repeats), dtype=dtype, batch=batch, weight_bytes=real.weight_bytes,
+            flops=2.0 * batch * n_weights, peak=peak, rest_s=hollow.time(batch, repeats=repeats).median_s,
+        )  # fmt: skip
+
+
+def median_error(points: Iterable[Point], *, largest_batch: int = 64) -> float:
+    """Median of |measured / predicted - 1| over the batches up to `largest_batch`."""
+    return median(abs(point.error) for point in points if point.batch <= largest_batch)

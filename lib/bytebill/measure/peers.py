@@ -1,0 +1,96 @@
+"""How fast do others decode the same model on the same machine, in the same minutes?
+
+Each peer runs in a process of its own (`python -m bytebill.measure.peers NAME`) with the same prompt and the same
+number of new tokens: this book's engine and `transformers.generate` in fp32, and llama.cpp (the wheel
+`xllamacpp`) on the Q4_1 file the weights come from, which reads an eighth as many bytes. The clock runs from
+the call to the last token, prefill included; each is warmed up once.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+from bytebill.errors import BytebillError
+
+PROMPT = "The price of a token is the price of moving"
+N_NEW_TOKENS = 64
+_TIMEOUT_S = 300
+
+
+def tokens_per_s(peer: str) -> float | None:
+    """New tokens a second of one peer at batch 1, or None where it is not installed."""
+    if peer == "llamacpp" and find_spec("xllamacpp") is None:
+        return None
+    command = [sys.executable, "-m", __name__, peer]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise BytebillError(f"{peer} did not finish {N_NEW_TOKENS} tokens in {_TIMEOUT_S} s.") from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise BytebillError(f"Measuring {peer} failed: {last}")
+    return float(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def _bytebill() -> Callable[[], object]:
+    from bytebill.engine.generation import generate
+    from bytebill.engine.smollm2 import smollm2, tokenizer
+    from bytebill.engine.transformer import Transformer
+
+    model, prompt = Transformer(smollm2(), dtype="fp32"), tokenizer().encode(PROMPT).ids
+    return lambda: generate(model, [prompt], n_new_tokens=N_NEW_TOKENS)
+
+
+def _transformers() -> Callable[[], object]:
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    from bytebill.engine.smollm2 import smollm2_folder, tokenizer
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    model: Any = AutoModelForCausalLM.from_pretrained(smollm2_folder(), dtype=torch.float32)
+    ids = torch.tensor([tokenizer().encode(PROMPT).ids])
+    exactly = {"min_new_tokens": N_NEW_TOKENS, "max_new_tokens": N_NEW_TOKENS}
+    return lambda: model.generate(ids, do_sample=False, **exactly)
+
+
+def _llamacpp() -> Callable[[], object]:
+    import torch
+    import xllamacpp
+
+    from bytebill.engine.smollm2 import gguf_file
+
+    settings = xllamacpp.CommonParams()
+    settings.model.path, settings.n_ctx, settings.n_parallel = str(gguf_file()), 512, 1
+    settings.cpuparams.n_threads = torch.get_num_threads()
+    server = xllamacpp.Server(settings)
+    request = {"prompt": PROMPT, "n_predict": N_NEW_TOKENS, "temperature": 0.0, "ignore_eos": True}
+    request["cache_prompt"] = False
+    return lambda: server.handle_completions(request)
+
+
+PEERS = {"bytebill": _bytebill, "transformers": _transformers, "llamacpp": _llamacpp}
+
+
+def main(peer: str) -> None:
+    """Print a peer's new tokens a second, the best of three runs after a warm-up."""
+    call = PEERS[peer]()
+    call()
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    print(json.dumps(N_NEW_TOKENS / min(times)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,106 @@
+"""How fast do bare weights turn into tokens? A stack of linear layers, nothing else, at any batch.
+
+    d_model -> d_ff -> d_model -> ...      2 * d_model * d_ff weights a layer, random, each layer in its own memory
+
+One pass over the stack is a decode step with everything but the weights taken away, so its time is
+bytes / bandwidth until 2 * batch * weights / peak takes over. Used by chapters 01 and 03 and `bytebill bench`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from bytebill.device import Device, synchronizer
+from bytebill.engine.linear import PackedLinear
+
+from .timing import Timing, measure
+
+D_MODEL, D_FF = 2048, 5632
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """Linear layers to be passed one after the other."""
+
+    linears: tuple[PackedLinear, ...]
+    device: Device
+
+    @property
+    def dtype(self) -> str:
+        return self.linears[0].dtype
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes that one pass must read."""
+        return sum(linear.stored_bytes for linear in self.linears)
+
+    @property
+    def n_weights(self) -> int:
+        return sum(linear.n_in * linear.n_out for linear in self.linears)
+
+    def step(self, batch_size: int) -> Callable[[], torch.Tensor]:
+        """One decode step of `batch_size` sequences, ready to be timed."""
+        dtype = torch.bfloat16 if self.dtype == "bf16" else torch.float32
+        x = torch.randn(batch_size, self.linears[0].n_in, device=self.device.torch).to(dtype)
+
+        def run() -> torch.Tensor:
+            y = x
+            with torch.inference_mode():
+                for linear in self.linears:
+                    y = linear(y)
+            return y
+
+        return captured(run) if self.device.kind == "cuda" else run
+
+    def read(self) -> None:
+        """Read the same bytes and do nothing with them: the reference that a step is held against."""
+        for linear in self.linears:
+            flat = linear.weight.view(-1)
+            (flat.view(torch.float32) if flat.nbytes % 4 == 0 else flat).sum()
+
+    def time(self, batch_size: int, *, repeats: int = 5) -> Timing:
+        """A step's time beside that of reading its weights."""
+        sync = synchronizer(self.device)
+        read = captured(self.read) if self.device.kind == "cuda" else self.read
+        return measure(self.step(batch_size), sync=sync, reference=read, repeats=repeats)
+
+
+def build_stack(
+    device: Device, *, dtype: str, n_layers: int, d_model: int = D_MODEL, d_ff: int = D_FF, seed: int = 0
+) -> Stack:
+    """A stack of `n_layers` pairs, packed; layers hold the same values in memory of their own."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((d_ff, d_model), (d_model, d_ff))
+    weights = [torch.randn(shape, generator=generator) / shape[1] ** 0.5 for shape in shapes]
+    pair = [PackedLinear(weight.to(device.torch), dtype=dtype) for weight in weights]
+    return Stack(linears=tuple(_clone(linear) for _ in range(n_layers) for linear in pair), device=device)
+
+
+def _clone(linear: PackedLinear) -> PackedLinear:
+    twin = copy.copy(linear)
+    twin.weight = linear.weight.clone()
+    return twin
+
+
+def captured(call: Callable[[], object]) -> Callable[[], torch.Tensor]:
+    """A CUDA graph of a call: its kernels launched as one, so that launch time does not pose as memory time."""
+    result: list[object] = []
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            call()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result.append(call())
+
+    def replay() -> torch.Tensor:
+        graph.replay()
+        return result[0]  # type: ignore[return-value]
+
+    return replay

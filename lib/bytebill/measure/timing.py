@@ -1,0 +1,81 @@
+"""How long does it take? Wall time of a call, with a reference measured beside it.
+
+A machine's speed drifts: another tenant, a clock, the pages a process was given. So a measurement here is a
+pair: the call and a plain read of the same bytes, taken in turn, and what is reported is their ratio and the
+median of each. A reference that moved by more than `DRIFT_LIMIT` between start and end is said out loud.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+Call = Callable[[], object]
+DRIFT_LIMIT = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Seconds of each repeat of a call, and of its reference (empty if there was none)."""
+
+    samples_s: tuple[float, ...]
+    reference_samples_s: tuple[float, ...] = ()
+
+    @property
+    def median_s(self) -> float:
+        return median(self.samples_s)
+
+    @property
+    def reference_s(self) -> float:
+        return median(self.reference_samples_s)
+
+    @property
+    def spread(self) -> float:
+        """(slowest - fastest) / median of the call."""
+        return (max(self.samples_s) - min(self.samples_s)) / self.median_s
+
+
+def seconds(call: Call, *, sync: Call) -> float:
+    """Wall time of one call, until the device has finished it."""
+    sync()
+    start = time.perf_counter()
+    call()
+    sync()
+    return time.perf_counter() - start
+
+
+def measure(
+    call: Call, *, sync: Call, reference: Call | None = None, repeats: int = 5, at_least_s: float = 0.0
+) -> Timing:
+    """Time a call after one warm-up, in turn with its reference, `repeats` times and for `at_least_s` seconds.
+
+    >>> measure(lambda: None, sync=lambda: None, repeats=3).median_s < 0.1
+    True
+    """
+    samples: list[float] = []
+    references: list[float] = []
+    call()
+    if reference:
+        reference()
+    while len(samples) < repeats or sum(samples) < at_least_s:
+        samples.append(seconds(call, sync=sync))
+        if reference:
+            references.append(seconds(reference, sync=sync))
+    return Timing(samples_s=tuple(samples), reference_samples_s=tuple(references))
+
+
+def drift(rates: Sequence[float]) -> str | None:
+    """A sentence where the reference moved by more than a quarter from first to last, else None.
+
+    >>> drift([40e9, 42e9])
+    >>> drift([40e9, 28e9])
+    'The reference moved by 30% during this run (40.0 to 28.0 GB/s): something else was using the machine.'
+    """
+    first, last = rates[0], rates[-1]
+    moved = abs(last / first - 1)
+    if moved <= DRIFT_LIMIT:
+        return None
+    ends = f"{first / 1e9:.1f} to {last / 1e9:.1f} GB/s"
+    return f"The reference moved by {moved:.0%} during this run ({ends}): something else was using the machine."
