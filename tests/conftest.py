@@ -55,3 +55,8 @@ def write_book(root: Path) -> Book:
 def toy(tmp_path: Path) -> Book:
     """A small book of a test's own."""
     return write_book(tmp_path)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marks of these tests."""
+    config.addinivalue_line("markers", "slow: runs a real chapter or measures (leave out with -m 'not slow')")

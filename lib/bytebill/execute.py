@@ -16,6 +16,7 @@ from typing import Any
 from bytebill.errors import BytebillError
 
 CELL_TIMEOUT_S = 1800
+QUIET = "--IPKernelApp.log_level=50"  # otherwise each start and stop writes a warning over the progress bar
 
 
 def execute(path: Path, target: Path, *, parameters: Mapping[str, Any], scratch: Path) -> str | None:
@@ -41,7 +42,7 @@ def _papermill(path: Path, partial: Path, parameters: Mapping[str, Any]) -> str 
     try:
         papermill.execute_notebook(
             str(path), str(partial), parameters=dict(parameters), cwd=str(path.parent), kernel_name="python3",
-            progress_bar=False, execution_timeout=CELL_TIMEOUT_S,
+            progress_bar=False, execution_timeout=CELL_TIMEOUT_S, extra_arguments=[QUIET],
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         lines = str(error.evalue).strip().splitlines()

@@ -38,6 +38,8 @@ def tidy(notebook: Any) -> None:
     for cell in notebook.cells:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
+        if not _tags(cell):
+            cell.metadata.pop("tags", None)  # papermill gives every cell an empty list
         if cell.cell_type == "code":
             count += 1
             _code(cell, count)
