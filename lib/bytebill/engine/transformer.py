@@ -19,6 +19,7 @@ from torch import Tensor
 from bytebill.engine.blocks import Attention, Factors, Linear, RMSNorm, Rotary, SwiGLU, rope_frequencies
 from bytebill.engine.kv import ContiguousCache, Placement
 from bytebill.engine.linear import PackedLinear
+from bytebill.engine.memory import require_room
 from bytebill.engine.state import Weights, require_llama
 from bytebill.errors import BytebillError, unknown
 
@@ -45,6 +46,7 @@ class Transformer:
         if dtype not in ACTIVATIONS:
             raise unknown("weight dtype", dtype, ACTIVATIONS)
         require_llama(weights.spec)
+        require_room(weights.spec, dtype=dtype, device=torch.device(device))
         self.spec, self.dtype, self.device = weights.spec, dtype, torch.device(device)
         self.activation_dtype = ACTIVATIONS[dtype]
         self._linears: list[PackedLinear] = []
@@ -116,6 +118,11 @@ class Transformer:
     def logits(self, x: Tensor) -> Tensor:
         """x [n, D], normed -> [n, V]"""
         return self._head(x)
+
+    @property
+    def linears(self) -> tuple[PackedLinear, ...]:
+        """Every packed matrix, the head last: what one step reads, norms apart."""
+        return tuple(self._linears)
 
     @property
     def weight_bytes_stored(self) -> int:

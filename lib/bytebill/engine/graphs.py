@@ -1,0 +1,75 @@
+"""How long does a GPU wait to be told what to do? Not at all, if a decode step is recorded once and replayed.
+
+A step of a 30-layer decoder is some 500 kernels; launching each from Python costs microseconds that a small
+model's kernels do not last. A CUDA graph replays them all in one launch. Its shapes are fixed, so the graph
+reads `n_slots` cache slots for every sequence and masks those beyond its length; positions live in a tensor
+that the graph itself moves on by one. Ignores prefill, which is long enough to hide its launches.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bytebill.engine.kv import ContiguousCache, Placement
+from bytebill.engine.transformer import Transformer
+from bytebill.errors import BytebillError
+
+_WARM_UP = 3  # runs before capture, so that libraries have made their choices
+
+
+class GraphedDecode:
+    """One decode step of every sequence of `cache`, replayed; call it like `Transformer.forward` with T = 1.
+
+    `n_slots` (default: all) bounds the contexts it serves, and is what each step reads.
+    """
+
+    def __init__(self, model: Transformer, cache: ContiguousCache, *, n_slots: int | None = None) -> None:
+        if model.device.type != "cuda":
+            raise BytebillError(f"CUDA graphs need a CUDA device, and this model is on {model.device.type}.")
+        self.model, self.cache = model, cache
+        self.n_slots = n_slots or cache.max_len
+        self._require_room()
+        self._tokens = torch.zeros(cache.batch_size, 1, dtype=torch.long, device=model.device)
+        self._positions = torch.zeros_like(self._tokens)
+        self._rows = torch.arange(cache.batch_size, device=model.device)
+        self._lengths: list[int] = []  # what the graph's positions hold
+        self._graph = torch.cuda.CUDAGraph()
+        self._logits = self._capture()
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """tokens [B, 1] -> logits [B, 1, V], overwritten by the next call."""
+        self._require_room()
+        if self._lengths != self.cache.lengths:
+            self._positions.copy_(torch.tensor(self.cache.lengths)[:, None])
+        self._tokens.copy_(tokens)
+        self._graph.replay()
+        self.cache.lengths = [length + 1 for length in self.cache.lengths]
+        self._lengths = list(self.cache.lengths)
+        return self._logits
+
+    @torch.inference_mode()
+    def _capture(self) -> Tensor:
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(_WARM_UP):
+                self._positions.fill_(self.n_slots - 1)  # a slot that no sequence holds yet
+                self._step()
+        torch.cuda.current_stream().wait_stream(side)
+        with torch.cuda.graph(self._graph):
+            logits = self._step()
+        return logits
+
+    def _require_room(self) -> None:
+        if max(self.cache.lengths) >= min(self.n_slots, self.cache.max_len):
+            raise BytebillError(f"This graph is for contexts below {self.n_slots} tokens, and one is not.")
+
+    def _step(self) -> Tensor:
+        logits = self.model.run(self._tokens, self.cache, self._placement())
+        self._positions.add_(1)
+        return logits
+
+    def _placement(self) -> Placement:
+        n_new = (1,) * self.cache.batch_size
+        return self.cache.place_at(self._positions, n_slots=self.n_slots, n_new=n_new, rows=self._rows)

@@ -1,0 +1,128 @@
+"""What does each of several devices hold? Tensor parallelism: heads, MLP width and vocabulary cut into
+equal shares.
+
+    rank r holds rows r of qkv, gate_up, embedding and head, and columns r of attention_out and down
+    bytes all-reduced a step = (2 L + 1) * B * D * bytes_per_value     (two sums a layer, one for the embedding)
+
+Symbols: L `n_layers`, B batch size, D `d_model`. After the column-cut matmuls each rank has a part of the
+sum, which an all-reduce completes; logits are gathered. Norms are held by every rank, and so are embedding
+and head where the vocabulary does not divide. Ignores overlap of communication and matmuls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from bytebill.engine.blocks import Linear
+from bytebill.engine.state import Weights
+from bytebill.engine.transformer import Transformer
+from bytebill.errors import BytebillError
+from bytebill.models import ModelSpec
+
+
+class Ranks:
+    """The processes that hold one model, and a count of what they said to each other."""
+
+    def __init__(self) -> None:
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self.reduced_bytes = self.gathered_bytes = 0
+
+    def all_reduce(self, x: Tensor) -> Tensor:
+        """The sum of every rank's x, in place."""
+        self.reduced_bytes += x.nbytes
+        dist.all_reduce(x)
+        return x
+
+    def all_gather(self, x: Tensor) -> Tensor:
+        """Every rank's x [n, m], side by side: [n, m * size]."""
+        parts = [torch.empty_like(x) for _ in range(self.size)]
+        dist.all_gather(parts, x.contiguous())
+        self.gathered_bytes += x.nbytes * self.size
+        return torch.cat(parts, -1)
+
+
+class ShardedTransformer(Transformer):
+    """One rank's share of a decoder; every rank calls `forward` alike, and every rank gets all logits."""
+
+    def __init__(
+        self, weights: Weights, *, ranks: Ranks, dtype: str = "bf16", device: torch.device | str = "cpu"
+    ) -> None:
+        self.ranks = ranks
+        self._cuts_vocabulary = weights.spec.vocab_size % ranks.size == 0
+        super().__init__(share_of(weights, rank=ranks.rank, n_ranks=ranks.size), dtype=dtype, device=device)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Each rank looks up the tokens it holds, and the sum has them all."""
+        if not self._cuts_vocabulary:
+            return super().embed(tokens)
+        n_held = self._embedding.shape[0]
+        index = tokens.to(self.device) - self.ranks.rank * n_held
+        held = (index >= 0) & (index < n_held)
+        return self.ranks.all_reduce(super().embed(index.clamp(0, n_held - 1)) * held[:, None])
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Each rank's part of the vocabulary, gathered."""
+        logits = super().logits(x)
+        return self.ranks.all_gather(logits) if self._cuts_vocabulary else logits
+
+    def _summed(self, weight: Tensor) -> Linear:
+        linear = super()._summed(weight)
+        return lambda x: self.ranks.all_reduce(linear(x))
+
+
+def require_even_shares(spec: ModelSpec, n_ranks: int) -> None:
+    """Refuse a number of ranks that cannot share heads and MLP width evenly, naming those that can."""
+    if n_ranks >= 1 and spec.n_kv_heads % n_ranks == 0 and spec.d_ff % n_ranks == 0:
+        return
+    good = [n for n in range(1, spec.n_kv_heads + 1) if spec.n_kv_heads % n == 0 and spec.d_ff % n == 0]
+    raise BytebillError(
+        f"{spec.name} has {spec.n_kv_heads} KV heads and an MLP of width {spec.d_ff}, which {n_ranks} ranks cannot "
+        f"share evenly; ranks that can: {', '.join(map(str, good))}."
+    )
+
+
+def share_of(weights: Weights, *, rank: int, n_ranks: int) -> Weights:
+    """The weights of one rank: a narrower model, whose tensors are cut from the whole when asked for.
+
+    >>> from bytebill.engine.state import random_weights
+    >>> from bytebill.models import model
+    >>> share = share_of(random_weights(model("smollm2-135m")), rank=0, n_ranks=3)
+    >>> share.spec.n_kv_heads, tuple(share["layers.0.down"].shape)    # 1536 / 3 columns
+    (1, (576, 512))
+    """
+    spec = weights.spec
+    require_even_shares(spec, n_ranks)
+    share = replace(
+        spec,
+        n_heads=spec.n_heads // n_ranks,
+        n_kv_heads=spec.n_kv_heads // n_ranks,
+        d_ff=spec.d_ff // n_ranks,
+    )
+    return Weights(
+        share,
+        lambda name: _cut(weights[name], name, spec, rank, n_ranks),
+        frequencies=weights.frequencies,
+    )
+
+
+def _cut(tensor: Tensor, name: str, spec: ModelSpec, rank: int, n_ranks: int) -> Tensor:
+    part = name.rsplit(".", 1)[-1]
+    if part in ("attention_out", "down"):
+        return tensor.chunk(n_ranks, 1)[rank].clone()
+    if part in ("qkv", "qkv_bias"):
+        query, keyvalue = spec.n_heads * spec.d_head, spec.n_kv_heads * spec.d_head
+        return _cut_rows(tensor, [query, keyvalue, keyvalue], rank, n_ranks)
+    if part == "gate_up":
+        return _cut_rows(tensor, [spec.d_ff, spec.d_ff], rank, n_ranks)
+    if part in ("embedding", "head") and spec.vocab_size % n_ranks == 0:
+        return tensor.chunk(n_ranks)[rank].clone()
+    return tensor
+
+
+def _cut_rows(fused: Tensor, sizes: list[int], rank: int, n_ranks: int) -> Tensor:
+    """The rank's rows of each of the matrices stacked in one."""
+    return torch.cat([matrix.chunk(n_ranks)[rank] for matrix in fused.split(sizes)])
