@@ -6,8 +6,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from bytebill.chapters import Book
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from bytebill.chapters import Book
 
 TOC = """format: jb-book
 root: book/index

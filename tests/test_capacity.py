@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bytebill.capacity import (
     Limit,
     first_limit,
@@ -18,8 +21,6 @@ from bytebill.capacity import (
 )
 from bytebill.hardware import ACCELERATORS, Accelerator, accelerator
 from bytebill.models import MODELS, ModelSpec, model, precision
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
 settings.load_profile("book")

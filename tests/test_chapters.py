@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+
 from bytebill import chapters, execute
 from bytebill.chapters import Book
 from bytebill.errors import BytebillError

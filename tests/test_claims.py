@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+
 from bytebill.claims import CLAIMS, MIME, SIGNS, check, judge, pin
 from bytebill.errors import BytebillError
 

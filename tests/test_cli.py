@@ -10,6 +10,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+
 from bytebill import cli
 from conftest import write_notebook
 

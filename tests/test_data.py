@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bytebill import data
 from bytebill.errors import BytebillError
 from bytebill.units import si, to_si
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
 settings.load_profile("book")

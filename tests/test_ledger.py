@@ -6,6 +6,7 @@ import json
 
 import pytest
 from bs4 import BeautifulSoup
+
 from bytebill import chapters, ledger
 from bytebill.claims import CLAIMS
 from bytebill.errors import BytebillError

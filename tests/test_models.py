@@ -6,6 +6,7 @@ import pickle
 from dataclasses import replace
 
 import pytest
+
 from bytebill.errors import BytebillError
 from bytebill.models import (
     MODELS,

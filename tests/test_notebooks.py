@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+
 from bytebill import chapters, claims, data, ledger
 
 ROOT = data.REPOSITORY

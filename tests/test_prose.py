@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from bytebill.claims import CLAIMS
 from prose_pins import GIVEN, PINS
 

@@ -6,6 +6,9 @@ import pickle
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bytebill import data
 from bytebill.errors import BytebillError
 from bytebill.hardware import ACCELERATORS, Accelerator, accelerator
@@ -30,8 +33,6 @@ from bytebill.roofline import (
     step_time_bounds,
     weight_read_params,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
 settings.load_profile("book")

@@ -156,7 +156,8 @@ def kernel(dtype: str, group: int) -> int:
     exec(_source(dtype, group, lanes, vectors), names)
     region = cfunc(types.void(types.CPointer(types.int64)))(names["region"])
     _KEEP.append(region)
-    return region.address
+    address: int = region.address
+    return address
 
 
 _KEEP: list[Any] = []  # compiled code must outlive its address
@@ -174,19 +175,40 @@ def _parallel() -> Callable[..., None]:
 _Args = ctypes.c_int64 * 8
 
 
-def matmul(dtype: str, packed: torch.Tensor, scales: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
-    """x [B, n_in] fp32 times packed weights [n_panels, n_in, panel] -> [B, n_panels * panel] fp32."""
-    batch_size, n_in = x.shape
-    n_groups, group = grouping(batch_size)
-    n_panels, width = packed.shape[0], panel_width()
-    if n_groups * group != batch_size:
-        x = torch.nn.functional.pad(x, (0, 0, 0, n_groups * group - batch_size))
-    xs = x.view(n_groups, group, n_in).transpose(1, 2).contiguous()  # [groups, n_in, g]
-    y = torch.empty((n_groups * group, n_panels * width), dtype=torch.float32)
-    tile = n_in if n_groups == 1 else max(64, int(_TILE_BYTES / (width * BYTES_PER_WEIGHT[dtype])))
-    args = _Args(
-        packed.data_ptr(), xs.data_ptr(), y.data_ptr(), scales.data_ptr() if scales is not None else 0,
-        n_panels, n_in, n_groups, SCALE_GROUP if dtype == "int4" else tile,
-    )  # fmt: skip
-    _parallel()(kernel(dtype, group), ctypes.addressof(args), torch.get_num_threads(), 0)
-    return y[:batch_size]
+class Panels:
+    """A packed matrix [n_panels, n_in, panel] with its scales, ready to multiply batches of any size.
+
+    What a call needs besides the two addresses is worked out once per batch size: at batch 1 a small model
+    makes a hundred of these calls for each token.
+    """
+
+    def __init__(self, dtype: str, packed: torch.Tensor, scales: torch.Tensor | None) -> None:
+        self.dtype, self.packed, self.scales = dtype, packed, scales
+        self.n_panels, self.n_in = packed.shape[:2]
+        self._plans: dict[int, tuple[int, Any, int, int, int]] = {}
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """x [B, n_in] fp32, contiguous -> [B, n_panels * panel] fp32."""
+        batch_size = x.shape[0]
+        address, args, pointer, n_groups, group = self._plans.get(batch_size) or self._plan(batch_size)
+        if batch_size > 1:
+            if n_groups * group != batch_size:
+                x = torch.nn.functional.pad(x, (0, 0, 0, n_groups * group - batch_size))
+            x = x.view(n_groups, group, self.n_in).transpose(1, 2).contiguous()  # [groups, n_in, g]
+        y = torch.empty((n_groups * group, self.n_panels * panel_width()))
+        args[1], args[2] = x.data_ptr(), y.data_ptr()
+        _parallel()(address, pointer, torch.get_num_threads(), 0)
+        return y[:batch_size] if n_groups * group != batch_size else y
+
+    def _plan(self, batch_size: int) -> tuple[int, Any, int, int, int]:
+        n_groups, group = grouping(batch_size)
+        tile = self.n_in
+        if self.dtype == "int4":
+            tile = SCALE_GROUP
+        elif n_groups > 1:
+            tile = max(64, int(_TILE_BYTES / (panel_width() * BYTES_PER_WEIGHT[self.dtype])))
+        scales = self.scales.data_ptr() if self.scales is not None else 0
+        args = _Args(self.packed.data_ptr(), 0, 0, scales, self.n_panels, self.n_in, n_groups, tile)
+        plan = (kernel(self.dtype, group), args, ctypes.addressof(args), n_groups, group)
+        self._plans[batch_size] = plan
+        return plan

@@ -15,6 +15,7 @@ symmetric and weight-only, so activations stay as they are.
 
 from __future__ import annotations
 
+import copy
 import functools
 
 import torch
@@ -44,6 +45,17 @@ def path(dtype: str, device: str) -> str:
     raise BytebillError(f"{dtype} weights need this book's CPU kernels; on {device} use bf16 or fp32.")
 
 
+def arithmetic(dtype: str, *, batch_size: int, device: str) -> str:
+    """The dtype whose peak bounds a step: panels multiply in fp32 registers, whatever the weights are.
+
+    >>> arithmetic("bf16", batch_size=1, device="cuda")
+    'bf16'
+    """
+    if path(dtype, device) == "torch" or (dtype == "bf16" and batch_size >= ONEDNN_FROM_BATCH and onednn_bf16()):
+        return dtype
+    return "fp32"
+
+
 class PackedLinear:
     """A weight matrix [n_out, n_in] in the form its kernel wants; call it with x [..., n_in].
 
@@ -53,31 +65,43 @@ class PackedLinear:
     def __init__(self, weight: torch.Tensor, *, dtype: str) -> None:
         self.dtype, (self.n_out, self.n_in) = dtype, weight.shape
         self.path = path(dtype, weight.device.type)
-        if self.path == "panels" and dtype == "int4" and self.n_in % kernels.SCALE_GROUP:
-            raise BytebillError(f"int4 needs inputs in groups of {kernels.SCALE_GROUP}; got {self.n_in}.")
-        self.scales: torch.Tensor | None = None
+        self._panels: kernels.Panels | None = None
+        self._onednn: torch.Tensor | None = None
         if self.path == "torch":
             self.weight = weight.to(TORCH[dtype]).contiguous()
-        else:
-            self.weight, self.scales = pack(weight, dtype)
-        self._onednn: torch.Tensor | None = None
+            return
+        if dtype == "int4" and self.n_in % kernels.SCALE_GROUP:
+            raise BytebillError(f"int4 needs inputs in groups of {kernels.SCALE_GROUP}; got {self.n_in}.")
+        self.weight, scales = pack(weight, dtype)
+        self._panels = kernels.Panels(dtype, self.weight, scales)
 
     @property
     def stored_bytes(self) -> int:
         """Bytes of weights and scales that one call reads."""
-        scales = self.scales.nbytes if self.scales is not None else 0
-        return self.weight.nbytes + scales
+        scales = self._panels.scales if self._panels else None
+        return self.weight.nbytes + (scales.nbytes if scales is not None else 0)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """x [..., n_in] -> [..., n_out], in the dtype of x."""
-        if self.path == "torch":
+        if self._panels is None:
             return functional.linear(x.to(self.weight.dtype), self.weight).to(x.dtype)
-        flat = x.reshape(-1, self.n_in)
+        flat = x if x.dim() == 2 else x.reshape(-1, self.n_in)
         if self.dtype == "bf16" and flat.shape[0] >= ONEDNN_FROM_BATCH and onednn_bf16():
             y = self._large(flat)
         else:
-            y = kernels.matmul(self.dtype, self.weight, self.scales, flat.float())[:, : self.n_out]
-        return y.to(x.dtype).reshape(*x.shape[:-1], self.n_out)
+            y = self._panels(flat.to(torch.float32).contiguous())
+            y = y if y.shape[1] == self.n_out else y[:, : self.n_out]
+        y = y if y.dtype == x.dtype else y.to(x.dtype)
+        return y if x.dim() == 2 else y.reshape(*x.shape[:-1], self.n_out)
+
+    def twin(self) -> PackedLinear:
+        """The same values in memory of their own."""
+        twin = copy.copy(self)
+        twin.weight, twin._onednn = self.weight.clone(), None
+        if self._panels:
+            scales = self._panels.scales
+            twin._panels = kernels.Panels(self.dtype, twin.weight, None if scales is None else scales.clone())
+        return twin
 
     def _large(self, x: torch.Tensor) -> torch.Tensor:
         if self._onednn is None:  # a second copy, made only where large batches or prompts need it

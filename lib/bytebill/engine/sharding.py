@@ -98,6 +98,7 @@ def share_of(weights: Weights, *, rank: int, n_ranks: int) -> Weights:
     require_even_shares(spec, n_ranks)
     share = replace(
         spec,
+        name=f"{spec.name} (1/{n_ranks} of it)",
         n_heads=spec.n_heads // n_ranks,
         n_kv_heads=spec.n_kv_heads // n_ranks,
         d_ff=spec.d_ff // n_ranks,

@@ -70,17 +70,15 @@ def _stack(device: Device, peaks: dict[str, float], watch: Callable[[str], None]
     if n_layers < 12:
         raise BytebillError("The stack of 500 MB needs 1.2 GB of free memory; close something and try again.")
     for dtype in _dtypes(device):
-        peak = peaks[_arithmetic(dtype, device)]
-        yield from sweep_stack(device, dtype=dtype, batches=BATCHES, peak=peak, n_layers=n_layers, watch=watch)
+        yield from sweep_stack(device, dtype=dtype, batches=BATCHES, peaks=peaks, n_layers=n_layers, watch=watch)
 
 
 def _smollm2(device: Device, peaks: dict[str, float], watch: Callable[[str], None]) -> Iterator[Point]:
     for dtype in _dtypes(device):
         if dtype == "int4":
             continue  # the file the weights come from has 4 bits already: packing them again says nothing
-        peak = peaks[_arithmetic(dtype, device)]
         yield from sweep_smollm2(
-            device, dtype=dtype, batches=BATCHES, peak=peak, context_len=CONTEXT_LEN, watch=watch
+            device, dtype=dtype, batches=BATCHES, peaks=peaks, context_len=CONTEXT_LEN, watch=watch
         )
 
 
@@ -97,11 +95,6 @@ def _runs(dtype: str, device: Device) -> bool:
         return bool(path(dtype, device.kind))
     except BytebillError:
         return False
-
-
-def _arithmetic(dtype: str, device: Device) -> str:
-    """The dtype whose peak bounds a weight dtype's arithmetic: integer weights multiply in fp32 registers."""
-    return dtype if dtype in TORCH_DTYPES else "fp32"
 
 
 def table(found: dict[str, Any]) -> Group:

@@ -10,13 +10,14 @@ overlap) and their sum (they do not), and it equals both far from the ridge.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import hypot
 from statistics import median
 from typing import Any
 
 from bytebill.device import Device
+from bytebill.engine.linear import arithmetic
 
 from .model import hollow_decoder, smollm2_decoder
 from .stack import build_stack
@@ -61,22 +62,22 @@ def point(
 
 
 def sweep_stack(
-    device: Device, *, dtype: str, batches: Iterable[int], peak: float, n_layers: int, repeats: int = 5,
-    watch: Watch = lambda label: None,
+    device: Device, *, dtype: str, batches: Iterable[int], peaks: Mapping[str, float], n_layers: int,
+    repeats: int = 5, watch: Watch = lambda label: None,
 ) -> Iterator[Point]:  # fmt: skip
-    """Decode of a bare stack at each batch; `peak` is the rate its arithmetic can have [FLOP/s]."""
+    """Decode of a bare stack at each batch; `peaks` holds the FLOP/s of a large matmul by dtype."""
     stack = build_stack(device, dtype=dtype, n_layers=n_layers)
     for batch in batches:
         watch(f"stack, {dtype}, batch {batch}")
         yield point(
             stack.time(batch, repeats=repeats), dtype=dtype, batch=batch, weight_bytes=stack.weight_bytes,
-            flops=2.0 * batch * stack.n_weights, peak=peak,
+            flops=2.0 * batch * stack.n_weights, peak=_peak(peaks, dtype, batch, device),
         )  # fmt: skip
 
 
 def sweep_smollm2(
-    device: Device, *, dtype: str, batches: Iterable[int], peak: float, context_len: int, repeats: int = 5,
-    watch: Watch = lambda label: None,
+    device: Device, *, dtype: str, batches: Iterable[int], peaks: Mapping[str, float], context_len: int,
+    repeats: int = 5, watch: Watch = lambda label: None,
 ) -> Iterator[Point]:  # fmt: skip
     """Decode of the real model at each batch, every sequence with the same context."""
     real = smollm2_decoder(device, dtype=dtype, context_len=context_len)
@@ -86,8 +87,13 @@ def sweep_smollm2(
         watch(f"SmolLM2, {dtype}, batch {batch}")
         yield point(
             real.time(batch, repeats=repeats), dtype=dtype, batch=batch, weight_bytes=real.weight_bytes,
-            flops=2.0 * batch * n_weights, peak=peak, rest_s=hollow.time(batch, repeats=repeats).median_s,
+            flops=2.0 * batch * n_weights, peak=_peak(peaks, dtype, batch, device),
+            rest_s=hollow.time(batch, repeats=repeats).median_s,
         )  # fmt: skip
+
+
+def _peak(peaks: Mapping[str, float], dtype: str, batch_size: int, device: Device) -> float:
+    return peaks[arithmetic(dtype, batch_size=batch_size, device=device.kind)]
 
 
 def median_error(points: Iterable[Point], *, largest_batch: int = 64) -> float:

@@ -8,7 +8,6 @@ bytes / bandwidth until 2 * batch * weights / peak takes over. Used by chapters 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -77,13 +76,7 @@ def build_stack(
     shapes = ((d_ff, d_model), (d_model, d_ff))
     weights = [torch.randn(shape, generator=generator) / shape[1] ** 0.5 for shape in shapes]
     pair = [PackedLinear(weight.to(device.torch), dtype=dtype) for weight in weights]
-    return Stack(linears=tuple(_clone(linear) for _ in range(n_layers) for linear in pair), device=device)
-
-
-def _clone(linear: PackedLinear) -> PackedLinear:
-    twin = copy.copy(linear)
-    twin.weight = linear.weight.clone()
-    return twin
+    return Stack(linears=tuple(linear.twin() for _ in range(n_layers) for linear in pair), device=device)
 
 
 def captured(call: Callable[[], object]) -> Callable[[], torch.Tensor]:
