@@ -30,6 +30,7 @@ def bytebill(toy, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["run", "--device", "cudda"], "There is no device 'cudda'; nearest: cuda"),
         (["run", "--profile", "ful"], "There is no profile 'ful'; nearest: full."),
         (["run", "-p", "n"], "-p takes a name and a value"),
+        (["bench", "--only", "stak"], "There is no part of the bench 'stak'; nearest: stack"),
         (["refresh", "3"], "There is no chapter '3'; there are: 01_doubling, 02_where, ledger."),
     ],
 )
@@ -70,16 +71,16 @@ def test_the_ledger_for_people_is_a_table(toy):
 
 
 def test_the_bench_for_programs_is_one_object_on_stdout(monkeypatch, capsys):
-    def run(*, only, progress):
+    def run(*, only, device, progress):
         progress("reading", 0, 1)
-        return {"only": only}
+        return {"only": only, "device": device}
 
     fake = SimpleNamespace(run=run, table=lambda found: f"a table of {found}")
     monkeypatch.setitem(sys.modules, "bytebill.measure.bench", fake)
     monkeypatch.setattr("bytebill.measure.bench", fake, raising=False)
     cli.bench(only="read", as_json=True)
     said = capsys.readouterr()
-    assert json.loads(said.out) == {"only": "read"} and "reading" in said.err
+    assert json.loads(said.out) == {"only": "read", "device": "auto"} and "reading" in said.err
     cli.bench(only=None, as_json=False)
     assert capsys.readouterr().out.startswith("a table of")
 

@@ -79,6 +79,22 @@ def test_a_kind_of_evidence_that_is_owed_is_said(entries):
     assert "not yet" in BeautifulSoup(ledger.table([owed]).html, "html.parser").get_text()
 
 
+def test_conditions_are_named_beside_the_verdict(entries):
+    limit = {
+        "role": "limit",
+        "how": "derived",
+        "text": "with <MHA>",
+        "found": 4.0,
+        "passed": False,
+        "unit": "",
+    }
+    content = {**entries["C01"].content, "verdict": "holds with conditions", "evidence": [limit]}
+    row = ledger.table([ledger.Entry(claim=CLAIMS["C10"], page="x", content=content)])
+    assert (
+        BeautifulSoup(row.html, "html.parser").get_text().endswith("holds with conditionsexcept: with <MHA>")
+    )
+
+
 def test_counts_cover_every_claim(entries):
     text = ledger.counts(entries.values()).text
     assert sum(int(line.split()[0]) for line in text.splitlines()) == 56

@@ -109,6 +109,7 @@ def ledger(
 @app.command()
 def bench(
     only: Annotated[str | None, typer.Option(metavar="PART", help="Measure one part.")] = None,
+    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure this machine: how fast it reads, multiplies and decodes."""
@@ -116,7 +117,7 @@ def bench(
     from bytebill.measure import bench as machine
 
     with progress.counter(console=_console(stderr=True)) as count:
-        found = machine.run(only=only, progress=count)
+        found = machine.run(only=only, device=device or "auto", progress=count)
     if as_json:
         typer.echo(json.dumps(found))
     else:

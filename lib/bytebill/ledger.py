@@ -30,6 +30,7 @@ _SCROLLS = (
     'class="bb-scroll" role="region" aria-labelledby="ledger-caption" tabindex="0" style="overflow-x: auto"'
 )
 KINDS = tuple(HOW.values())
+SLUGS = ("claimed", "stated", *KINDS, "verdict-cell")
 COLUMNS = ("Claim", "What is claimed", "Stated", *(kind.capitalize() for kind in KINDS), "Verdict")
 
 
@@ -177,16 +178,28 @@ def _caption(entries: tuple[Entry, ...]) -> str:
 def _chapter(entries: list[Entry]) -> str:
     page, name = entries[0].page, f"Chapter {int(entries[0].claim.chapter)}"
     title = f'<a href="{page}.html">{name}</a>' if page else f"{name}, not written yet"
-    heading = f'<tr><th scope="rowgroup" colspan="{len(COLUMNS)}">{title}</th></tr>'
+    heading = f'<tr><th scope="rowgroup" colspan="{len(COLUMNS)}" style="text-align: left">{title}</th></tr>'
     return f"<tbody>{heading}{''.join(_row(entry) for entry in entries)}</tbody>"
 
 
 def _row(entry: Entry) -> str:
     id, stated = entry.claim.id, str(entry.content["stated"]) if entry.content else ""
     name = f'<a href="{entry.link}">{id}</a>' if entry.content else id
-    cells = [escape(entry.claim.statement), escape(stated), *(_evidence(entry, kind) for kind in KINDS)]
-    cells.append(view.marked(entry.word))
-    return f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+    claimed = f'<div style="min-width: 16em">{escape(entry.claim.statement)}</div>'
+    cells = [claimed, escape(stated), *(_evidence(entry, kind) for kind in KINDS)]
+    cells.append(view.marked(entry.word) + _conditions(entry))
+    body = "".join(f'<td class="bb-{column}">{cell}</td>' for column, cell in zip(SLUGS, cells, strict=True))
+    return f'<tr style="vertical-align: top"><th scope="row">{name}</th>{body}</tr>'
+
+
+def _conditions(entry: Entry) -> str:
+    """The limits that a claim does not keep, where they are all that stands against it."""
+    if entry.content is None or entry.word != "holds with conditions":
+        return ""
+    failing = [
+        item["text"] for item in entry.content["evidence"] if item["role"] == "limit" and not item["passed"]
+    ]
+    return f"<br>except: {escape('; '.join(failing))}"
 
 
 def _evidence(entry: Entry, kind: str) -> str:
