@@ -1,0 +1,25 @@
+// Two things that a style sheet cannot do: paper shows what was folded, and a keyboard scrolls what is too wide.
+(() => {
+  "use strict";
+
+  const opened = [];
+  addEventListener("beforeprint", () => {
+    for (const folded of document.querySelectorAll("details:not([open])")) {
+      folded.open = true;
+      opened.push(folded);
+    }
+  });
+  addEventListener("afterprint", () => {
+    for (const folded of opened.splice(0)) folded.open = false;
+  });
+
+  const scrollers = ".bb-verdict, .cell_output .text_html, .cell_output pre, .pst-scrollable-table-container, div.math";
+  const markScrollers = () => {
+    for (const box of document.querySelectorAll(scrollers)) {
+      if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
+    }
+  };
+  addEventListener("load", markScrollers);
+  addEventListener("resize", markScrollers);
+})();

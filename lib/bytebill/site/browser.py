@@ -1,0 +1,144 @@
+"""What do the pages do in a real browser? Each is opened in headless Chromium, served from this machine.
+
+Wrong is: a request to another host, an error or warning in the console, an answer of 400 or more, a formula that
+MathJax could not read, and a page wider than a phone. With `--shots FOLDER` each page is also photographed:
+at a desk, on a phone, in the dark. No browser here: that is said, and the exit code is 0.
+
+Usage: python -m bytebill.site.browser _build/html [PAGE ...] [--shots FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.server
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+FLAGS = (
+    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+VIEWS = {"desk": (DESK, "light"), "phone": (PHONE, "light"), "dark": (DESK, "dark")}
+SETTLED = (
+    "async () => { await document.fonts.ready; if (window.MathJax?.startup) await MathJax.startup.promise; }"
+)
+PATIENCE_MS = 20_000
+
+
+def executable() -> str | None:
+    """The browser of this machine: CHROMIUM in the environment, or one of the usual names."""
+    named = os.environ.get("CHROMIUM")
+    return named or next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+@contextmanager
+def served(root: Path) -> Iterator[str]:
+    """A folder at an address of this machine while the block runs."""
+    handler = partial(_Quiet, directory=str(root))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def look(root: Path, names: Sequence[str], *, program: str, shots: Path | None = None) -> list[str]:
+    """Open the pages, and show each in every view; what is wrong, one line each."""
+    from playwright.sync_api import sync_playwright
+
+    flags = [*FLAGS, "--no-sandbox"] if os.getuid() == 0 else [*FLAGS]
+    found: list[str] = []
+    with served(root) as base, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=flags)
+        for name in names:
+            page = browser.new_page(viewport=DESK, reduced_motion="reduce")
+            found += [f"{name}: {fault}" for fault in _load(page, base, name)]
+            for view in VIEWS:
+                found += [f"{name}: {fault}" for fault in _show(page, view)]
+                if shots:
+                    stem = name.removesuffix(".html").replace("/", "_")
+                    page.screenshot(path=shots / f"{stem}_{view}.png", full_page=True)
+            page.close()
+        browser.close()
+    return found
+
+
+def _load(page: Any, base: str, name: str) -> list[str]:
+    """Open one page and wait until it has settled; what it asked for in vain, and what it complained of."""
+    faults: list[str] = []
+
+    def route(asked: Any) -> None:
+        url = asked.request.url
+        if url.startswith((base, "data:", "blob:")):
+            asked.continue_()
+        else:
+            faults.append(f"asks another host: {url}")
+            asked.abort()
+
+    def console(message: Any) -> None:
+        if message.type in ("error", "warning"):
+            faults.append(f"console {message.type}: {message.text[:200]}")
+
+    page.route("**/*", route)
+    page.on("console", console)
+    page.on("pageerror", lambda error: faults.append(f"script error: {str(error)[:200]}"))
+    page.on("response", lambda got: faults.append(f"{got.status} {got.url}") if got.status >= 400 else None)
+    page.goto(base + name, wait_until="networkidle", timeout=PATIENCE_MS)
+    page.evaluate(SETTLED)
+    if n_errors := page.locator("mjx-merror").count():
+        faults.append(f"{n_errors} formulas could not be read")
+    return faults
+
+
+def _show(page: Any, view: str) -> list[str]:
+    """Bring a loaded page into a view; whether it fits the screen."""
+    size, scheme = VIEWS[view]
+    page.set_viewport_size(size)
+    page.emulate_media(color_scheme=scheme)
+    wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    return [f"is {wide} px wider than the screen ({view})"] if wide > 0 else []
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: the report says what matters."""
+
+
+def main() -> int:
+    """Open every page of a built site, or those named."""
+    parser = argparse.ArgumentParser(description="Open built pages in headless Chromium.")
+    parser.add_argument("root", type=Path)
+    parser.add_argument("pages", nargs="*")
+    parser.add_argument("--shots", type=Path, help="folder for pictures of the pages")
+    given = parser.parse_args()
+    root, program = given.root.resolve(), executable()
+    if program is None:
+        print(
+            "Not checked: the pages in a browser (no Chromium on this machine; name one with CHROMIUM=path)."
+        )
+        return 0
+    names = given.pages or _pages(root)
+    if given.shots:
+        given.shots.mkdir(parents=True, exist_ok=True)
+    found = look(root, names, program=program, shots=given.shots)
+    print(
+        "\n".join(found)
+        or f"{len(names)} pages in Chromium: no outside request, no console error, no overflow."
+    )
+    return 1 if found else 0
+
+
+def _pages(root: Path) -> list[str]:
+    names = (path.relative_to(root) for path in sorted(root.rglob("*.html")))
+    return [name.as_posix() for name in names if name.parts[0] != "_static"]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

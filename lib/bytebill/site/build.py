@@ -1,0 +1,38 @@
+"""How are the sources rendered? Jupyter Book into `_build/html`, every warning an error, then a check of the pages.
+
+The old pages go first, because Jupyter Book would leave those of a chapter that is no more. The log stays quiet while
+all is well and is printed when it is not.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from bytebill.errors import BytebillError
+from bytebill.site import check
+
+BUILDER = "from jupyter_book.cli.main import main; main()"  # it cannot be run with -m
+STRICT = ("-W", "--keep-going", "-n", "--all", "-q")
+
+
+def render(source: Path, *, root: Path) -> Path:
+    """Build the book in `source` into `_build/html` below `root`, and return its first page."""
+    html = root / "_build" / "html"
+    for stale in (html, html.with_name(".doctrees")):
+        shutil.rmtree(stale, ignore_errors=True)
+    command = [sys.executable, "-c", BUILDER, "build", str(source), "--path-output", str(root), *STRICT]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.stderr.write(done.stdout + done.stderr)
+        raise BytebillError(
+            "The book was not rendered: Sphinx warned (above), and a warning counts as an error."
+        )
+    if found := check.problems(html):
+        sys.stderr.write("\n".join(found) + "\n")
+        raise BytebillError(
+            f"The book was rendered, and {len(found)} faults were found in its pages (above)."
+        )
+    return html / "index.html"
