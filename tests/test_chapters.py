@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -181,6 +182,17 @@ def test_stage_lays_out_the_executed_book(toy):
     notebooks = [f"notebooks/{stem}.ipynb" for stem in ("01_doubling", "02_where", "ledger")]
     assert names == ["_config.yml", "_toc.yml", "book/index.md", *notebooks]
     assert stdout(stage / "notebooks" / "01_doubling.ipynb") == "4 quick auto\n"
+
+
+def test_a_full_disk_while_staging_is_one_sentence(toy, monkeypatch):
+    list(chapters.run(book=toy))
+
+    def full(*_, **__):
+        raise shutil.Error([("a", "b", "[Errno 28] No space left on device")])
+
+    monkeypatch.setattr(chapters.shutil, "copytree", full)
+    with pytest.raises(BytebillError, match="could not be written"):
+        chapters.stage(toy)
 
 
 def test_verdicts_come_from_the_folder_and_otherwise_from_what_is_committed(toy):

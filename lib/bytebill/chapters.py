@@ -172,15 +172,12 @@ def stage(book: Book | None = None) -> Path:
     if missing:
         raise BytebillError(f"{missing[0]} has not been run to its end here; try: bytebill run {missing[0]}")
     target = book.build / "stage"
-    shutil.rmtree(target, ignore_errors=True)
-    for folder in ("book", "data"):
-        if (book.root / folder).is_dir():
-            shutil.copytree(book.root / folder, target / folder)
-    (target / "notebooks").mkdir(parents=True)
-    for path in in_order(book):
-        shutil.copy(book.executed / path.name, target / "notebooks")
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copy(book.root / name, target)
+    try:
+        _lay_out(book, target)
+    except OSError as error:  # copying a tree collects its errors into one without a number
+        raise BytebillError(
+            f"{target} could not be written ({error.strerror or 'is the disk full?'})."
+        ) from error
     return target
 
 
@@ -214,6 +211,18 @@ def _files(toc: Any) -> Iterator[str]:
         yield from [toc["file"]] if "file" in toc else []
         for value in toc.values():
             yield from _files(value)
+
+
+def _lay_out(book: Book, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    for folder in ("book", "data"):
+        if (book.root / folder).is_dir():
+            shutil.copytree(book.root / folder, target / folder)
+    (target / "notebooks").mkdir(parents=True)
+    for path in in_order(book):
+        shutil.copy(book.executed / path.name, target / "notebooks")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(book.root / name, target)
 
 
 def _parameter_names(path: Path) -> set[str]:
