@@ -85,7 +85,7 @@ def spec_from_config(config: dict[str, Any], *, name: str) -> ModelSpec:
             rope_base=float(_rope(config).get("rope_theta", 10_000.0)),
             norm_eps=config.get("rms_norm_eps", 1e-6),
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise BytebillError(f"The config.json of {name} describes no decoder: {error}.") from error
 
 

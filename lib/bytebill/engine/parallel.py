@@ -103,7 +103,7 @@ def launch(n_ranks: int, run: Run | None = None, *, timeout_s: float = 300) -> d
         raise
     if process.returncode:
         raise BytebillError(_reason(err) or f"{n_ranks} ranks of {run.model} failed without a reason.")
-    return dict(json.loads(out.strip().splitlines()[-1]))
+    return _last_json(out)
 
 
 def _command(n_ranks: int, run: Run) -> list[str]:
@@ -140,6 +140,13 @@ def _stop(process: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _last_json(out: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(out.strip().splitlines()[-1]))
+    except (IndexError, ValueError) as error:
+        raise BytebillError("The ranks ended well but printed no result.") from error
 
 
 def _reason(err: str) -> str | None:

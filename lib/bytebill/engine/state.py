@@ -110,7 +110,7 @@ def random_weights(spec: ModelSpec, seed: int = 0) -> Weights:
         if name.endswith("norm"):
             return tensor.fill_(1.0)
         bound = sqrt(3 / tensor.shape[-1])
-        generator = torch.Generator().manual_seed(seed * 2**32 + crc32(name.encode()))
+        generator = torch.Generator().manual_seed(crc32(f"{seed} {name}".encode()))
         return tensor.uniform_(-bound, bound, generator=generator)
 
     return Weights(spec, read)
