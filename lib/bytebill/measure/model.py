@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from bytebill.device import Device, synchronizer
+from bytebill.engine.graphs import GraphedDecode
 from bytebill.engine.smollm2 import smollm2
 from bytebill.engine.state import Weights, random_weights
 from bytebill.engine.transformer import Transformer
@@ -52,12 +53,13 @@ class Decoder:
         if self.device.kind != "cuda":
             return run
         cache.set_lengths(self.context_len)
-        placement = cache.place(batch_size, 1, None)
-        return captured(lambda: self._on_device(tokens, cache, placement))
+        graph = GraphedDecode(self.model, cache)
 
-    def _on_device(self, *given: object) -> object:
-        with torch.inference_mode():
-            return self.model.run(*given)  # type: ignore[arg-type]
+        def replay() -> object:
+            cache.set_lengths(self.context_len)
+            return graph(tokens)
+
+        return replay
 
     def read(self) -> None:
         """Read the weights and do nothing with them."""

@@ -1,0 +1,99 @@
+"""How does a machine that the reader does not have decode? A record of one, kept in `data/measured/`.
+
+`python -m bytebill.measure.record MODEL --dtypes bf16 --batches 1 8 64 > data/measured/NAME.json` decodes random
+weights of a published shape and writes down everything a later reader needs to judge the numbers: device, driver,
+versions, command, commit, repeats, warm-up, and every sample.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from bytebill.device import Device, pick
+from bytebill.engine.linear import arithmetic
+from bytebill.engine.state import random_weights
+from bytebill.models import model
+
+from .ceilings import TORCH_DTYPES, peak_flops_per_s, read_bytes_per_s
+from .decode import point
+from .model import decoder, hollow_decoder
+
+
+def record(
+    device: Device, *, model_id: str, dtypes: Sequence[str], batches: Sequence[int], context_len: int, repeats: int
+) -> dict[str, Any]:
+    """Decode of a published shape with random weights at each dtype and batch."""
+    spec = model(model_id)
+    peaks = {dtype: peak_flops_per_s(device, dtype=dtype) for dtype in TORCH_DTYPES}
+    found = provenance(device) | {
+        "model": spec.name, "model_id": model_id, "context_len": context_len, "repeats": repeats, "warm_up": 1,
+        "read_bytes_per_s": read_bytes_per_s(device), "peak_flops_per_s": peaks, "steps": [],
+    }  # fmt: skip
+    for dtype in dtypes:
+        real = decoder(random_weights(spec), device, dtype=dtype, context_len=context_len)
+        hollow = hollow_decoder(spec, device, dtype=dtype, context_len=context_len)
+        for batch in batches:
+            timing = real.time(batch, repeats=repeats)
+            peak = peaks[arithmetic(dtype, batch_size=batch, device=device.kind)]
+            step = point(
+                timing, dtype=dtype, batch=batch, weight_bytes=real.weight_bytes,
+                flops=2.0 * batch * spec.n_matmul_params, peak=peak,
+                rest_s=hollow.time(batch, repeats=repeats).median_s,
+            )  # fmt: skip
+            found["steps"].append(step.as_row() | {"samples_s": timing.samples_s})
+            print(f"{dtype}, batch {batch}: {step.step_s * 1e3:.2f} ms", file=sys.stderr)
+    return found
+
+
+def provenance(device: Device) -> dict[str, Any]:
+    """What made a record: machine, software, command, commit and day."""
+    return {
+        "device": device.name, "kind": device.kind, "memory_bytes": device.memory_bytes,
+        "total_memory_bytes": _total_memory_bytes(device), "driver": _driver() if device.kind == "cuda" else None,
+        "torch": torch.__version__, "command": " ".join(["python -m bytebill.measure.record", *sys.argv[1:]]),
+        "commit": _said("git", "rev-parse", "HEAD"), "date": datetime.now(UTC).date().isoformat(),
+    }  # fmt: skip
+
+
+def _total_memory_bytes(device: Device) -> int | None:
+    return torch.cuda.mem_get_info()[1] if device.kind == "cuda" else None
+
+
+def _driver() -> str | None:
+    return _said("nvidia-smi", "--query-gpu=driver_version,memory.total", "--format=csv,noheader")
+
+
+def _said(*command: str) -> str | None:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def main() -> None:
+    """Print a record as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model_id")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtypes", nargs="+", default=["bf16"])
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 64])
+    parser.add_argument("--context-len", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=11)
+    given = parser.parse_args()
+    found = record(
+        pick(given.device), model_id=given.model_id, dtypes=given.dtypes, batches=given.batches,
+        context_len=given.context_len, repeats=given.repeats,
+    )  # fmt: skip
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""How does a figure of this book look? One style, one palette with fixed meanings, and the figures' shapes.
+
+Colours mean the same everywhere (style sheet and calculator use the same ones); predictions are lines,
+measurements filled marks, published figures hollow marks. Every function takes and returns `ax`, and computes
+nothing: numbers come in as they are to be drawn. Figures are SVG on a transparent ground, byte for byte the
+same from the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+BYTES, FLOPS, KV, WEIGHTS = "#0072B2", "#D55E00", "#009E73", "#56B4E9"
+IDLE, MONEY = "#8C8C8C", "#7B4EA3"
+INK = "#333333"
+
+
+def use_book_style() -> None:
+    """Set matplotlib up for the book: call it once, in a chapter's first cell."""
+    set_matplotlib_formats("svg", metadata={"Date": None})
+    mpl.rcParams.update({
+        "svg.hashsalt": "bytebill", "figure.figsize": (7.2, 4.2), "figure.dpi": 110, "font.size": 11,
+        "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
+        "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": INK, "axes.labelcolor": INK,
+        "text.color": INK, "xtick.color": INK, "ytick.color": INK, "legend.frameon": False,
+        "axes.grid": True, "grid.color": "#00000018", "lines.linewidth": 2,
+    })  # fmt: skip
+
+
+def line_of_bytes(
+    ax: Axes, *, bytes_read: Sequence[float], step_s: Sequence[float],
+    line_bytes: Sequence[float], line_s: Sequence[float],
+) -> Axes:  # fmt: skip
+    """Measured time per token against the bytes it reads [GB, ms], with the predicted line."""
+    sizes = [size / 1e9 for size in bytes_read]
+    ax.plot([size / 1e9 for size in line_bytes], [seconds * 1e3 for seconds in line_s], color=BYTES, zorder=1)
+    ax.plot(sizes, [seconds * 1e3 for seconds in step_s], "o", color=BYTES, markersize=7, label="bare stacks")
+    ax.set(xlabel="weights read for one token [GB]", ylabel="time for one token [ms]")
+    ax.set_xlim(left=0)
+    ax.set_ylim(bottom=0)
+    return ax
+
+
+def roof(ax: Axes, *, intensities: Sequence[float], peak: float, bandwidth: float, label: str) -> Axes:
+    """Both roofs of a device, log-log, its ridge point marked [FLOP/byte, GFLOP/s]."""
+    ridge = peak / bandwidth
+    ax.loglog(intensities, [i * bandwidth / 1e9 for i in intensities], "--", color=BYTES, linewidth=1, alpha=0.6)
+    ax.axhline(peak / 1e9, color=FLOPS, linestyle="--", linewidth=1, alpha=0.6)
+    ax.loglog(intensities, [min(i * bandwidth, peak) / 1e9 for i in intensities], color=INK)
+    ax.plot([ridge], [peak / 1e9], "D", color=INK, markersize=6)
+    ax.annotate(f"ridge point, {ridge:.3g} FLOP/byte", (ridge, peak / 1e9), (0, 8), textcoords="offset points")
+    ax.set(xlabel="arithmetic intensity [FLOP/byte]", ylabel="attainable [GFLOP/s]", title="")
+    ax.text(0.01, 0.97, label, transform=ax.transAxes, va="top", color=IDLE)
+    ax.set_ylim(top=peak / 1e9 * 2.5)
+    return ax
+
+
+def named_points(
+    ax: Axes, points: Mapping[str, tuple[float, float]], *, color: str = BYTES, measured: bool = True
+) -> Axes:
+    """Points with their names beside them: filled where measured, hollow where published."""
+    for name, (x, y) in points.items():
+        ax.plot([x], [y], "o", color=color, markerfacecolor=color if measured else "none", markersize=7)
+        ax.annotate(name, (x, y), (8, -4), textcoords="offset points", color=color)
+    return ax
+
+
+def stacked_memory(
+    ax: Axes, *, labels: Sequence[str], parts: Mapping[str, Sequence[float]], colors: Mapping[str, str]
+) -> Axes:
+    """Horizontal bars of bytes, one part after the other [GB]."""
+    left = [0.0] * len(labels)
+    for name, sizes in parts.items():
+        widths = [size / 1e9 for size in sizes]
+        ax.barh(labels, widths, left=left, color=colors[name], label=name, height=0.62)
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    ax.invert_yaxis()
+    ax.set(xlabel="device memory [GB]")
+    ax.grid(axis="y", visible=False)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=len(parts))
+    return ax
+
+
+def figure() -> tuple[mpl.figure.Figure, Axes]:
+    """An empty figure of the book's size."""
+    return plt.subplots(layout="constrained")
