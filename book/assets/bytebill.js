@@ -1,15 +1,20 @@
-// Two things that a style sheet cannot do: paper shows what was folded, and a keyboard scrolls what is too wide.
+// What a style sheet cannot do: paper is light and shows what was folded, and a keyboard scrolls what is too wide.
 (() => {
   "use strict";
 
+  const root = document.documentElement;
   const opened = [];
+  let theme;
   addEventListener("beforeprint", () => {
+    theme = root.dataset.theme;
+    root.dataset.theme = "light";
     for (const folded of document.querySelectorAll("details:not([open])")) {
       folded.open = true;
       opened.push(folded);
     }
   });
   addEventListener("afterprint", () => {
+    root.dataset.theme = theme;
     for (const folded of opened.splice(0)) folded.open = false;
   });
 

@@ -5,7 +5,8 @@
     share_handlers   sphinx-exercise claims the builder 'singlehtml' and thereby hides all 'html' handlers from it
     share_anchors    lets Markdown link to a verdict on another page, `[C01](01_name.ipynb#claim-c01)`
 
-`mime` shows verdicts natively, `build` renders, `check` and `browser` look at what came out.
+`mime` shows verdicts natively, `figures` draws twins for the dark, `build` renders, `check` and `browser` look at
+what came out.
 """
 
 from __future__ import annotations
@@ -54,7 +55,11 @@ def share_anchors(app: Sphinx, doctree: nodes.document) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
+    from bytebill.site import figures  # matplotlib comes with it, which the checks of the pages do without
+
     app.connect("builder-inited", share_handlers)
     app.connect("doctree-read", share_anchors)
     app.connect("html-page-context", tidy_scripts, priority=900)  # after whoever adds scripts
+    app.connect("html-page-context", figures.pair_drawings)
+    app.connect("build-finished", figures.write_twins)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

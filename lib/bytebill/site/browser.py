@@ -14,7 +14,7 @@ import http.server
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,11 @@ FLAGS = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-VIEWS = {"desk": (DESK, "light"), "phone": (PHONE, "light"), "dark": (DESK, "dark")}
+VIEWS: Mapping[str, tuple[dict[str, int], str]] = {
+    "desk": (DESK, "light"),
+    "phone": (PHONE, "light"),
+    "dark": (DESK, "dark"),
+}
 SETTLED = (
     "async () => { await document.fonts.ready; if (window.MathJax?.startup) await MathJax.startup.promise; }"
 )
@@ -58,7 +62,7 @@ def look(root: Path, names: Sequence[str], *, program: str, shots: Path | None =
     with served(root) as base, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=flags)
         for name in names:
-            page = browser.new_page(viewport=DESK, reduced_motion="reduce")
+            page = browser.new_page(reduced_motion="reduce")
             found += [f"{name}: {fault}" for fault in _load(page, base, name)]
             for view in VIEWS:
                 found += [f"{name}: {fault}" for fault in _show(page, view)]
@@ -90,6 +94,7 @@ def _load(page: Any, base: str, name: str) -> list[str]:
     page.on("console", console)
     page.on("pageerror", lambda error: faults.append(f"script error: {str(error)[:200]}"))
     page.on("response", lambda got: faults.append(f"{got.status} {got.url}") if got.status >= 400 else None)
+    _show(page, "desk")
     page.goto(base + name, wait_until="networkidle", timeout=PATIENCE_MS)
     page.evaluate(SETTLED)
     if n_errors := page.locator("mjx-merror").count():

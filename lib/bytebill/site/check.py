@@ -30,7 +30,7 @@ LOADS = (
 )  # fmt: skip
 STYLE_LOAD = re.compile(r"""(?:url\(\s*["']?|@import\s+["'])((?:https?:)?//[^"')\s]+)""")
 RAW = {
-    "a role": re.compile(r"\{[a-z][\w:.+-]*\}`[^`]*`"),
+    "a role": re.compile(r"\{[a-z][\w:.+-]*\}\n?`[^`]*`"),
     "a directive": re.compile(r"(?:`{3,}|:{3,})\{[a-z][\w:-]*\}"),
     "a table": re.compile(r"\|\s*:?-{3,}:?\s*\|"),
     "a link": re.compile(r"\[[^\]\n]+\]\([^)\s]+\)"),
@@ -63,11 +63,11 @@ class Page:
 
     @property
     def prose(self) -> str:
-        """The text a reader sees as prose: code is left out."""
+        """The text a reader sees as prose: code is left out, and only its place is kept."""
         copy = BeautifulSoup(str(self.soup.body or self.soup), "html.parser")
         for tag in copy(SHOWN_AS_IS) + copy.select(".math, .highlight"):
-            tag.decompose()
-        return copy.get_text()
+            tag.replace_with("`…`" if tag.name == "code" else "\n")
+        return copy.get_text("\n")
 
 
 Site = dict[Path, Page]
@@ -102,10 +102,11 @@ def outside(page: Page, site: Site) -> Iterator[str]:
 
 
 def pictures(page: Page, site: Site) -> Iterator[str]:
-    """Images without words; a file name is none."""
+    """Images without words; a file name is none, and only the frame of a page has ornaments, with `alt=""`."""
     for image in page.soup.find_all("img"):
-        alt, source = str(image.get("alt") or "").strip(), str(image.get("src"))
-        if not alt or "_images/" in alt or alt == Path(source).name:
+        alt, source = image.get("alt"), str(image.get("src"))
+        ornament = alt == "" and not image.find_parent("article")
+        if not ornament and (not alt or "_images/" in alt or alt == Path(source).name):
             yield f"image without a description: {source[:80]}"
 
 

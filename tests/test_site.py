@@ -1,0 +1,220 @@
+"""The site's own checks find what they are there for: each fault is planted in a small page, and must be named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from docutils import nodes
+from docutils.frontend import get_default_settings
+from docutils.utils import new_document
+
+from bytebill import claims
+from bytebill.site import browser, check, figures, mime, share_anchors, tidy_scripts
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = '<html lang="en"><head><title>T</title>{head}</head><body><article><h1>T</h1>{body}</article></body></html>'
+
+
+def built(folder: Path, body: str = "", head: str = "") -> list[str]:
+    """The faults of a site of one page, beside a picture and a page to link to."""
+    (folder / "a.html").write_text(PAGE.format(head=head, body=body))
+    (folder / "b.html").write_text(PAGE.format(head="", body='<p id="there">B</p>'))
+    (folder / "p.svg").write_text("<svg/>")
+    return check.problems(folder)
+
+
+GOOD = {
+    "link": '<a href="b.html#there">B</a> <a href="https://example.org/x">away</a> <a href="mailto:a@b.c">m</a>',
+    "picture": '<img src="p.svg" alt="A line that rises">',
+    "code": "<pre>{ref}`x` | --- | [a](b) Traceback</pre> <code>:::{note}</code>",
+    "formula": r'<span class="math notranslate">\([a](b)\)</span>',
+    "prose": "<p>Prices in {braces}, sums like [1](two words), 3 | 4.</p>",
+}
+PLANTED = {
+    "missing page": ('<a href="c.html">C</a>', "c.html: is missing"),
+    "missing anchor": ('<a href="b.html#gone">B</a>', "b.html#gone: has no such anchor"),
+    "missing anchor here": ('<a href="#gone">up</a>', "#gone: has no such anchor"),
+    "missing picture": ('<img src="q.svg" alt="A line">', "q.svg: is missing"),
+    "script from elsewhere": (
+        '<script src="https://cdn.example.org/x.js"></script>',
+        "loaded from elsewhere",
+    ),
+    "host without scheme": ('<img src="//cdn.example.org/x.png" alt="A line">', "loaded from elsewhere"),
+    "set of pictures": (
+        '<img src="p.svg" srcset="https://e.org/p.png 2x" alt="A line">',
+        "loaded from elsewhere",
+    ),
+    "style from elsewhere": (
+        "<style>@import 'https://e.org/x.css';</style>",
+        "a style sheet loads https://e.org",
+    ),
+    "font from elsewhere": ("<style>src: url(//e.org/f.woff)</style>", "a style sheet loads //e.org/f.woff"),
+    "silent ornament in the prose": ('<img src="p.svg" alt="">', "image without a description"),
+    "silent picture": ('<img src="p.svg">', "image without a description"),
+    "file name for words": ('<img src="p.svg" alt="p.svg">', "image without a description"),
+    "second heading": ("<h1>Again</h1>", "2 main headings"),
+    "anchor twice": ('<p id="x"></p><p id="x"></p>', "#x is there 2 times"),
+    "raw role": ("<p>see {ref}`x`</p>", "a role shows as raw text"),
+    "raw role with its code drawn": ("<p>see {ref}<code>x</code></p>", "a role shows as raw text"),
+    "raw directive": ("<p>:::{note}</p>", "a directive shows as raw text"),
+    "raw table": ("<p>| a | b |\n|---|---|</p>", "a table shows as raw text"),
+    "raw link": ("<p>[the ledger](ledger.ipynb)</p>", "a link shows as raw text"),
+    "raw target": ("<p>(ch-one)=\n</p>", "a target shows as raw text"),
+    "traceback": ("<pre>Traceback (most recent call last):</pre>", "a Python traceback shows"),
+    "coloured traceback": ('<div class="output traceback">x</div>', "a Python traceback shows"),
+}
+
+
+@pytest.mark.parametrize("body", GOOD.values(), ids=GOOD)
+def test_good_pages_pass(tmp_path, body):
+    assert built(tmp_path, body) == []
+
+
+@pytest.mark.parametrize(("body", "fault"), PLANTED.values(), ids=PLANTED)
+def test_planted_faults_are_found(tmp_path, body, fault):
+    (found,) = built(tmp_path, body)
+    assert found.startswith("a.html: ") and fault in found
+
+
+def test_style_sheets_are_read(tmp_path):
+    (tmp_path / "x.css").write_text("@import url(https://e.org/y.css);")
+    (found,) = built(tmp_path, head='<link rel="stylesheet" href="x.css?digest=1">')
+    assert "a style sheet loads https://e.org/y.css" in found
+
+
+def test_a_page_names_itself(tmp_path):
+    (tmp_path / "a.html").write_text("<html><body><h1>T</h1></body></html>")
+    assert check.problems(tmp_path) == ["a.html: no title", "a.html: no language"]
+
+
+def test_no_pages_is_a_fault(tmp_path, capsys):
+    assert check.main([str(tmp_path)]) == 1
+    assert "no page was built" in capsys.readouterr().out
+
+
+def test_no_browser_is_said_and_no_failure(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["browser", str(tmp_path)])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    assert browser.main() == 0
+    assert capsys.readouterr().out.startswith("Not checked")
+
+
+@pytest.mark.skipif(browser.executable() is None, reason="no Chromium on this machine")
+def test_the_browser_sees_what_a_file_does_not_show(tmp_path):
+    wide = '<meta name="viewport" content="width=device-width"><div style="width: 800px">w</div>'
+    script = (
+        "<script>fetch('http://outside.invalid/x').catch(() => {}); console.error('oops'); gone()</script>"
+    )
+    built(tmp_path, body=wide + script)
+    found = browser.look(tmp_path, ["a.html", "b.html"], program=browser.executable())
+    assert all(fault.startswith("a.html") for fault in found)
+    for part in ("asks another host: http://outside.invalid/x", "oops", "gone is not defined", "wider than"):
+        assert any(part in fault for fault in found), part
+
+
+def verdict(core: float, limit: float, **more: object) -> claims.Verdict:
+    """The verdict on C01 with one core check and one limit, each of which wants 1."""
+    checks = [claims.check("reads", found=core, near=1)]
+    limits = [claims.check("long context", found=limit, near=1)]
+    return claims.judge("C01", stated="140 GB", core=checks, limits=limits, **more)
+
+
+def drawn(content: object, *, document: nodes.document | None = None, inline: bool = False):
+    """What myst-nb would be handed."""
+    document = document or new_document("page", get_default_settings())
+    renderer = SimpleNamespace(renderer=SimpleNamespace(document=document))
+    data = SimpleNamespace(mime_type=claims.MIME, content=content)
+    return mime.ClaimRenderer.handle_mime(renderer, data, inline)
+
+
+@pytest.mark.parametrize(
+    ("core", "limit", "slug", "sign"),
+    [(1, 1, "holds", "✓"), (1, 2, "holds-with-conditions", "◐"), (2, 1, "refuted", "✗")],
+)
+def test_a_verdict_is_drawn_with_word_sign_and_anchor(core, limit, slug, sign):
+    (box,) = drawn(verdict(core, limit, device="a laptop").to_json())
+    assert box["classes"] == ["bb-verdict", f"bb-verdict-{slug}"]
+    assert box["ids"] == ["claim-c01"] and box["names"] == ["claim-c01"]
+    text = box.astext()
+    for part in (
+        "C01",
+        f"{sign} {slug.replace('-', ' ')}",
+        "140 GB",
+        "Measured on: a laptop",
+        "long context",
+    ):
+        assert part in text
+    rows = list(box.findall(nodes.row))
+    assert [len(row) for row in rows] == [len(mime.COLUMNS)] * 3
+
+
+def test_stored_text_is_read_and_other_types_are_left_alone():
+    content = json.dumps(verdict(1, 1).to_json())
+    (box,) = drawn(content)
+    assert "holds" in box.astext()
+    assert drawn(content, inline=True) is None
+    other = SimpleNamespace(mime_type="text/html", content="")
+    assert mime.ClaimRenderer.handle_mime(None, other, False) is None
+
+
+def test_a_claim_shown_twice_has_one_anchor_that_other_pages_can_name():
+    document = new_document("page", get_default_settings())
+    content = verdict(1, 1).to_json()
+    first, second = (drawn(content, document=document)[0] for _ in range(2))
+    assert first["ids"] == ["claim-c01"] and second["ids"] == []
+    metadata: dict = {"page": {}}
+    share_anchors(SimpleNamespace(env=SimpleNamespace(metadata=metadata, docname="page")), document)
+    assert metadata["page"]["myst_slugs"] == {"claim-c01": (0, "claim-c01", "C01")}
+
+
+def test_scripts_are_kept_once_and_thebe_not_at_all():
+    def script(name: str | None, body: str = "") -> SimpleNamespace:
+        return SimpleNamespace(filename=name, attributes={"body": body})
+
+    kept = [script("a.js"), script(None, "let x = 1")]
+    doubled = [script("", "let x = 1"), script("sphinx-thebe.js"), script(None, "const THEBE_JS_URL = 1")]
+    context = {"script_files": kept + doubled}
+    tidy_scripts(None, "page", "page.html", context, None)
+    assert context["script_files"] == kept
+
+
+def test_a_drawing_has_a_twin_for_the_dark_and_nothing_else_has():
+    drawing = '<img alt="A line" class="wide" src="../_images/ab.svg" />'
+    logo, photo = '<img src="_static/logo.svg" alt="">', '<img src="../_images/ab.png" alt="A desk">'
+    assert figures.paired(logo + photo) == logo + photo
+    assert figures.paired(drawing) == (
+        '<img alt="A line" class="bb-by-day wide" src="../_images/ab.svg" />'
+        '<img alt="A line" class="bb-by-night wide" src="../_images/ab-dark.svg" />'
+    )
+
+
+def test_the_twins_colours_are_the_style_sheets():
+    style = (ROOT / "book" / "assets" / "bytebill.css").read_text()
+    for name in ("BYTES", "FLOPS", "KV", "WEIGHTS", "IDLE", "MONEY"):
+        colour = getattr(figures.plotting, name)
+        for shade in (colour.lower(), figures.TWINS[colour]):
+            assert f"--bb-{name.lower()}: {shade};" in style
+
+
+def test_every_page_is_in_the_table_of_contents_and_every_entry_is_a_page():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    named = {toc["root"], *(page["file"] for part in toc["parts"] for page in part["chapters"])}
+    pages = [*(ROOT / "book").glob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")]
+    assert named == {str(page.relative_to(ROOT).with_suffix("")) for page in pages}
+
+
+def test_the_configuration_names_files_that_are_there():
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    sphinx = config["sphinx"]["config"]
+    (assets,) = (ROOT / folder for folder in sphinx["html_static_path"])
+    assert config["execute"]["execute_notebooks"] == "off"
+    ours = [*sphinx["html_css_files"], *(name for name, _ in sphinx["html_js_files"]), sphinx["mathjax_path"]]
+    files = [assets / name for name in ours] + [ROOT / name for name in config["bibtex_bibfiles"]]
+    files += [ROOT / config["logo"], ROOT / config["html"]["favicon"]]
+    assert [str(file) for file in files if not file.is_file()] == []
+    assert (assets / "vendor" / "mathjax" / "LICENSE").is_file()
