@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bytebill.engine import attention
+from bytebill.engine import attention, kernels
 from bytebill.engine.generation import generate
 from bytebill.engine.graphs import GraphedDecode
 from bytebill.engine.kv import ContiguousCache
@@ -148,6 +148,19 @@ def test_weights_read_are_those_of_the_formula() -> None:
         assert (
             Transformer(random_weights(spec), dtype=dtype).weight_bytes_read == spec.n_matmul_params * width
         )
+
+
+def test_without_packed_kernels_a_tied_head_is_stored_once(
+    monkeypatch: pytest.MonkeyPatch, tokens: Tensor
+) -> None:
+    """As on a GPU, or where numba is missing."""
+    weights = random_weights(replace(TINY, tied_embeddings=True))
+    packed = Transformer(weights, dtype="fp32")
+    monkeypatch.setattr(kernels, "available", lambda: False)
+    plain = Transformer(weights, dtype="fp32")
+    assert plain.weight_bytes_stored == plain.weight_bytes_read == 4 * weights.spec.n_params
+    assert packed.weight_bytes_stored > plain.weight_bytes_stored
+    assert apart(in_chunks(plain, tokens, 1), in_chunks(packed, tokens, 1)) < CLOSE
 
 
 def test_forgetting_the_last_tokens(tiny: Transformer, tokens: Tensor, whole: Tensor) -> None:

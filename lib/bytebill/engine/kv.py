@@ -51,7 +51,10 @@ class ContiguousCache:
         # Zeros, not empty: a slot not yet written gets weight 0, and 0 * nan would still be nan.
         self._keys = torch.zeros(*heads, spec.d_head, max_len, dtype=dtype, device=device)
         self._values = torch.zeros(*heads, max_len, spec.d_head, dtype=dtype, device=device)
+        # The same memory twice: as the matmuls read it, and by row [L, B, K, ...] as tokens are written.
         self._layers = list(zip(self._keys.unbind(0), self._values.unbind(0), strict=True))
+        rows = (batch_size, spec.n_kv_heads)
+        self._rows = [(keys.unflatten(0, rows), values.unflatten(0, rows)) for keys, values in self._layers]
         self.slots = torch.arange(max_len, device=device)
         self.batch_size, self.max_len = batch_size, max_len
         self.lengths = [0] * batch_size
@@ -132,7 +135,7 @@ class ContiguousCache:
         q [B, T, N, H], k and v [B, T, K, H] -> [B, T, N, H]
         """
         keys, values = self._layers[layer]
-        self._append(keys, values, k, v, placement)
+        self._append(*self._rows[layer], k, v, placement)
         if placement.fresh and q.shape[1] > 1:
             return attention.first_queries(q, keys=k, values=v)
         keys, values = keys.narrow(2, 0, placement.n_slots), values.narrow(1, 0, placement.n_slots)
@@ -146,7 +149,6 @@ class ContiguousCache:
 
     @staticmethod
     def _append(keys: Tensor, values: Tensor, k: Tensor, v: Tensor, placement: Placement) -> None:
-        keys, values = keys.unflatten(0, (-1, k.shape[2])), values.unflatten(0, (-1, v.shape[2]))
         if placement.start is not None:
             keys.narrow(3, placement.start, k.shape[1]).copy_(k.permute(0, 2, 3, 1))
             values.narrow(2, placement.start, v.shape[1]).copy_(v.transpose(1, 2))
