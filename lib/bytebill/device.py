@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 
 from .errors import BytebillError, unknown
@@ -87,6 +88,15 @@ def available_memory_bytes() -> int:
     except OSError:
         pass
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def used_memory_bytes(device: Device) -> int:
+    """Bytes this process holds now: resident memory, or what torch has taken on the device."""
+    if device.kind == "cuda":
+        return torch.cuda.memory_allocated()
+    if device.kind == "mps":
+        return torch.mps.current_allocated_memory()
+    return psutil.Process().memory_info().rss
 
 
 def synchronizer(device: Device) -> Callable[[], None]:

@@ -70,19 +70,23 @@ def named_points(
     return ax
 
 
-def stacked_memory(
-    ax: Axes, *, labels: Sequence[str], parts: Mapping[str, Sequence[float]], colors: Mapping[str, str]
-) -> Axes:
-    """Horizontal bars of bytes, one part after the other [GB]."""
-    left = [0.0] * len(labels)
-    for name, sizes in parts.items():
-        widths = [size / 1e9 for size in sizes]
-        ax.barh(labels, widths, left=left, color=colors[name], label=name, height=0.62)
-        left = [start + width for start, width in zip(left, widths, strict=True)]
-    ax.invert_yaxis()
-    ax.set(xlabel="device memory [GB]")
-    ax.grid(axis="y", visible=False)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=len(parts))
+def users_by_context(
+    ax: Axes, *, lengths: Sequence[int], users: Mapping[str, Sequence[int]], critical: float,
+    names: Mapping[str, str],
+) -> Axes:  # fmt: skip
+    """Users that fit against their context, log-log, a line per deployment, with the critical batch."""
+    styles = dict(zip(users, ("-", "--", "-.", ":"), strict=False))
+    for id, fit in users.items():
+        shown = [(length, n) for length, n in zip(lengths, fit, strict=True) if n]
+        ax.loglog(*zip(*shown, strict=True), styles[id], color=KV, label=names[id])
+    ax.axhline(critical, color=FLOPS, linestyle="--", linewidth=1.2)
+    ax.annotate(
+        f"critical batch, {critical:.0f}", (lengths[-1], critical), (0, 5), textcoords="offset points",
+        ha="right", color=FLOPS,
+    )  # fmt: skip
+    ax.set(xlabel="context of each user [tokens]", ylabel="users that fit at once")
+    ax.set_ylim(bottom=1)
+    ax.legend(loc="lower left")
     return ax
 
 

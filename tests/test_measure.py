@@ -1,0 +1,123 @@
+"""What is measured has the shape that was promised; no test here depends on how fast the machine is."""
+
+from __future__ import annotations
+
+import json
+from math import hypot
+
+import pytest
+
+from bytebill.device import Device, cpu_name, pick, used_memory_bytes
+from bytebill.errors import BytebillError
+from bytebill.measure import bench, peers, record
+from bytebill.measure.decode import Point, median_error, point
+from bytebill.measure.stack import build_stack
+from bytebill.measure.timing import Timing, drift, measure
+
+KEYS = {"dtype", "batch", "step_s", "tokens_per_s", "weight_bytes", "fraction_of_read", "predicted_s"}
+
+
+@pytest.fixture(scope="module")
+def cpu() -> Device:
+    return pick("cpu")
+
+
+def test_a_device_says_what_it_is(cpu):
+    assert cpu.name == cpu_name()
+    assert cpu.memory_bytes > 1e8
+    assert cpu.torch.type == "cpu"
+    assert "threads" in str(cpu)
+    assert used_memory_bytes(cpu) > 1e7
+
+
+def test_a_device_that_is_not_there_gets_a_sentence():
+    with pytest.raises(BytebillError, match="no device 'gpu'"):
+        pick("gpu")
+    if pick().kind != "cuda":
+        with pytest.raises(BytebillError, match="no cuda device"):
+            pick("cuda")
+
+
+def test_a_call_and_its_reference_take_turns():
+    calls: list[str] = []
+    timing = measure(lambda: calls.append("a"), sync=lambda: None, reference=lambda: calls.append("b"), repeats=3)
+    assert "".join(calls) == "abababab"  # once to warm up, three times to count
+    assert len(timing.samples_s) == len(timing.reference_samples_s) == 3
+
+
+def test_a_reference_that_moves_is_told():
+    assert drift([40e9, 31e9]) is None
+    assert "moved by 50%" in str(drift([40e9, 20e9]))
+
+
+def test_a_point_lies_between_the_two_bounds():
+    timing = Timing(samples_s=(0.011,), reference_samples_s=(0.008,))
+    found = point(timing, dtype="fp32", batch=4, weight_bytes=80, flops=6e6, peak=1e9, rest_s=0.001)
+    assert found.predicted_s == pytest.approx(hypot(0.008, 0.006) + 0.001)
+    assert found.fraction_of_read == pytest.approx(8 / 11)
+    assert found.error == pytest.approx(0)
+    assert set(found.as_row()) >= KEYS
+
+
+def test_the_median_error_stops_at_batch_64():
+    rows = {"dtype": "fp32", "spread": 0.0, "tokens_per_s": 1.0, "weight_bytes": 1, "read_bytes_per_s": 1.0}
+    points = [
+        Point(batch=batch, step_s=1 + error, predicted_s=1.0, fraction_of_read=1.0, **rows)
+        for batch, error in ((1, 0.1), (8, -0.2), (64, 0.3), (128, 5.0))
+    ]
+    assert median_error(points) == pytest.approx(0.2)
+
+
+def test_a_stack_reads_all_of_its_layers(cpu):
+    stack = build_stack(cpu, dtype="fp32", n_layers=3, d_model=64, d_ff=128)
+    assert stack.n_weights == 3 * 2 * 64 * 128
+    assert stack.weight_bytes == 4 * stack.n_weights
+    assert len({linear.weight.data_ptr() for linear in stack.linears}) == 6
+    assert stack.step(5)().shape == (5, 64)
+
+
+def test_an_unknown_part_gets_a_sentence():
+    with pytest.raises(BytebillError, match=r"no part of the bench 'stak'; nearest: stack"):
+        bench.run(only="stak")
+
+
+@pytest.fixture(scope="module")
+def small_bench(cpu) -> dict:
+    """A real run of the bench, small enough for a test."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(bench, "BATCHES", (1, 2))
+    patch.setattr(bench, "DTYPES", ("fp32",))
+    patch.setattr(bench, "peak_flops_per_s", lambda device, *, dtype: 1e11)
+    try:
+        return bench.run(only="stack", device="cpu")
+    finally:
+        patch.undo()
+
+
+def test_the_bench_is_one_json_object_with_the_promised_keys(small_bench):
+    found = json.loads(json.dumps(small_bench))
+    assert {"device", "threads", "pinned", "read_bytes_per_s", "peak_flops_per_s", "stack"} <= set(found)
+    assert all(set(row) >= KEYS for row in found["stack"])
+    assert [row["batch"] for row in found["stack"]] == [1, 2]
+    assert found["stack"][0]["weight_bytes"] >= 500e6
+
+
+def test_the_bench_shows_itself_as_a_table(small_bench):
+    from rich.console import Console
+
+    console = Console(record=True, width=100)
+    console.print(bench.table(small_bench))
+    text = console.export_text()
+    assert "median prediction error" in text
+    assert "GB/s" in text
+
+
+def test_a_peer_that_fails_ends_in_a_sentence():
+    with pytest.raises(BytebillError, match="Measuring nobody failed: KeyError"):
+        peers.tokens_per_s("nobody")
+
+
+def test_a_record_says_what_made_it(cpu):
+    found = record.provenance(cpu)
+    assert found["device"] == cpu.name
+    assert {"torch", "command", "commit", "date", "driver"} <= set(found)
