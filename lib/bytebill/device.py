@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +52,9 @@ def pick(kind: str = "auto") -> Device:
         kind = next(name for name, there in present.items() if there)
     if not present[kind]:
         raise BytebillError(f"This machine has no {kind} device; use --device auto or --device cpu.")
-    names = {"cuda": _cuda_name, "mps": lambda: f"Apple {platform.machine()} (MPS)", "cpu": cpu_name}
-    memory = torch.cuda.mem_get_info()[0] if kind == "cuda" else available_memory_bytes()
+    names = {"cuda": torch.cuda.get_device_name, "mps": lambda: f"Apple {platform.machine()} (MPS)", "cpu": cpu_name}
     return Device(
-        kind=kind, name=names[kind](), memory_bytes=memory,
+        kind=kind, name=names[kind](), memory_bytes=free_bytes(kind),
         n_threads=torch.get_num_threads(), pinned=pinned(),
     )  # fmt: skip
 
@@ -62,10 +62,6 @@ def pick(kind: str = "auto") -> Device:
 def pinned() -> bool:
     """Whether OpenMP was told to keep each thread on its core."""
     return os.environ.get("OMP_PROC_BIND", "false").lower() not in ("", "false")
-
-
-def _cuda_name() -> str:
-    return torch.cuda.get_device_name()
 
 
 def cpu_name() -> str:
@@ -79,15 +75,23 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def available_memory_bytes() -> int:
-    """Bytes of main memory that a process can take without swapping."""
+def free_bytes(kind: str) -> int:
+    """Bytes that a new allocation may take now: by the driver, or the least of what system and container leave."""
+    if kind == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    if kind == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+    return min(psutil.virtual_memory().available, _container_bytes())
+
+
+def _container_bytes() -> int:
+    """What a container's limit leaves, where there is one."""
+    group = Path("/sys/fs/cgroup")
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        return int(limit) - int(used)
+    except (OSError, ValueError):
+        return sys.maxsize
 
 
 def used_memory_bytes(device: Device) -> int:

@@ -34,15 +34,19 @@ def use_book_style() -> None:
 
 def line_of_bytes(
     ax: Axes, *, bytes_read: Sequence[float], step_s: Sequence[float],
-    line_bytes: Sequence[float], line_s: Sequence[float],
+    read_s: Sequence[float], line_bytes: Sequence[float], line_s: Sequence[float],
 ) -> Axes:  # fmt: skip
-    """Measured time per token against the bytes it reads [GB, ms], with the predicted line."""
+    """Measured time per token against the bytes it reads [GB, ms], the line predicted from the read bandwidth,
+    and the reads beside the steps."""
     sizes = [size / 1e9 for size in bytes_read]
-    ax.plot([size / 1e9 for size in line_bytes], [seconds * 1e3 for seconds in line_s], color=BYTES, zorder=1)
-    ax.plot(sizes, [seconds * 1e3 for seconds in step_s], "o", color=BYTES, markersize=7, label="bare stacks")
+    line = [seconds * 1e3 for seconds in line_s]
+    ax.plot([size / 1e9 for size in line_bytes], line, color=BYTES, zorder=1, label="predicted: bytes / bandwidth")
+    ax.plot(sizes, [seconds * 1e3 for seconds in read_s], "_", color=IDLE, markersize=12, label="reading alone")
+    ax.plot(sizes, [seconds * 1e3 for seconds in step_s], "o", color=BYTES, markersize=7, label="decode, bare stack")
     ax.set(xlabel="weights read for one token [GB]", ylabel="time for one token [ms]")
     ax.set_xlim(left=0)
     ax.set_ylim(bottom=0)
+    ax.legend(loc="upper left")
     return ax
 
 
@@ -53,9 +57,10 @@ def roof(ax: Axes, *, intensities: Sequence[float], peak: float, bandwidth: floa
     ax.axhline(peak / 1e9, color=FLOPS, linestyle="--", linewidth=1, alpha=0.6)
     ax.loglog(intensities, [min(i * bandwidth, peak) / 1e9 for i in intensities], color=INK)
     ax.plot([ridge], [peak / 1e9], "D", color=INK, markersize=6)
-    ax.annotate(f"ridge point, {ridge:.3g} FLOP/byte", (ridge, peak / 1e9), (0, 8), textcoords="offset points")
+    name = f"ridge point, {ridge:.3g} FLOP/byte"
+    ax.annotate(name, (ridge, peak / 1e9), (-8, 6), textcoords="offset points", ha="right")
     ax.set(xlabel="arithmetic intensity [FLOP/byte]", ylabel="attainable [GFLOP/s]", title="")
-    ax.text(0.01, 0.97, label, transform=ax.transAxes, va="top", color=IDLE)
+    ax.text(0.99, 0.03, label, transform=ax.transAxes, ha="right", color=IDLE)
     ax.set_ylim(top=peak / 1e9 * 2.5)
     return ax
 

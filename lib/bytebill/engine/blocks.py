@@ -104,6 +104,8 @@ class Attention:
         heads = heads.view(-1, n_tokens, self._n_heads, self._d_head)
         if self.qk_norm is not None:
             heads = self._normed(heads, self.qk_norm)
+        if placement.fused:
+            return self.out(cache.decode(self.layer, heads, factors, placement))
         q, k, v = rotate(heads, factors).split(self._split, 2)
         return self.out(cache.attend(self.layer, q, k, v, placement).reshape(x.shape[0], -1))
 

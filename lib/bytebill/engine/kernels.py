@@ -10,8 +10,7 @@ in the order they are used, and the time stays flat until arithmetic takes over.
 A panel row is loaded once and multiplied by g broadcast inputs, all in registers. Larger batches run group
 after group over a tile of the panel that is still in the level-2 cache.
 
-The code is compiled by numba for the vector unit of this machine and runs on torch's own OpenMP threads
-(`GOMP_parallel` of the libgomp that torch loaded), so that no second pool of threads fights for the cores.
+The code is compiled by numba for the vector unit of this machine and runs on torch's own threads (`openmp`).
 Ignores: sparsity, accumulation below fp32. Where numba or libgomp is missing, `available()` says so and
 `bytebill.engine.linear` falls back to torch.
 """
@@ -20,36 +19,16 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from . import openmp
+from .openmp import available as available
+
 SCALE_GROUP = 64  # inputs that share one int4 scale: 4 + 16/64 = 4.25 bits a weight
 BYTES_PER_WEIGHT = {"fp32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}
 _TILE_BYTES = 128 << 10  # a tile of a panel that several groups pass over: well inside a level-2 cache
-
-
-def _libgomp() -> ctypes.CDLL | None:
-    """The OpenMP runtime that torch itself uses, or None where it is another one (macOS, Windows)."""
-    root = Path(torch.__file__).parent
-    for path in [*root.glob("lib/libgomp*"), *root.parent.glob("torch.libs/libgomp*"), "libgomp.so.1"]:
-        try:
-            return ctypes.CDLL(str(path))
-        except OSError:
-            continue
-    return None
-
-
-@functools.cache
-def available() -> bool:
-    """Whether the packed kernels can be compiled and run here."""
-    try:
-        import numba  # noqa: F401
-    except ImportError:
-        return False
-    return _libgomp() is not None
 
 
 @functools.cache
@@ -141,35 +120,12 @@ def _stores(dtype: str, group: int, lanes: int, vectors: int) -> list[str]:
 @functools.cache
 def kernel(dtype: str, group: int) -> int:
     """Address of the compiled kernel for `group` sequences at a time; a quarter of a second the first time."""
-    from numba import cfunc, types
-
     from . import simd
 
     lanes, vectors, _ = shape()
-    library = _libgomp()
-    assert library is not None, "call available() first"
-    names: dict[str, Any] = simd.operations(lanes)
-    for name in ("omp_get_thread_num", "omp_get_num_threads"):
-        function = getattr(library, name)
-        function.restype, function.argtypes = ctypes.c_int, []
-        names[name.removeprefix("omp_get_")] = function
+    names: dict[str, Any] = simd.operations(lanes) | openmp.thread_functions()
     exec(_source(dtype, group, lanes, vectors), names)
-    region = cfunc(types.void(types.CPointer(types.int64)))(names["region"])
-    _KEEP.append(region)
-    address: int = region.address
-    return address
-
-
-_KEEP: list[Any] = []  # compiled code must outlive its address
-
-
-@functools.cache
-def _parallel() -> Callable[..., None]:
-    library = _libgomp()
-    assert library is not None
-    call = library.GOMP_parallel
-    call.restype, call.argtypes = None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
-    return call
+    return openmp.compiled(names["region"])
 
 
 _Args = ctypes.c_int64 * 8
@@ -197,7 +153,7 @@ class Panels:
             x = x.view(n_groups, group, self.n_in).transpose(1, 2).contiguous()  # [groups, n_in, g]
         y = torch.empty((n_groups * group, self.n_panels * panel_width()))
         args[1], args[2] = x.data_ptr(), y.data_ptr()
-        _parallel()(address, pointer, torch.get_num_threads(), 0)
+        openmp.parallel()(address, pointer, torch.get_num_threads(), 0)
         return y[:batch_size] if n_groups * group != batch_size else y
 
     def _plan(self, batch_size: int) -> tuple[int, Any, int, int, int]:

@@ -3,10 +3,11 @@
     bytes_per_token = 2 * L * K * H * bytes_per_value          [bytes/token]
 
 Symbols: L layers, K KV heads, H head size [numbers]. Keys lie as [L, B K, H, max_len], values [L, B K,
-max_len, H]: the two layouts that the batched matmuls of `attention` stream fastest. Sequences may have
-different lengths; token s of a sequence sits in slot s. Ignores paging: a cache that places tokens
-otherwise offers the same four methods, `place`, `attend`, `commit` and `reset`, and the transformer never
-looks further.
+max_len, H]: the two layouts that the batched matmuls of `attention` stream fastest. Where this book's kernel
+decodes (`decode_attention`), keys lie in memory as values do, and the same shape is a view. Sequences may have
+different lengths; token s of a sequence sits in slot s. Ignores paging: a cache that places tokens otherwise
+offers the same methods, `place`, `attend`, `decode` if it places `fused`, `commit` and `reset`, and the
+transformer never looks further.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from bytebill.engine import attention
+from bytebill.engine.decode_attention import decode_attention
 from bytebill.errors import BytebillError
 from bytebill.models import ModelSpec
 
@@ -33,6 +35,7 @@ class Placement:
     scatter: tuple[Tensor, Tensor, Tensor | None] | None = None  # else rows, slots, real tokens (None: all)
     bias: Tensor | None = None  # [B or 1, 1, T, 1, S] 0 where a token may look, else -inf; None: everywhere
     fresh: bool = False  # no context yet: the new tokens see only each other
+    fused: bool = False  # one new token of every sequence, and a kernel that takes it: `decode`
 
 
 class ContiguousCache:
@@ -49,8 +52,12 @@ class ContiguousCache:
     ) -> None:
         heads = (spec.n_layers, batch_size * spec.n_kv_heads)
         # Zeros, not empty: a slot not yet written gets weight 0, and 0 * nan would still be nan.
-        self._keys = torch.zeros(*heads, spec.d_head, max_len, dtype=dtype, device=device)
         self._values = torch.zeros(*heads, max_len, spec.d_head, dtype=dtype, device=device)
+        self._kernel = decode_attention(self._values, n_heads=spec.n_heads, n_kv_heads=spec.n_kv_heads)
+        if self._kernel is not None:
+            self._keys = self._kernel.keys.transpose(-1, -2)
+        else:
+            self._keys = torch.zeros(*heads, spec.d_head, max_len, dtype=dtype, device=device)
         # The same memory twice: as the matmuls read it, and by row [L, B, K, ...] as tokens are written.
         self._layers = list(zip(self._keys.unbind(0), self._values.unbind(0), strict=True))
         rows = (batch_size, spec.n_kv_heads)
@@ -95,6 +102,8 @@ class ContiguousCache:
             raise ValueError(f"n_new must hold {n_rows} counts between 0 and {n_tokens}")
         n_slots = max((length + n for length, n in zip(self.lengths, new, strict=False)), default=0)
         self._require_room(n_slots, n_given=n_rows)
+        if self._kernel is not None and n_tokens == 1 and min(new) == 1:
+            return Placement(positions=self._next_slots(), n_slots=n_slots, n_new=new, fused=True)
         fresh = not any(self.lengths)
         if len(set(self.lengths)) == 1 and min(new) == n_tokens:
             return self._place_evenly(self.lengths[0], n_tokens, new, fresh=fresh)
@@ -103,6 +112,12 @@ class ContiguousCache:
         rows, columns = _real_tokens(new)
         tokens = None if min(new) == n_tokens else (rows * n_tokens + columns).to(self.slots.device)
         return self.place_at(positions, n_slots=n_slots, n_new=new, rows=rows, tokens=tokens, fresh=fresh)
+
+    def _next_slots(self) -> Tensor:
+        """The slot of each sequence's next token: [B, 1], or [1, 1] where all are as long."""
+        if len(set(self.lengths)) == 1:
+            return self.slots[None, self.lengths[0] : self.lengths[0] + 1]
+        return torch.tensor(self.lengths)[:, None]
 
     def _place_evenly(self, start: int, n_tokens: int, n_new: tuple[int, ...], *, fresh: bool) -> Placement:
         end = start + n_tokens
@@ -142,6 +157,16 @@ class ContiguousCache:
         if q.shape[1] <= attention.FEW_TOKENS or placement.bias is None:
             return attention.few_queries(q, keys=keys, values=values, bias=placement.bias)
         return attention.many_queries(q, keys=keys, values=values, bias=placement.bias)
+
+    def decode(
+        self, layer: int, heads: Tensor, factors: tuple[Tensor, Tensor], placement: Placement
+    ) -> Tensor:
+        """Rotate, store and attend in one call, for a placement that says `fused`.
+
+        heads [B, 1, N + 2 K, H] before rotation -> [B, N H]
+        """
+        assert self._kernel is not None
+        return self._kernel(layer, heads, factors=factors, positions=placement.positions)
 
     def commit(self, placement: Placement) -> None:
         """Count the placed tokens as context, once all layers have stored them."""

@@ -26,6 +26,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from bytebill.engine import openmp
 from bytebill.engine.sharding import Ranks, ShardedTransformer, require_even_shares
 from bytebill.engine.state import Weights, random_weights
 from bytebill.engine.transformer import Transformer
@@ -127,6 +128,7 @@ def _environment() -> dict[str, str]:
     return inherited | {
         "OMP_NUM_THREADS": "1",
         "OMP_PROC_BIND": "false",
+        openmp.SWITCH: "torch",  # a rank decodes a few steps: compiling kernels for them would take longer
         "GLOO_SOCKET_IFNAME": loopback,
         "NCCL_SOCKET_IFNAME": loopback,
     }

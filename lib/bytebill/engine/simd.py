@@ -2,7 +2,7 @@
 
 numba compiles loops over scalars and leaves vectors to LLVM's vectoriser, which does not find the register
 blocking that a memory-bound matmul wants. Here each operation is one LLVM instruction on <lanes x float>;
-addresses are plain integers. Used by `bytebill.engine.kernels` alone.
+addresses are plain integers. `simd_math` adds what attention and norms need.
 """
 
 from __future__ import annotations
@@ -18,22 +18,31 @@ from numba.extending import intrinsic, models, register_model
 FLOAT, I8, I16, I32 = ir.FloatType(), ir.IntType(8), ir.IntType(16), ir.IntType(32)
 
 
-class _Vector(types.Type):
+class Vector(types.Type):
+    """numba's type of a register of `lanes` floats."""
+
     def __init__(self, lanes: int) -> None:
         super().__init__(name=f"float32x{lanes}")
         self.lanes = lanes
 
 
-@register_model(_Vector)
+@register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, vector: _Vector) -> None:
+    def __init__(self, manager: Any, vector: Vector) -> None:
         super().__init__(manager, vector, ir.VectorType(FLOAT, vector.lanes))
+
+
+def multiply_add(builder: Any, x: Any, y: Any, z: Any) -> Any:
+    """Emit x * y + z, rounded once."""
+    kind = ir.FunctionType(x.type, [x.type] * 3)
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{x.type.count}f32")
+    return builder.call(function, (x, y, z))
 
 
 @functools.cache
 def operations(lanes: int) -> dict[str, Any]:
     """The operations by name, for vectors of `lanes` floats."""
-    vector, of = _Vector(lanes), lambda element: ir.VectorType(element, lanes)
+    vector, of = Vector(lanes), lambda element: ir.VectorType(element, lanes)
 
     def constant(element: ir.Type, value: float) -> ir.Constant:
         return ir.Constant(of(element), [value] * lanes)
@@ -84,9 +93,7 @@ def operations(lanes: int) -> dict[str, Any]:
     @intrinsic
     def fma(context: Any, x: Any, y: Any, z: Any) -> Any:
         def code(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
-            kind = ir.FunctionType(of(FLOAT), [of(FLOAT)] * 3)
-            function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{lanes}f32")
-            return builder.call(function, args)
+            return multiply_add(builder, *args)
 
         return vector(vector, vector, vector), code
 

@@ -2,6 +2,7 @@
 
     tidy_scripts     Sphinx 7.4 writes inline scripts twice, which is an error in every browser's console, and
                      Jupyter Book adds thebe, which would ask another host, even where it is switched off
+    drop_twin_ids    sphinx-exercise gives the inside of every exercise of a page the same id
     share_handlers   sphinx-exercise claims the builder 'singlehtml' and thereby hides all 'html' handlers from it
     share_anchors    lets Markdown link to a verdict on another page, `[C01](01_name.ipynb#claim-c01)`
 
@@ -11,6 +12,7 @@ what came out.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,6 +40,14 @@ def tidy_scripts(
         context["script_files"][:] = kept
 
 
+def drop_twin_ids(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """An id may stand on a page once, and nothing links to these."""
+    if "body" in context:
+        context["body"] = re.sub(r' id="(?:exercise|solution)-content"', "", context["body"])
+
+
 def share_handlers(app: Sphinx) -> None:
     """Let the one-page builder draw whatever the many-page builder can draw."""
     handlers = app.registry.translation_handlers
@@ -60,6 +70,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", share_handlers)
     app.connect("doctree-read", share_anchors)
     app.connect("html-page-context", tidy_scripts, priority=900)  # after whoever adds scripts
+    app.connect("html-page-context", drop_twin_ids)
     app.connect("html-page-context", figures.pair_drawings)
     app.connect("build-finished", figures.write_twins)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,77 @@
+"""How does one new token of each sequence meet its context, if every cached value is read only once?
+
+    out = sum over s <= p of softmax_s(q . k[s]) v[s]          the token's place is slot p
+
+One call a layer does what rotation, append and two batched matmuls do in a dozen. Work is cut by (sequence, KV
+head): the g query heads that share a KV head meet each key and value while it is in registers, and each sequence
+reads its own p + 1 slots and none beyond, however long the others are. Keys and values lie as [B, K, max_len,
+H], so a head's context is one stream.
+
+Symbols: B sequences, N query heads, K KV heads, g = N / K, H head size [numbers]. Arithmetic is fp32 whatever
+the cache holds. Ignores several new tokens at once, head sizes whose half is no whole number of vectors, and any
+device but a CPU with `kernels.available()`: `decode_attention` then gives None, and torch attends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from . import kernels, openmp
+from .decode_kernel import ARGUMENTS, kernel, lanes, scratch_layout
+
+DTYPES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
+_Args = ctypes.c_int64 * len(ARGUMENTS)
+
+
+def decode_attention(values: Tensor, *, n_heads: int, n_kv_heads: int) -> DecodeAttention | None:
+    """The kernel for a cache whose values are [L, B K, max_len, H]; None where torch must serve."""
+    if values.device.type != "cpu" or values.dtype not in DTYPES or not kernels.available():
+        return None
+    if lanes(values.shape[-1]) is None:
+        return None
+    return DecodeAttention(values, n_heads=n_heads, n_kv_heads=n_kv_heads)
+
+
+class DecodeAttention:
+    """Append and attend for one new token of every sequence; what a call needs is worked out once.
+
+    `keys` is the memory of the keys, shaped like `values`: [L, B K, max_len, H].
+    """
+
+    def __init__(self, values: Tensor, *, n_heads: int, n_kv_heads: int) -> None:
+        n_layers, n_pairs, max_len, d_head = values.shape
+        self.keys, self.values = torch.zeros_like(values), values.contiguous()
+        self.n_rows, self._width, self._dtype = n_pairs // n_kv_heads, n_heads * d_head, values.dtype
+        self._kind = (DTYPES[self._dtype], d_head, n_heads // n_kv_heads)
+        self._n_threads = min(torch.get_num_threads(), n_pairs)
+        score_bytes, scratch_bytes = scratch_layout(d_head, n_heads // n_kv_heads, max_len)
+        self._scratch = torch.empty(self._n_threads * scratch_bytes, dtype=torch.uint8)
+        fixed = {
+            "n_rows": self.n_rows, "n_kv_heads": n_kv_heads, "max_len": max_len, "score_bytes": score_bytes,
+            "scratch": self._scratch.data_ptr(), "scratch_bytes": scratch_bytes,
+        }  # fmt: skip
+        self._args = _Args(*(fixed.get(name, 0) for name in ARGUMENTS))
+        self._pointer = ctypes.addressof(self._args)
+        self._addresses = [(self.keys[i].data_ptr(), self.values[i].data_ptr()) for i in range(n_layers)]
+
+    def __call__(
+        self, layer: int, heads: Tensor, *, factors: tuple[Tensor, Tensor], positions: Tensor
+    ) -> Tensor:
+        """Rotate, append and attend.
+
+        heads [B, 1, N + 2 K, H] before rotation, factors as `blocks.Rotary` makes them, positions [B or 1, 1]:
+        the slot of each sequence's token -> [B, N H]
+        """
+        heads, (cos, sin) = heads.contiguous(), factors
+        out = torch.empty(self.n_rows, self._width, dtype=self._dtype)
+        factor_bytes = cos.stride(0) * cos.element_size() if cos.shape[0] > 1 else 0
+        position_bytes = 8 * positions.stride(0) if positions.shape[0] > 1 else 0
+        self._args[:9] = [
+            heads.data_ptr(), out.data_ptr(), cos.data_ptr(), sin.data_ptr(), *self._addresses[layer],
+            positions.data_ptr(), factor_bytes, position_bytes,
+        ]  # fmt: skip
+        openmp.parallel()(kernel(*self._kind), self._pointer, self._n_threads, 0)
+        return out

@@ -1,0 +1,89 @@
+"""How does compiled code run on torch's own threads? Through the OpenMP runtime that torch loaded.
+
+A kernel is a function of one pointer, `region(p)`, that every thread of a team runs; it asks for its number
+and takes its share. `GOMP_parallel` starts the team, so no second pool of threads fights for the cores. Ignores
+other runtimes: where torch came with another OpenMP (macOS, Windows), `available()` is false.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+SWITCH = "BYTEBILL_KERNELS"  # set to "torch", it leaves these kernels out: nothing to compile, torch's speed
+
+
+@functools.cache
+def _libgomp() -> ctypes.CDLL | None:
+    """The OpenMP runtime that torch itself uses, or None where it is another one (macOS, Windows)."""
+    root = Path(torch.__file__).parent
+    for path in [*root.glob("lib/libgomp*"), *root.parent.glob("torch.libs/libgomp*"), "libgomp.so.1"]:
+        try:
+            return ctypes.CDLL(str(path))
+        except OSError:
+            continue
+    return None
+
+
+@functools.cache
+def available() -> bool:
+    """Whether kernels can be compiled and run here."""
+    if os.environ.get(SWITCH) == "torch":
+        return False
+    try:
+        import numba  # noqa: F401
+    except ImportError:
+        return False
+    return _libgomp() is not None
+
+
+def _library() -> ctypes.CDLL:
+    library = _libgomp()
+    assert library is not None, "call available() first"
+    return library
+
+
+@functools.cache
+def thread_functions() -> dict[str, Any]:
+    """`thread_num()` and `num_threads()`, for the code of a region."""
+    names: dict[str, Any] = {}
+    for name in ("thread_num", "num_threads"):
+        function = getattr(_library(), f"omp_get_{name}")
+        function.restype, function.argtypes = ctypes.c_int, []
+        names[name] = function
+    return names
+
+
+def part(function: Callable[..., Any]) -> Any:
+    """Compile a function that regions call, without the wrappers that would let Python call it."""
+    from numba import njit
+
+    options: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return njit(**options)(function)
+
+
+def compiled(region: Callable[..., None]) -> int:
+    """Address of a region compiled by numba: a function of one pointer to 64-bit integers."""
+    from numba import cfunc, types
+
+    code: Any = cfunc(types.void(types.CPointer(types.int64)))(region)
+    _KEEP.append(code)
+    address: int = code.address
+    return address
+
+
+_KEEP: list[Any] = []  # compiled code must outlive its address
+
+
+@functools.cache
+def parallel() -> Callable[[int, int, int, int], None]:
+    """`call(address, pointer, n_threads, 0)` runs a compiled region on a team of threads."""
+    call = _library().GOMP_parallel
+    call.restype, call.argtypes = None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    return call
