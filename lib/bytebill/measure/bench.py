@@ -6,8 +6,7 @@ figure is of this run; where the reference read drifted by more than a quarter, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Group
@@ -16,11 +15,12 @@ from rich.table import Table
 import bytebill
 from bytebill.device import Device, pick
 from bytebill.engine.linear import path
+from bytebill.engine.smollm2 import smollm2
 from bytebill.errors import BytebillError, unknown
 
 from . import peers
 from .ceilings import TORCH_DTYPES, peak_flops_per_s, read_bytes_per_s
-from .decode import Point, median_error, sweep_smollm2, sweep_stack
+from .decode import Point, median_error, sweep_model, sweep_stack
 from .timing import drift
 
 PARTS = ("ceilings", "stack", "smollm2", "peers")
@@ -48,8 +48,10 @@ def run(
     found["peak_flops_per_s"] = peaks
     for done, part in enumerate(parts):
         if part in _SWEEPS:
-            watch = partial(_watch, progress, done, len(parts))
-            points = list(_SWEEPS[part](here, peaks, watch))
+            points = []
+            for dtype in _dtypes(here, part):
+                progress(f"{part}, {dtype}", done, len(parts))
+                points += _SWEEPS[part](here, dtype, peaks)
             found[part] = [point.as_row() for point in points]
             found.setdefault("median_error", {})[part] = median_error(points)
             moved = drift([point.read_bytes_per_s for point in points])
@@ -60,34 +62,26 @@ def run(
     return found
 
 
-def _watch(progress: Progress, done: int, total: int, label: str) -> None:
-    progress(label, done, total)
-
-
-def _stack(device: Device, peaks: dict[str, float], watch: Callable[[str], None]) -> Iterator[Point]:
+def _stack(device: Device, dtype: str, peaks: dict[str, float]) -> list[Point]:
     # The same 554 M weights in every dtype, where they fit twice: int8 is then still beyond any cache.
     n_layers = int(min(24, device.memory_bytes // (2 * 4 * STACK_WEIGHTS_PER_LAYER)))
     if n_layers < 12:
         raise BytebillError("The stack of 500 MB needs 1.2 GB of free memory; close something and try again.")
-    for dtype in _dtypes(device):
-        yield from sweep_stack(device, dtype=dtype, batches=BATCHES, peaks=peaks, n_layers=n_layers, watch=watch)
+    return sweep_stack(device, dtype=dtype, batches=BATCHES, peaks=peaks, n_layers=n_layers)
 
 
-def _smollm2(device: Device, peaks: dict[str, float], watch: Callable[[str], None]) -> Iterator[Point]:
-    for dtype in _dtypes(device):
-        if dtype == "int4":
-            continue  # the file the weights come from has 4 bits already: packing them again says nothing
-        yield from sweep_smollm2(
-            device, dtype=dtype, batches=BATCHES, peaks=peaks, context_len=CONTEXT_LEN, watch=watch
-        )
+def _smollm2(device: Device, dtype: str, peaks: dict[str, float]) -> list[Point]:
+    return sweep_model(smollm2(), device, dtype=dtype, batches=BATCHES, peaks=peaks, context_len=CONTEXT_LEN)
 
 
 _SWEEPS = {"stack": _stack, "smollm2": _smollm2}
 
 
-def _dtypes(device: Device) -> list[str]:
-    """The weight dtypes that have a kernel on the device."""
-    return [dtype for dtype in DTYPES if dtype in TORCH_DTYPES or _runs(dtype, device)]
+def _dtypes(device: Device, part: str) -> list[str]:
+    """The weight dtypes that have a kernel on the device, and make sense for the part."""
+    # SmolLM2's file has 4 bits already: packing its weights into 4 bits again would say nothing.
+    wanted = [dtype for dtype in DTYPES if not (part == "smollm2" and dtype == "int4")]
+    return [dtype for dtype in wanted if dtype in TORCH_DTYPES or _runs(dtype, device)]
 
 
 def _runs(dtype: str, device: Device) -> bool:

@@ -10,7 +10,7 @@ overlap) and their sum (they do not), and it equals both far from the ridge.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import hypot
 from statistics import median
@@ -18,12 +18,11 @@ from typing import Any
 
 from bytebill.device import Device
 from bytebill.engine.linear import arithmetic
+from bytebill.engine.state import Weights
 
-from .model import hollow_decoder, smollm2_decoder
+from .model import decoder, hollow_decoder
 from .stack import build_stack
 from .timing import Timing
-
-Watch = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,34 +61,38 @@ def point(
 
 
 def sweep_stack(
-    device: Device, *, dtype: str, batches: Iterable[int], peaks: Mapping[str, float], n_layers: int,
-    repeats: int = 5, watch: Watch = lambda label: None,
-) -> Iterator[Point]:  # fmt: skip
+    device: Device, *, dtype: str, batches: Sequence[int], peaks: Mapping[str, float], n_layers: int,
+    repeats: int = 5,
+) -> list[Point]:  # fmt: skip
     """Decode of a bare stack at each batch; `peaks` holds the FLOP/s of a large matmul by dtype."""
     stack = build_stack(device, dtype=dtype, n_layers=n_layers)
-    for batch in batches:
-        watch(f"stack, {dtype}, batch {batch}")
-        yield point(
-            stack.time(batch, repeats=repeats), dtype=dtype, batch=batch, weight_bytes=stack.weight_bytes,
+    return [
+        point(
+            timing, dtype=dtype, batch=batch, weight_bytes=stack.weight_bytes,
             flops=2.0 * batch * stack.n_weights, peak=_peak(peaks, dtype, batch, device),
-        )  # fmt: skip
+        )
+        for batch, timing in stack.sweep(batches, repeats=repeats).items()
+    ]  # fmt: skip
 
 
-def sweep_smollm2(
-    device: Device, *, dtype: str, batches: Iterable[int], peaks: Mapping[str, float], context_len: int,
-    repeats: int = 5, watch: Watch = lambda label: None,
-) -> Iterator[Point]:  # fmt: skip
-    """Decode of the real model at each batch, every sequence with the same context."""
-    real = smollm2_decoder(device, dtype=dtype, context_len=context_len)
-    hollow = hollow_decoder(real.model.spec, device, dtype=dtype, context_len=context_len)
-    n_weights = real.model.spec.n_matmul_params
-    for batch in batches:
-        watch(f"SmolLM2, {dtype}, batch {batch}")
-        yield point(
-            real.time(batch, repeats=repeats), dtype=dtype, batch=batch, weight_bytes=real.weight_bytes,
-            flops=2.0 * batch * n_weights, peak=_peak(peaks, dtype, batch, device),
-            rest_s=hollow.time(batch, repeats=repeats).median_s,
-        )  # fmt: skip
+def sweep_model(
+    weights: Weights, device: Device, *, dtype: str, batches: Sequence[int], peaks: Mapping[str, float],
+    context_len: int, repeats: int = 5,
+) -> list[Point]:  # fmt: skip
+    """Decode of a model at each batch, every sequence with the same context; the rest from its hollow twin."""
+    real = decoder(weights, device, dtype=dtype, context_len=context_len)
+    timings, n_bytes = real.sweep(batches, repeats=repeats), real.weight_bytes
+    del real  # its caches make room for the twin's
+    hollow = hollow_decoder(weights.spec, device, dtype=dtype, context_len=context_len)
+    rest = hollow.sweep(batches, repeats=repeats)
+    return [
+        point(
+            timing, dtype=dtype, batch=batch, weight_bytes=n_bytes,
+            flops=2.0 * batch * weights.spec.n_matmul_params, peak=_peak(peaks, dtype, batch, device),
+            rest_s=rest[batch].median_s,
+        )
+        for batch, timing in timings.items()
+    ]  # fmt: skip
 
 
 def _peak(peaks: Mapping[str, float], dtype: str, batch_size: int, device: Device) -> float:

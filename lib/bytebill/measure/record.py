@@ -1,8 +1,8 @@
 """How does a machine that the reader does not have decode? A record of one, kept in `data/measured/`.
 
 `python -m bytebill.measure.record MODEL --dtypes bf16 --batches 1 8 64 > data/measured/NAME.json` decodes random
-weights of a published shape and writes down everything a later reader needs to judge the numbers: device, driver,
-versions, command, commit, repeats, warm-up, and every sample.
+weights of a published shape (SmolLM2: its own) and writes down what a later reader needs to judge the numbers:
+device, driver, versions, command, commit, repeats, warm-up, and the spread of the samples.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from typing import Any
 import torch
 
 from bytebill.device import Device, pick
-from bytebill.engine.linear import arithmetic
+from bytebill.engine.smollm2 import smollm2
 from bytebill.engine.state import random_weights
 from bytebill.models import model
 
 from .ceilings import TORCH_DTYPES, peak_flops_per_s, read_bytes_per_s
-from .decode import point
-from .model import decoder, hollow_decoder
+from .decode import sweep_model
+
+REAL = "smollm2-135m"  # the one shape that has real weights here
 
 
 def record(
     device: Device, *, model_id: str, dtypes: Sequence[str], batches: Sequence[int], context_len: int, repeats: int
 ) -> dict[str, Any]:
-    """Decode of a published shape with random weights at each dtype and batch."""
+    """Decode of a published shape at each dtype and batch; only SmolLM2 has weights of its own."""
     spec = model(model_id)
     peaks = {dtype: peak_flops_per_s(device, dtype=dtype) for dtype in TORCH_DTYPES}
     found = provenance(device) | {
@@ -38,18 +39,11 @@ def record(
         "read_bytes_per_s": read_bytes_per_s(device), "peak_flops_per_s": peaks, "steps": [],
     }  # fmt: skip
     for dtype in dtypes:
-        real = decoder(random_weights(spec), device, dtype=dtype, context_len=context_len)
-        hollow = hollow_decoder(spec, device, dtype=dtype, context_len=context_len)
-        for batch in batches:
-            timing = real.time(batch, repeats=repeats)
-            peak = peaks[arithmetic(dtype, batch_size=batch, device=device.kind)]
-            step = point(
-                timing, dtype=dtype, batch=batch, weight_bytes=real.weight_bytes,
-                flops=2.0 * batch * spec.n_matmul_params, peak=peak,
-                rest_s=hollow.time(batch, repeats=repeats).median_s,
-            )  # fmt: skip
-            found["steps"].append(step.as_row() | {"samples_s": timing.samples_s})
-            print(f"{dtype}, batch {batch}: {step.step_s * 1e3:.2f} ms", file=sys.stderr)
+        weights = smollm2() if spec.id == REAL else random_weights(spec)
+        points = sweep_model(
+            weights, device, dtype=dtype, batches=batches, peaks=peaks, context_len=context_len, repeats=repeats
+        )
+        found["steps"] += [point.as_row() for point in points]
     return found
 
 

@@ -8,7 +8,7 @@ bytes / bandwidth until 2 * batch * weights / peak takes over. Used by chapters 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ import torch
 from bytebill.device import Device, synchronizer
 from bytebill.engine.linear import PackedLinear
 
-from .timing import Timing, measure
+from .timing import Timing, in_turns
 
 D_MODEL, D_FF = 2048, 5632
 
@@ -63,9 +63,13 @@ class Stack:
 
     def time(self, batch_size: int, *, repeats: int = 5) -> Timing:
         """A step's time beside that of reading its weights."""
-        sync = synchronizer(self.device)
+        return self.sweep([batch_size], repeats=repeats)[batch_size]
+
+    def sweep(self, batches: Sequence[int], *, repeats: int = 5) -> dict[int, Timing]:
+        """A step's time at each batch, taken in turns, each beside that of reading the weights."""
         read = captured(self.read) if self.device.kind == "cuda" else self.read
-        return measure(self.step(batch_size), sync=sync, reference=read, repeats=repeats)
+        steps = {batch: self.step(batch) for batch in batches}
+        return in_turns(steps, sync=synchronizer(self.device), reference=read, repeats=repeats)
 
 
 def build_stack(

@@ -8,7 +8,7 @@ median of each. A reference that moved by more than `DRIFT_LIMIT` between start 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -54,16 +54,27 @@ def measure(
     >>> measure(lambda: None, sync=lambda: None, repeats=3).median_s < 0.1
     True
     """
-    samples: list[float] = []
-    references: list[float] = []
-    call()
-    if reference:
-        reference()
-    while len(samples) < repeats or sum(samples) < at_least_s:
-        samples.append(seconds(call, sync=sync))
-        if reference:
-            references.append(seconds(reference, sync=sync))
-    return Timing(samples_s=tuple(samples), reference_samples_s=tuple(references))
+    return in_turns({0: call}, sync=sync, reference=reference, repeats=repeats, at_least_s=at_least_s)[0]
+
+
+def in_turns(
+    calls: Mapping[int, Call], *, sync: Call, reference: Call | None = None, repeats: int = 5,
+    at_least_s: float = 0.0,
+) -> dict[int, Timing]:  # fmt: skip
+    """Time several calls round after round, each beside the reference, so that a drift of the machine meets all
+    of them alike and their ratios stay what they are."""
+    samples: dict[int, list[float]] = {key: [] for key in calls}
+    references: dict[int, list[float]] = {key: [] for key in calls}
+    for call in [*calls.values(), *([reference] if reference else [])]:
+        call()
+    while min(len(each) for each in samples.values()) < repeats or sum(map(sum, samples.values())) < at_least_s:
+        for key, call in calls.items():
+            samples[key].append(seconds(call, sync=sync))
+            if reference:
+                references[key].append(seconds(reference, sync=sync))
+    return {
+        key: Timing(samples_s=tuple(samples[key]), reference_samples_s=tuple(references[key])) for key in calls
+    }
 
 
 def drift(rates: Sequence[float]) -> str | None:
