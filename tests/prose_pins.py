@@ -98,6 +98,6 @@ GIVEN = (
     "2,500 tokens/s", "batch is 64", "64 sequences, or 64 tokens", "utilisation 90%",
     r"\$0.40 per million tokens",
     # experiences of installing and running
-    "2 minutes with pip", "2 GB; several GB more", "about two minutes and 2 GB", "0.7 GB", "under 4 minutes",
+    "2 minutes with pip", "2 GB; several GB more", "about two minutes and 2 GB", "0.7 GB", "about one minute",
     "under 60 s", "under 50 MB", "98 MB",
 )  # fmt: skip

@@ -66,12 +66,14 @@ def roof(ax: Axes, *, intensities: Sequence[float], peak: float, bandwidth: floa
 
 
 def named_points(
-    ax: Axes, points: Mapping[str, tuple[float, float]], *, color: str = BYTES, measured: bool = True
-) -> Axes:
-    """Points with their names beside them: filled where measured, hollow where published."""
+    ax: Axes, points: Mapping[str, tuple[float, float]], *, color: str = BYTES, measured: bool = True,
+    side: str = "right",
+) -> Axes:  # fmt: skip
+    """Points with their names at one side: filled where measured, hollow where published."""
+    offset, align = ((8, -4), "left") if side == "right" else ((-8, 5), "right")
     for name, (x, y) in points.items():
         ax.plot([x], [y], "o", color=color, markerfacecolor=color if measured else "none", markersize=7)
-        ax.annotate(name, (x, y), (8, -4), textcoords="offset points", color=color)
+        ax.annotate(name, (x, y), offset, textcoords="offset points", ha=align, color=color)
     return ax
 
 

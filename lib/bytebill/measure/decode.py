@@ -81,17 +81,14 @@ def sweep_model(
 ) -> list[Point]:  # fmt: skip
     """Decode of a model at each batch, every sequence with the same context; the rest from its hollow twin."""
     real = decoder(weights, device, dtype=dtype, context_len=context_len)
-    timings, n_bytes = real.sweep(batches, repeats=repeats), real.weight_bytes
-    del real  # its caches make room for the twin's
     hollow = hollow_decoder(weights.spec, device, dtype=dtype, context_len=context_len)
-    rest = hollow.sweep(batches, repeats=repeats)
     return [
         point(
-            timing, dtype=dtype, batch=batch, weight_bytes=n_bytes,
+            real.time(batch, repeats=repeats), dtype=dtype, batch=batch, weight_bytes=real.weight_bytes,
             flops=2.0 * batch * weights.spec.n_matmul_params, peak=_peak(peaks, dtype, batch, device),
-            rest_s=rest[batch].median_s,
+            rest_s=hollow.time(batch, repeats=repeats).median_s,  # at once, while the machine is the same
         )
-        for batch, timing in timings.items()
+        for batch in batches
     ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ term, so it is named and measured by itself rather than hidden in an efficiency.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,7 +23,7 @@ from bytebill.engine.transformer import Transformer
 from bytebill.models import ModelSpec
 
 from .stack import captured
-from .timing import Timing, in_turns
+from .timing import Timing, measure
 
 _HOLLOW = {"d_model": 64, "d_ff": 64, "vocab_size": 64}
 
@@ -68,14 +68,11 @@ class Decoder:
 
     def time(self, batch_size: int, *, repeats: int = 5, at_least_s: float = 0.0) -> Timing:
         """A step's time beside that of reading its weights."""
-        return self.sweep([batch_size], repeats=repeats, at_least_s=at_least_s)[batch_size]
-
-    def sweep(self, batches: Sequence[int], *, repeats: int = 5, at_least_s: float = 0.0) -> dict[int, Timing]:
-        """A step's time at each batch, taken in turns, each beside that of reading the weights."""
         read = captured(self.read) if self.device.kind == "cuda" else self.read
-        steps = {batch: self.step(batch) for batch in batches}
         sync = synchronizer(self.device)
-        return in_turns(steps, sync=sync, reference=read, repeats=repeats, at_least_s=at_least_s)
+        return measure(
+            self.step(batch_size), sync=sync, reference=read, repeats=repeats, at_least_s=at_least_s
+        )
 
 
 def decoder(weights: Weights, device: Device, *, dtype: str, context_len: int) -> Decoder:
