@@ -46,7 +46,7 @@ def line_of_bytes(
     ax.set(xlabel="weights read for one token [GB]", ylabel="time for one token [ms]")
     ax.set_xlim(left=0)
     ax.set_ylim(bottom=0)
-    ax.legend(loc="upper left")
+    ax.legend(loc="lower right")
     return ax
 
 
@@ -69,8 +69,8 @@ def named_points(
     ax: Axes, points: Mapping[str, tuple[float, float]], *, color: str = BYTES, measured: bool = True,
     side: str = "right",
 ) -> Axes:  # fmt: skip
-    """Points with their names at one side: filled where measured, hollow where published."""
-    offset, align = ((8, -4), "left") if side == "right" else ((-8, 5), "right")
+    """Points with their names to the right or above: filled where measured, hollow where published."""
+    offset, align = ((8, -4), "left") if side == "right" else ((0, 8), "center")
     for name, (x, y) in points.items():
         ax.plot([x], [y], "o", color=color, markerfacecolor=color if measured else "none", markersize=7)
         ax.annotate(name, (x, y), offset, textcoords="offset points", ha=align, color=color)

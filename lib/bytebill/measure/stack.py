@@ -67,9 +67,20 @@ class Stack:
 
     def sweep(self, batches: Sequence[int], *, repeats: int = 5) -> dict[int, Timing]:
         """A step's time at each batch, taken in turns, each beside that of reading the weights."""
-        read = captured(self.read) if self.device.kind == "cuda" else self.read
         steps = {batch: self.step(batch) for batch in batches}
-        return in_turns(steps, sync=synchronizer(self.device), reference=read, repeats=repeats)
+        reads = dict.fromkeys(batches, self.reading())
+        return in_turns(steps, reads, sync=synchronizer(self.device), repeats=repeats)
+
+    def reading(self) -> Callable[[], object]:
+        """`read`, ready to be timed."""
+        return captured(self.read) if self.device.kind == "cuda" else self.read
+
+
+def time_stacks(stacks: Sequence[Stack], *, batch_size: int = 1, repeats: int = 5) -> list[Timing]:
+    """The step of every stack, taken in turns, each beside that of reading its own weights."""
+    steps = {i: stack.step(batch_size) for i, stack in enumerate(stacks)}
+    reads = {i: stack.reading() for i, stack in enumerate(stacks)}
+    return list(in_turns(steps, reads, sync=synchronizer(stacks[0].device), repeats=repeats).values())
 
 
 def build_stack(

@@ -54,27 +54,25 @@ def measure(
     >>> measure(lambda: None, sync=lambda: None, repeats=3).median_s < 0.1
     True
     """
-    return in_turns({0: call}, sync=sync, reference=reference, repeats=repeats, at_least_s=at_least_s)[0]
+    references = {0: reference} if reference else {}
+    return in_turns({0: call}, references, sync=sync, repeats=repeats, at_least_s=at_least_s)[0]
 
 
 def in_turns(
-    calls: Mapping[int, Call], *, sync: Call, reference: Call | None = None, repeats: int = 5,
-    at_least_s: float = 0.0,
-) -> dict[int, Timing]:  # fmt: skip
-    """Time several calls round after round, each beside the reference, so that a drift of the machine meets all
-    of them alike and their ratios stay what they are."""
+    calls: Mapping[int, Call], references: Mapping[int, Call], *, sync: Call, repeats: int = 5, at_least_s: float = 0.0
+) -> dict[int, Timing]:
+    """Time several calls round after round, each beside its reference (where it has one), so that a drift of the
+    machine meets all of them alike and their ratios stay what they are."""
     samples: dict[int, list[float]] = {key: [] for key in calls}
-    references: dict[int, list[float]] = {key: [] for key in calls}
-    for call in [*calls.values(), *([reference] if reference else [])]:
+    beside: dict[int, list[float]] = {key: [] for key in calls}
+    for call in [*calls.values(), *references.values()]:
         call()
     while min(len(each) for each in samples.values()) < repeats or sum(map(sum, samples.values())) < at_least_s:
         for key, call in calls.items():
             samples[key].append(seconds(call, sync=sync))
-            if reference:
-                references[key].append(seconds(reference, sync=sync))
-    return {
-        key: Timing(samples_s=tuple(samples[key]), reference_samples_s=tuple(references[key])) for key in calls
-    }
+            if key in references:
+                beside[key].append(seconds(references[key], sync=sync))
+    return {key: Timing(samples_s=tuple(samples[key]), reference_samples_s=tuple(beside[key])) for key in calls}
 
 
 def drift(rates: Sequence[float]) -> str | None:
