@@ -4,7 +4,7 @@
 
 Symbols: B sequences, T new tokens of each, S cache slots read, N query heads, K KV heads, g = N / K, H head
 size [numbers]. Queries arrive scaled by H**-0.5 (`blocks.Rotary` does it), keys are cached transposed, [B
-K, H, S]: on a CPU, bf16 batched matmuls run two to three times faster on that layout. Ignores sliding
+K, H, S]: the shape a batched matmul of scores takes as it is. Ignores sliding
 windows (`Transformer.new_cache` refuses them).
 """
 
