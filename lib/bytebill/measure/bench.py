@@ -58,7 +58,7 @@ def run(
             found.setdefault("warnings", []).extend([f"{part}: {moved}"] if moved else [])
         elif part == "peers":
             progress("peers", done, len(parts))
-            found["peers"] = {f"{peer}_tokens_per_s": peers.tokens_per_s(peer) for peer in peers.PEERS}
+            found["peers"] = {f"{peer}_tokens_per_s": rate for peer, rate in peers.all_in_turns().items()}
     return found
 
 
