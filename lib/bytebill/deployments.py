@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from bytebill.capacity import RUNTIME_RESERVE, Limit, first_limit, kv_budget_bytes, max_users, min_group
 from bytebill.hardware import ACCELERATORS, Accelerator
@@ -32,18 +33,17 @@ class Deployment:
     @property
     def users(self) -> int:
         """Users that fit at once."""
-        return max_users(
-            self.model, accelerator=self.accelerator, precision=self.precision, n_devices=self.n_devices,
-            context_len=self.context_len, reserve=self.reserve,
-        )  # fmt: skip
+        return max_users(self.model, context_len=self.context_len, n_devices=self.n_devices, **self._held)
 
     @property
     def limit(self) -> Limit:
         """What a growing number of users meets first."""
-        return first_limit(
-            self.model, accelerator=self.accelerator, precision=self.precision, n_devices=self.n_devices,
-            context_len=self.context_len, reserve=self.reserve,
-        )  # fmt: skip
+        return first_limit(self.model, context_len=self.context_len, n_devices=self.n_devices, **self._held)
+
+    @property
+    def _held(self) -> dict[str, Any]:
+        """What every question about this deployment's memory is asked with."""
+        return {"accelerator": self.accelerator, "precision": self.precision, "reserve": self.reserve}
 
     @property
     def cache_share(self) -> float:
@@ -56,13 +56,8 @@ class Deployment:
     @property
     def gain_of_one_more_device(self) -> float:
         """Room for caches per device with one device more, over the room per device now."""
-        now, more = (
-            kv_budget_bytes(
-                self.model, accelerator=self.accelerator, precision=self.precision, n_devices=n,
-                reserve=self.reserve,
-            ) / n
-            for n in (self.n_devices, self.n_devices + 1)
-        )  # fmt: skip
+        sizes = (self.n_devices, self.n_devices + 1)
+        now, more = (kv_budget_bytes(self.model, n_devices=n, **self._held) / n for n in sizes)
         return more / now if now else float("inf")
 
 
