@@ -1,0 +1,75 @@
+"""What is served? Requests, and where each stands while it is served.
+
+    waiting -> prefilling -> decoding -> finished        preempted: decoding -> waiting or swapped
+    waiting -> refused                                   (it could never fit)
+
+A request asks for `n_output_tokens` new tokens after a prompt of `n_input_tokens`. The step that computes the
+last prompt token emits the first output token; each decode step emits one more; the token emitted last is never
+cached, so a finished request cached n_input_tokens + n_output_tokens - 1. A sequence that lost its cache computes
+prompt and emitted tokens again as one prefill, which emits its next token. Knows no clock and no tensor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What a user asks for. `prefix` names the content of the prompt's leading blocks, if others may share it."""
+
+    id: int
+    n_input_tokens: int
+    n_output_tokens: int
+    arrival_s: float = 0.0
+    prefix: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.n_input_tokens < 1 or self.n_output_tokens < 1 or not self.arrival_s >= 0:
+            raise ValueError(f"a request has a prompt, at least one token to emit, and an arrival: {self}")
+
+    @property
+    def n_cached_tokens_at_end(self) -> int:
+        """Tokens in the cache when its last token is emitted.
+
+        >>> Request(id=0, n_input_tokens=10, n_output_tokens=3).n_cached_tokens_at_end
+        12
+        """
+        return self.n_input_tokens + self.n_output_tokens - 1
+
+
+class State(Enum):
+    """Where a request stands."""
+
+    WAITING = "waiting"
+    PREFILLING = "prefilling"
+    DECODING = "decoding"
+    SWAPPED = "swapped"
+    FINISHED = "finished"
+    REFUSED = "refused"
+
+
+class Sequence:
+    """A request being served: what is cached and what is emitted. Schedulers change it, others read it.
+
+    While it decodes, a scheduler may count lazily: ask the scheduler's plan for a decoding sequence's context.
+    """
+
+    __slots__ = ("n_cached", "n_emitted", "n_preemptions", "reason", "request", "state")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.state = State.WAITING
+        self.n_cached = 0  # tokens whose keys and values are held
+        self.n_emitted = 0
+        self.n_preemptions = 0
+        self.reason: str | None = None  # why it was refused
+
+    @property
+    def n_known_tokens(self) -> int:
+        """Prompt and emitted tokens: what a prefill must have computed before the next token."""
+        return self.request.n_input_tokens + self.n_emitted
+
+    def __repr__(self) -> str:
+        return f"Sequence({self.request.id}, {self.state.value}, {self.n_cached} cached, {self.n_emitted} emitted)"
