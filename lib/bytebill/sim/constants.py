@@ -1,0 +1,109 @@
+"""What must be known of a device besides its datasheet? Six constants, each measurable in a minute.
+
+    bandwidth_share     achieved share of the published bandwidth          a large matrix times one token
+    flops_share         achieved share of the published FLOP/s             a large matrix times 4,096 tokens
+    step_s              seconds a step costs whatever is in it             slope and intercept of the
+    layer_s             seconds a layer costs whatever is in it            step time of a hollow model
+    sequence_s          seconds a sequence costs whatever its length       over layers and over sequences
+    link_bytes_per_s    rate of an all-reduce over one device's link       an all-reduce of a layer's output
+
+Each is an `Estimate`: a value between the lowest and the highest that what it was calibrated on allows. A step's
+time is monotone in every constant, so all at their fast ends and all at their slow ends bound a prediction. That
+range is wider than likely: it lets every constant be off in the same direction. Ignores that shares depend on
+shape and clock: the spread is there for that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from math import inf
+
+SHARES = ("bandwidth_share", "flops_share")
+TIMES = ("step_s", "layer_s", "sequence_s")
+RATES = ("link_bytes_per_s",)
+NAMES = (*SHARES, *TIMES, *RATES)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """A value, and the range that its calibration leaves it.
+
+    >>> Estimate(value=0.9, low=0.8, high=0.95).spread    # (0.95 - 0.8) / 0.9
+    0.16666666666666657
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.value <= self.high:
+            raise ValueError(f"an estimate lies inside its range, from 0 upwards: {self}")
+
+    @classmethod
+    def exact(cls, value: float) -> Estimate:
+        """A value without a range."""
+        return cls(value=value, low=value, high=value)
+
+    @property
+    def spread(self) -> float:
+        """Width of the range over the value; 0 for a value of 0 known exactly, and for no limit at all."""
+        return 0.0 if self.low == self.high else (self.high - self.low) / self.value if self.value else inf
+
+
+_FULL, _NOTHING, _NO_LIMIT = Estimate.exact(1.0), Estimate.exact(0.0), Estimate.exact(inf)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Constants:
+    """The constants of one device under one program. What is not given costs nothing."""
+
+    bandwidth_share: Estimate = _FULL
+    flops_share: Estimate = _FULL
+    step_s: Estimate = _NOTHING
+    layer_s: Estimate = _NOTHING
+    sequence_s: Estimate = _NOTHING
+    link_bytes_per_s: Estimate = _NO_LIMIT
+
+    def __post_init__(self) -> None:
+        for name in SHARES:
+            share: Estimate = getattr(self, name)
+            if share.low <= 0 or share.high > 1:
+                raise ValueError(f"{name} is a share of the published rate, above 0 and at most 1: {share}")
+        if not self.link_bytes_per_s.low > 0:
+            raise ValueError(f"a link carries something: {self.link_bytes_per_s}")
+
+    @classmethod
+    def exact(cls, **values: float) -> Constants:
+        """Constants without ranges.
+
+        >>> Constants.exact(bandwidth_share=0.8, step_s=1e-3).values()["bandwidth_share"]
+        0.8
+        """
+        return cls(**{name: Estimate.exact(value) for name, value in values.items()})
+
+    def values(self) -> dict[str, float]:
+        """The values alone, by name."""
+        return {field.name: getattr(self, field.name).value for field in fields(self)}
+
+    @property
+    def fastest(self) -> Constants:
+        """Every constant at the end of its range that makes a step shortest."""
+        return self._at(shares="high", times="low")
+
+    @property
+    def slowest(self) -> Constants:
+        """Every constant at the end of its range that makes a step longest.
+
+        >>> wide = Constants(step_s=Estimate(value=1.0, low=0.5, high=2.0))
+        >>> wide.fastest.step_s.value, wide.slowest.step_s.value
+        (0.5, 2.0)
+        """
+        return self._at(shares="low", times="high")
+
+    def _at(self, *, shares: str, times: str) -> Constants:
+        ends = dict.fromkeys(NAMES, shares) | dict.fromkeys(TIMES, times)
+        return Constants.exact(**{name: getattr(getattr(self, name), end) for name, end in ends.items()})
+
+
+IDEAL = Constants()  # the roofline itself: full rates, and nothing besides

@@ -1,0 +1,62 @@
+"""What may no prediction ever do? The physics that published tools get wrong, as assertions.
+
+    step time            >= bytes / published bandwidth, and >= FLOPs / published peak
+    KV read a token       = 2 L K H values: KV heads, not query heads (MLA: the latent and its rotary key)
+    resident weights      = all parameters, experts that no token meets included
+    weights read, FLOPs   = every matrix and the head, once
+
+Each is counted here from the model's shape, a second way than `roofline` counts it, so that a slip in either
+stops the clock instead of speeding it up. Ignores on-chip caches, which can make a small model's step faster than
+its bytes.
+"""
+
+from __future__ import annotations
+
+from math import isclose
+
+from bytebill.models import ModelSpec, Precision, matrices
+from bytebill.sim.coefficients import Coefficients
+
+_DIGITS = 1e-9  # what the order of additions may change in a float
+
+
+def no_faster(seconds: float, *, n_bytes: float, n_flops: float, bytes_per_s: float, flops_per_s: float) -> None:
+    """Assert that a time is not below what the published rates allow."""
+    least_s = max(n_bytes / bytes_per_s, n_flops / flops_per_s)
+    assert seconds >= least_s * (1 - _DIGITS), f"{seconds} s is below the {least_s} s that bytes and FLOPs take"
+
+
+def counted_once(read: Coefficients, *, model: ModelSpec, precision: Precision) -> None:
+    """Assert that cache, weights in memory, weights read and FLOPs are those of the model's shape.
+
+    >>> from bytebill.models import model, precision
+    >>> from bytebill.sim.coefficients import coefficients
+    >>> spec, bf16 = model("mixtral-8x7b"), precision("bf16")
+    >>> counted_once(coefficients(spec, precision=bf16), model=spec, precision=bf16)
+    """
+    width = precision.bytes_per_weight
+    _same(read.kv_bytes, _kv_values(model) * precision.kv_bytes_per_value, "bytes of a cached token")
+    _same(read.resident_bytes, model.n_params * width, "weights in memory")
+    _same(read.fixed_bytes + read.head_bytes + read.expert_bytes, model.n_matmul_params * width, "weights read")
+    _same(read.token_flops + read.logit_flops, 2 * _params_met(model), "FLOPs of a token")
+
+
+def _kv_values(model: ModelSpec) -> int:
+    if model.mla is not None:
+        return model.n_layers * (model.mla.kv_lora_rank + model.mla.d_rope)
+    return 2 * model.n_layers * model.n_kv_heads * model.d_head
+
+
+def _params_met(model: ModelSpec) -> float:
+    """Parameters in the matrices that one token is multiplied by: no table, no vector, k of E experts."""
+    looked_up = 0 if model.tied_embeddings else model.vocab_size * model.d_model
+    looked_up += model.n_positions * model.d_model
+    return model.n_active_params - looked_up - _vectors(model)
+
+
+def _vectors(model: ModelSpec) -> int:
+    return sum(matrix.n_params for matrix in matrices(model) if matrix.group in ("norm", "bias"))
+
+
+def _same(found: float, expected: float, what: str) -> None:
+    assert isclose(found, expected, rel_tol=_DIGITS), f"{what}: {found}, and the model's shape says {expected}"
