@@ -141,6 +141,7 @@ class Panels:
     def __init__(self, dtype: str, packed: torch.Tensor, scales: torch.Tensor | None) -> None:
         self.dtype, self.packed, self.scales = dtype, packed, scales
         self.n_panels, self.n_in = packed.shape[:2]
+        self._n_out, self._call = self.n_panels * panel_width(), openmp.parallel()
         self._plans: dict[int, tuple[int, Any, int, int, int]] = {}
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
@@ -151,9 +152,9 @@ class Panels:
             if n_groups * group != batch_size:
                 x = torch.nn.functional.pad(x, (0, 0, 0, n_groups * group - batch_size))
             x = x.view(n_groups, group, self.n_in).transpose(1, 2).contiguous()  # [groups, n_in, g]
-        y = torch.empty((n_groups * group, self.n_panels * panel_width()))
+        y = torch.empty((n_groups * group, self._n_out))
         args[1], args[2] = x.data_ptr(), y.data_ptr()
-        openmp.parallel()(address, pointer, torch.get_num_threads(), 0)
+        self._call(address, pointer, torch.get_num_threads(), 0)
         return y[:batch_size] if n_groups * group != batch_size else y
 
     def _plan(self, batch_size: int) -> tuple[int, Any, int, int, int]:

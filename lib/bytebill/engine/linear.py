@@ -24,6 +24,7 @@ from torch.nn import functional
 from bytebill.errors import BytebillError
 
 from . import kernels
+from .pages import in_large_pages
 
 DTYPES = ("fp32", "bf16", "int8", "int4")
 TORCH = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -65,6 +66,7 @@ class PackedLinear:
     def __init__(self, weight: torch.Tensor, *, dtype: str) -> None:
         self.dtype, (self.n_out, self.n_in) = dtype, weight.shape
         self.path = path(dtype, weight.device.type)
+        self._whole = False  # whether the panels' outputs are the layer's, with none to cut off
         self._panels: kernels.Panels | None = None
         self._onednn: torch.Tensor | None = None
         if self.path == "torch":
@@ -72,8 +74,10 @@ class PackedLinear:
             return
         if dtype == "int4" and self.n_in % kernels.SCALE_GROUP:
             raise BytebillError(f"int4 needs inputs in groups of {kernels.SCALE_GROUP}; got {self.n_in}.")
-        self.weight, scales = pack(weight, dtype)
+        packed, scales = pack(weight, dtype)
+        self.weight = in_large_pages(packed)
         self._panels = kernels.Panels(dtype, self.weight, scales)
+        self._whole = self.n_out % kernels.panel_width() == 0
 
     @property
     def stored_bytes(self) -> int:
@@ -83,6 +87,8 @@ class PackedLinear:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """x [..., n_in] -> [..., n_out], in the dtype of x."""
+        if self._whole and x.dtype is torch.float32 and x.dim() == 2 and x.is_contiguous():
+            return self._panels(x)  # type: ignore[misc]
         if self._panels is None:
             return functional.linear(x.to(self.weight.dtype), self.weight).to(x.dtype)
         flat = x if x.dim() == 2 else x.reshape(-1, self.n_in)
@@ -97,7 +103,7 @@ class PackedLinear:
     def twin(self) -> PackedLinear:
         """The same values in memory of their own."""
         twin = copy.copy(self)
-        twin.weight, twin._onednn = self.weight.clone(), None
+        twin.weight, twin._onednn = in_large_pages(self.weight.clone()), None
         if self._panels:
             scales = self._panels.scales
             twin._panels = kernels.Panels(self.dtype, twin.weight, None if scales is None else scales.clone())
