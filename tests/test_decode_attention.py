@@ -37,13 +37,18 @@ def poisoned(
     """A kernel whose keys and values are random below each length and nan from there on."""
     shape = (spec.n_layers, len(lengths), spec.n_kv_heads, MAX_LEN, spec.d_head)
     values = torch.full(shape, float("nan"), dtype=dtype)
-    kernel = decode_attention(values.flatten(1, 2), n_heads=spec.n_heads, n_kv_heads=spec.n_kv_heads)
+    kernel = decode_attention(values, n_heads=spec.n_heads, max_len=MAX_LEN)
     assert kernel is not None
-    keys = kernel.keys.view(shape).fill_(float("nan"))
+    keys = kernel.keys.fill_(float("nan"))
     for row, length in enumerate(lengths):
         keys[:, row, :, :length].normal_()
         values[:, row, :, :length].normal_()
     return kernel, keys, values
+
+
+def contiguous(lengths: list[int]) -> Tensor:
+    """The table of sequences that have one long block each."""
+    return torch.tensor([[length, length + 1, row] for row, length in enumerate(lengths)])
 
 
 def attended(q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -67,7 +72,7 @@ def test_equals_torch_and_reads_no_slot_beyond(
     positions = torch.tensor(lengths)[:, None]
     factors = Rotary(spec, frequencies=rope_frequencies(spec), dtype=dtype).factors(positions)
     heads = torch.randn(len(lengths), 1, spec.n_heads + 2 * n_kv_heads, d_head).to(dtype)
-    found = kernel(layer, heads, factors=factors, positions=positions)
+    found = kernel(layer, heads, factors=factors, table=contiguous(lengths))
 
     rotated = rotate(heads.float(), (factors[0].float(), factors[1].float()))[:, 0]
     q, k, v = rotated.split([spec.n_heads, n_kv_heads, n_kv_heads], 1)
@@ -80,14 +85,14 @@ def test_equals_torch_and_reads_no_slot_beyond(
 
 
 @needs_kernels
-def test_one_position_serves_all_rows() -> None:
+def test_the_factors_of_one_position_serve_all_rows() -> None:
     spec = spec_of(2, 3, 32)
     kernel, _, _ = poisoned(spec, [40] * 5, torch.float32)
     rotary = Rotary(spec, frequencies=rope_frequencies(spec), dtype=torch.float32)
     heads = torch.randn(5, 1, 10, 32)
     one, each = torch.full((1, 1), 40), torch.full((5, 1), 40)
-    together = kernel(0, heads, factors=rotary.factors(one), positions=one)
-    assert torch.equal(together, kernel(0, heads, factors=rotary.factors(each), positions=each))
+    together = kernel(0, heads, factors=rotary.factors(one), table=contiguous([40] * 5))
+    assert torch.equal(together, kernel(0, heads, factors=rotary.factors(each), table=contiguous([40] * 5)))
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])

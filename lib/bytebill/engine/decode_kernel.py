@@ -8,8 +8,8 @@
 
 Symbols: g query heads of a group, H head size, p the token's place [numbers]. The two passes over the cache go
 tile after tile of slots and are unrolled into registers (`_scores`, `_mix`); the rest are loops over vectors.
-Addresses are integers in bytes, and `_slot` alone knows where in the cache a slot lies. Ignores whatever
-`decode_attention` ignores.
+Addresses are integers in bytes, and `_slot` alone knows where in the cache a slot lies: in the blocks that the
+sequence's row of the table names. Ignores whatever `decode_attention` ignores.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from typing import Any
 from . import kernels, openmp
 
 BYTES = {"fp32": 4, "bf16": 2}
-ARGUMENTS = ("heads", "out", "cos", "sin", "keys", "values", "positions", "factor_bytes", "position_bytes",
-             "n_rows", "n_kv_heads", "max_len", "scratch", "scratch_bytes", "score_bytes")  # fmt: skip
+ARGUMENTS = ("heads", "out", "cos", "sin", "keys", "values", "table", "factor_bytes", "row_bytes",
+             "n_rows", "n_kv_heads", "block_size", "scratch", "scratch_bytes", "score_bytes")  # fmt: skip
+PLACE, N_READ, BLOCKS = 0, 1, 2  # columns of the table: where the token goes, slots read, the first block
 _TILE = 64  # slots whose keys or values stay in the level-1 cache while several groups of registers pass
 
 
@@ -39,9 +40,9 @@ def scratch_layout(d_head: int, group: int, max_len: int) -> tuple[int, int]:
     """(bytes of one head's scores, bytes of a thread's scratch: queries, mixed values, scores).
 
     >>> scratch_layout(64, 3, 16)
-    (192, 2112)
+    (256, 2304)
     """
-    score_bytes = (max_len // 16 + 2) * 64  # room for a vector of -inf behind the last score
+    score_bytes = (max_len // 16 + 3) * 64  # room for vectors of -inf behind the last score
     return score_bytes, group * (2 * d_head * 4 + score_bytes)
 
 
@@ -60,30 +61,33 @@ def _region(dtype: str, d_head: int, group: int) -> Any:
     head_bytes, group_bytes = d_head * BYTES[dtype], group * d_head * BYTES[dtype]
 
     def region(p: Any) -> None:
-        heads, out, cos, sin, keys, values, positions = p[0], p[1], p[2], p[3], p[4], p[5], p[6]
-        factor_bytes, position_bytes, n_rows, n_kv_heads, max_len = p[7], p[8], p[9], p[10], p[11]
+        heads, out, cos, sin, keys, values, table = p[0], p[1], p[2], p[3], p[4], p[5], p[6]
+        factor_bytes, row_bytes, n_rows, n_kv_heads, block_size = p[7], p[8], p[9], p[10], p[11]
         scratch = p[12] + thread_num() * p[13]
         for pair in range(thread_num(), n_rows * n_kv_heads, num_threads()):
             row = pair // n_kv_heads
             head = pair - row * n_kv_heads
-            place = load_int(positions + row * position_bytes)
+            where = table + row * row_bytes
             x = heads + row * n_kv_heads * (group + 2) * head_bytes
             q, k = x + head * group_bytes, x + n_kv_heads * group_bytes + head * head_bytes
             factors = row * factor_bytes
-            new_key, new_value = slot(keys, pair, max_len, place), slot(values, pair, max_len, place)
-            append(q, k, n_kv_heads, cos + factors, sin + factors, scratch, new_key, new_value)
-            attend(keys, values, pair, max_len, place + 1, scratch, p[14], out + pair * group_bytes)
+            new = slot(where, head, n_kv_heads, block_size, load_int(where + 8 * PLACE))
+            append(q, k, n_kv_heads, cos + factors, sin + factors, scratch, keys + new, values + new)
+            to = out + pair * group_bytes
+            attend(keys, values, where, head, n_kv_heads, block_size, scratch, p[14], to)
 
     return region
 
 
 def _slot(dtype: str, d_head: int) -> Any:
-    """Address of a slot's key or value, given the base of a layer's and the pair (sequence, KV head)."""
-    slot_bytes = d_head * BYTES[dtype]
+    """Bytes from the start of a layer's keys or values to a slot of one head, through a row of the table."""
+    load_int, slot_bytes = _operations(d_head)["load_int"], d_head * BYTES[dtype]
 
     @openmp.part
-    def slot(base: int, pair: int, max_len: int, place: int) -> int:
-        return base + (pair * max_len + place) * slot_bytes
+    def slot(where: int, head: int, n_kv_heads: int, block_size: int, place: int) -> int:
+        nth = place // block_size
+        block = load_int(where + 8 * (BLOCKS + nth))
+        return ((block * n_kv_heads + head) * block_size + place - nth * block_size) * slot_bytes
 
     return slot
 
@@ -120,31 +124,39 @@ def _append(dtype: str, d_head: int, group: int) -> Any:
 
 
 def _attend(dtype: str, d_head: int, group: int) -> Any:
-    """Scores of all slots seen, their softmax, and the sum of the values so weighted."""
+    """Scores of all slots read, their softmax, and the sum of the values so weighted."""
     scores, mix, softmax = _scores(dtype, d_head, group), _mix(dtype, d_head, group), _softmax(d_head)
-    finish, slot = _finish(dtype, d_head), _slot(dtype, d_head)
+    finish, slot, load_int = _finish(dtype, d_head), _slot(dtype, d_head), _operations(d_head)["load_int"]
     head_bytes, q_bytes = d_head * BYTES[dtype], group * d_head * 4
 
     @openmp.part
     def attend(
         keys: int,
         values: int,
-        pair: int,
-        max_len: int,
-        n_slots: int,
+        where: int,
+        head: int,
+        n_kv_heads: int,
+        block_size: int,
         scratch: int,
         score_bytes: int,
         out: int,
     ) -> None:
+        n_seen, n_read = load_int(where + 8 * PLACE) + 1, load_int(where + 8 * N_READ)
         q, mixed, weights = scratch, scratch + q_bytes, scratch + 2 * q_bytes
-        for start in range(0, n_slots, _TILE):
-            n = min(_TILE, n_slots - start)
-            scores(q, slot(keys, pair, max_len, start), n, weights + start * 4, score_bytes)
-        for j in range(group):
-            softmax(weights + j * score_bytes, n_slots, q + j * 4)  # the queries are done with: sums go there
-        for start in range(0, n_slots, _TILE):
-            n = min(_TILE, n_slots - start)
-            mix(weights + start * 4, score_bytes, slot(values, pair, max_len, start), n, mixed, start > 0)
+        start = 0
+        while start < n_read:
+            n = min(_TILE, block_size - start % block_size, n_read - start)  # a tile ends where its block does
+            tile = slot(where, head, n_kv_heads, block_size, start)
+            scores(q, keys + tile, n, weights + start * 4, score_bytes)
+            start += n
+        for j in range(group):  # the queries are done with: sums go there
+            softmax(weights + j * score_bytes, n_seen, n_read, q + j * 4)
+        start = 0
+        while start < n_read:
+            n = min(_TILE, block_size - start % block_size, n_read - start)
+            tile = slot(where, head, n_kv_heads, block_size, start)
+            mix(weights + start * 4, score_bytes, values + tile, n, mixed, start > 0)
+            start += n
         for j in range(group):
             finish(mixed + j * d_head * 4, q + j * 4, out + j * head_bytes)
 
@@ -152,7 +164,7 @@ def _attend(dtype: str, d_head: int, group: int) -> Any:
 
 
 def _softmax(d_head: int) -> Any:
-    """In place, scores [n] -> exp(score - max), and their sum to `total`."""
+    """In place, scores [n_read] -> exp(score - max), 0 from n_seen on, and their sum to `total`."""
     ops, n = _operations(d_head), lanes(d_head)
     assert n is not None
     load, store, exp, add, sub = ops["load_fp32"], ops["store_fp32"], ops["exp"], ops["add"], ops["sub"]
@@ -161,13 +173,14 @@ def _softmax(d_head: int) -> Any:
     nothing = float("-inf")
 
     @openmp.part
-    def softmax(scores: int, n_slots: int, total: int) -> None:
-        store(scores + n_slots * 4, spread(nothing))  # so that the last vector is whole
+    def softmax(scores: int, n_seen: int, n_read: int, total: int) -> None:
+        for s in range(n_seen, n_read + n, n):  # so that padding weighs nothing and the last vector is whole
+            store(scores + s * 4, spread(nothing))
         highest = load(scores)
-        for s in range(n, n_slots, n):
+        for s in range(n, n_read, n):
             highest = larger(load(scores + s * 4), highest)
         top, sums = spread(max_lanes(highest)), zero()
-        for s in range(0, n_slots, n):
+        for s in range(0, n_read, n):
             weight = exp(sub(load(scores + s * 4), top))
             store(scores + s * 4, weight)
             sums = add(sums, weight)

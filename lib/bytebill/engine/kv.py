@@ -6,14 +6,14 @@ Symbols: L layers, K KV heads, H head size [numbers]. Keys lie as [L, B K, H, ma
 max_len, H]: the two layouts that the batched matmuls of `attention` stream fastest. Where this book's kernel
 decodes (`decode_attention`), keys lie in memory as values do, and the same shape is a view. Sequences may have
 different lengths; token s of a sequence sits in slot s. Ignores paging: a cache that places tokens otherwise
-offers the same methods, `place`, `attend`, `decode` if it places `fused`, `commit` and `reset`, and the
-transformer never looks further.
+(`paged`) offers what `Cache` names, and the transformer never looks further.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -24,9 +24,31 @@ from bytebill.errors import BytebillError
 from bytebill.models import ModelSpec
 
 
+class Places(Protocol):
+    """Where the new tokens of one forward pass go, worked out once and used by every layer."""
+
+    @property
+    def positions(self) -> Tensor:
+        """[B or 1, T] place of each token in its sequence."""
+
+    @property
+    def fused(self) -> bool:
+        """Whether the cache takes the heads as they come (`decode`), or rotated (`attend`)."""
+
+
+class Cache(Protocol):
+    """What the layers ask of a cache, given a placement that it made."""
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, placement: Any) -> Tensor:
+        """Store and attend: q [B, T, N, H], k and v [B, T, K, H] -> [B, T, N, H]."""
+
+    def decode(self, layer: int, heads: Tensor, factors: tuple[Tensor, Tensor], placement: Any) -> Tensor:
+        """Rotate, store and attend: heads [B, T, N + 2 K, H] -> [B T, N H]."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where the new tokens of one forward pass go, worked out once and used by every layer."""
+    """Where the new tokens go in a contiguous cache."""
 
     positions: Tensor  # [B or 1, T] place of each token in its sequence
     n_slots: int  # slots that attention reads: the longest context, new tokens included
@@ -35,7 +57,11 @@ class Placement:
     scatter: tuple[Tensor, Tensor, Tensor | None] | None = None  # else rows, slots, real tokens (None: all)
     bias: Tensor | None = None  # [B or 1, 1, T, 1, S] 0 where a token may look, else -inf; None: everywhere
     fresh: bool = False  # no context yet: the new tokens see only each other
-    fused: bool = False  # one new token of every sequence, and a kernel that takes it: `decode`
+    table: Tensor | None = None  # one new token of every sequence, and a kernel that takes it: `decode`
+
+    @property
+    def fused(self) -> bool:
+        return self.table is not None
 
 
 class ContiguousCache:
@@ -53,14 +79,14 @@ class ContiguousCache:
         heads = (spec.n_layers, batch_size * spec.n_kv_heads)
         # Zeros, not empty: a slot not yet written gets weight 0, and 0 * nan would still be nan.
         self._values = torch.zeros(*heads, max_len, spec.d_head, dtype=dtype, device=device)
-        self._kernel = decode_attention(self._values, n_heads=spec.n_heads, n_kv_heads=spec.n_kv_heads)
+        rows = (batch_size, spec.n_kv_heads)
+        self._kernel = decode_attention(self._values.unflatten(1, rows), n_heads=spec.n_heads, max_len=max_len)
         if self._kernel is not None:
-            self._keys = self._kernel.keys.transpose(-1, -2)
+            self._keys = self._kernel.keys.flatten(1, 2).transpose(-1, -2)
         else:
             self._keys = torch.zeros(*heads, spec.d_head, max_len, dtype=dtype, device=device)
         # The same memory twice: as the matmuls read it, and by row [L, B, K, ...] as tokens are written.
         self._layers = list(zip(self._keys.unbind(0), self._values.unbind(0), strict=True))
-        rows = (batch_size, spec.n_kv_heads)
         self._rows = [(keys.unflatten(0, rows), values.unflatten(0, rows)) for keys, values in self._layers]
         self.slots = torch.arange(max_len, device=device)
         self.batch_size, self.max_len = batch_size, max_len
@@ -103,7 +129,7 @@ class ContiguousCache:
         n_slots = max((length + n for length, n in zip(self.lengths, new, strict=False)), default=0)
         self._require_room(n_slots, n_given=n_rows)
         if self._kernel is not None and n_tokens == 1 and min(new) == 1:
-            return Placement(positions=self._next_slots(), n_slots=n_slots, n_new=new, fused=True)
+            return self._place_singles(n_slots, new)
         fresh = not any(self.lengths)
         if len(set(self.lengths)) == 1 and min(new) == n_tokens:
             return self._place_evenly(self.lengths[0], n_tokens, new, fresh=fresh)
@@ -113,11 +139,11 @@ class ContiguousCache:
         tokens = None if min(new) == n_tokens else (rows * n_tokens + columns).to(self.slots.device)
         return self.place_at(positions, n_slots=n_slots, n_new=new, rows=rows, tokens=tokens, fresh=fresh)
 
-    def _next_slots(self) -> Tensor:
-        """The slot of each sequence's next token: [B, 1], or [1, 1] where all are as long."""
-        if len(set(self.lengths)) == 1:
-            return self.slots[None, self.lengths[0] : self.lengths[0] + 1]
-        return torch.tensor(self.lengths)[:, None]
+    def _place_singles(self, n_slots: int, n_new: tuple[int, ...]) -> Placement:
+        """The next slot of each sequence, whose one block is its row."""
+        table = torch.tensor([[length, length + 1, row] for row, length in enumerate(self.lengths)])
+        even = len(set(self.lengths)) == 1
+        return Placement(positions=table[: 1 if even else None, :1], n_slots=n_slots, n_new=n_new, table=table)
 
     def _place_evenly(self, start: int, n_tokens: int, n_new: tuple[int, ...], *, fresh: bool) -> Placement:
         end = start + n_tokens
@@ -165,8 +191,8 @@ class ContiguousCache:
 
         heads [B, 1, N + 2 K, H] before rotation -> [B, N H]
         """
-        assert self._kernel is not None
-        return self._kernel(layer, heads, factors=factors, positions=placement.positions)
+        assert self._kernel is not None and placement.table is not None
+        return self._kernel(layer, heads, factors=factors, table=placement.table)
 
     def commit(self, placement: Placement) -> None:
         """Count the placed tokens as context, once all layers have stored them."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from bytebill.engine.blocks import Attention, Factors, Linear, RMSNorm, Rotary, SwiGLU, rope_frequencies
-from bytebill.engine.kv import ContiguousCache, Placement
+from bytebill.engine.kv import Cache, ContiguousCache, Placement, Places
 from bytebill.engine.linear import PackedLinear
 from bytebill.engine.memory import require_room
 from bytebill.engine.state import Weights, require_llama
@@ -60,12 +60,16 @@ class Transformer:
 
     def new_cache(self, batch_size: int, max_len: int) -> ContiguousCache:
         """An empty cache with room for `max_len` tokens of each of `batch_size` sequences."""
-        limit = min(self.spec.context_len, self.spec.window_len or self.spec.context_len)
-        if max_len > limit:
-            raise BytebillError(f"{self.spec.name} attends to {limit} tokens, and {max_len} were asked for.")
+        self.require_context(max_len)
         return ContiguousCache(
             self.spec, batch_size=batch_size, max_len=max_len, dtype=self.activation_dtype, device=self.device
         )
+
+    def require_context(self, n_tokens: int) -> None:
+        """Refuse contexts that the model does not attend to as a whole."""
+        limit = min(self.spec.context_len, self.spec.window_len or self.spec.context_len)
+        if n_tokens > limit:
+            raise BytebillError(f"{self.spec.name} attends to {limit} tokens, and {n_tokens} were asked for.")
 
     @torch.inference_mode()
     def forward(
@@ -95,20 +99,28 @@ class Transformer:
         """The forward pass on the device alone: no shapes decided, nothing counted. A CUDA graph captures
         this."""
         n_rows, n_tokens = tokens.shape
-        x = self.embed(tokens.reshape(-1))  # [B T, D]
+        ends = None
+        if last_only and n_tokens > 1:
+            last = [row * n_tokens + max(n - 1, 0) for row, n in enumerate(placement.n_new)]
+            ends = torch.tensor(last, device=self.device)
+        return self.run_rows(tokens.reshape(-1), cache, placement, ends=ends).view(
+            n_rows, -1, self.spec.vocab_size
+        )
+
+    def run_rows(
+        self, tokens: Tensor, cache: Cache, placement: Places, *, ends: Tensor | None = None
+    ) -> Tensor:
+        """The same for tokens [n] of any mix of sequences, as the placement has them: logits [n, V], or those
+        of the rows `ends` alone."""
+        x = self.embed(tokens)  # [n, D]
         factors = self._rotary.factors(placement.positions)
         for layer in self._layers:
             x = self._run_layer(layer, x, factors, cache, placement)
-        if last_only and n_tokens > 1:
-            ends = [row * n_tokens + max(n - 1, 0) for row, n in enumerate(placement.n_new)]
-            x = x[torch.tensor(ends, device=x.device)]
-        return self.logits(self._final_norm(x)).view(n_rows, -1, self.spec.vocab_size)
+        return self.logits(self._final_norm(x if ends is None else x[ends]))
 
     @staticmethod
-    def _run_layer(
-        layer: Layer, x: Tensor, factors: Factors, cache: ContiguousCache, placement: Placement
-    ) -> Tensor:
-        x = layer.attention(layer.attention_norm(x), factors, cache, placement).add_(x)
+    def _run_layer(layer: Layer, x: Tensor, factors: Factors, cache: Cache, placement: Places) -> Tensor:
+        x = layer.attention(layer.attention_norm(x), factors, cache, placement).add_(x)  # type: ignore[arg-type]
         return layer.mlp(layer.mlp_norm(x)).add_(x)
 
     def embed(self, tokens: Tensor) -> Tensor:
