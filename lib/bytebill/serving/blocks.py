@@ -25,7 +25,7 @@ from typing import Protocol
 from bytebill.errors import BytebillError
 from bytebill.serving.request import Request
 
-Lengths = Mapping[int, tuple[int, int]]  # request id: tokens cached now, tokens cached at its end
+CachedTokens = Mapping[int, tuple[int, int]]  # request id: tokens cached now, tokens cached at its end
 Moved = tuple[tuple[int, ...], tuple[int, ...]]  # device blocks, host blocks
 
 
@@ -93,7 +93,7 @@ class Allocator(Protocol):
     def swap_in(self, id: int) -> Moved | None:
         """Move its blocks back: (device blocks, host blocks), or None where the device has no room."""
 
-    def usage(self, lengths: Lengths, *, waiting: Request | None = None) -> Usage:
+    def usage(self, lengths: CachedTokens, *, waiting: Request | None = None) -> Usage:
         """Where all slots are, given each sequence's length and the request that waits first in line."""
 
 
@@ -193,7 +193,7 @@ class Paged:
         self._host_free += reversed(self._host_tables.pop(id))
         return tuple(table), tuple(host)
 
-    def usage(self, lengths: Lengths, *, waiting: Request | None = None) -> Usage:
+    def usage(self, lengths: CachedTokens, *, waiting: Request | None = None) -> Usage:
         used = reservation = internal = 0
         for id, table in self._tables.items():
             n_cached, n_final = lengths[id]

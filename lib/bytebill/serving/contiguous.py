@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bytebill.errors import BytebillError
-from bytebill.serving.blocks import Lengths, Moved, Usage
+from bytebill.serving.blocks import CachedTokens, Moved, Usage
 from bytebill.serving.request import Request
 
 
@@ -205,7 +205,7 @@ class _Contiguous:
         """Never: nothing was swapped out."""
         return None
 
-    def usage(self, lengths: Lengths, *, waiting: Request | None = None) -> Usage:
+    def usage(self, lengths: CachedTokens, *, waiting: Request | None = None) -> Usage:
         used = reservation = internal = rounding = 0
         for id, (_, n_slots, size) in self._chunks.items():
             n_cached, n_final = lengths[id]

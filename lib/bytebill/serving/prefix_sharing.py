@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from bytebill.errors import BytebillError
-from bytebill.serving.blocks import Lengths, Paged, Usage
+from bytebill.serving.blocks import CachedTokens, Paged, Usage
 from bytebill.serving.request import Request
 
 
@@ -90,7 +90,7 @@ class PrefixSharing(Paged):
         super().free(id)
         del self._keys[id]
 
-    def usage(self, lengths: Lengths, *, waiting: Request | None = None) -> Usage:
+    def usage(self, lengths: CachedTokens, *, waiting: Request | None = None) -> Usage:
         """As `Paged`, each block once: a shared block is as full as the fullest of its owners says."""
         size = self.block_size_tokens
         filled: dict[int, tuple[int, int]] = {}
