@@ -1,0 +1,234 @@
+"""The clock keeps to the roofline, to physics and to its closed forms, on random plans; its guards really stop it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import accumulate
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bytebill.errors import BytebillError
+from bytebill.hardware import accelerator
+from bytebill.models import MODELS, model, precision
+from bytebill.roofline import Chunk, Step, step_cost, step_time_bounds
+from bytebill.serving.plan import Plan, PrefillChunk, Swap
+from bytebill.serving.request import Request, Sequence
+from bytebill.sim import guards
+from bytebill.sim.clock import Clock, Segment
+from bytebill.sim.coefficients import coefficients
+from bytebill.sim.constants import IDEAL, NAMES, Constants, Estimate
+from bytebill.sim.steady import output_tokens_per_s, tpot_s
+
+settings.register_profile("book", deadline=None)
+settings.load_profile("book")
+BF16, H100 = precision("bf16"), accelerator("h100-sxm")
+WHOLE = [spec for spec in MODELS.values() if spec.window_len is None]
+models = st.sampled_from(WHOLE)
+precisions = st.sampled_from(["bf16", "fp8", "int8", "int4"]).map(precision)
+REAL = Constants.exact(
+    bandwidth_share=0.8, flops_share=0.7, step_s=1e-3, layer_s=1e-5, sequence_s=2e-5, link_bytes_per_s=60e9
+)
+
+
+def clock_of(spec, *, at=BF16, constants=IDEAL, n_devices=64, **more):
+    return Clock(spec, accelerator=H100, precision=at, constants=constants, n_devices=n_devices, **more)
+
+
+def plan_of(contexts=(), chunks=(), **more):
+    sequence = Sequence(Request(id=0, n_input_tokens=1, n_output_tokens=1))
+    prefills = tuple(
+        PrefillChunk(sequence=sequence, context_len=before, n_new_tokens=new, emits=emits)
+        for before, new, emits in chunks
+    )
+    decodes = tuple((sequence, context) for context in contexts)
+    return Plan(
+        n_decodes=len(contexts), n_context_tokens=sum(contexts), prefills=prefills, decodes=decodes, **more
+    )
+
+
+def step_of(contexts=(), chunks=()):
+    decodes = (Chunk(context_len=context, n_new_tokens=1) for context in contexts)
+    prefills = (Chunk(context_len=before, n_new_tokens=new, n_logits=int(emits)) for before, new, emits in chunks)
+    return Step((*decodes, *prefills))
+
+
+contexts_st = st.lists(st.integers(0, 5000), max_size=12)
+chunks_st = st.lists(st.tuples(st.integers(0, 3000), st.integers(1, 900), st.booleans()), max_size=3)
+loads = st.tuples(contexts_st, chunks_st).filter(lambda load: load[0] or load[1])
+
+
+@given(models, precisions, loads)
+def test_a_perfect_device_stays_between_the_roofline_s_two_bounds(spec, at, load):
+    group = replace(H100, bandwidth_bytes_per_s=64 * H100.bandwidth_bytes_per_s,
+                    peak_flops_per_s={k: 64 * v for k, v in H100.peak_flops_per_s.items()})  # fmt: skip
+    unsplit = replace(H100, memory_bytes=64 * H100.memory_bytes, bandwidth_bytes_per_s=group.bandwidth_bytes_per_s,
+                      peak_flops_per_s=group.peak_flops_per_s)  # fmt: skip
+    clock = Clock(spec, accelerator=unsplit, precision=at)
+    bounds = step_time_bounds(
+        step_cost(spec, step=step_of(*load), precision=at), accelerator=group, dtype=at.compute_dtype
+    )
+    seconds = clock.segment(plan_of(*load)).seconds(1)
+    assert bounds.max_s * (1 - 1e-9) <= seconds <= bounds.sum_s * (1 + 1e-9)
+
+
+@given(models, loads)
+def test_the_clock_is_the_cost_function_part_by_part(spec, load):
+    contexts, chunks = load
+    huge = replace(H100, memory_bytes=1e13)
+    clock = Clock(spec, accelerator=huge, precision=BF16)
+    width, peak = huge.bandwidth_bytes_per_s, huge.peak()
+
+    def parts(contexts, chunks):
+        return step_cost(spec, step=step_of(contexts, chunks), precision=BF16)
+
+    whole = parts(contexts, chunks)
+    linear = max((whole.weight_bytes + whole.activation_bytes + whole.logit_bytes) / width, whole.linear_flops / peak)
+    attention = 0.0
+    for some in ((contexts, ()), ((), chunks)):
+        if some[0] or some[1]:
+            cost = parts(*some)
+            attention += max((cost.kv_read_bytes + cost.kv_write_bytes) / width, cost.attention_flops / peak)
+    assert clock.segment(plan_of(contexts, chunks)).seconds(1) == pytest.approx(linear + attention, rel=1e-9)
+
+
+@given(st.lists(st.integers(0, 4000), min_size=1, max_size=40), st.integers(1, 300))
+def test_repeats_are_the_sum_of_their_steps(contexts, n):
+    clock = clock_of(model("llama-3-8b"), constants=REAL, n_devices=2)
+    run = clock.segment(plan_of(contexts, n_repeats=n))
+    one_by_one = (clock.segment(plan_of([c + i for c in contexts])).seconds(1) for i in range(n))
+    for i, total in enumerate(accumulate(one_by_one), start=1):
+        assert run.seconds(i) == pytest.approx(total, rel=1e-9)
+
+
+@given(
+    st.floats(1e-6, 1), st.floats(0, 1e-3), st.floats(0, 2), st.integers(1, 10**6), st.floats(-1e-9, 1e-9)
+)
+def test_n_until_is_the_first_that_reaches(first_s, growth_s, once_s, n, off_s):
+    run = Segment(first_s, growth_s, once_s)
+    asked = run.seconds(n) + off_s
+    found = run.n_until(asked)
+    assert run.seconds(found) >= asked and (found == 0 or run.seconds(found - 1) < asked)
+    assert run.n_until(run.seconds(n)) == n or run.seconds(n) == run.seconds(n - 1)
+    assert run.seconds(0) == 0 and run.n_until(0.0) == 0
+
+
+@given(models, loads)
+def test_no_step_beats_its_bytes_or_flops_and_every_constant_only_slows(spec, load):
+    plan = plan_of(*load)
+    fast, real = clock_of(spec).segment(plan).seconds(1), clock_of(spec, constants=REAL).segment(plan).seconds(1)
+    cost = step_cost(spec, step=step_of(*load), precision=BF16)
+    bounds = step_time_bounds(cost, accelerator=H100)
+    assert bounds.max_s / 64 * (1 - 1e-9) <= fast <= real
+    for name in NAMES:
+        one = Constants.exact(**{name: REAL.values()[name]})
+        assert fast <= clock_of(spec, constants=one).segment(plan).seconds(1) <= real * (1 + 1e-9)
+
+
+def test_devices_share_the_bytes_and_wait_for_each_other():
+    spec, plan = model("llama-3-70b"), plan_of([2000] * 16)
+    four, eight = (clock_of(spec, n_devices=n).segment(plan).seconds(1) for n in (4, 8))
+    assert four == pytest.approx(2 * eight)
+    link = Constants.exact(link_bytes_per_s=1e9)
+    waits = clock_of(spec, constants=link, n_devices=8).segment(plan).seconds(1) - eight
+    assert waits == pytest.approx(2 * 80 * 16 * 8192 * 2 * 2 * 7 / 8 / 1e9)  # sums, tokens, width, bytes, ring
+    sixteen = clock_of(spec, n_devices=16)  # 8 KV heads: the cache is there twice
+    grown = sixteen.segment(plan_of([3000] * 16)).seconds(1) - sixteen.segment(plan).seconds(1)
+    assert grown == pytest.approx(16 * 1000 * 327_680 / (8 * H100.bandwidth_bytes_per_s))
+
+
+def test_experts_are_resident_whether_or_not_they_are_met():
+    mixtral = model("mixtral-8x7b")
+    assert clock_of(mixtral, n_devices=2).resident_bytes == mixtral.n_params * 2 > mixtral.n_active_params * 2
+    with pytest.raises(BytebillError, match=r"takes 93\.4 GB, and 1 x H100 SXM5 hold 80\.0 GB"):
+        clock_of(mixtral, n_devices=1)  # though the active 25.8 GB would fit
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [({"kv_bytes": 4 * 131_072.0}, "cached token"), ({"resident_bytes": 1e9}, "weights in memory"),
+     ({"head_bytes": 0.0}, "weights read"), ({"fixed_bytes": 1e9}, "weights read"), ({"logit_flops": 0.0}, "FLOPs")],
+)  # fmt: skip
+def test_a_wrong_count_stops_the_clock(wrong, what):
+    spec = model("llama-3-8b")
+    read = coefficients(spec, precision=BF16)
+    guards.counted_once(read, model=spec, precision=BF16)
+    with pytest.raises(AssertionError, match=what):
+        guards.counted_once(replace(read, **wrong), model=spec, precision=BF16)
+
+
+def test_a_time_below_the_bytes_stops_the_clock():
+    clock = clock_of(model("llama-3-8b"), n_devices=1)
+    clock._bytes_per_s *= 1.01
+    with pytest.raises(AssertionError, match="below"):
+        clock.segment(plan_of([100]))
+
+
+def test_swaps_are_paid_once_and_only_with_a_link():
+    sequence = Sequence(Request(id=0, n_input_tokens=1, n_output_tokens=1))
+    swap = Swap(sequence=sequence, device_blocks=(1, 2, 3), host_blocks=(0, 1, 2), out=True)
+    plan, bare = plan_of([100], swaps=(swap,), n_repeats=5), plan_of([100], n_repeats=5)
+    spec = model("llama-3-8b")
+    linked = clock_of(spec, n_devices=1, host_bytes_per_s=25e9)
+    extra = linked.segment(plan).seconds(5) - linked.segment(bare).seconds(5)
+    assert extra == pytest.approx(3 * 16 * 131_072 / 25e9)
+    with pytest.raises(BytebillError, match="host_bytes_per_s"):
+        clock_of(spec, n_devices=1).segment(plan)
+
+
+def test_a_window_shorter_than_the_context_is_refused():
+    clock = clock_of(model("mistral-7b"), n_devices=1)
+    assert clock.segment(plan_of([4000, 10])).seconds(1) > 0
+    for load in (plan_of([4096, 10]), plan_of([4000], n_repeats=97), plan_of((), [(4000, 97, True)])):
+        with pytest.raises(BytebillError, match="last 4096 tokens"):
+            clock.segment(load)
+
+
+def test_a_prefill_is_never_repeated():
+    with pytest.raises(ValueError, match="one step"):
+        clock_of(model("llama-3-8b")).segment(plan_of([10], [(0, 10, True)], n_repeats=2))
+
+
+def test_a_prediction_carries_the_range_of_its_constants():
+    wide = Constants(
+        bandwidth_share=Estimate(value=0.8, low=0.7, high=0.9), step_s=Estimate(value=2e-3, low=1e-3, high=3e-3)
+    )
+    spec, plan = model("llama-3-8b"), plan_of([1000] * 8)
+    low, mid, high = clock_of(spec, constants=wide, n_devices=1).range_s(plan)
+    bare = clock_of(spec, n_devices=1).segment(plan).seconds(1)
+    assert (low, mid, high) == pytest.approx((bare / 0.9 + 1e-3, bare / 0.8 + 2e-3, bare / 0.7 + 3e-3))
+
+
+@pytest.mark.parametrize(
+    "bad", [{"bandwidth_share": 1.1}, {"flops_share": 0.0}, {"step_s": -1.0}, {"link_bytes_per_s": 0.0}]
+)
+def test_impossible_constants_are_refused(bad):
+    with pytest.raises(ValueError, match=r"share|estimate|link"):
+        Constants.exact(**bad)
+
+
+def test_the_steady_state_is_a_closed_loop_played_step_by_step():
+    """Eight users whose turns are spread evenly over 64 steps: every eighth step, one of them prefills."""
+    clock = clock_of(model("llama-3-8b"), constants=REAL, n_devices=1)
+    loop = {"concurrency": 8, "n_input_tokens": 700, "n_output_tokens": 64}
+    seconds = 0.0
+    for step in range(64):
+        ages = [(step - 8 * user) % 64 for user in range(8)]  # age 0: its prefill
+        decodes = [700 + age - 1 for age in ages if age]
+        seconds += clock.segment(plan_of(decodes, [(0, 700, True) for age in ages if not age])).seconds(1)
+    assert output_tokens_per_s(clock, **loop) == pytest.approx(8 * 64 / seconds, rel=0.01)
+    assert seconds / 64 == pytest.approx(tpot_s(clock, **loop), rel=0.05)
+
+
+def test_prefills_in_steps_of_their_own_make_everybody_wait():
+    """The same with 65 tokens: one from the prefill, 64 from decodes of all eight."""
+    clock = clock_of(model("llama-3-8b"), constants=REAL, n_devices=1)
+    loop = {"concurrency": 8, "n_input_tokens": 700, "n_output_tokens": 65}
+    alone_s = clock.segment(plan_of((), [(0, 700, True)])).seconds(1)
+    seconds = 8 * alone_s
+    for step in range(64):
+        seconds += clock.segment(plan_of([700 + (step - 8 * user) % 64 for user in range(8)])).seconds(1)
+    assert output_tokens_per_s(clock, mixed=False, **loop) == pytest.approx(8 * 65 / seconds, rel=1e-3)
+    assert tpot_s(clock, mixed=False, **loop) == pytest.approx((seconds - alone_s) / 64, rel=1e-3)
+    assert tpot_s(clock, mixed=True, **loop) < tpot_s(clock, mixed=False, **loop)
