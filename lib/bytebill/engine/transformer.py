@@ -116,6 +116,8 @@ class Transformer:
         factors = self._rotary.factors(placement.positions)
         for layer in self._layers:
             x = self._run_layer(layer, x, factors, cache, placement)
+        if ends is not None and not len(ends):
+            return x.new_empty(0, self.spec.vocab_size)
         return self.logits(self._final_norm(x if ends is None else x[ends]))
 
     @staticmethod

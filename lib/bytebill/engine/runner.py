@@ -1,0 +1,171 @@
+"""How does an engine do what a scheduler decided? One plan, one pass over the weights.
+
+    rows of a pass = one token of each decoding sequence + n_new_tokens of each prefill chunk
+
+All rows go through the linears together, each sequence attends to its own blocks, and only rows whose logits are
+wanted meet the head: every decode, and the last token of a chunk that emits. The next token is the likeliest
+(greedy), so texts do not depend on who else was in the batch. Where blocks of one size are given out
+(`allocator`), its tables say where tokens go; where a reservation is no list of such blocks, or nobody counts
+memory, the runner places tokens in blocks of its own, since what a step costs does not depend on where they lie.
+
+Padding is computed for real: a padded prompt's tail lies behind its tokens (the plan counts it in front, which
+costs the same), decodes read as many slots as the plan's context says, and a finished row of a static batch
+computes its last token again. Ignores sampling and stop tokens: a request gets the tokens it asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bytebill.engine.paged import PagedCache, Span
+from bytebill.engine.transformer import Transformer
+from bytebill.errors import BytebillError
+from bytebill.serving.blocks import Allocator
+from bytebill.serving.plan import Plan, PrefillChunk
+from bytebill.serving.request import Request
+
+BLOCK_SIZE_TOKENS = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Part:
+    """One sequence's share of a pass."""
+
+    id: int
+    span: Span
+    tokens: list[int]
+    end: int | None  # which of them wants logits
+    emits: bool
+
+
+class Runner:
+    """Executes plans with a model, and knows every request's tokens."""
+
+    def __init__(
+        self,
+        model: Transformer,
+        *,
+        n_blocks: int,
+        block_size_tokens: int = BLOCK_SIZE_TOKENS,
+        n_host_blocks: int = 0,
+        allocator: Allocator | None = None,
+    ) -> None:
+        """`allocator` is the one whose block numbers the plans use; None: the runner gives out its blocks."""
+        self.model, self._allocator = model, allocator
+        self.cache = PagedCache(
+            model.spec, n_blocks=n_blocks, block_size_tokens=block_size_tokens, n_host_blocks=n_host_blocks,
+            dtype=model.activation_dtype, device=model.device,
+        )  # fmt: skip
+        self._free = list(range(n_blocks - 1, -1, -1))
+        self._tables: dict[int, list[int]] = {}  # of the runner's own blocks
+        self._requests: dict[int, Request] = {}
+        self._tokens: dict[int, list[int]] = {}  # prompt, then emitted
+
+    @classmethod
+    def of(cls, model: Transformer, scheduler: Any, *, max_len: int | None = None) -> Runner:
+        """A runner with the memory that a scheduler counts on; without an allocator, `max_len` for each slot."""
+        allocator: Allocator | None = getattr(scheduler, "allocator", None)
+        if allocator is not None and allocator.block_size_tokens > 1:
+            return cls(
+                model, n_blocks=allocator.n_total, block_size_tokens=allocator.block_size_tokens,
+                n_host_blocks=getattr(allocator, "n_host_free", 0), allocator=allocator,
+            )  # fmt: skip
+        if allocator is not None:  # blocks of one slot: as many of ours, and the last of each sequence half full
+            return cls(model, n_blocks=-(-allocator.n_total // BLOCK_SIZE_TOKENS) + scheduler.n_slots)
+        if max_len is None:
+            raise BytebillError("A scheduler that counts no memory needs `max_len` tokens for each of its slots.")
+        return cls(model, n_blocks=scheduler.n_slots * -(-max_len // BLOCK_SIZE_TOKENS))
+
+    def add(self, request: Request, prompt: Sequence[int]) -> None:
+        """Hold the prompt of a request that a plan may name."""
+        if len(prompt) != request.n_input_tokens:
+            raise BytebillError(
+                f"Request {request.id} says {request.n_input_tokens} tokens and its prompt has {len(prompt)}."
+            )
+        self.model.require_context(request.n_cached_tokens_at_end)
+        self._requests[request.id], self._tokens[request.id] = request, list(prompt)
+
+    def output(self, id: int) -> list[int]:
+        """The tokens that a request has been given so far."""
+        return self._tokens[id][self._requests[id].n_input_tokens :]
+
+    @torch.inference_mode()
+    def execute(self, plan: Plan) -> dict[int, int]:
+        """Run the plan's first repeat: the token that each emitting request gets, by its id."""
+        for swap in plan.swaps:
+            self.cache.swap(device_blocks=swap.device_blocks, host_blocks=swap.host_blocks, out=swap.out)
+        self._release(plan)
+        parts = [self._decode(sequence.request.id, n) for sequence, n in plan.decode_contexts()]
+        parts += [self._prefill(chunk) for chunk in plan.prefills]
+        if len(plan.prefills) and min(chunk.n_new_tokens for chunk in plan.prefills) == 1:
+            parts.sort(key=lambda part: part.span.n_new > 1)
+        chosen = self._chosen(parts)
+        emitted = {}
+        for part, token in zip((part for part in parts if part.end is not None), chosen, strict=True):
+            if part.emits:
+                self._tokens[part.id].append(token)
+                emitted[part.id] = token
+        return emitted
+
+    def _chosen(self, parts: list[_Part]) -> list[int]:
+        """The likeliest next token of each part that wants logits."""
+        ends, at = [], 0
+        for part in parts:
+            if part.end is not None:
+                ends.append(at + part.end)
+            at += len(part.tokens)
+        placement = self.cache.place([part.span for part in parts])
+        device = self.model.device
+        tokens = torch.tensor([token for part in parts for token in part.tokens], device=device)
+        rows = None if len(ends) == at else torch.tensor(ends, dtype=torch.long, device=device)
+        chosen: list[int] = self.model.run_rows(tokens, self.cache, placement, ends=rows).argmax(-1).tolist()
+        return chosen
+
+    def _decode(self, id: int, context_len: int) -> _Part:
+        tokens = self._tokens[id]
+        place = min(len(tokens) - 1, context_len)
+        span = self._span(id, place, 1, n_padding=context_len - place)
+        return _Part(id=id, span=span, tokens=[tokens[-1]], end=0, emits=not self._is_done(id))
+
+    def _prefill(self, chunk: PrefillChunk) -> _Part:
+        id, start, n_pad = chunk.sequence.request.id, chunk.context_len, chunk.n_pad_tokens
+        n_real = chunk.n_new_tokens - n_pad
+        return _Part(
+            id=id,
+            span=self._span(id, start, chunk.n_new_tokens),
+            tokens=self._tokens[id][start : start + n_real] + [0] * n_pad,
+            end=n_real - 1 if chunk.emits else None,
+            emits=chunk.emits,
+        )
+
+    def _span(self, id: int, start: int, n_new: int, *, n_padding: int = 0) -> Span:
+        if self._allocator is not None:
+            blocks: Sequence[int] = self._allocator.blocks(id)
+        else:
+            blocks = self._own_blocks(id, start + n_new + n_padding)
+        return Span(blocks=blocks, start=start, n_new=n_new, n_padding=n_padding)
+
+    def _own_blocks(self, id: int, n_tokens: int) -> list[int]:
+        table = self._tables.setdefault(id, [])
+        while len(table) * self.cache.block_size_tokens < n_tokens:
+            if not self._free:
+                raise BytebillError(f"The runner's {self.cache.n_blocks} blocks are full; give it more.")
+            table.append(self._free.pop())
+        return table
+
+    def _release(self, plan: Plan) -> None:
+        """Take back own blocks of requests that are done and computed no more, not even as padding."""
+        done = [id for id in self._tables if self._is_done(id)]
+        if done:
+            running = {sequence.request.id for sequence, _ in plan.decode_contexts()}
+            for id in done:
+                if id not in running:
+                    self._free += reversed(self._tables.pop(id))
+
+    def _is_done(self, id: int) -> bool:
+        request = self._requests[id]
+        return len(self._tokens[id]) >= request.n_input_tokens + request.n_output_tokens
