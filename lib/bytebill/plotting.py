@@ -97,6 +97,26 @@ def users_by_context(
     return ax
 
 
+def crossover(
+    ax: Axes, curves: Mapping[str, tuple[Sequence[int], Sequence[float]]], *,
+    free: Mapping[str, float], ceilings: Mapping[str, float], knees: Mapping[str, float],
+) -> Axes:  # fmt: skip
+    """Throughput against batch, log-log [tokens/s]: a curve per name, dashed what one more sequence for nothing would
+    give (`free`, tokens/s at batch 1) and the ceiling of the arithmetic; where the two meet, the predicted knee."""
+    for (name, (batches, rates)), color in zip(curves.items(), (BYTES, FLOPS, KV, MONEY), strict=False):
+        end = max(batches)
+        ax.loglog(batches, rates, "o", color=color, markersize=7, label=name)
+        ax.plot([1, end], [free[name], free[name] * end], "--", color=color, linewidth=1, alpha=0.6)
+        ax.axhline(ceilings[name], color=color, linestyle="--", linewidth=1, alpha=0.6)
+        ax.plot([knees[name]], [ceilings[name]], "D", color=color, markersize=6)
+        mark = f"predicted knee, {knees[name]:.2g}"
+        ax.annotate(mark, (knees[name], ceilings[name]), (0, 7), textcoords="offset points", ha="right", color=color)
+    top = max(ceilings.values())
+    ax.set(xlabel="batch [sequences]", ylabel="throughput [tokens/s]", ylim=(min(free.values()) / 2, top * 2.5))
+    ax.legend(loc="lower right")
+    return ax
+
+
 def figure() -> tuple[mpl.figure.Figure, Axes]:
     """An empty figure of the book's size."""
     return plt.subplots(layout="constrained")
