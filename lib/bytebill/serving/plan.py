@@ -16,12 +16,16 @@ from bytebill.serving.request import Sequence
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrefillChunk:
-    """Part of a prompt, or all of it: `n_new_tokens` after `context_len` cached ones; the last chunk emits."""
+    """Part of a prompt, or all of it: `n_new_tokens` after `context_len` cached ones; the last chunk emits.
+
+    The first `n_pad_tokens` of the new ones are padding in front of the prompt: computed, cached, never attended to.
+    """
 
     sequence: Sequence
     context_len: int
     n_new_tokens: int
     emits: bool
+    n_pad_tokens: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,14 +43,22 @@ class Plan:
     """One step, repeatable. Totals are of the first repeat.
 
     `decodes` are the sequences that get one token each, padding rows of a static batch included (they compute and
-    emit nothing); `decode_contexts` walks over (sequence, context length) as they stand before the step.
+    emit nothing: `n_padding` of them, those whose state is finished); `decode_contexts` walks over (sequence,
+    context length) as they stand before the step, so read it before the scheduler advances.
     """
 
     n_decodes: int
     n_context_tokens: int  # sum of the decoding sequences' cached tokens, padding included
     prefills: tuple[PrefillChunk, ...] = ()
     swaps: tuple[Swap, ...] = ()
+    preempted: tuple[Sequence, ...] = ()  # lost their room when this plan was made
     n_repeats: int = 1
+    step: int = 0  # of all steps of this scheduler, counted from 0
+    n_padding: int = 0
+    n_running: int = (
+        0  # sequences that hold a slot and are owed tokens, whether or not they work in this step
+    )
+    n_cached_tokens: int = 0  # of all running sequences before the step, padding not counted
     decodes: Iterable[tuple[Sequence, int]] = field(default=(), repr=False)
 
     @property
@@ -54,9 +66,27 @@ class Plan:
         """Tokens the first repeat computes."""
         return self.n_decodes + sum(chunk.n_new_tokens for chunk in self.prefills)
 
+    @property
+    def n_emitting_decodes(self) -> int:
+        """Decoding sequences that emit a token: all but padding rows."""
+        return self.n_decodes - self.n_padding
+
     def decode_contexts(self) -> Iterator[tuple[Sequence, int]]:
         """Each decoding sequence with its cached tokens, in order of joining."""
         return iter(self.decodes)
+
+    def continues(self, before: Plan, *, n_steps: int) -> bool:
+        """Whether this plan is nothing but `before` after so many of its steps: one run of equal steps.
+
+        Says so from what the two plans hold, not from `n_repeats`.
+        """
+        return (
+            self.n_decodes == before.n_decodes
+            and self.n_context_tokens == before.n_context_tokens + n_steps * before.n_decodes
+            and self.n_running == before.n_running
+            and self.n_padding == before.n_padding
+            and not (self.prefills or before.prefills or self.swaps or before.swaps or self.preempted)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +95,6 @@ class Outcome:
 
     started: tuple[Sequence, ...] = ()
     finished: tuple[Sequence, ...] = ()
+
+
+NOTHING = Outcome()

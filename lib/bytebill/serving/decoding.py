@@ -1,0 +1,137 @@
+"""How does a run of decode steps cost no more than the blocks it hands out, however many sequences decode?
+
+Every decoding sequence gains one cached token a tick, so what is kept is not a length each but, at its joining,
+
+    offset      = n_cached - tick                  its context at any later tick is offset + tick
+    finish tick = tick + tokens still owed         in a heap
+    due         = (tick + free slots of its last block) mod block size       in a ring of as many buckets
+
+At a tick the sequences of one bucket need a block, and nobody else does. n ticks touch n buckets and the finish heap's
+top: O(blocks handed out + n) and never O(sequences). Sequences are kept in order of joining, so that the youngest is
+at hand. Nothing here knows requests that wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heappop, heappush
+
+from bytebill.serving.blocks import Allocator
+from bytebill.serving.request import Sequence
+
+
+class DecodingSet:
+    """Sequences that decode together; iterating gives each with its cached tokens, eldest first."""
+
+    def __init__(self, allocator: Allocator) -> None:
+        self.tick = 0
+        self.n_context_tokens = 0
+        self._allocator = allocator
+        # id: sequence, offset, serial, bucket or None
+        self._members: dict[int, tuple[Sequence, int, int, dict[int, None] | None]] = {}
+        self._ring: list[dict[int, None]] = [{} for _ in range(allocator.block_size_tokens)]
+        self._n_growing = 0  # sequences that will need another block
+        self._finishes: list[
+            tuple[int, int, int]
+        ] = []  # tick, serial, id; stale where the serial has changed
+        self._serial = 0
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Iterator[tuple[Sequence, int]]:
+        for sequence, offset, _, _ in self._members.values():
+            yield sequence, offset + self.tick
+
+    @property
+    def youngest(self) -> Sequence:
+        """Who joined last."""
+        return self._members[next(reversed(self._members))][0]
+
+    def join(self, sequence: Sequence) -> None:
+        """A sequence with all it knows but its last token cached, and tokens owed, decodes from the next step on."""
+        id, tick = sequence.request.id, self.tick
+        n_owed = sequence.request.n_output_tokens - sequence.n_emitted
+        n_slots = self._allocator.capacity(id) - sequence.n_cached
+        bucket = None
+        if n_slots < n_owed:
+            bucket = self._ring[(tick + n_slots) % len(self._ring)]
+            bucket[id] = None
+            self._n_growing += 1
+        self._serial += 1
+        self._members[id] = (sequence, sequence.n_cached - tick, self._serial, bucket)
+        self.n_context_tokens += sequence.n_cached
+        heappush(self._finishes, (tick + n_owed, self._serial, id))
+
+    def leave(self, id: int) -> Sequence:
+        """Take a sequence out; its counts are brought up to date."""
+        sequence, offset, _, bucket = self._members.pop(id)
+        if bucket is not None:
+            del bucket[id]
+            self._n_growing -= 1
+        n_cached = offset + self.tick
+        sequence.n_emitted += n_cached - sequence.n_cached
+        sequence.n_cached = n_cached
+        self.n_context_tokens -= n_cached
+        return sequence
+
+    @property
+    def n_blocks_due(self) -> int:
+        """Blocks that the next step writes to and nobody has given out yet."""
+        return len(self._ring[self.tick % len(self._ring)])
+
+    def give_blocks(self, *, tick: int | None = None) -> None:
+        """Hand out the blocks that the step at a tick (the next one, if not told) writes to."""
+        extend = self._allocator.extend
+        for id in self._ring[(self.tick if tick is None else tick) % len(self._ring)]:
+            if not extend(id):
+                raise RuntimeError(f"no block for sequence {id}: a plan was repeated too often")
+
+    def give_block(self, id: int) -> None:
+        """Hand out the block that a sequence just joined writes to next, if its last one is full."""
+        bucket = self._ring[self.tick % len(self._ring)]
+        if id in bucket and not self._allocator.extend(id):
+            raise RuntimeError(f"no block for sequence {id}, which came back to a full pool")
+
+    def n_equal_steps(self) -> int:
+        """Steps from now on, the blocks of the first given out, before one finishes or blocks run out."""
+        n_steps = self._next_finish() - self.tick
+        if n_steps == 1 or not self._n_growing:
+            return n_steps
+        ring, size = self._ring, len(self._ring)
+        n_free, n_given = self._allocator.n_free, 1
+        if n_steps > size:
+            n_rounds = min((n_steps - 1) // size, n_free // self._n_growing)
+            n_given += n_rounds * size
+            n_free -= n_rounds * self._n_growing
+        while n_given < n_steps:
+            n_free -= len(ring[(self.tick + n_given) % size])
+            if n_free < 0:
+                break
+            n_given += 1
+        return n_given
+
+    def advance(self, n_steps: int) -> list[Sequence]:
+        """So many steps have run, the first with its blocks given out: who has emitted its last token."""
+        if n_steps > 1 and self._n_growing:
+            for tick in range(self.tick + 1, self.tick + n_steps):
+                if self._ring[tick % len(self._ring)]:
+                    self.give_blocks(tick=tick)
+        if self.tick + n_steps > self._next_finish():
+            raise RuntimeError("a plan was repeated past the end of a sequence")
+        self.tick += n_steps
+        self.n_context_tokens += n_steps * len(self._members)
+        finished = []
+        while self._members and self._next_finish() == self.tick:
+            finished.append(self.leave(heappop(self._finishes)[2]))
+        return finished
+
+    def _next_finish(self) -> int:
+        """The first tick at which somebody is done; there must be somebody."""
+        finishes, members = self._finishes, self._members
+        while True:
+            tick, serial, id = finishes[0]
+            member = members.get(id)
+            if member is not None and member[2] == serial:
+                return tick
+            heappop(finishes)

@@ -1,0 +1,197 @@
+"""How good was the service? Numbers of a run, from the columns that a `Recorder` kept.
+
+    TTFT     = first token - arrival              queueing included
+    TPOT     = (E2E - TTFT) / (n_output - 1)      per request; nan where only one token was asked for
+    ITL      = every gap between two tokens of one sequence, pooled over all: token-weighted
+    E2E      = last token - arrival
+    queueing = start of the first step it took part in - arrival
+    throughput = tokens / (last token of all - first arrival)      output, and total = input + output, apart
+    attainment = share of requests, refused ones included, with TTFT and TPOT within their SLOs
+    goodput    = requests that attain them / the same span [requests/s]
+
+A quantile is the smallest value that at least a share q of the weight does not exceed. Utilizations are means over
+the time that the device was busy. In a run of equal steps each ITL counts as the run's mean.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bytebill.errors import BytebillError
+
+
+def quantile(values: Iterable[float], q: float, *, weights: Iterable[float] | None = None) -> float:
+    """The smallest value that a share q of the weight does not exceed; nan values are left out.
+
+    >>> quantile([4, 1, 3, 2], 0.5), quantile([4, 1, 3, 2], 0.51), quantile([1, 9], 0.5, weights=[1, 99])
+    (2, 3, 9)
+    """
+    if not 0 <= q <= 1:
+        raise BytebillError(f"A quantile is between 0 and 1, not {q}.")
+    if weights is None:
+        ordered = sorted(value for value in values if value == value)
+        return ordered[max(0, math.ceil(q * len(ordered)) - 1)] if ordered else math.nan
+    pairs = sorted((v, w) for v, w in zip(values, weights, strict=True) if w > 0 and v == v)
+    wanted, passed = q * sum(w for _, w in pairs), 0.0
+    for value, weight in pairs:
+        passed += weight
+        if passed >= wanted:
+            return value
+    return math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """What a run comes to. Columns are in order of finishing."""
+
+    columns: Mapping[str, array]  # by name, one entry a finished request
+    itl_s: array
+    itl_weight: array  # how many gaps had that length
+    refusals: tuple[tuple[int, str], ...]
+    n_slots: int
+    n_kv_tokens: int | None
+    busy_s: float
+    slot_s: float
+    useful_slot_s: float
+    kv_token_s: float
+    n_steps: int
+    n_computed_tokens: int
+    n_padding_tokens: int
+
+    @property
+    def n_finished(self) -> int:
+        return len(self.columns["id"])
+
+    @property
+    def n_input_tokens(self) -> int:
+        return sum(self.columns["n_input_tokens"])
+
+    @property
+    def n_output_tokens(self) -> int:
+        return sum(self.columns["n_output_tokens"])
+
+    @property
+    def n_preemptions(self) -> int:
+        return sum(self.columns["n_preemptions"])
+
+    @property
+    def span_s(self) -> float:
+        """From the first arrival to the last token."""
+        return max(self.columns["finish_s"]) - min(self.columns["arrival_s"]) if self.n_finished else 0.0
+
+    @property
+    def ttft_s(self) -> list[float]:
+        return self._between("arrival_s", "first_token_s")
+
+    @property
+    def e2e_latency_s(self) -> list[float]:
+        return self._between("arrival_s", "finish_s")
+
+    @property
+    def queueing_s(self) -> list[float]:
+        return self._between("arrival_s", "scheduled_s")
+
+    @property
+    def service_s(self) -> list[float]:
+        """From a request's first step to its last token."""
+        return self._between("scheduled_s", "finish_s")
+
+    @property
+    def tpot_s(self) -> list[float]:
+        c = self.columns
+        rows = zip(c["first_token_s"], c["finish_s"], c["n_output_tokens"], strict=True)
+        return [(finish - first) / (n - 1) if n > 1 else math.nan for first, finish, n in rows]
+
+    @property
+    def output_tokens_per_s(self) -> float:
+        return self._per_s(self.n_output_tokens)
+
+    @property
+    def total_tokens_per_s(self) -> float:
+        return self._per_s(self.n_input_tokens + self.n_output_tokens)
+
+    @property
+    def requests_per_s(self) -> float:
+        return self._per_s(self.n_finished)
+
+    @property
+    def mean_running(self) -> float:
+        """Sequences that hold a slot and are owed tokens, over busy time."""
+        return self.slot_s / self.busy_s if self.busy_s else 0.0
+
+    @property
+    def slot_utilization(self) -> float:
+        """Share of slots with a sequence whose tokens are computed, padding not counted."""
+        return self.useful_slot_s / (self.n_slots * self.busy_s) if self.busy_s else 0.0
+
+    @property
+    def kv_utilization(self) -> float:
+        """Share of the pool's slots that hold a token of a running sequence; nan without a pool."""
+        if self.n_kv_tokens is None or not self.busy_s:
+            return math.nan
+        return self.kv_token_s / (self.n_kv_tokens * self.busy_s)
+
+    def itl_quantile_s(self, q: float) -> float:
+        return quantile(self.itl_s, q, weights=self.itl_weight)
+
+    @property
+    def itl_mean_s(self) -> float:
+        n_gaps = sum(self.itl_weight)
+        return math.fsum(map(operator.mul, self.itl_s, self.itl_weight)) / n_gaps if n_gaps else math.nan
+
+    def n_attained(self, *, ttft_slo_s: float = math.inf, tpot_slo_s: float = math.inf) -> int:
+        """Finished requests within both; one token has no TPOT to miss."""
+        return sum(
+            ttft <= ttft_slo_s and not tpot > tpot_slo_s
+            for ttft, tpot in zip(self.ttft_s, self.tpot_s, strict=True)
+        )
+
+    def slo_attainment(self, *, ttft_slo_s: float = math.inf, tpot_slo_s: float = math.inf) -> float:
+        n_asked = self.n_finished + len(self.refusals)
+        return self.n_attained(ttft_slo_s=ttft_slo_s, tpot_slo_s=tpot_slo_s) / n_asked if n_asked else math.nan
+
+    def goodput_requests_per_s(self, *, ttft_slo_s: float = math.inf, tpot_slo_s: float = math.inf) -> float:
+        return self._per_s(self.n_attained(ttft_slo_s=ttft_slo_s, tpot_slo_s=tpot_slo_s))
+
+    def _between(self, start: str, end: str) -> list[float]:
+        return [b - a for a, b in zip(self.columns[start], self.columns[end], strict=True)]
+
+    def _per_s(self, n: float) -> float:
+        return n / self.span_s if self.span_s else 0.0
+
+
+def mean(values: Sequence[float]) -> float:
+    """Mean of the values that are not nan.
+
+    >>> mean([1.0, math.nan, 3.0])
+    2.0
+    """
+    known = [value for value in values if value == value]
+    return math.fsum(known) / len(known) if known else math.nan
+
+
+def max_rate_at_slo(
+    attainment: Callable[[float], float], *, target: float, low_per_s: float, high_per_s: float, rtol: float = 0.01
+) -> float:
+    """The highest arrival rate whose attainment is at least the target, found by halving [requests/s].
+
+    Believes that attainment falls as the rate rises; run it on one seed, so that noise does not.
+
+    >>> round(max_rate_at_slo(lambda rate: 1 - rate / 10, target=0.9, low_per_s=0.1, high_per_s=9), 1)
+    1.0
+    """
+    if not 0 < low_per_s < high_per_s or attainment(low_per_s) < target:
+        raise BytebillError(f"At {low_per_s} requests/s the target {target} is missed already; start lower.")
+    if attainment(high_per_s) >= target:
+        raise BytebillError(f"At {high_per_s} requests/s the target {target} is still met; end higher.")
+    while high_per_s > low_per_s * (1 + rtol):
+        middle = math.sqrt(low_per_s * high_per_s)
+        if attainment(middle) >= target:
+            low_per_s = middle
+        else:
+            high_per_s = middle
+    return low_per_s

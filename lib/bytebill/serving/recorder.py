@@ -1,0 +1,140 @@
+"""What is kept of a run, by the engine's loop and by the simulator alike? Columns of numbers, not of objects.
+
+    recorder.refused(sequence)                                at add
+    recorder.step(plan, outcome, start_s=, end_s=)            after each step, before the scheduler's next plan
+    recorder.step(..., n_steps=n, first_s=)                   or after n steps at once, the first ending at first_s
+
+Times are seconds on one clock, which requests' arrivals are told in. Per request: arrival, start of its first step,
+first token, last token. Gaps between a sequence's tokens are pooled as they come, (length, how many times): all
+sequences that emitted together wait together, so a step adds one gap for all of them, a run of n equal steps adds
+their mean n - 1 times more, and only who was preempted or just started has a gap of its own. Memory: eight numbers
+a request, two a run.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from bytebill.serving.metrics import Metrics
+from bytebill.serving.plan import Outcome, Plan
+from bytebill.serving.request import Sequence
+from bytebill.serving.scheduler import Scheduler
+
+
+class Recorder:
+    """Takes steps as they are executed and gives `metrics()` at the end."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.n_slots, self.n_kv_tokens = scheduler.n_slots, scheduler.n_kv_tokens
+        self.columns = {name: array("d") for name in ("arrival_s", "scheduled_s", "first_token_s", "finish_s")}
+        self.counts = {
+            name: array("q") for name in ("id", "n_input_tokens", "n_output_tokens", "n_preemptions")
+        }
+        self.itl_s, self.itl_weight = array("d"), array("q")
+        self.refusals: list[tuple[int, str]] = []
+        self.busy_s = self.slot_s = self.useful_slot_s = self.kv_token_s = 0.0
+        self.n_steps = self.n_computed_tokens = self.n_padding_tokens = 0
+        self._scheduled: dict[int, float] = {}
+        self._first: dict[int, float] = {}
+        self._joined: dict[int, float] = {}  # when a running sequence emitted after its (last) prefill
+        self._stalled: dict[int, float] = {}  # last emission of one that was preempted since
+        self._groups: dict[float, int] = {}  # last emission: how many running sequences
+        self._last_decode_s = -1.0
+
+    def refused(self, sequence: Sequence) -> None:
+        """A request that can never fit; it counts in no other number."""
+        self.refusals.append((sequence.request.id, sequence.reason or ""))
+
+    def step(
+        self, plan: Plan, outcome: Outcome, *, start_s: float, end_s: float, n_steps: int = 1,
+        first_s: float | None = None,
+    ) -> None:  # fmt: skip
+        """`n_steps` steps of a plan have run; only after the last did anything change."""
+        if plan.preempted or plan.swaps:
+            self._move(plan)
+        if plan.n_emitting_decodes:
+            self._decoded(plan, first_s if n_steps > 1 and first_s is not None else end_s, end_s, n_steps)
+        for chunk in plan.prefills:
+            self._scheduled.setdefault(chunk.sequence.request.id, start_s)
+            if chunk.emits:
+                self._emitted(chunk.sequence.request.id, end_s)
+        for sequence in outcome.started:
+            self._first[sequence.request.id] = end_s
+        for sequence in outcome.finished:
+            self._finished(sequence, end_s)
+        self._weigh(plan, n_steps, end_s - start_s)
+
+    def metrics(self) -> Metrics:
+        """What the run comes to."""
+        return Metrics(
+            columns=self.columns | self.counts, itl_s=self.itl_s, itl_weight=self.itl_weight,
+            refusals=tuple(self.refusals), n_slots=self.n_slots, n_kv_tokens=self.n_kv_tokens, busy_s=self.busy_s,
+            slot_s=self.slot_s, useful_slot_s=self.useful_slot_s, kv_token_s=self.kv_token_s, n_steps=self.n_steps,
+            n_computed_tokens=self.n_computed_tokens, n_padding_tokens=self.n_padding_tokens,
+        )  # fmt: skip
+
+    def _gap(self, gap_s: float, weight: int) -> None:
+        self.itl_s.append(gap_s)
+        self.itl_weight.append(weight)
+
+    def _move(self, plan: Plan) -> None:
+        """Who lost its room waits alone from its last token on; who is swapped in waits with others again."""
+        for sequence in plan.preempted:
+            id = sequence.request.id
+            joined = self._joined.pop(id, None)
+            if joined is not None:  # else it had emitted nothing since it was let in
+                last = self._stalled[id] = max(joined, self._last_decode_s)
+                self._groups[last] -= 1
+        for swap in plan.swaps:
+            id = swap.sequence.request.id
+            if not swap.out:
+                last = self._joined[id] = self._stalled.pop(id)
+                self._groups[last] = self._groups.get(last, 0) + 1
+
+    def _decoded(self, plan: Plan, first_s: float, end_s: float, n_steps: int) -> None:
+        n_rows = plan.n_emitting_decodes
+        for last, n_waiting in self._groups.items():
+            if n_waiting:
+                self._gap(first_s - last, n_waiting)
+        if n_steps > 1:
+            self._gap((end_s - first_s) / (n_steps - 1), (n_steps - 1) * n_rows)
+        self._groups = {end_s: n_rows}
+        self._last_decode_s = end_s
+
+    def _emitted(self, id: int, end_s: float) -> None:
+        """A prefill's token: the first, or the one after a preemption."""
+        last = self._stalled.pop(id, None)
+        if last is not None:
+            self._gap(end_s - last, 1)
+        self._joined[id] = end_s
+        self._groups[end_s] = self._groups.get(end_s, 0) + 1
+
+    def _finished(self, sequence: Sequence, end_s: float) -> None:
+        request = sequence.request
+        id = request.id
+        del self._joined[id]
+        self._groups[end_s] -= 1
+        columns, counts = self.columns, self.counts
+        columns["arrival_s"].append(request.arrival_s)
+        columns["scheduled_s"].append(self._scheduled.pop(id))
+        columns["first_token_s"].append(self._first.pop(id))
+        columns["finish_s"].append(end_s)
+        counts["id"].append(id)
+        counts["n_input_tokens"].append(request.n_input_tokens)
+        counts["n_output_tokens"].append(request.n_output_tokens)
+        counts["n_preemptions"].append(sequence.n_preemptions)
+
+    def _weigh(self, plan: Plan, n_steps: int, seconds: float) -> None:
+        """Time-weighted sums; within a run of equal steps, the mean over its steps stands for the mean over time."""
+        n_emitting = plan.n_emitting_decodes
+        n_prefilled = n_padding = 0
+        for chunk in plan.prefills:
+            n_prefilled += chunk.n_new_tokens
+            n_padding += chunk.n_pad_tokens
+        self.n_steps += n_steps
+        self.busy_s += seconds
+        self.slot_s += plan.n_running * seconds
+        self.useful_slot_s += (n_emitting + len(plan.prefills)) * seconds
+        self.kv_token_s += (plan.n_cached_tokens + 0.5 * n_emitting * (n_steps - 1)) * seconds
+        self.n_computed_tokens += plan.n_decodes * n_steps + n_prefilled
+        self.n_padding_tokens += plan.n_padding * n_steps + n_padding

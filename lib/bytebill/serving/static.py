@@ -1,0 +1,197 @@
+"""What if a batch, once started, may not change? Static batching, and dynamic batching with a time window.
+
+A batch of prompts is padded to its longest, decodes as often as its longest answer asks, and holds every slot to
+its end:
+
+    steps = 1 + max(n_output_tokens) - 1       one prefill, then decodes; rows that are done compute padding
+    useful share of the slots' tokens = mean(n_output_tokens) / max(n_output_tokens)
+
+A user has its last token when it is emitted, not when the batch ends. `pad_input_to` and `pad_output_to` pad to a
+given length instead, as a server does that knows only the longest it may ever see. `StaticScheduler` waits for a
+full batch; `DynamicScheduler` waits until a window has passed since the first in line arrived, as well.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from bytebill.errors import BytebillError
+from bytebill.serving.blocks import Allocator
+from bytebill.serving.plan import NOTHING, Outcome, Plan, PrefillChunk
+from bytebill.serving.request import Request, Sequence, State
+from bytebill.serving.scheduler import NEVER_S, kv_tokens, refused, require
+
+
+class StaticScheduler:
+    """Runs batch after batch; each starts when `batch_size` requests wait and ends with its longest."""
+
+    def __init__(
+        self, batch_size: int, *, pad_input_to: int | None = None, pad_output_to: int | None = None,
+        allocator: Allocator | None = None,
+    ) -> None:  # fmt: skip
+        """With an allocator, each row's padded length is reserved at the start; a batch shrinks to what fits."""
+        require(batch_size >= 1, f"A batch has at least one sequence, not {batch_size}.")
+        self.n_slots = batch_size
+        self.allocator = allocator
+        self.window_s = NEVER_S
+        self._pad_input_to, self._pad_output_to = pad_input_to or 1, pad_output_to or 1
+        self._waiting: deque[Sequence] = deque()
+        self._batch: list[Sequence] = []
+        self._running: dict[int, Sequence] = {}  # rows still owed tokens
+        self._n_input = self._n_output = 0  # padded lengths of the batch
+        self._n_done = 0  # tokens that every row has computed after its prompt's last: 1 after the prefill
+        self._plan: Plan | None = None
+        self._step = 0
+
+    @property
+    def n_kv_tokens(self) -> int | None:
+        return kv_tokens(self.allocator)
+
+    @property
+    def n_waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def n_running(self) -> int:
+        return len(self._running)
+
+    @property
+    def wakes_at_s(self) -> float:
+        """When the first in line has waited for the whole window."""
+        return self._waiting[0].request.arrival_s + self.window_s if self._waiting else NEVER_S
+
+    def add(self, request: Request) -> Sequence:
+        sequence = refused(request, self.allocator)
+        if sequence.state is State.WAITING:
+            self._waiting.append(sequence)
+        return sequence
+
+    def plan(self, now_s: float) -> Plan | None:
+        require(self._plan is None, "The last plan has not been advanced.")
+        if not self._batch:
+            full = len(self._waiting) >= self.n_slots
+            if not self._waiting or not (full or now_s >= self.wakes_at_s):
+                return None
+            self._form()
+        self._plan = self._decode() if self._n_done else self._prefill()
+        return self._plan
+
+    def advance(self, n_steps: int = 1) -> Outcome:
+        plan = self._plan
+        if plan is None or not 1 <= n_steps <= plan.n_repeats:
+            raise BytebillError(f"There is no plan to advance by {n_steps} steps.")
+        self._plan = None
+        self._step += n_steps
+        self._n_done += n_steps
+        started = tuple(self._batch) if plan.prefills else ()
+        for sequence in started:
+            sequence.state, sequence.n_emitted = State.DECODING, 1
+        finished = tuple(s for s in self._running.values() if s.request.n_output_tokens <= self._n_done)
+        for sequence in finished:
+            self._finish(sequence)
+        if self._n_done >= self._n_output:
+            self._end()
+        return Outcome(started=started, finished=finished) if started or finished else NOTHING
+
+    def lengths(self) -> dict[int, tuple[int, int]]:
+        n_more = max(0, self._n_done - 1)
+        return {
+            s.request.id: (
+                min(s.request.n_input_tokens * (self._n_done > 0) + n_more, s.request.n_cached_tokens_at_end),
+                s.request.n_cached_tokens_at_end,
+            )
+            for s in self._batch
+        }
+
+    def _form(self) -> None:
+        """The next batch: as many as there are slots, or as many as fit in the pool when padded."""
+        for n_rows in range(min(self.n_slots, len(self._waiting)), 0, -1):
+            rows = [self._waiting[i] for i in range(n_rows)]
+            self._n_input = max(self._pad_input_to, *(s.request.n_input_tokens for s in rows))
+            self._n_output = max(self._pad_output_to, *(s.request.n_output_tokens for s in rows))
+            if self._reserve(rows):
+                break
+        else:
+            raise BytebillError(
+                f"Request {self._waiting[0].request.id} padded to {self._n_input} + {self._n_output} tokens does not "
+                "fit in an empty pool; pad to less."
+            )
+        for sequence in rows:
+            self._waiting.popleft()
+            sequence.state = State.PREFILLING
+        self._batch, self._n_done = rows, 0
+        self._running = {s.request.id: s for s in rows}
+
+    def _reserve(self, rows: list[Sequence]) -> bool:
+        if self.allocator is None:
+            return True
+        for i, sequence in enumerate(rows):
+            if self.allocator.allocate(sequence.request, self._n_input + self._n_output - 1) is None:
+                for other in rows[:i]:
+                    self.allocator.free(other.request.id)
+                return False
+        return True
+
+    def _prefill(self) -> Plan:
+        chunks = (
+            PrefillChunk(
+                sequence=s, context_len=0, n_new_tokens=self._n_input, emits=True,
+                n_pad_tokens=self._n_input - s.request.n_input_tokens,
+            )
+            for s in self._batch
+        )  # fmt: skip
+        return Plan(
+            n_decodes=0, n_context_tokens=0, prefills=tuple(chunks), step=self._step, n_running=len(self._batch)
+        )
+
+    def _decode(self) -> Plan:
+        n_rows, n_running = len(self._batch), len(self._running)
+        n_more = self._n_done - 1
+        n_until = min((s.request.n_output_tokens for s in self._running.values()), default=self._n_output)
+        return Plan(
+            n_decodes=n_rows,
+            n_context_tokens=n_rows * (self._n_input + n_more),
+            n_repeats=n_until - self._n_done,
+            step=self._step,
+            n_padding=n_rows - n_running,
+            n_running=n_running,
+            n_cached_tokens=sum(s.request.n_input_tokens + n_more for s in self._running.values()),
+            decodes=_Rows(self._batch, self._n_input + n_more),
+        )
+
+    def _finish(self, sequence: Sequence) -> None:
+        sequence.n_emitted = sequence.request.n_output_tokens
+        sequence.n_cached = sequence.request.n_cached_tokens_at_end
+        sequence.state = State.FINISHED
+        del self._running[sequence.request.id]
+
+    def _end(self) -> None:
+        if self.allocator is not None:
+            for sequence in self._batch:
+                self.allocator.free(sequence.request.id)
+        self._batch, self._running = [], {}
+
+
+class DynamicScheduler(StaticScheduler):
+    """Starts a batch when it is full, or when the first in line has waited `window_s`."""
+
+    def __init__(
+        self, batch_size: int, *, window_s: float, pad_input_to: int | None = None,
+        pad_output_to: int | None = None, allocator: Allocator | None = None,
+    ) -> None:  # fmt: skip
+        require(window_s >= 0, f"A window is a time, not {window_s}.")
+        super().__init__(
+            batch_size, pad_input_to=pad_input_to, pad_output_to=pad_output_to, allocator=allocator
+        )
+        self.window_s = window_s
+
+
+class _Rows:
+    """All rows of a batch, padded to one length."""
+
+    def __init__(self, rows: list[Sequence], context_len: int) -> None:
+        self._rows, self._context_len = rows, context_len
+
+    def __iter__(self) -> Iterator[tuple[Sequence, int]]:
+        return ((sequence, self._context_len) for sequence in self._rows)
