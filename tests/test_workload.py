@@ -1,0 +1,302 @@
+"""Synthetic requests have the quantiles, means and spreads they are said to have; files are read or refused."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bytebill.errors import BytebillError
+from bytebill.serving.arrivals import ClosedLoop, all_at_once, evenly, gamma_bursty, poisson
+from bytebill.serving.lengths import Fixed, LogNormal, QuantileTable, TruncatedExponential, Uniform
+from bytebill.serving.prefix_sharing import PrefixSharing
+from bytebill.serving.trace_files import read_trace
+from bytebill.serving.traces import (
+    mean_ratio,
+    published,
+    quantile_table,
+    quantile_traces,
+    sharegpt_like,
+    synthetic,
+)
+from bytebill.serving.workload import anyscale, with_shared_prefix, workload
+
+settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
+settings.load_profile("book")
+
+SIDES = [(trace, side) for trace in quantile_traces() for side in ("input", "output")]
+
+
+def sample(lengths: Any, n: int = 20_000, seed: int = 0) -> list[int]:
+    chance = random.Random(seed)
+    return [lengths.sample(chance) for _ in range(n)]
+
+
+# ---- lengths
+
+DISTRIBUTIONS = [
+    Fixed(7),
+    Uniform(128, 384),
+    TruncatedExponential(scale_tokens=128, cap_tokens=32),
+    TruncatedExponential(scale_tokens=128, cap_tokens=1536),
+    TruncatedExponential(scale_tokens=3, cap_tokens=1000),
+    LogNormal(median_tokens=150, sigma=0.9),
+    LogNormal(median_tokens=150, sigma=0.9, cap_tokens=300),
+    QuantileTable(((0, 1), (0.5, 100), (0.9, 100), (1, 700))),
+    *(quantile_table(trace, side) for trace, side in SIDES),
+]
+
+
+@pytest.mark.parametrize("lengths", DISTRIBUTIONS, ids=lambda d: type(d).__name__)
+def test_samples_have_the_mean_that_is_said(lengths: Any) -> None:
+    drawn = sample(lengths)
+    error = statistics.pstdev(drawn) / math.sqrt(len(drawn))
+    assert statistics.fmean(drawn) == pytest.approx(lengths.mean(), abs=4 * error + 1e-9)
+    assert min(drawn) >= 1 and all(isinstance(n, int) for n in drawn)
+
+
+@pytest.mark.parametrize(("cap", "mean"), [(32, 15.3), (128, 53.5), (512, 118.4), (1536, 128.0)])
+def test_rejection_gives_the_means_of_the_published_benchmark(cap: int, mean: float) -> None:
+    """Of the continuous distribution; rounding to whole tokens, zero to one, moves short caps by half a token."""
+    drawn = [request.n_output_tokens for request in anyscale(cap, n_requests=20_000)]
+    assert statistics.fmean(drawn) == pytest.approx(mean, abs=0.6 + 0.015 * mean)
+    assert max(drawn) <= cap
+    assert drawn.count(cap) / len(drawn) < 0.04, "nothing piles up at the cap"
+
+
+@given(mean=st.floats(20, 2000), cv=st.floats(0.6, 0.99))
+def test_a_truncated_exponential_is_found_by_its_mean_and_spread(mean: float, cv: float) -> None:
+    found = TruncatedExponential.of_mean_and_cv(mean, cv)
+    assert found.mean() == pytest.approx(mean, abs=0.6), "the cap is a whole number"
+    drawn = sample(found, 4000)
+    assert statistics.pstdev(drawn) / statistics.fmean(drawn) == pytest.approx(cv, rel=0.08)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Fixed(0),
+        lambda: Uniform(5, 4),
+        lambda: Uniform(0, 4),
+        lambda: TruncatedExponential(scale_tokens=0, cap_tokens=4),
+        lambda: TruncatedExponential.of_mean_and_cv(100, 1.5),
+        lambda: LogNormal(median_tokens=100, sigma=1, cap_tokens=50),
+        lambda: QuantileTable(()),
+        lambda: QuantileTable(((0, 1), (0.9, 10))),
+        lambda: QuantileTable(((0, 1), (0.5, 10), (1, 9))),
+        lambda: QuantileTable(((0, 0), (1, 9))),
+    ],
+)
+def test_impossible_lengths_are_refused(make: Any) -> None:
+    with pytest.raises(BytebillError):
+        make()
+
+
+# ---- published traces
+
+
+@pytest.mark.parametrize(("trace", "side"), SIDES)
+def test_a_synthetic_trace_has_exactly_the_published_quantiles(trace: str, side: str) -> None:
+    table, known = quantile_table(trace, side), published(trace, side)
+    quantiles = {int(name[1:]) / 100: value for name, value in known.items() if name[0] == "p"}
+    assert len(quantiles) >= 4
+    for share, value in quantiles.items():
+        assert table.quantile(share) == pytest.approx(value, rel=1e-12)
+    assert table.quantile(0) == 1
+    if "max" in known:
+        assert table.quantile(1) == known["max"]
+
+
+@pytest.mark.parametrize(("trace", "side"), SIDES)
+def test_so_do_its_requests(trace: str, side: str) -> None:
+    n = 40_000
+    drawn = sorted(getattr(request, f"n_{side}_tokens") for request in synthetic(trace, n))
+    for name, value in published(trace, side).items():
+        if name[0] == "p":
+            share = int(name[1:]) / 100
+            slack = 4 * math.sqrt(share * (1 - share) / n)  # of the share, by chance
+            low, high = (quantile_table(trace, side).quantile(share + side_) for side_ in (-slack, slack))
+            assert low - 1 <= drawn[int(share * n)] <= high + 1, (name, value)
+
+
+@pytest.mark.parametrize(("trace", "side"), SIDES)
+def test_means_of_synthetic_traces_miss_the_published_ones_by_what_is_said(trace: str, side: str) -> None:
+    most = 1.30 if (trace, side) == ("azure-code", "output") else 1.19
+    assert 1.0 < mean_ratio(trace, side) < most
+
+
+def test_the_tail_of_a_trace_without_a_maximum_goes_on_as_it_came() -> None:
+    table = quantile_table("mooncake-conversation", "input")
+    assert table.quantile(1) == pytest.approx(85_400 + (85_400 - 39_550) / 4)
+
+
+def test_a_trace_of_which_only_the_mean_is_known_cannot_be_drawn_from() -> None:
+    assert published("mooncake-toolagent", "input") == {"mean": 8596}
+    with pytest.raises(BytebillError, match="too few quantiles"):
+        quantile_table("mooncake-toolagent", "input")
+    with pytest.raises(BytebillError, match="no trace 'azure-chat'; nearest: azure-"):
+        quantile_table("azure-chat", "input")
+
+
+def test_sharegpt_like_requests_have_the_published_means() -> None:
+    drawn = list(sharegpt_like(20_000))
+    assert statistics.fmean(r.n_input_tokens for r in drawn) == pytest.approx(161.31, rel=0.03)
+    assert statistics.fmean(r.n_output_tokens for r in drawn) == pytest.approx(337.99, rel=0.03)
+    assert max(r.n_input_tokens + r.n_output_tokens for r in drawn) <= 2048
+
+
+# ---- arrivals
+
+
+def gaps(times: Any, n: int = 20_000) -> list[float]:
+    return [b - a for a, b in pairwise(islice(times, n))]
+
+
+@pytest.mark.parametrize("cv", [0.5, 1.0, 3.0])
+def test_gaps_have_their_mean_and_spread(cv: float) -> None:
+    chance = random.Random(0)
+    found = gaps(poisson(4, rng=chance) if cv == 1 else gamma_bursty(4, cv=cv, rng=chance))
+    assert statistics.fmean(found) == pytest.approx(1 / 4, rel=4 * cv / math.sqrt(len(found)))
+    assert statistics.pstdev(found) * 4 == pytest.approx(cv, rel=0.1)
+    assert min(found) >= 0
+
+
+def test_a_poisson_count_spreads_by_its_root() -> None:
+    times = list(islice(poisson(10, rng=random.Random(3)), 40_000))
+    counts = [0] * (int(times[-1]) + 1)
+    for time in times:
+        counts[int(time)] += 1
+    assert statistics.pvariance(counts[:-1]) == pytest.approx(statistics.fmean(counts[:-1]), rel=0.1)
+
+
+def test_the_other_arrivals() -> None:
+    assert set(islice(all_at_once(), 100)) == {0.0}
+    assert gaps(evenly(8), 100) == [1 / 8] * 99
+    assert ClosedLoop(concurrency=8).think_s == 0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: evenly(0),
+        lambda: poisson(-1, rng=random.Random(0)),
+        lambda: gamma_bursty(1, cv=0, rng=random.Random(0)),
+        lambda: ClosedLoop(concurrency=0),
+        lambda: ClosedLoop(concurrency=1, think_s=-1),
+    ],
+)
+def test_impossible_arrivals_are_refused_at_once(make: Any) -> None:
+    with pytest.raises(BytebillError):
+        make()
+
+
+# ---- together
+
+
+def test_the_same_seed_gives_the_same_requests_and_the_load_changes_no_length() -> None:
+    def lengths(rate: float, seed: int) -> list[tuple[int, int]]:
+        times = poisson(rate, rng=random.Random(seed))
+        drawn = synthetic("azure-conv", 50, arrivals=times, seed=seed)
+        return [(r.n_input_tokens, r.n_output_tokens) for r in drawn]
+
+    assert lengths(1, 0) == lengths(9, 0) != lengths(1, 1)
+
+
+def test_a_workload_is_a_stream() -> None:
+    stream = workload(None, inputs=Uniform(1, 9), outputs=Fixed(1))
+    assert [request.id for request in islice(stream, 3)] == [0, 1, 2]
+    assert len(list(workload(5, inputs=Fixed(1), outputs=Fixed(1), arrivals=[1.0, 2.0]))) == 2
+
+
+def test_too_long_requests_are_drawn_again_or_given_up() -> None:
+    drawn = workload(500, inputs=Uniform(1, 100), outputs=Uniform(1, 100), max_len_tokens=60)
+    assert max(r.n_input_tokens + r.n_output_tokens for r in drawn) <= 60
+    with pytest.raises(BytebillError, match="none was within 60"):
+        next(workload(None, inputs=Fixed(100), outputs=Fixed(1), max_len_tokens=60))
+
+
+def test_groups_share_full_blocks_and_nothing_else() -> None:
+    plain = list(workload(40, inputs=Uniform(1, 100), outputs=Fixed(1)))
+    shared = list(with_shared_prefix(plain, n_shared_tokens=40, block_size_tokens=16, n_groups=3))
+    assert [r.n_input_tokens for r in shared] == [r.n_input_tokens for r in plain]
+    assert {len(r.prefix) for r in shared} == {0, 1, 2}
+    assert {r.prefix for r in shared if len(r.prefix) == 2} == {(0, 1), (2, 3), (4, 5)}
+
+
+# ---- files
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_our_csv(tmp_path: Path) -> None:
+    path = write(tmp_path, "mine.csv", "arrival_s,n_input_tokens,n_output_tokens\n0.5,10,3\n2,7,1\n")
+    found = [(r.id, r.arrival_s, r.n_input_tokens, r.n_output_tokens) for r in read_trace(path)]
+    assert found == [(0, 0.5, 10, 3), (1, 2.0, 7, 1)]
+
+
+def test_azures_csv(tmp_path: Path) -> None:
+    text = (
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+        "2023-11-16 18:15:46.6805900,374,44\n2023-11-16 18:15:50.9951690,396,109\n"
+    )
+    first, second = read_trace(write(tmp_path, "azure.csv", text))
+    assert (first.arrival_s, first.n_input_tokens, first.n_output_tokens) == (0, 374, 44)
+    assert second.arrival_s == pytest.approx(4.314579, abs=1e-6)
+
+
+def test_mooncakes_lines_share_the_blocks_that_their_hashes_name(tmp_path: Path) -> None:
+    lines = (
+        '{"timestamp": 0, "input_length": 1030, "output_length": 5, "hash_ids": [46, 47, 2353]}\n\n'
+        '{"timestamp": 3000, "input_length": 1500, "output_length": 9, "hash_ids": [46, 47, 99]}\n'
+    )
+    first, second = read_trace(write(tmp_path, "mooncake.jsonl", lines), block_size_tokens=16)
+    assert second.arrival_s == 3
+    pool = PrefixSharing(n_blocks=500, block_size_tokens=16)
+    pool.allocate(first, first.n_input_tokens)
+    pool.computed(first.id, first.n_input_tokens)
+    assert pool.allocate(second, second.n_input_tokens) == 1024
+
+
+FAULTS = {
+    "no column": ("a.csv", "n_input_tokens\n3\n", "a.csv line 2 is no request: there is no column n_output_tokens"),
+    "a word": ("a.csv", "n_input_tokens,n_output_tokens\n3,4\n3,many\n", "a.csv line 3 is no request"),
+    "a missing cell": ("a.csv", "n_input_tokens,n_output_tokens\n3\n", "a.csv line 2 is no request"),
+    "half a token": ("a.csv", "n_input_tokens,n_output_tokens\n3,1.5\n", "is 1.5, not a whole number"),
+    "no output": ("a.csv", "n_input_tokens,n_output_tokens\n3,0\n", "at least one token"),
+    "not a number": ("a.csv", "n_input_tokens,n_output_tokens\n3,nan\n", "a.csv line 2 is no request"),
+    "an endless one": ("a.csv", "n_input_tokens,n_output_tokens\n3,inf\n", "a.csv line 2 is no request"),
+    "before time": ("a.csv", "arrival_s,n_input_tokens,n_output_tokens\n-1,3,3\n", "a.csv line 2"),
+    "out of order": ("a.csv", "arrival_s,n_input_tokens,n_output_tokens\n2,3,3\n1,3,3\n", "line 3 arrives before"),
+    "no date": ("a.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\nnoon,3,3\n", "a.csv line 2 is no request"),
+    "nothing": ("a.csv", "n_input_tokens,n_output_tokens\n", "holds no requests"),
+    "no JSON": ("a.jsonl", '{"input_length": 3, "output_length": 3}\n{"input', "a.jsonl line 2 is not JSON"),
+    "a list": ("a.jsonl", "[3, 3]\n", "a.jsonl line 1 is no request: not an object"),
+    "names that are none": (
+        "a.jsonl", '{"input_length": 3, "output_length": 3, "hash_ids": ["x"]}\n', "a.jsonl line 1 is no request",
+    ),
+    "another kind of file": ("a.txt", "", "is a .csv or a .jsonl file, not a.txt"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_bad_trace_names_its_line(fault: str, tmp_path: Path) -> None:
+    name, text, expected = FAULTS[fault]
+    with pytest.raises(BytebillError) as caught:
+        list(read_trace(write(tmp_path, name, text)))
+    assert expected in str(caught.value)
+
+
+def test_a_missing_trace_says_so(tmp_path: Path) -> None:
+    with pytest.raises(BytebillError, match="cannot be read"):
+        list(read_trace(tmp_path / "none.csv"))
