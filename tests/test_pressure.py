@@ -1,0 +1,37 @@
+"""Memory stops a batch where it must, and not where it cannot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bytebill.deployments import Deployment
+from bytebill.hardware import accelerator
+from bytebill.models import model, precision
+from bytebill.sim.pressure import BLOCK_SIZE_TOKENS, largest_batch, pool
+
+ON_ONE_H100 = {"accelerator": accelerator("h100-sxm"), "precision": precision("bf16"), "n_devices": 1}
+ROOMY = Deployment(model=model("smollm2-135m"), context_len=2048, **ON_ONE_H100)  # type: ignore[arg-type]
+TIGHT = Deployment(model=model("llama-2-13b"), context_len=2048, **ON_ONE_H100)  # type: ignore[arg-type]
+
+
+def test_the_pool_is_what_the_weights_leave() -> None:
+    left = (80e9 * 0.9 - 26_031_728_640) / (16 * 819_200)
+    assert pool(TIGHT).n_total == int(left) and BLOCK_SIZE_TOKENS == 16
+
+
+def test_a_small_model_reaches_the_critical_batch_and_a_large_cache_does_not() -> None:
+    assert largest_batch(ROOMY, n_requests=400) == (296, False)
+    most, stopped = largest_batch(TIGHT, n_requests=400)
+    assert stopped and most < 296
+
+
+@pytest.mark.parametrize("n_requests", [1, 10])
+def test_few_users_are_never_stopped(n_requests: int) -> None:
+    assert largest_batch(TIGHT, n_requests=n_requests) == (n_requests, False)
+
+
+def test_a_larger_reserve_lets_fewer_in() -> None:
+    tighter = replace(TIGHT, reserve=0.3)
+    assert largest_batch(tighter, n_requests=400)[0] < largest_batch(TIGHT, n_requests=400)[0]
