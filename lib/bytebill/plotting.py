@@ -103,7 +103,7 @@ def crossover(
 ) -> Axes:  # fmt: skip
     """Throughput against batch, log-log [tokens/s]: a curve per name, dashed what one more sequence for nothing would
     give (`free`, tokens/s at batch 1) and the ceiling of the arithmetic; where the two meet, the predicted knee."""
-    for (name, (batches, rates)), color in zip(curves.items(), (BYTES, FLOPS, KV, MONEY), strict=False):
+    for (name, (batches, rates)), color in zip(curves.items(), (BYTES, WEIGHTS, IDLE), strict=False):
         end = max(batches)
         ax.loglog(batches, rates, "o", color=color, markersize=7, label=name)
         ax.plot([1, end], [free[name], free[name] * end], "--", color=color, linewidth=1, alpha=0.6)
