@@ -1,23 +1,22 @@
 """How long does a step take on hardware that the reader does not own? Six constants and a roofline.
 
-    step time = step_s + layer_s * layers + sequence_s * sequences                      whatever the lengths
-              + max(linear bytes / W, linear flops / peak)                              weights, once for all
-              + max(KV bytes / W, attention flops / peak)                               each sequence its own,
-                                                                                        decodes, then prefills
-              + 2 * layers * 2 (n - 1) / n * T * D * activation bytes / link            n devices share a layer
-              + swapped bytes / host link                                               first repeat only
+    step time = step_s + layer_s * layers + sequence_s * sequences            whatever their lengths
+              + hypot(linear bytes / W, linear flops / peak)                  weights, once for all
+              + max(KV bytes / W, attention flops / peak)                     decodes, then prefills
+              + 2 * layers * 2 (n - 1) / n * T * D * activation bytes / link  where n devices share a layer
+              + swapped bytes / host link                                     before the first repeat
 
 W and peak are the device's published rates times its achieved shares (`bytebill.sim.constants`), n devices have n
-times both, `layers` counts a layer twice where devices must wait for each other. A kernel overlaps reading with
-arithmetic, kernels follow each other, so a step lies between the roofline's two bounds of what the device really
-reaches, plus its overheads. Repeating a plan adds a token to every decoding sequence and so the same time to every
-step: n steps take a sum in closed form. Ignores overlap of kernels with communication, skew among experts, and
-copies of norms and biases.
+times both, `layers` counts a layer twice where devices must wait for each other. The root of the sum of squares is the
+soft knee that matrix products have (`bytebill.measure.decode`); attention lies far to one side of its own. So a step
+lies between the roofline's two bounds of what the device reaches, plus its overheads. Repeating a plan adds a token to
+every decoding sequence and so the same time to every step: n steps take a sum in closed form. Ignores overlap of
+kernels with communication, skew among experts, copies of norms and biases, and what sliding windows forget.
 """
 
 from __future__ import annotations
 
-from math import ceil, sqrt
+from math import ceil, hypot, sqrt
 
 from bytebill.capacity import kv_copies, memory_budget
 from bytebill.errors import BytebillError
@@ -153,7 +152,7 @@ class Clock:
         n_bytes = self._read.linear_bytes(n_new_tokens, n_logits)
         n_flops = self._read.linear_flops(n_new_tokens, n_logits)
         fixed_s = self._stop_s + self._sequence_s * n_sequences + self._all_reduce_s * n_new_tokens
-        rest_s = max(n_bytes / self._bytes_per_s, n_flops / self._flops_per_s) + fixed_s
+        rest_s = hypot(n_bytes / self._bytes_per_s, n_flops / self._flops_per_s) + fixed_s
         self._no_faster(rest_s, n_bytes=n_bytes, n_flops=n_flops)
         return rest_s
 

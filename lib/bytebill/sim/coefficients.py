@@ -63,17 +63,17 @@ def coefficients(model: ModelSpec, *, precision: Precision) -> Coefficients:
         rest = experts * _touched_share(model, n_new_tokens) if experts else 0.0
         return _linear(_cost(model, precision, n_new_tokens, n_logits)) - rest
 
-    alone, with_logit = _cost(model, precision, 1, 0), _cost(model, precision, 1, 1)
+    alone, logit = _cost(model, precision, 1, 0), _cost(model, precision, 1, 1)
     per_token, per_logit = moved(2, 0) - moved(1, 0), moved(2, 2) - moved(2, 1)
     found = Coefficients(
         model=model, fixed_bytes=moved(1, 0) - per_token, expert_bytes=experts,
         head_bytes=moved(1, 1) - moved(1, 0) - per_logit, token_bytes=per_token, logit_bytes=per_logit,
-        token_flops=alone.linear_flops, logit_flops=with_logit.linear_flops - alone.linear_flops,
+        token_flops=alone.linear_flops, logit_flops=logit.linear_flops - alone.linear_flops,
         kv_bytes=kv_stored_bytes_per_token(model, precision=precision), pair_flops=alone.attention_flops,
         resident_bytes=weight_bytes(model, precision=precision),
     )  # fmt: skip
-    for n_new_tokens, n_logits in ((3, 0), (7, 7), (640, 5)):
-        check(found, precision=precision, n_new_tokens=n_new_tokens, n_logits=n_logits)
+    for step in ((3, 0), (7, 7), (640, 5)):
+        check(found, precision=precision, n_new_tokens=step[0], n_logits=step[1])
     return found
 
 

@@ -1,11 +1,11 @@
 """What must be known of a device besides its datasheet? Six constants, each measurable in a minute.
 
-    bandwidth_share     achieved share of the published bandwidth          a large matrix times one token
-    flops_share         achieved share of the published FLOP/s             a large matrix times 4,096 tokens
-    step_s              seconds a step costs whatever is in it             slope and intercept of the
-    layer_s             seconds a layer costs whatever is in it            step time of a hollow model
-    sequence_s          seconds a sequence costs whatever its length       over layers and over sequences
-    link_bytes_per_s    rate of an all-reduce over one device's link       an all-reduce of a layer's output
+    bandwidth_share     achieved share of the published bandwidth           a large matrix times one token
+    flops_share         achieved share of the published FLOP/s              the same times 4,096 tokens
+    step_s              seconds a step costs whatever is in it              steps of a hollow model: what
+    layer_s             seconds a layer costs whatever is in it             stays at no layer, what each
+    sequence_s          seconds a sequence adds whatever its length         layer, what each sequence adds
+    link_bytes_per_s    rate of an all-reduce over one device's link        the sum of a layer's output
 
 Each is an `Estimate`: a value between the lowest and the highest that what it was calibrated on allows. A step's
 time is monotone in every constant, so all at their fast ends and all at their slow ends bound a prediction. That

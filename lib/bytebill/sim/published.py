@@ -1,6 +1,6 @@
 """What have others measured that a clock can be held against? Published points, each with its prediction.
 
-    kernel     time = max(bytes / W, flops / peak)         one matrix product
+    kernel     time = hypot(bytes / W, flops / peak)       one matrix product
                time = layer_s + bytes / W                  one layer's decode attention
     serving    TPOT in the steady state (`bytebill.sim.steady`), or its inverse, B devices' share of a rate
     one user   TPOT without anybody else
@@ -13,6 +13,7 @@ card, and at which context a source measured one user (taken as 5 tokens in and 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import hypot
 
 from bytebill import data
 from bytebill.hardware import Accelerator, accelerator
@@ -63,7 +64,7 @@ def _gemm(row: data.Row, device: Accelerator) -> Point:
 
     def predict(c: Constants) -> float:
         memory_s = n_bytes / (device.bandwidth_bytes_per_s * c.bandwidth_share.value)
-        return max(memory_s, n_flops / (device.peak() * c.flops_share.value))
+        return hypot(memory_s, n_flops / (device.peak() * c.flops_share.value))
 
     return Point(name=f"gemm m={m}", measured=row["time_ms"] / 1e3, predict=predict)
 

@@ -1,0 +1,53 @@
+"""Constants of the present device: steps timed by the engine, fitted by the clock. Small, so only laws are tested."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bytebill.device import pick
+from bytebill.engine.state import random_weights
+from bytebill.measure import constants as measuring
+from bytebill.measure.constants import FREE, measure_constants
+from bytebill.models import model
+from bytebill.serving.plan import Plan
+from bytebill.sim.calibrate import BOUNDS
+
+SPEC = replace(model("smollm2-135m"), id="small", n_layers=3, vocab_size=512)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """A real measurement, small enough for a test."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(measuring, "read_bytes_per_s", lambda device: 200e9)  # above any machine's, so shares stay below 1
+    patch.setattr(measuring, "peak_flops_per_s", lambda device, *, dtype: 2e12)
+    try:
+        yield measure_constants(
+            pick("cpu"), dtype="fp32", weights=random_weights(SPEC), repeats=3,
+            decodes=((1, 16), (4, 64)), prefills=(32,),
+        )  # fmt: skip
+    finally:
+        patch.undo()
+
+
+def test_every_constant_is_physical_and_has_a_range(measured):
+    for name in FREE:
+        estimate = getattr(measured.constants, name)
+        assert BOUNDS[name][0] <= estimate.low <= estimate.value <= estimate.high <= BOUNDS[name][1]
+    assert measured.constants.link_bytes_per_s.low == float("inf")  # one device has no link to measure
+
+
+def test_the_steps_are_the_ones_asked_for_and_two_hollow_depths(measured):
+    names = [point.name for point in measured.points]
+    assert names[:3] == ["small B=1 S=16", "small B=4 S=64", "small prefill T=32"]
+    assert len(names) == 7 and all("hollow" in name for name in names[3:])
+    assert all(point.measured > 0 for point in measured.points)
+
+
+def test_its_clock_tells_the_time_that_the_fit_says(measured):
+    plan = Plan(n_decodes=4, n_context_tokens=4 * 64)
+    low, mid, high = measured.clock(SPEC).range_s(plan)
+    assert mid == pytest.approx(measured.points[1].predict(measured.constants))
+    assert low <= mid <= high
