@@ -323,6 +323,17 @@ def test_prompts_outlive_their_owners_until_the_pool_needs_the_room() -> None:
     assert pool.allocate(prompt(4, 5, 6), 10) == 0, "all of it was needed"
 
 
+def test_a_kept_block_is_room_for_another_prompt_but_not_beside_its_own() -> None:
+    pool = PrefixSharing(n_blocks=4, block_size_tokens=4)
+    pool.allocate(prompt(0, 5, 6), 10)
+    pool.computed(0, 10)
+    pool.free(0)
+    pool.allocate(prompt(1, n=8), 8)  # takes the two blocks that keep nothing
+    assert pool.n_free == pool.n_kept == 2
+    assert pool.allocate(prompt(2, 5, 6, n=12), 12) is None
+    assert pool.n_free == 2
+
+
 def test_shared_slots_are_counted_once() -> None:
     pool = PrefixSharing(n_blocks=20, block_size_tokens=4)
     pool.allocate(prompt(0, 5, 6), 10)
