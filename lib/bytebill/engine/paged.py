@@ -6,8 +6,8 @@
 Symbols: L layers, K KV heads, H head size [numbers]. Who holds which block is decided elsewhere
 (`bytebill.serving.blocks`); here tables are read. Sequences that get one token each go through this book's kernel
 in one call (`decode_attention`), a longer chunk through torch over its own gathered blocks; without the kernel
-torch gathers for all. Blocks of a sequence that waits may be kept on the host. Ignores who shares a block: nobody
-writes to a block that another reads, since only whole blocks are shared.
+torch gathers for all. Blocks of a sequence that waits may be kept on the host. Ignores who shares a block: only
+whole blocks are shared, so whoever writes to one that others read writes what is there.
 """
 
 from __future__ import annotations

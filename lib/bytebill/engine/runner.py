@@ -94,6 +94,14 @@ class Runner:
         return self._tokens[id][self._requests[id].n_input_tokens :]
 
     @torch.inference_mode()
+    def warm_up(self, *, n_rows: int = 16) -> None:
+        """Compile and pack what passes of up to so many rows need, before anything is served and timed."""
+        span = Span(blocks=[0], start=0, n_new=1)
+        part = _Part(id=-1, span=span, tokens=[0], end=0, emits=False)
+        for n in range(1, n_rows + 1):
+            self._chosen([part] * n)
+
+    @torch.inference_mode()
     def execute(self, plan: Plan) -> dict[int, int]:
         """Run the plan's first repeat: the token that each emitting request gets, by its id."""
         for swap in plan.swaps:
