@@ -76,8 +76,8 @@ def test_the_bench_for_programs_is_one_object_on_stdout(monkeypatch, capsys):
         return {"only": only, "device": device}
 
     fake = SimpleNamespace(run=run, table=lambda found: f"a table of {found}")
-    monkeypatch.setitem(sys.modules, "bytebill.measure.bench", fake)
-    monkeypatch.setattr("bytebill.measure.bench", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "bytebill.bench", fake)
+    monkeypatch.setattr("bytebill.bench", fake, raising=False)
     cli.bench(only="read", as_json=True)
     said = capsys.readouterr()
     assert json.loads(said.out) == {"only": "read", "device": "auto"} and "reading" in said.err

@@ -7,9 +7,10 @@ from math import hypot
 
 import pytest
 
+from bytebill import bench
 from bytebill.device import Device, cpu_name, pick, used_memory_bytes
 from bytebill.errors import BytebillError
-from bytebill.measure import bench, peers, record
+from bytebill.measure import peers, record
 from bytebill.measure.decode import Point, median_error, point
 from bytebill.measure.stack import build_stack
 from bytebill.measure.timing import Timing, drift, measure
@@ -121,3 +122,29 @@ def test_a_record_says_what_made_it(cpu):
     found = record.provenance(cpu)
     assert found["device"] == cpu.name
     assert {"torch", "command", "commit", "date", "driver"} <= set(found)
+
+
+def test_the_bench_times_the_simulator_in_a_process_of_its_own(monkeypatch, cpu):
+    monkeypatch.setattr("bytebill.sim.speed.SIZES", (500, 1000))
+    monkeypatch.setattr(bench, "peak_flops_per_s", lambda device, *, dtype: 1e11)
+    found = json.loads(json.dumps(bench.run(only="simulator", device="cpu")))
+    assert [row["requests"] for row in found["simulator"]] == [500, 1000]
+    for row in found["simulator"]:
+        assert row["requests_per_s"] > 0 and row["peak_rss_bytes"] > 1e6
+        assert 64 < row["mean_batch"] <= 400 and 0 < row["kv_utilization"] <= 1
+
+
+def test_eight_users_are_served_whole(cpu):
+    from bytebill.engine.state import random_weights
+    from bytebill.engine.transformer import Transformer
+    from bytebill.measure import users
+    from bytebill.models import ModelSpec
+
+    spec = ModelSpec(
+        id="tiny", name="tiny", n_layers=2, d_model=64, d_ff=64, n_heads=2, n_kv_heads=1, d_head=32,
+        vocab_size=64, context_len=256,
+    )  # fmt: skip
+    run = users.served(Transformer(random_weights(spec), dtype="fp32"), n_users=8)
+    assert run.metrics.n_finished == 16
+    assert run.metrics.n_output_tokens == 16 * users.N_OUTPUT_TOKENS
+    assert 0 < run.scheduler_s < sum(run.durations_s)

@@ -113,8 +113,8 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Measure this machine: how fast it reads, multiplies and decodes."""
+    from bytebill import bench as machine
     from bytebill import progress
-    from bytebill.measure import bench as machine
 
     with progress.counter(console=_console(stderr=True)) as count:
         found = machine.run(only=only, device=device or "auto", progress=count)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import rms_norm, silu
 
-from bytebill.engine.kv import ContiguousCache, Placement
+from bytebill.engine.kv import Cache, Places
 from bytebill.engine.norm_kernel import norm
 from bytebill.models import ModelSpec
 
@@ -99,7 +99,7 @@ class Attention:
         self._split = [spec.n_heads, spec.n_kv_heads, spec.n_kv_heads]
         self._n_heads, self._d_head = sum(self._split), spec.d_head
 
-    def __call__(self, x: Tensor, factors: Factors, cache: ContiguousCache, placement: Placement) -> Tensor:
+    def __call__(self, x: Tensor, factors: Factors, cache: Cache, placement: Places) -> Tensor:
         """x [B T, D] -> [B T, D]"""
         heads = self.qkv(x)
         if self.qkv_bias is not None:

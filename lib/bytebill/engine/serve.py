@@ -23,8 +23,8 @@ from bytebill.serving.plan import Outcome, Plan
 from bytebill.serving.recorder import Recorder
 from bytebill.serving.request import Request, State
 from bytebill.serving.scheduler import Scheduler
+from bytebill.serving.source import Source
 from bytebill.serving.trace import Trace
-from bytebill.sim.server import _Source as Source
 
 Prompts = Callable[[Request], Sequence[int]]
 

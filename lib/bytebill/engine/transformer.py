@@ -122,7 +122,7 @@ class Transformer:
 
     @staticmethod
     def _run_layer(layer: Layer, x: Tensor, factors: Factors, cache: Cache, placement: Places) -> Tensor:
-        x = layer.attention(layer.attention_norm(x), factors, cache, placement).add_(x)  # type: ignore[arg-type]
+        x = layer.attention(layer.attention_norm(x), factors, cache, placement).add_(x)
         return layer.mlp(layer.mlp_norm(x)).add_(x)
 
     def embed(self, tokens: Tensor) -> Tensor:

@@ -30,8 +30,8 @@ def all_in_turns(*, rounds: int = 2) -> dict[str, float | None]:
 
 
 def tokens_per_s(peer: str) -> float | None:
-    """New tokens a second of one peer at batch 1, or None where it is not installed."""
-    if peer == "llamacpp" and find_spec("xllamacpp") is None:
+    """New tokens a second of one peer (of all its users together), or None where it is not installed."""
+    if peer.startswith("llamacpp") and find_spec("xllamacpp") is None:
         return None
     command = [sys.executable, "-m", __name__, peer]
     try:
@@ -68,34 +68,41 @@ def _transformers() -> Callable[[], object]:
     return lambda: model.generate(ids, do_sample=False, **exactly)
 
 
-def _llamacpp() -> Callable[[], object]:
+def _llamacpp(n_slots: int = 1) -> Callable[[], object]:
+    from concurrent.futures import ThreadPoolExecutor
+
     import torch
     import xllamacpp
 
     from bytebill.engine.smollm2 import gguf_file
 
     settings = xllamacpp.CommonParams()
-    settings.model.path, settings.n_ctx, settings.n_parallel = str(gguf_file()), 512, 1
+    settings.model.path, settings.n_ctx, settings.n_parallel = str(gguf_file()), 512 * n_slots, n_slots
     settings.cpuparams.n_threads = torch.get_num_threads()
     server = xllamacpp.Server(settings)
     request = {"prompt": PROMPT, "n_predict": N_NEW_TOKENS, "temperature": 0.0, "ignore_eos": True}
     request["cache_prompt"] = False
-    return lambda: server.handle_completions(request)
+    pool = ThreadPoolExecutor(n_slots)
+    return lambda: list(pool.map(server.handle_completions, [request] * n_slots))
 
 
 PEERS = {"bytebill": _bytebill, "transformers": _transformers, "llamacpp": _llamacpp}
+WITH_USERS: dict[str, tuple[Callable[[], Callable[[], object]], int]] = {
+    "llamacpp_8_slots": (lambda: _llamacpp(8), 8)
+}
 
 
 def main(peer: str) -> None:
     """Print a peer's new tokens a second, the best of three runs after a warm-up."""
-    call = PEERS[peer]()
+    make, n_users = WITH_USERS.get(peer) or (PEERS[peer], 1)
+    call = make()
     call()
     times = []
     for _ in range(3):
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)
-    print(json.dumps(N_NEW_TOKENS / min(times)))
+    print(json.dumps(n_users * N_NEW_TOKENS / min(times)))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ a request that arrives during a step waits for its end; the scheduler itself tak
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from bytebill.serving.plan import Outcome, Plan
 from bytebill.serving.recorder import Recorder
 from bytebill.serving.request import Request, State
 from bytebill.serving.scheduler import Scheduler
+from bytebill.serving.source import Source
 from bytebill.serving.trace import Trace
 
 
@@ -58,7 +58,7 @@ def simulate(
     stepwise: bool = False, trace: bool = False, observe: Callable[[float, Plan], None] | None = None,
 ) -> Run:  # fmt: skip
     """Serve all requests; `observe(now_s, plan)` is called with every plan that is made."""
-    source = _Source(requests, concurrency)
+    source = Source(requests, concurrency)
     server = _Server(scheduler, source, clock, Trace() if trace else None)
     while (plan := server.next_plan()) is not None:
         if observe is not None:
@@ -68,49 +68,11 @@ def simulate(
     return Run(metrics=server.recorder.metrics(), end_s=server.now_s, trace=server.trace)
 
 
-class _Source:
-    """Requests with the time at which the next is sent; infinite while nobody has one to send."""
-
-    def __init__(self, requests: Iterable[Request], concurrency: int | None) -> None:
-        if concurrency is not None and concurrency < 1:
-            raise BytebillError(f"A closed loop has at least one user, not {concurrency}.")
-        self._requests = iter(requests)
-        self._closed = concurrency is not None
-        self._ready: list[float] = [0.0] * (concurrency or 0)  # when each free user is ready
-        self._next: Request | None = next(self._requests, None)
-        self.next_s = self._due()
-
-    def pop(self) -> Request:
-        """The request that is due."""
-        request = self._next
-        assert request is not None
-        if self._closed:
-            request = dataclasses.replace(request, arrival_s=self._ready.pop(0))
-        before_s = request.arrival_s
-        self._next = next(self._requests, None)
-        self.next_s = self._due()
-        if self.next_s < before_s:
-            assert self._next is not None
-            raise BytebillError(f"Request {self._next.id} comes after {request.id} and arrives before it; sort them.")
-        return request
-
-    def answered(self, now_s: float) -> None:
-        """A request is finished or refused: its user is free."""
-        if self._closed:
-            self._ready.append(now_s)
-            self.next_s = self._due()
-
-    def _due(self) -> float:
-        if self._next is None or (self._closed and not self._ready):
-            return math.inf
-        return self._ready[0] if self._closed else self._next.arrival_s
-
-
 class _Server:
     """The state of a run: time, and the run of equal steps that is being extended."""
 
     def __init__(
-        self, scheduler: Scheduler, source: _Source, clock: StepClock, trace: Trace | None
+        self, scheduler: Scheduler, source: Source, clock: StepClock, trace: Trace | None
     ) -> None:
         self.scheduler, self.source, self.clock, self.trace = scheduler, source, clock, trace
         self.recorder = Recorder(scheduler)

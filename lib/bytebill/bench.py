@@ -1,4 +1,4 @@
-"""What can this machine do? Its two ceilings, decode against them, and peers, as one record.
+"""What can this machine do? Its ceilings, decode against them, peers, the engine's users, the simulator: one record.
 
 `run` measures the parts one after the other (nothing else may run meanwhile) and `table` shows them. Every
 figure is of this run; where the reference read drifted by more than a quarter, `warnings` says so.
@@ -17,13 +17,13 @@ from bytebill.device import Device, pick
 from bytebill.engine.linear import path
 from bytebill.engine.smollm2 import smollm2
 from bytebill.errors import BytebillError, unknown
+from bytebill.measure import peers, users
+from bytebill.measure.ceilings import TORCH_DTYPES, peak_flops_per_s, read_bytes_per_s
+from bytebill.measure.decode import Point, median_error, sweep_model, sweep_stack
+from bytebill.measure.timing import drift
+from bytebill.sim import speed
 
-from . import peers
-from .ceilings import TORCH_DTYPES, peak_flops_per_s, read_bytes_per_s
-from .decode import Point, median_error, sweep_model, sweep_stack
-from .timing import drift
-
-PARTS = ("ceilings", "stack", "smollm2", "peers")
+PARTS = ("ceilings", "stack", "smollm2", "peers", "engine", "simulator")
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 DTYPES = ("fp32", "bf16", "int8", "int4")
 STACK_WEIGHTS_PER_LAYER = 2 * 2048 * 5632
@@ -59,6 +59,15 @@ def run(
         elif part == "peers":
             progress("peers", done, len(parts))
             found["peers"] = {f"{peer}_tokens_per_s": rate for peer, rate in peers.all_in_turns().items()}
+        elif part == "engine":
+            progress("engine", done, len(parts))
+            found["engine"] = [users.tokens_per_s(here, dtype=dtype) for dtype in _dtypes(here, "smollm2")]
+            found["engine_peers"] = {"llamacpp_8_slots_tokens_per_s": peers.tokens_per_s("llamacpp_8_slots")}
+        elif part == "simulator":
+            found["simulator"] = []
+            for n_requests in speed.SIZES:
+                progress(f"simulator, {n_requests:,} requests", done, len(parts))
+                found["simulator"].append(speed.in_a_process(n_requests))
     return found
 
 
@@ -103,7 +112,9 @@ def table(found: dict[str, Any]) -> Group:
     for part in ("stack", "smollm2"):
         if part in found:
             shown.append(_rows(part, found[part], found["median_error"][part]))
-    shown += [f"{name}: {rate:.1f}" for name, rate in found.get("peers", {}).items() if rate]
+    others = found.get("peers", {}) | found.get("engine_peers", {})
+    shown += [f"{name}: {rate:.1f}" for name, rate in others.items() if rate]
+    shown += [_users(row) for row in found.get("engine", [])] + [_speed(row) for row in found.get("simulator", [])]
     return Group(*shown, *found.get("warnings", []))
 
 
@@ -117,3 +128,13 @@ def _rows(part: str, rows: list[dict[str, Any]], error: float) -> Table:
             f"{row['tokens_per_s']:,.0f}", f"{row['fraction_of_read']:.2f}",
         )  # fmt: skip
     return grid
+
+
+def _users(row: dict[str, Any]) -> str:
+    rates = f"{row['alone_tokens_per_s']:.0f} tokens/s alone, {row['tokens_per_s']:.0f} with {row['users']} users"
+    return f"engine, {row['dtype']}: {rates}, scheduling {row['scheduler_share']:.2%} of a step"
+
+
+def _speed(row: dict[str, Any]) -> str:
+    rate = f"{row['requests_per_s']:,.0f} a second, {row['peak_rss_bytes'] / 1e6:.0f} MB at most"
+    return f"simulator, {row['requests']:,} requests: {rate}, mean batch {row['mean_batch']:.0f}"

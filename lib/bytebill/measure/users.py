@@ -1,0 +1,49 @@
+"""What do eight users at once get from the engine, next to one alone?
+
+    gain = tokens/s of eight users / tokens/s of one                same model, same lengths, same minutes
+
+The real model behind the continuous scheduler and a paged cache, each user sending the next request when the last
+is answered. `scheduler_share` is the time of deciding (add, plan, advance) over that of all steps. Both loads are taken
+in turns and the best of each counts; a warm-up comes first.
+"""
+
+from __future__ import annotations
+
+from bytebill.device import Device
+from bytebill.engine.runner import Runner
+from bytebill.engine.serve import Served, serve
+from bytebill.engine.smollm2 import smollm2
+from bytebill.engine.transformer import Transformer
+from bytebill.serving.blocks import Paged
+from bytebill.serving.continuous import ContinuousScheduler
+from bytebill.serving.lengths import Fixed
+from bytebill.serving.workload import workload
+
+N_USERS = 8
+N_INPUT_TOKENS, N_OUTPUT_TOKENS = 10, 64  # those of `peers`
+_N_BLOCKS = 256
+
+
+def tokens_per_s(device: Device, *, dtype: str, rounds: int = 3) -> dict[str, float | str | int]:
+    """Output tokens a second of one user and of eight, and what scheduling took."""
+    model = Transformer(smollm2(), dtype=dtype, device=device.torch)
+    served(model, n_users=N_USERS)
+    found = [(served(model, n_users=1), served(model, n_users=N_USERS)) for _ in range(rounds)]
+    alone, together = (max(each[i].metrics.output_tokens_per_s for each in found) for i in range(2))
+    share = min(run.scheduler_s / sum(run.durations_s) for _, run in found)
+    return {
+        "dtype": dtype, "users": N_USERS, "alone_tokens_per_s": alone, "tokens_per_s": together,
+        "gain": together / alone, "scheduler_share": share,
+    }  # fmt: skip
+
+
+def served(model: Transformer, *, n_users: int, rounds: int = 2) -> Served:
+    """`rounds` requests of every user, served by the engine."""
+    allocator = Paged(n_blocks=_N_BLOCKS)
+    scheduler = ContinuousScheduler(allocator, max_batch_size=n_users)
+    requests = workload(
+        rounds * n_users, inputs=Fixed(N_INPUT_TOKENS), outputs=Fixed(N_OUTPUT_TOKENS)
+    )
+    runner = Runner(model, n_blocks=_N_BLOCKS, allocator=allocator)
+    runner.warm_up(n_rows=n_users)
+    return serve(scheduler, requests, runner, concurrency=n_users)

@@ -1,0 +1,53 @@
+"""Who sends the next request, and when? A stream in order of arrival, or users who wait for their answers.
+
+Open loop: requests come when they come. Closed loop: `concurrency` users, each of whom sends the next one of the
+stream when the last is answered; arrivals in the stream are not read. Knows no clock: whoever serves asks for
+`next_s`, takes what is due with `pop`, and says when somebody was `answered`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+
+from bytebill.errors import BytebillError
+from bytebill.serving.request import Request
+
+
+class Source:
+    """Requests with the time at which the next is sent; infinite while nobody has one to send."""
+
+    def __init__(self, requests: Iterable[Request], concurrency: int | None) -> None:
+        if concurrency is not None and concurrency < 1:
+            raise BytebillError(f"A closed loop has at least one user, not {concurrency}.")
+        self._requests = iter(requests)
+        self._closed = concurrency is not None
+        self._ready: list[float] = [0.0] * (concurrency or 0)  # when each free user is ready
+        self._next: Request | None = next(self._requests, None)
+        self.next_s = self._due()
+
+    def pop(self) -> Request:
+        """The request that is due."""
+        request = self._next
+        assert request is not None
+        if self._closed:
+            request = dataclasses.replace(request, arrival_s=self._ready.pop(0))
+        before_s = request.arrival_s
+        self._next = next(self._requests, None)
+        self.next_s = self._due()
+        if self.next_s < before_s:
+            assert self._next is not None
+            raise BytebillError(f"Request {self._next.id} comes after {request.id} and arrives before it; sort them.")
+        return request
+
+    def answered(self, now_s: float) -> None:
+        """A request is finished or refused: its user is free."""
+        if self._closed:
+            self._ready.append(now_s)
+            self.next_s = self._due()
+
+    def _due(self) -> float:
+        if self._next is None or (self._closed and not self._ready):
+            return math.inf
+        return self._ready[0] if self._closed else self._next.arrival_s
