@@ -5,7 +5,7 @@
     ITL      = every gap between two tokens of one sequence, pooled over all: token-weighted
     E2E      = last token - arrival
     queueing = start of the first step it took part in - arrival
-    throughput = tokens / (last token of all - first arrival)      output, and total = input + output, apart
+    throughput = tokens / (end of the last step - first arrival)   output, and total = input + output, apart
     attainment = share of requests, refused ones included, with TTFT and TPOT within their SLOs
     goodput    = requests that attain them / the same span [requests/s]
 
@@ -54,6 +54,7 @@ class Metrics:
     refusals: tuple[tuple[int, str], ...]
     n_slots: int
     n_kv_tokens: int | None
+    end_s: float  # of the last step
     busy_s: float
     slot_s: float
     useful_slot_s: float
@@ -80,8 +81,8 @@ class Metrics:
 
     @property
     def span_s(self) -> float:
-        """From the first arrival to the last token."""
-        return max(self.columns["finish_s"]) - min(self.columns["arrival_s"]) if self.n_finished else 0.0
+        """From the first arrival to the end of the last step, padding included."""
+        return self.end_s - min(self.columns["arrival_s"]) if self.n_finished else 0.0
 
     @property
     def ttft_s(self) -> list[float]:

@@ -32,6 +32,7 @@ class Recorder:
         }
         self.itl_s, self.itl_weight = array("d"), array("q")
         self.refusals: list[tuple[int, str]] = []
+        self.end_s = 0.0
         self.busy_s = self.slot_s = self.useful_slot_s = self.kv_token_s = 0.0
         self.n_steps = self.n_computed_tokens = self.n_padding_tokens = 0
         self._scheduled: dict[int, float] = {}
@@ -62,15 +63,16 @@ class Recorder:
             self._first[sequence.request.id] = end_s
         for sequence in outcome.finished:
             self._finished(sequence, end_s)
+        self.end_s = end_s
         self._weigh(plan, n_steps, end_s - start_s)
 
     def metrics(self) -> Metrics:
         """What the run comes to."""
         return Metrics(
             columns=self.columns | self.counts, itl_s=self.itl_s, itl_weight=self.itl_weight,
-            refusals=tuple(self.refusals), n_slots=self.n_slots, n_kv_tokens=self.n_kv_tokens, busy_s=self.busy_s,
-            slot_s=self.slot_s, useful_slot_s=self.useful_slot_s, kv_token_s=self.kv_token_s, n_steps=self.n_steps,
-            n_computed_tokens=self.n_computed_tokens, n_padding_tokens=self.n_padding_tokens,
+            refusals=tuple(self.refusals), n_slots=self.n_slots, n_kv_tokens=self.n_kv_tokens, end_s=self.end_s,
+            busy_s=self.busy_s, slot_s=self.slot_s, useful_slot_s=self.useful_slot_s, kv_token_s=self.kv_token_s,
+            n_steps=self.n_steps, n_computed_tokens=self.n_computed_tokens, n_padding_tokens=self.n_padding_tokens,
         )  # fmt: skip
 
     def _gap(self, gap_s: float, weight: int) -> None:

@@ -1,0 +1,305 @@
+"""Whoever schedules: every request gets exactly its tokens, no block is lost, nobody starves, everything ends."""
+
+from __future__ import annotations
+
+from collections import Counter
+from textwrap import dedent
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bytebill.errors import BytebillError
+from bytebill.serving.blocks import Paged
+from bytebill.serving.contiguous import ContiguousOracle
+from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
+from bytebill.serving.plan import Plan
+from bytebill.serving.prefix_sharing import PrefixSharing
+from bytebill.serving.request import Request, Sequence, State
+from bytebill.serving.static import DynamicScheduler, StaticScheduler
+from bytebill.sim.server import simulate
+from serving_play import CONSTANT, SCHEDULERS, continuous, workloads
+
+settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
+settings.load_profile("book")
+
+
+class Table:
+    """Executes plans one by one and counts tokens on its own, as an engine would."""
+
+    def __init__(self, scheduler: Any, requests: list[Request]) -> None:
+        self.scheduler, self.requests = scheduler, requests
+        self.cached: Counter[int] = Counter()
+        self.emitted: Counter[int] = Counter()
+        self.preempted_eldest = 0
+        self.sequences: dict[int, Sequence] = {}
+        self.finished: list[int] = []
+        self.decoding: set[int] = set()  # in the plan being executed
+
+    def run(self) -> None:
+        waiting, now, n_steps = list(self.requests), 0.0, 0
+        while True:
+            while waiting and waiting[0].arrival_s <= now:
+                request = waiting.pop(0)
+                self.sequences[request.id] = self.scheduler.add(request)
+            plan = self.scheduler.plan(now)
+            if plan is None:
+                if not waiting and not self.scheduler.n_waiting:
+                    return
+                wakes = min([self.scheduler.wakes_at_s] + [r.arrival_s for r in waiting[:1]])
+                now = max(now, wakes)
+                continue
+            self.check(plan)
+            outcome = self.scheduler.advance()
+            self.count(plan, outcome)
+            now, n_steps = now + 1.0, n_steps + 1
+            assert n_steps < 20_000, "it never ends"
+
+    def check(self, plan: Plan) -> None:
+        for sequence in plan.preempted:
+            alive = [id for id in self.sequences if id not in self.finished]
+            self.preempted_eldest += sequence.request.id == min(alive)
+            if sequence.state is not State.SWAPPED:
+                self.cached[sequence.request.id] = 0
+        contexts = list(plan.decode_contexts())
+        self.decoding = {s.request.id for s, _ in contexts}
+        assert plan.n_decodes == len(contexts) and plan.n_context_tokens == sum(n for _, n in contexts)
+        assert plan.n_new_tokens > 0 and plan.n_repeats >= 1
+        assert plan.n_running == self.scheduler.n_running <= self.scheduler.n_slots
+        if isinstance(self.scheduler, ContinuousScheduler):
+            self.check_room(plan, contexts)
+
+    def check_room(self, plan: Plan, contexts: list[tuple[Sequence, int]]) -> None:
+        pool = self.scheduler.allocator
+        writes = [(s, n + 1) for s, n in contexts]
+        writes += [(c.sequence, c.context_len + c.n_new_tokens) for c in plan.prefills]
+        for sequence, n_tokens in writes:
+            assert pool.capacity(sequence.request.id) >= n_tokens
+        for sequence, n in contexts:
+            assert n == self.cached[sequence.request.id] == sequence.request.n_input_tokens + (
+                self.emitted[sequence.request.id] - 1
+            )
+        lengths = self.scheduler.lengths()
+        assert plan.n_cached_tokens == sum(n for n, _ in lengths.values())
+        if type(pool) is Paged:
+            owned = [block for id in lengths for block in pool.blocks(id)]
+            assert len(set(owned)) == len(owned) == pool.n_total - pool.n_free
+
+    def count(self, plan: Plan, outcome: Any) -> None:
+        for chunk in plan.prefills:
+            id = chunk.sequence.request.id
+            self.cached[id] = chunk.context_len + chunk.n_new_tokens
+            self.emitted[id] += chunk.emits
+        for sequence in outcome.finished:
+            self.finished.append(sequence.request.id)
+        if plan.n_decodes and not isinstance(self.scheduler, StaticScheduler):
+            alone = {c.sequence.request.id for c in plan.prefills}
+            for id in self.decoding - alone:
+                self.cached[id] += 1
+                self.emitted[id] += 1
+        for sequence in outcome.finished:
+            if not isinstance(self.scheduler, StaticScheduler):
+                assert self.emitted[sequence.request.id] == sequence.request.n_output_tokens
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+@settings(max_examples=40)
+@given(requests=workloads())
+def test_every_request_gets_its_tokens_and_every_block_comes_back(name: str, requests: list[Request]) -> None:
+    table = Table(SCHEDULERS[name](), requests)
+    table.run()
+    assert sorted(table.finished) == [request.id for request in requests]
+    for sequence in table.sequences.values():
+        request = sequence.request
+        assert sequence.state is State.FINISHED and sequence.n_emitted == request.n_output_tokens
+        assert sequence.n_cached == request.n_cached_tokens_at_end
+    pool = table.scheduler.allocator
+    if pool is not None:
+        assert pool.n_free == pool.n_total
+        assert getattr(pool, "n_host_free", 7) == 7
+    assert table.scheduler.lengths() == {}
+
+
+@pytest.mark.parametrize("name", [name for name in continuous() if "recompute" in name])
+@settings(max_examples=40)
+@given(requests=workloads())
+def test_the_eldest_is_never_preempted(name: str, requests: list[Request]) -> None:
+    table = Table(SCHEDULERS[name](), requests)
+    table.run()
+    assert table.preempted_eldest == 0
+
+
+def test_blocks_do_run_out_in_these_tests() -> None:
+    requests = [Request(id=i, n_input_tokens=8, n_output_tokens=20) for i in range(6)]
+    for preemption in ("recompute", "swap"):
+        table = Table(SCHEDULERS[f"mixed, paged, {preemption}"](), requests)
+        table.run()
+        assert sum(s.n_preemptions for s in table.sequences.values()) > 0
+
+
+@given(n_output=st.integers(2, 40), block_size=st.integers(1, 9), n_blocks=st.integers(1, 30))
+def test_a_plan_says_exactly_how_long_nothing_changes(n_output: int, block_size: int, n_blocks: int) -> None:
+    """Two sequences of different age: repeats end where the first ends or where blocks do."""
+    pool = Paged(n_blocks=2 + n_blocks, block_size_tokens=block_size)
+    scheduler = ContinuousScheduler(pool, watermark=0)
+    for id, n in enumerate((n_output, n_output + 3)):
+        if scheduler.add(Request(id=id, n_input_tokens=1, n_output_tokens=n)).state is State.REFUSED:
+            return
+    scheduler.plan(0.0)
+    scheduler.advance()
+    plan = scheduler.plan(1.0)
+    assert plan is not None
+    if plan.preempted:  # the first step found no block
+        return
+    n_fits = min(n_output - 1, pool.n_total // 2 * block_size - 1)
+    assert plan.n_repeats >= n_fits
+    scheduler.advance(plan.n_repeats)
+    after = scheduler.plan(2.0)
+    assert after is not None and (after.preempted or after.n_decodes < 2)
+
+
+def test_a_request_longer_than_memory_is_refused_with_a_reason() -> None:
+    scheduler = ContinuousScheduler(Paged(n_blocks=4, block_size_tokens=4))
+    fits = scheduler.add(Request(id=0, n_input_tokens=10, n_output_tokens=7))
+    too_long = scheduler.add(Request(id=1, n_input_tokens=10, n_output_tokens=8))
+    assert (fits.state, too_long.state) == (State.WAITING, State.REFUSED)
+    assert "17 tokens" in str(too_long.reason) and scheduler.n_waiting == 1
+
+
+def test_settings_that_cannot_work_are_refused() -> None:
+    pool = Paged(n_blocks=4)
+    for make in (
+        lambda: ContinuousScheduler(pool, max_batch_size=0),
+        lambda: ContinuousScheduler(pool, preemption="hope"),
+        lambda: ChunkedScheduler(pool, token_budget=4, max_batch_size=5),
+        lambda: StaticScheduler(0),
+        lambda: DynamicScheduler(2, window_s=-1),
+    ):
+        with pytest.raises(BytebillError):
+            make()
+
+
+def test_plan_and_advance_take_turns() -> None:
+    scheduler = ContinuousScheduler(Paged(n_blocks=4))
+    scheduler.add(Request(id=0, n_input_tokens=3, n_output_tokens=3))
+    with pytest.raises(BytebillError, match="no plan"):
+        scheduler.advance()
+    scheduler.plan(0.0)
+    with pytest.raises(BytebillError, match="not been advanced"):
+        scheduler.plan(0.0)
+    with pytest.raises(BytebillError, match="by 2 steps"):
+        scheduler.advance(2)
+
+
+def test_a_batch_padded_beyond_the_pool_says_so() -> None:
+    scheduler = StaticScheduler(2, pad_output_to=500, allocator=Paged(n_blocks=4))
+    scheduler.add(Request(id=0, n_input_tokens=3, n_output_tokens=3))
+    with pytest.raises(BytebillError, match="pad to less"):
+        scheduler.plan(float("inf"))
+
+
+def test_a_window_starts_a_batch_that_is_not_full() -> None:
+    scheduler = DynamicScheduler(3, window_s=2.0)
+    assert scheduler.plan(0.0) is None
+    scheduler.add(Request(id=0, n_input_tokens=3, n_output_tokens=1, arrival_s=1.0))
+    assert scheduler.plan(2.9) is None and scheduler.wakes_at_s == 3.0
+    plan = scheduler.plan(3.0)
+    assert plan is not None and len(plan.prefills) == 1
+
+
+def test_a_shared_prefix_is_not_computed_twice() -> None:
+    scheduler = ContinuousScheduler(PrefixSharing(n_blocks=20, block_size_tokens=4))
+    for id in range(2):
+        scheduler.add(Request(id=id, n_input_tokens=9, n_output_tokens=2, prefix=(7, 8)))
+        plan = scheduler.plan(0.0)
+        assert plan is not None
+        chunk = plan.prefills[0]
+        assert (chunk.context_len, chunk.n_new_tokens) == ((0, 9) if id == 0 else (8, 1))
+        scheduler.advance()
+
+
+def test_many_that_decode_cost_one_plan_between_events() -> None:
+    """500 equal sequences, 300 steps: admission, then one run."""
+    scheduler = ContinuousScheduler(Paged(n_blocks=20_000), max_batch_size=500)
+    for id in range(500):
+        scheduler.add(Request(id=id, n_input_tokens=1 + id % 16, n_output_tokens=300))
+    assert scheduler.plan(0.0) is not None
+    scheduler.advance()
+    plan = scheduler.plan(1.0)
+    assert plan is not None and (plan.n_decodes, plan.n_repeats) == (500, 299)
+    assert len(scheduler.advance(299).finished) == 500
+
+
+FOUR = [(3, 6), (2, 2), (4, 3), (3, 4), (2, 2)]
+
+
+def text(scheduler: Any, sizes: list[tuple[int, int]]) -> str:
+    requests = [Request(id=i, n_input_tokens=n, n_output_tokens=m) for i, (n, m) in enumerate(sizes)]
+    trace = simulate(scheduler, requests, CONSTANT, trace=True).trace
+    assert trace is not None
+    return "\n" + trace.text()
+
+
+def golden(picture: str) -> str:
+    return dedent(picture).rstrip()
+
+
+def test_golden_static() -> None:
+    """Two slots; capitals compute a prompt, small letters decode, dots are rows of padding."""
+    assert text(StaticScheduler(2), FOUR) == golden("""
+        AaaaaaCcc.Ee
+        Bb....Dddd
+    """)
+
+
+def test_golden_static_padded_to_the_longest_of_all() -> None:
+    assert text(StaticScheduler(2, pad_output_to=6), FOUR) == golden("""
+        AaaaaaCcc...Ee....
+        Bb....Dddd..
+    """)
+
+
+def test_golden_continuous() -> None:
+    """The same requests: B leaves after two steps and C takes its slot in the next."""
+    pool = ContiguousOracle(n_slots=64, max_len_tokens=64)
+    assert text(ContinuousScheduler(pool, max_batch_size=2), FOUR) == golden("""
+        AaaaaaEe
+        BbCccDddd
+    """)
+
+
+def test_golden_prompts_first() -> None:
+    """A waits (-) while C's prompt is computed."""
+    pool = Paged(n_blocks=64)
+    assert text(ContinuousScheduler(pool, max_batch_size=2, mixed=False), FOUR) == golden("""
+        Aa-aa-aaEe
+        BbCccDdd-d
+    """)
+
+
+def test_golden_chunked() -> None:
+    """Three tokens a step: decodes go first, so C and D compute their prompts in two parts."""
+    pool = Paged(n_blocks=64)
+    assert text(ChunkedScheduler(pool, token_budget=3, max_batch_size=2), FOUR) == golden("""
+        AaaaaaDDddd
+         BbCCccEe
+    """)
+
+
+def test_golden_preemption() -> None:
+    """Four blocks of four tokens: when A needs a third, B has to leave, and computes all again when A is done."""
+    pool = Paged(n_blocks=4, block_size_tokens=4)
+    assert text(ContinuousScheduler(pool), [(4, 8), (4, 8)]) == golden("""
+        AaaaaaaaBbb
+        Bbbbb
+    """)
+
+
+def test_golden_swap() -> None:
+    """The same with blocks on the host: B goes on where it was."""
+    pool = Paged(n_blocks=4, block_size_tokens=4, n_host_blocks=4)
+    assert text(ContinuousScheduler(pool, preemption="swap"), [(4, 8), (4, 8)]) == golden("""
+        Aaaaaaaabbb
+        Bbbbb
+    """)

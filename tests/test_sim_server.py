@@ -1,0 +1,226 @@
+"""Skipping is stepping, bit for bit; queues wait as long as theory says; what goes in comes out."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bytebill.errors import BytebillError
+from bytebill.hardware import accelerator
+from bytebill.models import model, precision
+from bytebill.serving.blocks import Paged
+from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
+from bytebill.serving.metrics import mean
+from bytebill.serving.plan import Plan
+from bytebill.serving.request import Request, Sequence
+from bytebill.sim.clock import Clock, Segment
+from bytebill.sim.replay import ReplayClock
+from bytebill.sim.server import simulate
+from serving_play import CONSTANT, SCHEDULERS, LinearClock, poisson, workloads
+
+settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
+settings.load_profile("book")
+CLOCKS = {"constant": CONSTANT, "linear": LinearClock(), "steep": LinearClock(step_s=0.1, context_s=0.3)}
+
+
+class Hides:
+    """A scheduler whose plans do not tell for how long they hold."""
+
+    def __init__(self, scheduler: Any) -> None:
+        self._scheduler = scheduler
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._scheduler, name)
+
+    def plan(self, now_s: float) -> Plan | None:
+        plan = self._scheduler.plan(now_s)
+        return None if plan is None else replace(plan, n_repeats=-1)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+@settings(max_examples=30)
+@given(requests=workloads(), clock=st.sampled_from(list(CLOCKS)), users=st.sampled_from([None, None, 1, 3]))
+def test_skipping_is_stepping(name: str, requests: list[Request], clock: str, users: int | None) -> None:
+    skipped, stepped = (
+        simulate(
+            Hides(SCHEDULERS[name]()) if stepwise else SCHEDULERS[name](), requests, CLOCKS[clock],
+            concurrency=users, stepwise=stepwise, trace=True,
+        )
+        for stepwise in (False, True)
+    )  # fmt: skip
+    assert skipped.trace is not None and stepped.trace is not None
+    assert skipped.trace.rows == stepped.trace.rows
+    assert skipped.trace.ends_s == stepped.trace.ends_s
+    assert skipped.metrics == stepped.metrics
+    assert skipped.end_s == stepped.end_s
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+@settings(max_examples=30)
+@given(requests=workloads(), clock=st.sampled_from(list(CLOCKS)))
+def test_what_goes_in_comes_out_and_littles_law(name: str, requests: list[Request], clock: str) -> None:
+    run = simulate(SCHEDULERS[name](), requests, CLOCKS[clock], trace=True)
+    m = run.metrics
+    assert m.n_finished == len(requests)
+    assert m.n_input_tokens == sum(r.n_input_tokens for r in requests)
+    assert m.n_output_tokens == sum(r.n_output_tokens for r in requests)
+    assert m.busy_s <= m.span_s * (1 + 1e-9)
+    # Little: sequences in service, summed over the time of steps = their times in service, summed over sequences
+    in_service = sum(m.service_s) if m.n_preemptions == 0 else None
+    if in_service is not None:
+        assert m.slot_s == pytest.approx(in_service)
+    assert m.slot_s <= sum(m.service_s) * (1 + 1e-9)
+    assert m.n_computed_tokens - m.n_padding_tokens >= sum(r.n_cached_tokens_at_end for r in requests) or (
+        "sharing" in name
+    )
+    rows = m.columns
+    order = zip(rows["arrival_s"], rows["scheduled_s"], rows["first_token_s"], rows["finish_s"], strict=True)
+    assert all(a <= b < c <= d for a, b, c, d in order)
+
+
+@pytest.mark.parametrize("load", [0.3, 0.6, 0.8])
+def test_one_server_of_constant_time_waits_as_m_d_1_does(load: float) -> None:
+    """One token each, one at a time: mean wait = rho / (2 (1 - rho)) steps."""
+    scheduler = ContinuousScheduler(Paged(n_blocks=4), max_batch_size=1)
+    run = simulate(scheduler, poisson(40_000, load, lambda _: 1, seed=5), CONSTANT)
+    assert mean(run.metrics.queueing_s) == pytest.approx(load / (2 * (1 - load)), rel=0.05)
+    assert mean(run.metrics.ttft_s) == pytest.approx(1 + mean(run.metrics.queueing_s))
+
+
+@pytest.mark.parametrize("load", [0.3, 0.6])
+def test_one_server_of_exponential_time_waits_as_m_m_1_does(load: float) -> None:
+    """Exponential answers of 200 tokens in the mean, one at a time: mean wait = rho / (mu - lambda)."""
+    scheduler = ContinuousScheduler(Paged(n_blocks=4000), max_batch_size=1)
+    mu = 1 / 200
+    answers = lambda rng: 1 + int(rng.expovariate(mu))  # noqa: E731
+    run = simulate(scheduler, poisson(40_000, load * mu, answers, seed=6), CONSTANT)
+    assert mean(run.metrics.queueing_s) == pytest.approx(load / (mu - load * mu), rel=0.06)
+
+
+def test_littles_law_counts_everyone_in_the_system() -> None:
+    """L = lambda W, with L from walking over arrivals and departures in order of time."""
+    scheduler = ContinuousScheduler(Paged(n_blocks=40), max_batch_size=8)
+    m = simulate(scheduler, poisson(2_000, 0.2, lambda rng: rng.randint(1, 60), seed=7), LinearClock()).metrics
+    events = sorted([(t, 1) for t in m.columns["arrival_s"]] + [(t, -1) for t in m.columns["finish_s"]])
+    area, inside, last = 0.0, 0, events[0][0]
+    for time_s, change in events:
+        area += inside * (time_s - last)
+        inside, last = inside + change, time_s
+    assert area / m.span_s == pytest.approx(m.requests_per_s * mean(m.e2e_latency_s))
+    assert m.mean_running > 4
+
+
+@pytest.mark.parametrize("users", [1, 4])
+def test_a_closed_loop_has_never_more_requests_than_users(users: int) -> None:
+    requests = [Request(id=i, n_input_tokens=3, n_output_tokens=1 + i % 5) for i in range(40)]
+    scheduler = ContinuousScheduler(Paged(n_blocks=90), max_batch_size=3)
+    m = simulate(scheduler, requests, CONSTANT, concurrency=users).metrics
+    assert m.n_finished == 40
+    events = sorted([(t, 1) for t in m.columns["arrival_s"]] + [(t, -1) for t in m.columns["finish_s"]])
+    inside, most = 0, 0
+    for _, change in events:
+        inside += change
+        most = max(most, inside)
+    assert most == users
+    assert set(m.columns["arrival_s"]) <= {0.0, *m.columns["finish_s"]}
+
+
+@pytest.mark.parametrize("users", [None, 2])
+def test_what_cannot_fit_is_refused_and_the_rest_is_served(users: int | None) -> None:
+    requests = [Request(id=i, n_input_tokens=3 if i % 3 else 300, n_output_tokens=4) for i in range(12)]
+    m = simulate(ContinuousScheduler(Paged(n_blocks=9)), requests, CONSTANT, concurrency=users).metrics
+    assert m.n_finished == 8 and [id for id, _ in m.refusals] == [0, 3, 6, 9]
+    assert m.slo_attainment() == 8 / 12
+
+
+def test_requests_out_of_order_are_a_clear_error() -> None:
+    requests = [Request(id=i, n_input_tokens=3, n_output_tokens=1, arrival_s=5.0 - i) for i in range(2)]
+    with pytest.raises(BytebillError, match="arrives before it"):
+        simulate(ContinuousScheduler(Paged(n_blocks=9)), requests, CONSTANT)
+
+
+class Jitter:
+    """An engine of sorts: no two steps take the same time."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
+
+    def segment(self, plan: Plan) -> Segment:
+        return Segment(self._rng.uniform(0.2, 1.5), 0.0)
+
+
+class Alone(Hides):
+    """No plan continues another, so that each step is timed on its own, as an engine times it."""
+
+    def plan(self, now_s: float) -> Plan | None:
+        plan = self._scheduler.plan(now_s)
+        return None if plan is None else replace(plan, preempted=(*plan.preempted, Sequence(NOBODY)))
+
+
+NOBODY = Request(id=-1, n_input_tokens=1, n_output_tokens=1)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+@settings(max_examples=20)
+@given(requests=workloads(), seed=st.integers(0, 99))
+def test_a_replayed_record_gives_the_same_schedule(name: str, requests: list[Request], seed: int) -> None:
+    engine = simulate(Alone(SCHEDULERS[name]()), requests, Jitter(seed), stepwise=True, trace=True).trace
+    assert engine is not None
+    rows = [replace(row, preempted=row.preempted[:-1]) for row in engine.rows]
+    clock = ReplayClock(engine.begins_s, engine.ends_s)
+    for stepwise in (False, True):
+        played = simulate(SCHEDULERS[name](), requests, clock, stepwise=stepwise, trace=True).trace
+        assert played is not None and played.rows == rows
+        assert played.ends_s == pytest.approx(engine.ends_s)
+
+
+def test_a_record_that_is_too_short_says_so() -> None:
+    requests = [Request(id=0, n_input_tokens=3, n_output_tokens=4)]
+    with pytest.raises(BytebillError, match="the record has 1"):
+        simulate(ContinuousScheduler(Paged(n_blocks=9)), requests, ReplayClock([0.0], [1.0]))
+
+
+@pytest.mark.parametrize("preemption", ["recompute", "swap"])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_skipping_is_stepping_on_a_real_clock_with_a_full_cache(preemption: str, chunked: bool) -> None:
+    clock = Clock(
+        model("llama-3-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"),
+        host_bytes_per_s=50e9,
+    )  # fmt: skip
+
+    def run(stepwise: bool) -> Any:
+        pool = Paged(n_blocks=300, n_host_blocks=60)
+        options: dict[str, Any] = {"preemption": preemption, "watermark": 0, "max_batch_size": 100}
+        scheduler = (
+            ChunkedScheduler(pool, token_budget=256, **options) if chunked else ContinuousScheduler(pool, **options)
+        )
+        rng = random.Random(8)
+        requests = (
+            Request(id=i, n_input_tokens=rng.randint(1, 300), n_output_tokens=rng.randint(1, 300), arrival_s=i / 50)
+            for i in range(300)
+        )
+        return simulate(scheduler, requests, clock, stepwise=stepwise).metrics
+
+    skipped = run(False)
+    assert skipped == run(True)
+    assert skipped.n_finished == 300 and skipped.n_preemptions > 20 and skipped.kv_utilization > 0.8
+
+
+def test_cost_follows_events_and_not_tokens() -> None:
+    """Answers ten times as long take ten times the steps and no more plans."""
+    plans = {}
+    for n_output in (100, 1000):
+        seen: list[Plan] = []
+        requests = [Request(id=i, n_input_tokens=5, n_output_tokens=n_output + i) for i in range(20)]
+        pool = Paged(n_blocks=10_000)
+        run = simulate(
+            ContinuousScheduler(pool), requests, CONSTANT, observe=lambda _, plan, seen=seen: seen.append(plan)
+        )
+        plans[n_output] = len(seen)
+        assert run.metrics.n_steps == n_output + 19
+    assert plans[100] == plans[1000] == 21
