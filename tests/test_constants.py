@@ -8,11 +8,11 @@ import pytest
 
 from bytebill.device import pick
 from bytebill.engine.state import random_weights
-from bytebill.measure import constants as measuring
-from bytebill.measure.constants import FREE, measure_constants
 from bytebill.models import model
 from bytebill.serving.plan import Plan
+from bytebill.sim import here as measuring
 from bytebill.sim.calibrate import BOUNDS
+from bytebill.sim.here import FREE, measure_constants
 
 SPEC = replace(model("smollm2-135m"), id="small", n_layers=3, vocab_size=512)
 

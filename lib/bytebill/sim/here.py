@@ -20,16 +20,15 @@ from bytebill.engine.smollm2 import smollm2
 from bytebill.engine.state import Weights
 from bytebill.engine.transformer import Transformer
 from bytebill.hardware import Accelerator
+from bytebill.measure.ceilings import as_accelerator, peak_flops_per_s, read_bytes_per_s
+from bytebill.measure.model import hollow_decoder
+from bytebill.measure.timing import in_turns
 from bytebill.models import ModelSpec, Precision, precision
 from bytebill.serving.plan import Plan, PrefillChunk
 from bytebill.serving.request import Request, Sequence
 from bytebill.sim.calibrate import Point, calibrate
 from bytebill.sim.clock import Clock
 from bytebill.sim.constants import Constants
-
-from .ceilings import as_accelerator, peak_flops_per_s, read_bytes_per_s
-from .model import hollow_decoder
-from .timing import in_turns
 
 FREE = ("bandwidth_share", "flops_share", "step_s", "layer_s", "sequence_s")
 DECODES = tuple((batch_size, context_len) for context_len in (64, 512) for batch_size in (1, 2, 4, 8, 16, 32))
