@@ -1,35 +1,12 @@
-"""How does a figure of this book look? One style, one palette with fixed meanings, and the figures' shapes.
-
-Colours mean the same everywhere (style sheet and calculator use the same ones); predictions are lines,
-measurements filled marks, published figures hollow marks. Every function takes and returns `ax`, and computes
-nothing: numbers come in as they are to be drawn. Figures are SVG on a transparent ground, byte for byte the
-same from the same numbers.
-"""
+"""Figures of a step and its two ceilings: bytes against time, the roof with its ridge, the knee of a batch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-BYTES, FLOPS, KV, WEIGHTS = "#0072B2", "#D55E00", "#009E73", "#56B4E9"
-IDLE, MONEY = "#8C8C8C", "#7B4EA3"
-INK = "#333333"
-
-
-def use_book_style() -> None:
-    """Set matplotlib up for the book: call it once, in a chapter's first cell."""
-    set_matplotlib_formats("svg", metadata={"Date": None})
-    mpl.rcParams.update({
-        "svg.hashsalt": "bytebill", "figure.figsize": (7.2, 4.2), "figure.dpi": 110, "font.size": 11,
-        "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
-        "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": INK, "axes.labelcolor": INK,
-        "text.color": INK, "xtick.color": INK, "ytick.color": INK, "legend.frameon": False,
-        "axes.grid": True, "grid.color": "#00000018", "lines.linewidth": 2,
-    })  # fmt: skip
+from .style import BYTES, FLOPS, IDLE, INK, WEIGHTS
 
 
 def line_of_bytes(
@@ -77,26 +54,6 @@ def named_points(
     return ax
 
 
-def users_by_context(
-    ax: Axes, *, lengths: Sequence[int], users: Mapping[str, Sequence[int]], critical: float,
-    names: Mapping[str, str],
-) -> Axes:  # fmt: skip
-    """Users that fit against their context, log-log, a line per deployment, with the critical batch."""
-    styles = dict(zip(users, ("-", "--", "-.", ":"), strict=False))
-    for id, fit in users.items():
-        shown = [(length, n) for length, n in zip(lengths, fit, strict=True) if n]
-        ax.loglog(*zip(*shown, strict=True), styles[id], color=KV, label=names[id])
-    ax.axhline(critical, color=FLOPS, linestyle="--", linewidth=1.2)
-    ax.annotate(
-        f"critical batch, {critical:.0f}", (lengths[-1], critical), (0, 5), textcoords="offset points",
-        ha="right", color=FLOPS,
-    )  # fmt: skip
-    ax.set(xlabel="context of each user [tokens]", ylabel="users that fit at once")
-    ax.set_ylim(bottom=1)
-    ax.legend(loc="lower left")
-    return ax
-
-
 def crossover(
     ax: Axes, curves: Mapping[str, tuple[Sequence[int], Sequence[float]]], *,
     free: Mapping[str, float], ceilings: Mapping[str, float], knees: Mapping[str, float],
@@ -115,8 +72,3 @@ def crossover(
     ax.set(xlabel="batch [sequences]", ylabel="throughput [tokens/s]", ylim=(min(free.values()) / 2, top * 2.5))
     ax.legend(loc="lower right")
     return ax
-
-
-def figure() -> tuple[mpl.figure.Figure, Axes]:
-    """An empty figure of the book's size."""
-    return plt.subplots(layout="constrained")

@@ -1,0 +1,16 @@
+"""How does a figure of this book look? One style, one palette with fixed meanings, and the figures' shapes.
+
+Colours mean the same everywhere (style sheet and calculator use the same ones); predictions are lines,
+measurements filled marks, simulations small dots, published figures hollow marks. Every function takes and returns
+`ax`, and computes nothing: numbers come in as they are to be drawn. Figures are SVG on a transparent ground, byte for
+byte the same from the same numbers.
+"""
+
+from .ceilings import crossover, line_of_bytes, named_points, roof
+from .memory import users_by_context
+from .style import BYTES, FLOPS, IDLE, INK, KV, MONEY, WEIGHTS, figure, use_book_style
+
+__all__ = [
+    "BYTES", "FLOPS", "IDLE", "INK", "KV", "MONEY", "WEIGHTS", "crossover", "figure", "line_of_bytes", "named_points",
+    "roof", "use_book_style", "users_by_context",
+]  # fmt: skip
