@@ -1,0 +1,246 @@
+"""What does a day cost? Fleets under a curve of demand: fixed, following it, or lent out when idle.
+
+    needed[i]   = least + unit * ceil((demand[i] * (1 + headroom) / per device - least) / unit)    [devices]
+    fixed       held[i] = the day's largest needed
+    autoscaled  held[i] = the largest needed of i .. i + lag: a device is paid while it starts
+    shared      held as fixed; what autoscaled would not hold is lent to other work
+    device-hours = sum held * hours       load factor = work / what the serving devices could have done
+    usd per million = (device-hours * rent - lent hours * what lending earns) / work * 1e6
+
+Demand is in tokens (or requests, or any work) a second, and `per_device_per_s` says how much of it one device does
+within its latency limits (`bytebill.economics.load`): a fleet is sized by that, never by an average. A day repeats, and
+its curve is known ahead. Devices are conserved: held = serving + lent in every interval. Ignores chance within an
+interval (headroom is for that), failures, and what moving work costs. Used by chapters 06 and 10.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from math import ceil, inf, isfinite
+
+from bytebill.errors import BytebillError
+
+SECONDS_PER_HOUR = 3600.0
+_ROUNDING = 1e-9  # a demand of exactly ten devices needs ten
+
+
+@dataclass(frozen=True, kw_only=True)
+class Day:
+    """Demand by interval, each of the same length; after the last one the first comes again.
+
+    >>> day = Day(demand_per_s=(100.0, 300.0), interval_s=3600)
+    >>> day.work, day.mean_per_s, round(day.load_factor, 3), day.peak_to_trough    # 400 * 3600
+    (1440000.0, 200.0, 0.667, 3.0)
+    """
+
+    demand_per_s: tuple[float, ...]
+    interval_s: float = SECONDS_PER_HOUR
+
+    def __post_init__(self) -> None:
+        if not self.demand_per_s:
+            raise BytebillError("A day has at least one interval of demand; this one is empty.")
+        for demand in self.demand_per_s:
+            if not (isfinite(demand) and demand >= 0):
+                raise BytebillError(f"Demand is a rate of zero or more per second, not {demand}.")
+        if not any(self.demand_per_s):
+            raise BytebillError("Nobody asks for anything on this day, so nothing can be priced by the token.")
+        if not 0 < self.interval_s < inf:
+            raise BytebillError(f"An interval takes a positive time, not {self.interval_s} s.")
+
+    @classmethod
+    def shaped(cls, shape: Sequence[float], *, peak_per_s: float, interval_s: float = SECONDS_PER_HOUR) -> Day:
+        """A day with this shape, whatever its unit, and this peak.
+
+        >>> Day.shaped((7.0, 14.0), peak_per_s=20.0).demand_per_s
+        (10.0, 20.0)
+        """
+        top = max(shape, default=0.0)
+        scale = peak_per_s / top if top > 0 else 0.0
+        return cls(demand_per_s=tuple(value * scale for value in shape), interval_s=interval_s)
+
+    @property
+    def work(self) -> float:
+        """All that is asked for in a day."""
+        return sum(self.demand_per_s) * self.interval_s
+
+    @property
+    def peak_per_s(self) -> float:
+        return max(self.demand_per_s)
+
+    @property
+    def mean_per_s(self) -> float:
+        return sum(self.demand_per_s) / len(self.demand_per_s)
+
+    @property
+    def load_factor(self) -> float:
+        """Mean over peak: how full the smallest fleet is that never changes."""
+        return self.mean_per_s / self.peak_per_s
+
+    @property
+    def peak_to_trough(self) -> float:
+        """Highest over lowest demand; infinite where somebody sleeps."""
+        return self.peak_per_s / min(self.demand_per_s) if min(self.demand_per_s) else inf
+
+    def when(self, work: float) -> float:
+        """The time by which so much is asked for [s]: turns arrivals at rate 1 into arrivals along the day.
+
+        >>> Day(demand_per_s=(1.0, 3.0), interval_s=10).when(25)    # 10 in the first 10 s, 15 at 3 a second
+        15.0
+        """
+        if not 0 <= work < inf:
+            raise BytebillError(f"Work is zero or more, not {work}.")
+        ends = list(accumulate(demand * self.interval_s for demand in self.demand_per_s))
+        n_days, rest = divmod(work, ends[-1])
+        i = bisect_left(ends, rest) if rest else 0
+        before = ends[i - 1] if i else 0.0
+        into_s = (rest - before) / self.demand_per_s[i] if rest else 0.0
+        return (n_days * len(ends) + i) * self.interval_s + into_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fleet:
+    """Devices held and devices serving, by interval; the others are lent."""
+
+    day: Day
+    per_device_per_s: float
+    held: tuple[int, ...]
+    serving: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _check_device(self.per_device_per_s)
+        n = len(self.day.demand_per_s)
+        if len(self.held) != n or len(self.serving) != n:
+            raise BytebillError(f"A fleet says how many devices it holds in each of the day's {n} intervals.")
+        for held, serving, demand in zip(self.held, self.serving, self.day.demand_per_s, strict=True):
+            if not 0 <= serving <= held:
+                raise BytebillError(f"Of {held} devices held, {serving} cannot serve.")
+            if demand - serving * self.per_device_per_s > _ROUNDING * self.day.peak_per_s:
+                raise BytebillError(
+                    f"{serving} devices serve {serving * self.per_device_per_s:,.6g} a second, and {demand:,.6g} "
+                    "are asked for."
+                )
+
+    @property
+    def lent(self) -> tuple[int, ...]:
+        """Devices held that do other work, by interval."""
+        return tuple(held - serving for held, serving in zip(self.held, self.serving, strict=True))
+
+    @property
+    def device_hours(self) -> float:
+        """What is paid for."""
+        return self._hours(self.held)
+
+    @property
+    def lent_device_hours(self) -> float:
+        return self._hours(self.lent)
+
+    @property
+    def idle_device_hours(self) -> float:
+        """Serving, and without work: what is left of the serving hours."""
+        return self._hours(self.serving) - self._work_hours
+
+    @property
+    def load_factor(self) -> float:
+        """Work done over what the devices that serve could have done."""
+        return self._work_hours / self._hours(self.serving)
+
+    def usd(self, *, usd_per_device_hour: float, usd_per_lent_hour: float = 0.0) -> float:
+        """The day's bill, less what lending earns."""
+        for price in (usd_per_device_hour, usd_per_lent_hour):
+            if not 0 <= price < inf:
+                raise BytebillError(f"A price is zero or more, not {price}.")
+        return self.device_hours * usd_per_device_hour - self.lent_device_hours * usd_per_lent_hour
+
+    def usd_per_million(self, *, usd_per_device_hour: float, usd_per_lent_hour: float = 0.0) -> float:
+        """The same for a million tokens, or of whatever the demand counts.
+
+        >>> day = Day(demand_per_s=(1000.0, 3000.0))                      # 14.4 million in two hours
+        >>> fleet = fixed(day, per_device_per_s=1000)                     # 3 devices, 6 hours
+        >>> round(fleet.usd_per_million(usd_per_device_hour=2.4), 6)      # $14.40 / 14.4
+        1.0
+        """
+        bill = self.usd(usd_per_device_hour=usd_per_device_hour, usd_per_lent_hour=usd_per_lent_hour)
+        return bill / self.day.work * 1e6
+
+    @property
+    def _work_hours(self) -> float:
+        return self.day.work / self.per_device_per_s / SECONDS_PER_HOUR
+
+    def _hours(self, devices: Sequence[int]) -> float:
+        return sum(devices) * self.day.interval_s / SECONDS_PER_HOUR
+
+
+def fixed(
+    day: Day, *, per_device_per_s: float, headroom: float = 0.0, unit: int = 1, largest: int | None = None
+) -> Fleet:
+    """As many devices all day as its peak needs, in whole units.
+
+    >>> fixed(Day(demand_per_s=(10.0, 95.0)), per_device_per_s=10).held
+    (10, 10)
+    """
+    needed = _needed(day, per_device_per_s, headroom=headroom, unit=unit, least=0, largest=largest)
+    held = (max(needed),) * len(needed)
+    return Fleet(day=day, per_device_per_s=per_device_per_s, held=held, serving=held)
+
+
+def autoscaled(
+    day: Day, *, per_device_per_s: float, headroom: float = 0.0, unit: int = 1, lag: int = 0, least: int = 0,
+    largest: int | None = None,
+) -> Fleet:  # fmt: skip
+    """As many as each interval needs, started `lag` intervals ahead, in units on top of the `least` it ever holds.
+
+    >>> day = Day(demand_per_s=(10.0, 95.0, 20.0))
+    >>> [autoscaled(day, per_device_per_s=10, lag=lag).held for lag in (0, 1)]
+    [(1, 10, 2), (10, 10, 2)]
+    """
+    if lag < 0 or least < 0:
+        raise BytebillError("A lag and a least number of devices are zero or more.")
+    needed = _needed(day, per_device_per_s, headroom=headroom, unit=unit, least=least, largest=largest)
+    n, ahead = len(needed), min(lag, len(needed) - 1)
+    held = tuple(max(needed[(i + j) % n] for j in range(ahead + 1)) for i in range(n))
+    return Fleet(day=day, per_device_per_s=per_device_per_s, held=held, serving=held)
+
+
+def shared(
+    day: Day, *, per_device_per_s: float, headroom: float = 0.0, unit: int = 1, lag: int = 0, least: int = 0,
+    largest: int | None = None,
+) -> Fleet:  # fmt: skip
+    """Devices for the peak all day, of which those an autoscaled fleet would give back are lent.
+
+    >>> day = Day(demand_per_s=(10.0, 95.0, 20.0))
+    >>> fleet = shared(day, per_device_per_s=10)
+    >>> fleet.lent, fleet.device_hours, fleet.lent_device_hours
+    ((9, 0, 8), 30.0, 17.0)
+    """
+    serving = autoscaled(
+        day, per_device_per_s=per_device_per_s, headroom=headroom, unit=unit, lag=lag, least=least, largest=largest
+    ).held
+    held = (max(serving),) * len(serving)
+    return Fleet(day=day, per_device_per_s=per_device_per_s, held=held, serving=serving)
+
+
+def _needed(
+    day: Day, per_device_per_s: float, *, headroom: float, unit: int, least: int, largest: int | None
+) -> tuple[int, ...]:
+    """Devices that each interval's demand and headroom need, the least and whole units on top."""
+    _check_device(per_device_per_s)
+    if not 0 <= headroom < inf:
+        raise BytebillError(f"Headroom is a share of the demand, zero or more, not {headroom}.")
+    if unit < 1:
+        raise BytebillError(f"Devices come in units of at least one, not {unit}.")
+    alone = (demand * (1 + headroom) / per_device_per_s * (1 - _ROUNDING) for demand in day.demand_per_s)
+    needed = tuple(least + unit * max(0, ceil((n - least) / unit)) for n in alone)
+    if largest is not None and max(needed) > largest:
+        raise BytebillError(
+            f"The peak of {day.peak_per_s:,.6g} a second needs {max(needed):,} devices and there are {largest:,}; "
+            "no fleet of these serves this day."
+        )
+    return needed
+
+
+def _check_device(per_device_per_s: float) -> None:
+    if not 0 < per_device_per_s < inf:
+        raise BytebillError(f"A device serves a positive rate, not {per_device_per_s} per second.")

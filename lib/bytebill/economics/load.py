@@ -1,0 +1,172 @@
+"""How full does traffic make a device? Utilization comes out of the arrival rate and the latency limit.
+
+    B     = rate * n_out * TPOT(B)              Little's law: in flight = arrivals a second * seconds each stays
+    tok/s = rate * n_out = B / TPOT(B)          and so the step times alone say which B that is
+
+    B       sequences decoding at once, on average          [sequences]
+    rate    arrivals                                        [requests/s]
+    n_out   output tokens of a request, mean                [tokens]
+    TPOT    time per output token at a batch of B           [s], a `Curve`, straight between its points
+
+Three shares go by the name of utilization, and they differ by a factor of ten on one device:
+
+    busy    share of the time in which any step runs        1 - e^-B    what nvidia-smi calls utilization
+    batch   B over the largest batch of the curve
+    tokens  output rate over the highest of the curve                   what divides the bill
+
+The first is that of a queue with a place for everybody and Poisson arrivals (M/G/infinity), where the number in flight
+is Poisson of mean B. Ignores waiting before the first token, the spread of lengths, and that a batch which swings
+around B meets other step times than B's: those are the simulator's. Below one sequence in flight, a step takes what
+it takes for one. Used by chapters 06 and 20.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from math import exp, inf, isfinite
+
+from bytebill.errors import BytebillError
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Time of a step by its batch, from one sequence up: `points` are (batch, seconds), straight in between."""
+
+    points: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        if not self.points or self.points[0][0] != 1:
+            raise BytebillError("A throughput curve begins at a batch of 1; give it that point.")
+        if not all(isfinite(batch) and isfinite(step_s) and step_s > 0 for batch, step_s in self.points):
+            raise BytebillError("Every step of a throughput curve takes a positive time.")
+        for (batch, step_s), (larger, larger_s) in pairwise(self.points):
+            if larger <= batch:
+                raise BytebillError(f"The batches of a curve rise; {larger:g} comes after {batch:g}.")
+            if larger_s < step_s:
+                raise BytebillError(
+                    f"A larger batch is never faster, but the step of {larger:g} takes {larger_s:g} s and that of "
+                    f"{batch:g} takes {step_s:g} s; smooth the curve or leave a point out."
+                )
+
+    @classmethod
+    def of(cls, step_s: Mapping[int, float]) -> Curve:
+        """From a mapping of batch to seconds, in any order."""
+        return cls(tuple(sorted((float(batch), seconds) for batch, seconds in step_s.items())))
+
+    @property
+    def largest_batch(self) -> float:
+        """The last batch that the curve knows."""
+        return self.points[-1][0]
+
+    @property
+    def peak_tokens_per_s(self) -> float:
+        """The most that any batch of the curve gives; along a straight piece the rate only rises or only falls."""
+        return max(batch / step_s for batch, step_s in self.points)
+
+    def step_s(self, batch_size: float) -> float:
+        """Time of a step with so many sequences.
+
+        >>> Curve.of({1: 0.010, 11: 0.020}).step_s(6)
+        0.015
+        """
+        if not 0 <= batch_size <= self.largest_batch:
+            raise BytebillError(f"The curve knows batches up to {self.largest_batch:g}, not {batch_size:g}.")
+        for (left, left_s), (right, right_s) in pairwise(self.points):
+            if left <= batch_size <= right:
+                return left_s + (batch_size - left) / (right - left) * (right_s - left_s)
+        return self.points[0][1]  # nobody, or nobody else
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint:
+    """What a load makes of a device: everything here is an output."""
+
+    arrival_rate_per_s: float
+    batch_size: float
+    tpot_s: float
+    batch_share: float
+    token_share: float
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Output tokens a second: what came in goes out."""
+        return self.batch_size / self.tpot_s
+
+    @property
+    def busy_share(self) -> float:
+        """Share of the time with anybody in flight: 1 - e^-B."""
+        return 1 - exp(-self.batch_size)
+
+
+def operating_point(
+    curve: Curve, *, arrival_rate_per_s: float, n_output_tokens: float, tpot_slo_s: float = inf
+) -> OperatingPoint:
+    """The smallest batch at which tokens leave as fast as they are asked for.
+
+    On a piece TPOT = a + b B, Little's law gives B = r a / (1 - r b), with r = rate * n_output_tokens.
+
+    >>> curve = Curve.of({1: 0.010, 101: 0.020})             # a = 9.9 ms, b = 0.1 ms
+    >>> point = operating_point(curve, arrival_rate_per_s=25, n_output_tokens=200)    # r = 5,000 tokens/s
+    >>> round(point.batch_size, 6), round(point.tpot_s, 6)   # 49.5 / (1 - 0.5); 5,000 tokens/s at batch 99
+    (99.0, 0.0198)
+    """
+    _check(arrival_rate_per_s, n_output_tokens)
+    tokens_per_s = arrival_rate_per_s * n_output_tokens
+    batch_size = _batch_that_gives(curve, tokens_per_s)
+    if batch_size is None:
+        raise BytebillError(
+            f"No batch serves {tokens_per_s:,.0f} output tokens/s: this device gives at most "
+            f"{curve.peak_tokens_per_s:,.0f}, so take more devices or fewer requests."
+        )
+    tpot_s = curve.step_s(batch_size)
+    if tpot_s > tpot_slo_s:
+        raise BytebillError(
+            f"At {arrival_rate_per_s:g} requests/s a token takes {tpot_s * 1e3:.1f} ms, and the limit is "
+            f"{tpot_slo_s * 1e3:g} ms; take more devices or a looser limit."
+        )
+    return OperatingPoint(
+        arrival_rate_per_s=arrival_rate_per_s, batch_size=batch_size, tpot_s=tpot_s,
+        batch_share=batch_size / curve.largest_batch, token_share=tokens_per_s / curve.peak_tokens_per_s,
+    )  # fmt: skip
+
+
+def max_rate(curve: Curve, *, n_output_tokens: float, tpot_slo_s: float = inf) -> float:
+    """The largest arrival rate whose time per output token keeps the limit [requests/s].
+
+    >>> curve = Curve.of({1: 0.010, 101: 0.020})
+    >>> round(max_rate(curve, n_output_tokens=200, tpot_slo_s=0.0198), 6)    # batch 99: 99 / 0.0198 / 200
+    25.0
+    """
+    _check(1.0, n_output_tokens)
+    within = [(batch, step_s) for batch, step_s in curve.points if step_s <= tpot_slo_s]
+    if not within:
+        raise BytebillError(
+            f"One sequence alone takes {curve.points[0][1] * 1e3:.1f} ms a token, which no batch improves: the limit "
+            f"of {tpot_slo_s * 1e3:g} ms cannot be kept."
+        )
+    if len(within) < len(curve.points):  # the batch at which the limit is met, on the piece that crosses it
+        (left, left_s), (right, right_s) = within[-1], curve.points[len(within)]
+        within.append((left + (tpot_slo_s - left_s) / (right_s - left_s) * (right - left), tpot_slo_s))
+    return max(batch / step_s for batch, step_s in within) / n_output_tokens
+
+
+def _batch_that_gives(curve: Curve, tokens_per_s: float) -> float | None:
+    """The smallest B with B / TPOT(B) at this rate; None if no batch of the curve reaches it."""
+    first_s = curve.points[0][1]
+    if tokens_per_s * first_s <= 1:
+        return tokens_per_s * first_s
+    for (left, left_s), (right, right_s) in pairwise(curve.points):
+        if right / right_s >= tokens_per_s:
+            slope = (right_s - left_s) / (right - left)
+            batch = tokens_per_s * (left_s - slope * left) / (1 - tokens_per_s * slope)
+            return min(max(batch, left), right)
+    return None
+
+
+def _check(arrival_rate_per_s: float, n_output_tokens: float) -> None:
+    if not 0 < arrival_rate_per_s < inf:
+        raise BytebillError(f"An arrival rate is positive, not {arrival_rate_per_s} per second.")
+    if not 1 <= n_output_tokens < inf:
+        raise BytebillError(f"A request asks for at least one output token, not {n_output_tokens}.")
