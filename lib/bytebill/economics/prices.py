@@ -1,0 +1,178 @@
+"""What is asked for, by whom and when? List prices of APIs and rents of GPUs, each with its date.
+
+A price is a row of `data/api_prices.csv`, a rent one of `data/gpu_rents.csv`; both were read in other people's lists
+(`caution` says so) and hold on the day `as_of`, so a price without its date is not quoted in this book. Ignores
+discounts for volume, commitments and answers within a day, unless a row's tier or terms name them. Used by chapters
+06, 07, 10, 13, 19 and 20.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import overload
+
+from bytebill import data
+from bytebill.economics.cost import PhaseCosts
+from bytebill.errors import BytebillError, unknown
+
+Day = datetime.date
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiPrice:
+    """One price list entry: a model, who serves it, for what, on which day [USD per million tokens]."""
+
+    model_name: str
+    vendor: str
+    host: str
+    tier: str
+    weights: str | None
+    input_usd_per_m: float
+    output_usd_per_m: float
+    cache_read_usd_per_m: float | None
+    cache_write_usd_per_m: float | None
+    as_of: Day
+    source_id: str | None
+    caution: str | None
+
+    @property
+    def costs(self) -> PhaseCosts:
+        """Its prices by kind of token; without a price for cached input, that costs what fresh input does."""
+        return PhaseCosts(
+            usd_per_m_input=self.input_usd_per_m,
+            usd_per_m_output=self.output_usd_per_m,
+            usd_per_m_cached=self.cache_read_usd_per_m,
+        )
+
+    @property
+    def name(self) -> str:
+        """Model and host in a few words.
+
+        >>> api_price("GPT-4o").name, api_price("Llama 3.3 70B", host="Groq").name
+        ('GPT-4o', 'Llama 3.3 70B, Groq')
+        """
+        own = self.host.startswith(self.vendor)
+        return self.model_name if own else f"{self.model_name}, {self.host}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rent:
+    """One rent: a device, who rents it out, on which terms, on which day [USD per GPU and hour]."""
+
+    device_id: str
+    provider: str
+    terms: str
+    n_gpus: int | None
+    usd_per_gpu_hour: float
+    conditions: str | None
+    as_of: Day
+    source_id: str | None
+    caution: str | None
+
+
+class _ApiPrices(Sequence[ApiPrice]):
+    """All prices on file, in the table's order, read from the data when first asked for."""
+
+    @overload
+    def __getitem__(self, i: int) -> ApiPrice: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[ApiPrice]: ...
+    def __getitem__(self, i: int | slice) -> ApiPrice | Sequence[ApiPrice]:
+        return _api_prices()[i]
+
+    def __iter__(self) -> Iterator[ApiPrice]:
+        return iter(_api_prices())
+
+    def __len__(self) -> int:
+        return len(_api_prices())
+
+
+API_PRICES: Sequence[ApiPrice] = _ApiPrices()
+
+
+def api_price(
+    model_name: str, host: str | None = None, as_of: Day | str | None = None, *, tier: str = "standard"
+) -> ApiPrice:
+    """The newest price on file by that day; the vendor's own where no host is named.
+
+    >>> price = api_price("GPT-4.1 nano", as_of="2025-06-15")
+    >>> price.input_usd_per_m, price.output_usd_per_m, str(price.as_of)
+    (0.1, 0.4, '2025-06-15')
+    """
+    known = [price for price in API_PRICES if price.model_name == model_name]
+    if not known:
+        raise unknown("model with a price on file", model_name, sorted({price.model_name for price in API_PRICES}))
+    host = host or _own_host(model_name, known)
+    of_host = [price for price in known if price.host == host]
+    if not of_host:
+        raise unknown(f"price of {model_name} at a host", host, sorted({price.host for price in known}))
+    dated = [price for price in latest(as_of, tier=tier) if price in of_host]
+    if not dated:
+        first = min(price.as_of for price in of_host)
+        raise BytebillError(
+            f"There is no {tier} price of {model_name} at {host} by {as_of or 'today'}; the first is of {first}."
+        )
+    return dated[0]
+
+
+def latest(as_of: Day | str | None = None, *, tier: str = "standard") -> tuple[ApiPrice, ...]:
+    """The newest price by that day of every model at every host, in the table's order.
+
+    >>> ours = [price.as_of.year for price in latest("2025-12-31") if price.model_name == "GPT-4o"]
+    >>> ours
+    [2025]
+    """
+    day = Day.max if as_of is None else _day(as_of)
+    newest: dict[tuple[str, str], ApiPrice] = {}
+    for price in API_PRICES:
+        pair = price.model_name, price.host
+        if price.tier == tier and price.as_of <= day and (pair not in newest or newest[pair].as_of <= price.as_of):
+            newest[pair] = price
+    return tuple(newest.values())
+
+
+def rents(device_id: str, *, terms: str | None = None, as_of: Day | str | None = None) -> tuple[Rent, ...]:
+    """The rents on file of a device, the oldest first; `terms` such as "on demand", by `as_of` or any day.
+
+    >>> [rent.usd_per_gpu_hour for rent in rents("h100-sxm", terms="1-year contract")]
+    [1.7, 2.35, 2.65]
+    """
+    known = {rent.device_id for rent in _rents()}
+    if device_id not in known:
+        raise unknown("device with a rent on file", device_id, sorted(known))
+    of_device = [rent for rent in _rents() if rent.device_id == device_id]
+    if terms is not None and terms not in {rent.terms for rent in of_device}:
+        raise unknown(f"rent of {device_id} on terms", terms, sorted({rent.terms for rent in of_device}))
+    day = Day.max if as_of is None else _day(as_of)
+    found = (rent for rent in of_device if rent.as_of <= day and terms in (None, rent.terms))
+    return tuple(sorted(found, key=lambda rent: rent.as_of))
+
+
+def _own_host(model_name: str, known: Sequence[ApiPrice]) -> str:
+    hosts = sorted({price.host for price in known})
+    own = [host for host in hosts if host == known[0].vendor]
+    if len(own or hosts) > 1:
+        raise BytebillError(f"{model_name} is sold by {', '.join(hosts)}; name one of them as host.")
+    return (own or hosts)[0]
+
+
+def _day(given: Day | str) -> Day:
+    try:
+        return given if isinstance(given, Day) else Day.fromisoformat(given)
+    except ValueError:
+        raise BytebillError(f"A date is written as 2026-11-24, not as '{given}'.") from None
+
+
+@cache
+def _api_prices() -> tuple[ApiPrice, ...]:
+    names = ApiPrice.__dataclass_fields__
+    return tuple(ApiPrice(**{name: row[name] for name in names}) for row in data.table("api_prices"))
+
+
+@cache
+def _rents() -> tuple[Rent, ...]:
+    names = Rent.__dataclass_fields__
+    return tuple(Rent(**{name: row[name] for name in names}) for row in data.table("gpu_rents"))
