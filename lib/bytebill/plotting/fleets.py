@@ -25,8 +25,9 @@ def shares_of_load(
         ax.text(*names_at[name], name, color=color, ha="right", va="center")
     for words, (rate, share) in stated.items():
         ax.plot([rate], [100 * share], "o", color=MONEY, markerfacecolor="none", markersize=8)
-        beside = {"textcoords": "offset points", "ha": "right", "va": "center"}
-        ax.annotate(words, (rate, 100 * share), (-9, 0), color=MONEY, **beside)
+        ax.annotate(
+            words, (rate, 100 * share), (-9, 0), textcoords="offset points", color=MONEY, ha="right", va="center"
+        )
     end = 2.2 * limit[0]
     ax.axvline(limit[0], color=IDLE, linestyle="--", linewidth=1.2)
     ax.axvspan(limit[0], end, color=IDLE, alpha=0.15, linewidth=0)
@@ -45,11 +46,10 @@ def day_of_fleets(
 
     `labels` name "fixed", "following", "demand", "idle" and "lent"; `hours` are edges, one more than there are values.
     """
-    steps = {"step": "post", "linewidth": 0}
     closed = [[*values, values[-1]] for values in (demand, following)]
-    ax.fill_between(hours, closed[1], fixed, color=IDLE, alpha=0.18, **steps)
-    ax.fill_between(hours, closed[0], closed[1], color=IDLE, alpha=0.55, **steps)
-    ax.fill_between(hours, 0, closed[0], color=BYTES, alpha=0.25, **steps)
+    ax.fill_between(hours, closed[1], fixed, color=IDLE, alpha=0.18, step="post", linewidth=0)
+    ax.fill_between(hours, closed[0], closed[1], color=IDLE, alpha=0.55, step="post", linewidth=0)
+    ax.fill_between(hours, 0, closed[0], color=BYTES, alpha=0.25, step="post", linewidth=0)
     ax.axhline(fixed, color=INK, linestyle="--", linewidth=1.2)
     ax.stairs(following, hours, color=INK, linewidth=1.4, baseline=None)
     ax.stairs(demand, hours, color=BYTES, linewidth=2, baseline=None)
