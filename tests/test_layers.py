@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "lib" / "bytebill"
 NOT_BELOW = {
+    "economics": {"serving", "engine", "measure", "sim", "site", "cli", "bench", "chapters", "claims", "plotting"},
     "serving": {"engine", "measure", "sim", "site", "cli", "bench", "chapters", "claims", "plotting", "roofline"},
     "engine": {"measure", "sim", "site", "cli", "bench", "chapters", "claims", "plotting"},
     "measure": {"sim", "site", "cli", "bench", "chapters", "claims", "plotting"},
@@ -43,6 +45,13 @@ def test_deciding_needs_neither_a_tensor_nor_a_clock() -> None:
     for path in files("serving"):
         names = {name.split(".")[0] for name in imported(path)}
         assert not names & (HEAVY | {"time"}), path.name
+
+
+def test_money_needs_the_standard_library_and_only_prices_need_data() -> None:
+    for path in files("economics"):
+        names = imported(path)
+        assert {name.split(".")[0] for name in names} <= {"bytebill"} | sys.stdlib_module_names, path.name
+        assert path.stem == "prices" or "bytebill.data" not in names, path.name
 
 
 def test_what_runs_in_a_browser_needs_the_standard_library_alone() -> None:

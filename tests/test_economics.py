@@ -1,0 +1,237 @@
+"""A rent over its tokens: every published figure that can be recomputed, and laws of cost and break-even."""
+
+from __future__ import annotations
+
+from math import inf, isclose, nan
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bytebill import data
+from bytebill.economics import break_even
+from bytebill.economics.cost import Mix, PhaseCosts, usd_per_million_tokens
+from bytebill.economics.prices import api_price
+from bytebill.errors import BytebillError
+
+settings.register_profile("book", deadline=None)
+settings.load_profile("book")
+BOX = {"usd_per_hour": 2.50, "tokens_per_s": 2500.0}  # the worked example on trial: an H100 and a 7B
+DAY = {row["quantity"]: row["value"] for row in data.table("deepseek_day6")}
+MIX = Mix(n_input_tokens=DAY["input_tokens"], n_output_tokens=DAY["output_tokens"])
+SAID = {(row["subject"], row["quantity"]): row["value"] for row in data.table("published_economics")}
+
+rents = st.floats(0.05, 50)
+rates = st.floats(1, 1e5)
+shares = st.floats(1e-4, 1)
+prices = st.floats(1e-3, 1e3)
+counts = st.floats(0, 1e9)
+more = st.floats(1.001, 100)
+
+
+def printed(value: float, figures: str) -> bool:
+    """Whether the value, rounded as the figure is, gives it."""
+    return f"{value:.{len(figures.partition('.')[2])}f}" == figures
+
+
+@pytest.mark.parametrize(
+    ("utilization", "figures"), [(1.0, "0.2778"), (0.7, "0.3968"), (0.5, "0.5556"), (0.1, "2.7778")]
+)
+def test_the_worked_example(utilization, figures) -> None:
+    assert printed(usd_per_million_tokens(**BOX, utilization=utilization), figures)
+
+
+def test_ten_percent_costs_seven_times_what_seventy_does() -> None:
+    ratio = usd_per_million_tokens(**BOX, utilization=0.1) / usd_per_million_tokens(**BOX, utilization=0.7)
+    assert ratio == pytest.approx(7.0, rel=1e-12)
+    assert BOX["tokens_per_s"] * 3600 * 0.7 == pytest.approx(6.3e6)
+
+
+def test_a_price_for_a_thousand_tokens_is_one_slow_stream() -> None:
+    per_m = SAID["self-hosted, full load", "price_per_k_tokens"] * 1e3
+    assert per_m == pytest.approx(13.0)
+    assert printed(BOX["usd_per_hour"] / 3600 / per_m * 1e6, "53")
+    assert printed(per_m / usd_per_million_tokens(**BOX), "47")
+    idle = SAID["self-hosted, 10% load", "price_per_k_tokens"] * 1e3
+    assert printed(idle / usd_per_million_tokens(**BOX, utilization=0.1), "47")
+    assert printed(idle / api_price("Claude Sonnet 4.5").output_usd_per_m, "9")
+
+
+def test_half_of_the_worked_example_is_108_million_tokens_a_day() -> None:
+    price = break_even.api_usd_per_m(**BOX, utilization=0.5)
+    assert printed(price, "0.556")
+    assert break_even.tokens_per_day(usd_per_hour=2.50, api_usd_per_m=price) == pytest.approx(108e6)
+
+
+@pytest.mark.parametrize(
+    ("millions", "percent", "usd", "tokens_per_s"),
+    [(3, "1.4", "20.0", "69"), (5, "2.3", "12.0", "116"), (7, "3.2", "8.6", "162")],
+)
+def test_several_million_tokens_a_day_are_another_rule(millions, percent, usd, tokens_per_s) -> None:
+    price = break_even.api_usd_per_m_at(usd_per_hour=2.50, tokens_per_day=millions * 1e6)
+    assert printed(price, usd)
+    assert printed(100 * break_even.utilization(**BOX, api_usd_per_m=price), percent)
+    assert printed(break_even.throughput(tokens_per_day=millions * 1e6, utilization=0.5), tokens_per_s)
+
+
+@pytest.mark.parametrize(
+    ("model_name", "host", "blended", "all_tokens", "output_tokens"),
+    [
+        ("Claude Sonnet 4.5", None, "5.60", "5.0", "1.1"),
+        ("GPT-4o", None, "4.12", "6.7", "1.5"),
+        ("GPT-4.1", None, "3.30", "8.4", "1.8"),
+        ("Claude Haiku 4.5", None, "1.87", "15", "3.2"),
+        ("DeepSeek R1 (deepseek-reasoner)", None, "0.905", "31", "6.6"),
+        ("GPT-3.5 Turbo 0125", None, "0.716", "39", "8.4"),
+        ("GPT-4o mini", None, "0.247", "112", "24"),
+        ("Llama 3.1 8B", "Together (Turbo)", "0.18", "154", "33"),
+        ("GPT-4.1 nano", None, "0.165", "168", "36"),
+        ("Gemini 2.0 Flash", None, "0.165", "168", "36"),
+        ("Llama 3.1 8B", "Groq", "0.056", "492", "106"),
+        ("Llama 3.1 8B", "DeepInfra", "0.034", "809", "175"),
+    ],
+)
+def test_the_break_even_of_each_price(model_name, host, blended, all_tokens, output_tokens) -> None:
+    price = api_price(model_name, host, "2025-12-01").costs.blended_usd_per_m(MIX)
+    share = break_even.utilization(**BOX, api_usd_per_m=price)
+    assert printed(price, blended)
+    assert printed(100 * share, all_tokens)
+    riding = break_even.utilization(
+        usd_per_hour=2.50, tokens_per_s=2500 * MIX.per_output_token, api_usd_per_m=price
+    )
+    assert printed(100 * riding, output_tokens)
+
+
+def test_counting_output_or_all_tokens_of_one_measured_run() -> None:
+    runs = [row for row in data.table("published_batch_sweep") if row["model_id"] == "llama-3-8b"]
+    run = max(runs, key=lambda row: row["output_tokens_per_s"])
+    mix = Mix(n_input_tokens=run["n_input_tokens"], n_output_tokens=run["n_output_tokens"])
+    per_m = {
+        kind: usd_per_million_tokens(usd_per_hour=2.50, tokens_per_s=run["output_tokens_per_s"] * factor)
+        for kind, factor in (("output", 1), ("all", mix.per_output_token))
+    }
+    assert run["output_tokens_per_s"] == pytest.approx(2174, rel=1e-4)
+    assert run["output_tokens_per_s"] * mix.per_output_token == pytest.approx(16.9e3, rel=0.005)
+    assert printed(per_m["output"], "0.32") and printed(per_m["all"], "0.041")
+    assert printed(per_m["output"] / per_m["all"], "7.8")
+
+
+def test_the_mix_of_the_disclosure() -> None:
+    assert printed(MIX.ratio, "3.62")
+    assert printed(DAY["cached_tokens"] / DAY["input_tokens"], "0.5625")
+    billed = PhaseCosts(
+        usd_per_m_input=DAY["input_price"], usd_per_m_cached=DAY["cache_read_price"],
+        usd_per_m_output=DAY["output_price"],
+    ).bill_usd(Mix(n_input_tokens=608e9, n_cached_tokens=342e9, n_output_tokens=168e9))  # fmt: skip
+    assert billed == pytest.approx(562_100)  # 562,027 as published, from counts not rounded
+    assert billed == pytest.approx(DAY["income_per_day"], rel=2e-4)
+
+
+def test_agents_save_by_the_cache() -> None:
+    cached = PhaseCosts(usd_per_m_input=3, usd_per_m_cached=0.3, usd_per_m_output=15)
+    plain = PhaseCosts(usd_per_m_input=3, usd_per_m_output=15)
+    mix = Mix.of_ratio(100, hit_rate=0.9)
+    assert plain.bill_usd(mix) * 1e6 == pytest.approx(315)
+    assert cached.bill_usd(mix) * 1e6 == pytest.approx(72)
+
+
+@given(rent=rents, rate=rates, low=shares, high=shares)
+def test_cost_falls_with_utilization_and_the_bill_does_not(rent, rate, low, high) -> None:
+    costs = [
+        usd_per_million_tokens(usd_per_hour=rent, tokens_per_s=rate, utilization=u) for u in sorted((low, high))
+    ]
+    assert costs[0] >= costs[1]
+    for cost, share in zip(costs, sorted((low, high)), strict=True):
+        assert isclose(cost * rate * 3600 * share / 1e6, rent, rel_tol=1e-9)
+
+
+@given(rent=rents, rate=rates, price=prices, factor=more)
+def test_break_even_rises_with_rent_and_falls_with_throughput_and_price(rent, rate, price, factor) -> None:
+    def share(rent: float, rate: float, price: float) -> float:
+        return break_even.utilization(usd_per_hour=rent, tokens_per_s=rate, api_usd_per_m=price)
+
+    base = share(rent, rate, price)
+    assert share(rent * factor, rate, price) > base
+    assert share(rent, rate * factor, price) < base
+    assert share(rent, rate, price * factor) < base
+    assert isclose(share(rent * factor, rate * factor, price), base, rel_tol=1e-9), "their quotient is what counts"
+
+
+@given(rent=rents, rate=rates, price=prices)
+def test_utilization_volume_and_price_are_one_break_even(rent, rate, price) -> None:
+    share = break_even.utilization(usd_per_hour=rent, tokens_per_s=rate, api_usd_per_m=price)
+    volume = break_even.tokens_per_day(usd_per_hour=rent, api_usd_per_m=price)
+    assert isclose(volume, share * rate * 86_400, rel_tol=1e-9)
+    back = break_even.api_usd_per_m_at(usd_per_hour=rent, tokens_per_day=volume)
+    assert isclose(back, price, rel_tol=1e-9)
+    if share <= 1:
+        at = {"tokens_per_s": rate, "utilization": share}
+        assert isclose(break_even.api_usd_per_m(usd_per_hour=rent, **at), price, rel_tol=1e-9)
+        assert isclose(break_even.rent(**at, api_usd_per_m=price), rent, rel_tol=1e-9)
+        assert isclose(break_even.throughput(tokens_per_day=volume, utilization=share), rate, rel_tol=1e-9)
+
+
+@given(rent=rents, rate=rates, price=prices, share=shares)
+def test_above_the_break_even_the_device_is_cheaper_and_below_it_the_api(rent, rate, price, share) -> None:
+    threshold = break_even.utilization(usd_per_hour=rent, tokens_per_s=rate, api_usd_per_m=price)
+    own = usd_per_million_tokens(usd_per_hour=rent, tokens_per_s=rate, utilization=share)
+    if not isclose(share, threshold, rel_tol=1e-9):
+        assert (own < price) == (share > threshold)
+
+
+@given(n_input=counts, n_output=st.floats(1, 1e9), hit=st.floats(0, 1), low=prices, high=prices, cached=prices)
+def test_a_bill_is_the_sum_of_its_kinds(n_input, n_output, hit, low, high, cached) -> None:
+    mix = Mix(n_input_tokens=n_input, n_cached_tokens=n_input * hit, n_output_tokens=n_output)
+    costs = PhaseCosts(usd_per_m_input=low, usd_per_m_cached=cached, usd_per_m_output=high)
+    assert isclose(sum(mix.shares), 1, rel_tol=1e-9)
+    by_kind = sum(share * price for share, price in zip(mix.shares, (low, cached, high), strict=True))
+    assert isclose(costs.blended_usd_per_m(mix), by_kind, rel_tol=1e-9)
+    assert min(low, cached, high) * (1 - 1e-9) <= costs.blended_usd_per_m(mix) <= max(low, cached, high) * (1 + 1e-9)
+    same = PhaseCosts(usd_per_m_input=low, usd_per_m_output=high)
+    assert isclose(same.bill_usd(mix), same.bill_usd(Mix(n_input_tokens=n_input, n_output_tokens=n_output)))
+
+
+@pytest.mark.parametrize("utilization", [0, -0.1, 1.0001, 50, nan, inf])
+def test_an_impossible_utilization_is_refused(utilization) -> None:
+    for refuse in (
+        lambda: usd_per_million_tokens(**BOX, utilization=utilization),
+        lambda: break_even.api_usd_per_m(**BOX, utilization=utilization),
+        lambda: break_even.rent(tokens_per_s=1, utilization=utilization, api_usd_per_m=1),
+        lambda: break_even.throughput(tokens_per_day=1, utilization=utilization),
+    ):
+        with pytest.raises(BytebillError, match="above 0 and at most 1"):
+            refuse()
+
+
+@pytest.mark.parametrize("bad", [0, -1, nan, inf])
+def test_what_no_rent_rate_or_price_can_be_is_refused(bad) -> None:
+    for name in BOX:
+        with pytest.raises(BytebillError, match="is positive, not"):
+            usd_per_million_tokens(**{**BOX, name: bad})
+        with pytest.raises(BytebillError, match="is positive, not"):
+            break_even.utilization(**{**BOX, name: bad}, api_usd_per_m=1)
+    with pytest.raises(BytebillError, match="An API price is positive"):
+        break_even.utilization(**BOX, api_usd_per_m=bad)
+    with pytest.raises(BytebillError, match="A volume is positive"):
+        break_even.api_usd_per_m_at(usd_per_hour=1, tokens_per_day=bad)
+
+
+@pytest.mark.parametrize("bad", [-1.0, nan, inf])
+def test_what_no_bill_can_hold_is_refused(bad) -> None:
+    with pytest.raises(BytebillError, match="zero or more"):
+        PhaseCosts(usd_per_m_input=bad, usd_per_m_output=1)
+    with pytest.raises(BytebillError, match="zero or more"):
+        PhaseCosts(usd_per_m_input=1, usd_per_m_output=1, usd_per_m_cached=bad)
+    with pytest.raises(BytebillError, match="zero or more"):
+        Mix(n_input_tokens=bad, n_output_tokens=1)
+
+
+def test_traffic_that_cannot_be_is_refused() -> None:
+    with pytest.raises(BytebillError, match="part of the input"):
+        Mix(n_input_tokens=10, n_cached_tokens=11, n_output_tokens=1)
+    with pytest.raises(BytebillError, match="at least one token"):
+        Mix(n_input_tokens=0, n_output_tokens=0)
+    with pytest.raises(BytebillError, match="share from 0 to 1"):
+        Mix.of_ratio(3, hit_rate=1.5)
+    only_input = Mix(n_input_tokens=10, n_output_tokens=0)
+    assert only_input.ratio == inf and only_input.hit_rate == 0

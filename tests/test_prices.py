@@ -1,0 +1,101 @@
+"""Prices and rents are those of the tables, the newest by a day, and never guessed."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bytebill import data
+from bytebill.economics import prices
+from bytebill.economics.cost import Mix
+from bytebill.economics.prices import API_PRICES, api_price, latest, rents
+from bytebill.errors import BytebillError
+
+days = st.dates(datetime.date(2025, 3, 1), datetime.date(2027, 1, 1))
+
+
+def test_every_row_of_the_tables_is_there() -> None:
+    assert len(API_PRICES) == len(data.table("api_prices")) and API_PRICES[0] == next(iter(API_PRICES))
+    n_rents = sum(len(rents(id)) for id in {row["device_id"] for row in data.table("gpu_rents")})
+    assert n_rents == len(data.table("gpu_rents"))
+
+
+@pytest.mark.parametrize(
+    ("model_name", "host", "as_of", "per_m_input", "per_m_output", "per_m_cached"),
+    [
+        ("Claude Sonnet 4.5", None, None, 3, 15, 0.30),
+        ("Claude Sonnet 5", None, None, 2, 10, 0.20),
+        ("GPT-4.1 nano", None, None, 0.10, 0.40, 0.025),
+        ("GPT-5", None, None, 1.25, 10, 0.125),
+        ("DeepSeek V3 (deepseek-chat)", None, "2025-06-30", 0.27, 1.10, 0.07),
+        ("DeepSeek V3 (deepseek-chat)", None, "2026-11-30", 0.28, 0.42, 0.028),
+        ("Llama 3.3 70B", "Groq", None, 0.59, 0.79, None),
+        ("Llama 3.3 70B", "Cerebras", None, 0.85, 1.20, None),
+        ("Llama 3.3 70B", "DeepInfra (Turbo)", "2025-12-01", 0.13, 0.39, None),
+        ("Llama 3.3 70B", "DeepInfra (Turbo)", "2026-12-01", 0.10, 0.32, None),
+    ],
+)
+def test_published_prices(model_name, host, as_of, per_m_input, per_m_output, per_m_cached) -> None:
+    price = api_price(model_name, host, as_of)
+    found = price.input_usd_per_m, price.output_usd_per_m, price.cache_read_usd_per_m
+    assert found == (per_m_input, per_m_output, per_m_cached)
+
+
+def test_the_same_weights_at_five_hosts_differ_threefold_in_their_ratio() -> None:
+    hosts = ("Together (Turbo)", "Groq", "Cerebras", "DeepInfra", "DeepInfra (Turbo)")
+    ratios = [api_price("Llama 3.3 70B", host, "2025-12-01").costs.ratio for host in hosts]
+    assert [f"{ratio:.2f}" for ratio in ratios] == ["1.00", "1.34", "1.41", "1.74", "3.00"]
+
+
+def test_no_price_for_the_cache_means_that_it_costs_what_others_do() -> None:
+    price = api_price("Llama 3.3 70B", "Groq").costs
+    assert price.blended_usd_per_m(Mix.of_ratio(4, hit_rate=0.5)) == price.blended_usd_per_m(Mix.of_ratio(4))
+
+
+def test_a_year_of_contracts_rose() -> None:
+    first, *_, last = rents("h100-sxm", terms="1-year contract")
+    assert f"{last.usd_per_gpu_hour / first.usd_per_gpu_hour - 1:.0%}" == "56%"
+    assert first.as_of < last.as_of and {first.caution, last.caution} == {"read-2nd"}
+
+
+@given(day=days)
+def test_the_newest_by_a_day_is_never_younger_than_it(day) -> None:
+    newest = latest(day)
+    assert len({(price.model_name, price.host) for price in newest}) == len(newest)
+    for price in newest:
+        pair = price.model_name, price.host, price.tier
+        dates = [p.as_of for p in API_PRICES if (p.model_name, p.host, p.tier) == pair]
+        assert price.as_of == max(date for date in dates if date <= day)
+    assert all(rent.as_of <= day for rent in rents("h100-sxm", as_of=day))
+
+
+@given(price=st.sampled_from(list(API_PRICES)), ratio=st.floats(0, 200))
+def test_a_blended_price_lies_between_those_of_input_and_output(price, ratio) -> None:
+    low, high = sorted((price.input_usd_per_m, price.output_usd_per_m))
+    assert low * (1 - 1e-9) <= price.costs.blended_usd_per_m(Mix.of_ratio(ratio)) <= high * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda: api_price("GPT-4.1 nan"), "nearest: GPT-4.1 nano"),
+        (lambda: api_price("Llama 3.3 70B", "Grok"), "nearest: Groq"),
+        (lambda: api_price("Llama 3.3 70B"), "name one of them as host"),
+        (lambda: api_price("GPT-4.1 nano", as_of="2025-03-01"), "the first is of 2025-06-15"),
+        (lambda: api_price("GPT-4o", as_of="yesterday"), "A date is written as"),
+        (lambda: rents("h100"), "nearest: h100"),
+        (lambda: rents("h100-sxm", terms="forever"), "no rent of h100-sxm on terms 'forever'"),
+    ],
+)
+def test_what_is_not_on_file_is_an_error_that_helps(ask, says) -> None:
+    with pytest.raises(BytebillError, match=says):
+        ask()
+
+
+def test_tiers_are_kept_apart() -> None:
+    assert {price.tier for price in latest()} == {"standard"}
+    assert {price.tier for price in latest(tier="batch")} == {"batch"}
+    assert isinstance(API_PRICES[:2], tuple) and prices.API_PRICES is API_PRICES
