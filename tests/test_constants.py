@@ -21,12 +21,11 @@ SPEC = replace(model("smollm2-135m"), id="small", n_layers=3, vocab_size=512)
 def measured():
     """A real measurement, small enough for a test."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(measuring, "read_bytes_per_s", lambda device: 200e9)  # above any machine's, so shares stay below 1
     patch.setattr(measuring, "peak_flops_per_s", lambda device, *, dtype: 2e12)
     try:
         yield measure_constants(
             pick("cpu"), dtype="fp32", weights=random_weights(SPEC), repeats=3,
-            decodes=((1, 16), (4, 64)), prefills=(32,),
+            decodes=((1, 16), (4, 64)), prefills=(32,), mixed=((2, 16, 8),),
         )  # fmt: skip
     finally:
         patch.undo()
@@ -41,8 +40,8 @@ def test_every_constant_is_physical_and_has_a_range(measured):
 
 def test_the_steps_are_the_ones_asked_for_and_two_hollow_depths(measured):
     names = [point.name for point in measured.points]
-    assert names[:3] == ["small B=1 S=16", "small B=4 S=64", "small prefill T=32"]
-    assert len(names) == 7 and all("hollow" in name for name in names[3:])
+    assert names[:3] == ["small B=1 S=16 T=0", "small B=4 S=64 T=0", "small B=0 S=0 T=32"]
+    assert names[3] == "small B=2 S=16 T=8" and len(names) == 8 and all("hollow" in name for name in names[4:])
     assert all(point.measured > 0 for point in measured.points)
 
 

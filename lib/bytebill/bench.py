@@ -1,4 +1,4 @@
-"""What can this machine do? Its ceilings, decode against them, peers, the engine's users, the simulator: one record.
+"""What can this machine do? Its ceilings, decode against them, peers, users, the simulator and its errors: one record.
 
 `run` measures the parts one after the other (nothing else may run meanwhile) and `table` shows them. Every
 figure is of this run; where the reference read drifted by more than a quarter, `warnings` says so.
@@ -21,13 +21,14 @@ from bytebill.measure import peers, users
 from bytebill.measure.ceilings import TORCH_DTYPES, peak_flops_per_s, read_bytes_per_s
 from bytebill.measure.decode import Point, median_error, sweep_model, sweep_stack
 from bytebill.measure.timing import drift
-from bytebill.sim import speed
+from bytebill.sim import agreement, speed
 
-PARTS = ("ceilings", "stack", "smollm2", "peers", "engine", "simulator")
+PARTS = ("ceilings", "stack", "smollm2", "peers", "engine", "simulator", "agreement")
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 DTYPES = ("fp32", "bf16", "int8", "int4")
 STACK_WEIGHTS_PER_LAYER = 2 * 2048 * 5632
 CONTEXT_LEN = 256
+N_REQUESTS = 150  # at each load of `agreement`
 Progress = Callable[[str, int, int], None]
 
 
@@ -68,6 +69,9 @@ def run(
             for n_requests in speed.SIZES:
                 progress(f"simulator, {n_requests:,} requests", done, len(parts))
                 found["simulator"].append(speed.in_a_process(n_requests))
+        elif part == "agreement":
+            progress("agreement", done, len(parts))
+            found["agreement"] = [_agreement(row) for row in agreement.agreements(here, n_requests=N_REQUESTS)[1]]
     return found
 
 
@@ -84,6 +88,15 @@ def _smollm2(device: Device, dtype: str, peaks: dict[str, float]) -> list[Point]
 
 
 _SWEEPS = {"stack": _stack, "smollm2": _smollm2}
+
+
+def _agreement(row: agreement.Agreement) -> dict[str, Any]:
+    """One load: each quantity as measured, as simulated, and their ratio."""
+    quantities = {
+        name: {"measured": value(row.measured), "simulated": value(row.simulated), "ratio": row.ratio(name)}
+        for name, value in agreement.QUANTITIES.items()
+    }
+    return {"load": row.load, "rate_per_s": row.rate_per_s, "same_schedule": row.same_schedule, **quantities}
 
 
 def _dtypes(device: Device, part: str) -> list[str]:
@@ -115,6 +128,7 @@ def table(found: dict[str, Any]) -> Group:
     others = found.get("peers", {}) | found.get("engine_peers", {})
     shown += [f"{name}: {rate:.1f}" for name, rate in others.items() if rate]
     shown += [_users(row) for row in found.get("engine", [])] + [_speed(row) for row in found.get("simulator", [])]
+    shown += [_ratios(row) for row in found.get("agreement", [])]
     return Group(*shown, *found.get("warnings", []))
 
 
@@ -138,3 +152,8 @@ def _users(row: dict[str, Any]) -> str:
 def _speed(row: dict[str, Any]) -> str:
     rate = f"{row['requests_per_s']:,.0f} a second, {row['peak_rss_bytes'] / 1e6:.0f} MB at most"
     return f"simulator, {row['requests']:,} requests: {rate}, mean batch {row['mean_batch']:.0f}"
+
+
+def _ratios(row: dict[str, Any]) -> str:
+    ratios = ", ".join(f"{name} {row[name]['ratio']:.2f}" for name in agreement.QUANTITIES)
+    return f"simulated over measured at {row['load']:.0%} of capacity: {ratios}"

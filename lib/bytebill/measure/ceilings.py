@@ -23,9 +23,14 @@ _MATMUL_SIZE = {"cpu": 2048, "mps": 4096, "cuda": 8192}
 
 def read_bytes_per_s(device: Device, *, repeats: int = 9) -> float:
     """Bytes a second of reading memory once, in order [B/s]."""
+    buffer = read_buffer(device)
+    return buffer.nbytes / measure(buffer.sum, sync=synchronizer(device), repeats=repeats).median_s
+
+
+def read_buffer(device: Device) -> torch.Tensor:
+    """Numbers whose `sum` reads far more than any cache holds."""
     n_bytes = int(min(_BUFFER_BYTES[device.kind], device.memory_bytes // 8))
-    buffer = torch.ones(n_bytes // 4, device=device.torch)
-    return n_bytes / measure(buffer.sum, sync=synchronizer(device), repeats=repeats).median_s
+    return torch.ones(n_bytes // 4, device=device.torch)
 
 
 def peak_flops_per_s(device: Device, *, dtype: str, repeats: int = 7) -> float:

@@ -7,11 +7,27 @@ byte the same from the same numbers.
 """
 
 from .ceilings import crossover, line_of_bytes, named_points, roof
+from .clock import predicted_against_measured
 from .fleets import day_of_fleets, shares_of_load
 from .memory import users_by_context
 from .style import BYTES, FLOPS, IDLE, INK, KV, MONEY, WEIGHTS, figure, use_book_style
 
 __all__ = [
-    "BYTES", "FLOPS", "IDLE", "INK", "KV", "MONEY", "WEIGHTS", "crossover", "day_of_fleets", "figure",
-    "line_of_bytes", "named_points", "roof", "shares_of_load", "use_book_style", "users_by_context",
-]  # fmt: skip
+    "BYTES",
+    "FLOPS",
+    "IDLE",
+    "INK",
+    "KV",
+    "MONEY",
+    "WEIGHTS",
+    "crossover",
+    "day_of_fleets",
+    "figure",
+    "line_of_bytes",
+    "named_points",
+    "predicted_against_measured",
+    "roof",
+    "shares_of_load",
+    "use_book_style",
+    "users_by_context",
+]
