@@ -10,6 +10,8 @@ from .ceilings import crossover, line_of_bytes, named_points, roof
 from .clock import predicted_against_measured
 from .fleets import day_of_fleets, shares_of_load
 from .memory import users_by_context
+from .money import break_even_map, moved_on_map, prices_on_map, rules_on_map
+from .slots import factors_waterfall, slot_timelines
 from .style import BYTES, FLOPS, IDLE, INK, KV, MONEY, WEIGHTS, figure, use_book_style
 
 __all__ = [
@@ -20,14 +22,20 @@ __all__ = [
     "KV",
     "MONEY",
     "WEIGHTS",
+    "break_even_map",
     "crossover",
     "day_of_fleets",
+    "factors_waterfall",
     "figure",
     "line_of_bytes",
+    "moved_on_map",
     "named_points",
     "predicted_against_measured",
+    "prices_on_map",
     "roof",
+    "rules_on_map",
     "shares_of_load",
+    "slot_timelines",
     "use_book_style",
     "users_by_context",
 ]
