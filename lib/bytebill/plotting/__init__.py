@@ -11,6 +11,7 @@ from .clock import predicted_against_measured
 from .fleets import day_of_fleets, shares_of_load
 from .memory import users_by_context
 from .money import break_even_map, moved_on_map, prices_on_map, rules_on_map
+from .slots import factors_waterfall, slot_timelines
 from .style import BYTES, FLOPS, IDLE, INK, KV, MONEY, WEIGHTS, figure, use_book_style
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "break_even_map",
     "crossover",
     "day_of_fleets",
+    "factors_waterfall",
     "figure",
     "line_of_bytes",
     "moved_on_map",
@@ -33,6 +35,7 @@ __all__ = [
     "roof",
     "rules_on_map",
     "shares_of_load",
+    "slot_timelines",
     "use_book_style",
     "users_by_context",
 ]

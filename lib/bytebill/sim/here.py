@@ -104,8 +104,8 @@ class TimedSteps:
         timings = in_turns(calls, {}, sync=synchronizer(self.device), repeats=repeats)
         for i, timing in timings.items():
             self._samples_s[i] += timing.samples_s
-        if not self._peak:
-            self._peak = peak_flops_per_s(self.device, dtype=self.precision.compute_dtype)
+        # a ceiling: what disturbs a measurement only lowers it
+        self._peak = max(self._peak, peak_flops_per_s(self.device, dtype=self.precision.compute_dtype))
 
     def constants(self) -> MachineConstants:
         """The constants that fit what was timed so far."""

@@ -1,0 +1,76 @@
+"""Figures of batching: who holds which slot when, and a gain taken apart into its factors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from matplotlib.axes import Axes
+
+from .style import BYTES, IDLE, INK, WEIGHTS
+
+
+class Held(Protocol):
+    """A slot's use from a step on: see `bytebill.serving.trace.Span`."""
+
+    @property
+    def slot(self) -> int: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def start_step(self) -> int: ...
+    @property
+    def end_step(self) -> int: ...
+
+
+def slot_timelines(ax: Axes, panels: Mapping[str, Sequence[Held]], *, n_slots: int) -> Axes:
+    """One row a slot and one panel a policy, over the same steps: two blues that alternate from request to request,
+    grey where a slot is held and computes nothing of use, nothing where it is empty."""
+    for i, (name, spans) in enumerate(panels.items()):
+        top = -i * (n_slots + 1.6)
+        seen: list[list[int]] = [[] for _ in range(n_slots)]
+        for span in sorted(spans, key=lambda span: span.start_step):
+            if span.id not in seen[span.slot]:
+                seen[span.slot].append(span.id)
+            useful = span.kind in ("prefill", "decode")
+            ax.barh(
+                top - span.slot, span.end_step - span.start_step, left=span.start_step, height=0.86, linewidth=0,
+                color=(BYTES, WEIGHTS)[len(seen[span.slot]) % 2] if useful else IDLE, alpha=1.0 if useful else 0.45,
+            )  # fmt: skip
+        end = max(span.end_step for span in spans)
+        ax.plot([end, end], [top + 0.6, top - n_slots + 0.4], color=INK, linewidth=1.2)
+        ax.annotate(f"done: step {end}", (end, top + 0.6), (0, 3), textcoords="offset points", ha="right")
+        ax.annotate(name, (0, top + 0.6), (0, 3), textcoords="offset points", fontsize=13, weight="bold")
+    ax.set(xlabel="step of the model", ylabel="slots of the batch", xlim=(0, None))
+    ax.set_ylim(-(len(panels) - 1) * (n_slots + 1.6) - n_slots + 0.2, 1.9)
+    ax.set_yticks([])
+    ax.grid(False)
+    return ax
+
+
+def factors_waterfall(
+    ax: Axes, *, start: tuple[str, float], factors: Mapping[str, float], end: tuple[str, float], unit: str,
+    unexplained: Sequence[str] = (),
+) -> Axes:  # fmt: skip
+    """From one published value to another, a bar a factor on a log axis: what multiplies up, what divides, and in
+    grey what no mechanism of ours accounts for."""
+    names, level = [start[0], *factors, end[0]], start[1]
+    ax.bar([0], [level], width=0.7, fill=False, edgecolor=INK, linewidth=1.5)
+    ax.annotate(f"{start[1]:,.0f}", (0, level), (0, 4), textcoords="offset points", ha="center")
+    for i, (name, factor) in enumerate(factors.items(), start=1):
+        bottom, top = sorted((level, level * factor))
+        color = IDLE if name in unexplained else BYTES
+        ax.bar([i], [top - bottom], bottom=bottom, color=color, width=0.7)
+        ax.plot([i - 0.65, i + 0.35], [level, level], color=INK, linewidth=0.8)
+        level *= factor
+        ax.annotate(f"× {factor:.2f}", (i, top), (0, 4), textcoords="offset points", ha="center", weight="bold")
+    last = len(names) - 1
+    ax.bar([last], [end[1]], width=0.7, fill=False, edgecolor=INK, linewidth=1.5)
+    ax.annotate(f"{end[1]:,.0f}", (last, end[1]), (0, 4), textcoords="offset points", ha="center")
+    ax.set_yscale("log")
+    ax.set(ylabel=unit, ylim=(start[1] / 2, 2.2 * max(end[1], level)))
+    ax.set_xticks(range(len(names)), labels=names, fontsize=9)
+    ax.grid(False, axis="x")
+    return ax
