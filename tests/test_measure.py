@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import hypot
 
 import pytest
@@ -12,9 +13,12 @@ from bytebill.device import Device, cpu_name, pick, used_memory_bytes
 from bytebill.errors import BytebillError
 from bytebill.measure import peers, record
 from bytebill.measure.decode import Point, median_error, point
+from bytebill.measure.paging import attention_by_block_size
 from bytebill.measure.stack import build_stack
 from bytebill.measure.timing import Timing, drift, measure
+from bytebill.models import model
 
+TINY_SPEC = replace(model("smollm2-135m"), id="tiny", n_layers=2)
 KEYS = {"dtype", "batch", "step_s", "tokens_per_s", "weight_bytes", "fraction_of_read", "predicted_s"}
 
 
@@ -148,3 +152,16 @@ def test_eight_users_are_served_whole(cpu):
     assert run.metrics.n_finished == 16
     assert run.metrics.n_output_tokens == 16 * users.N_OUTPUT_TOKENS
     assert 0 < run.scheduler_s < sum(run.durations_s)
+
+
+def test_attention_is_timed_for_every_block_size_beside_a_read_of_the_same_bytes(cpu):
+    sizes = (1, 16, 64)
+    timings = attention_by_block_size(cpu, TINY_SPEC, batch_size=2, context_len=64, block_sizes=sizes, repeats=2)
+    assert tuple(timings) == sizes
+    for timing in timings.values():
+        assert timing.median_s > 0 and len(timing.reference_samples_s) == 2
+
+
+def test_a_context_that_blocks_do_not_fill_is_refused(cpu):
+    with pytest.raises(BytebillError, match="Blocks of 24 tokens do not fill a context of 64"):
+        attention_by_block_size(cpu, TINY_SPEC, batch_size=1, context_len=64, block_sizes=(16, 24))

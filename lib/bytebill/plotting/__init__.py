@@ -13,6 +13,7 @@ from .memory import users_by_context
 from .money import break_even_map, moved_on_map, prices_on_map, rules_on_map
 from .slots import factors_waterfall, slot_timelines
 from .style import BYTES, FLOPS, IDLE, INK, KV, MONEY, WEIGHTS, figure, use_book_style
+from .waste import kinds_of_slots, waste_and_time
 
 __all__ = [
     "BYTES",
@@ -27,6 +28,7 @@ __all__ = [
     "day_of_fleets",
     "factors_waterfall",
     "figure",
+    "kinds_of_slots",
     "line_of_bytes",
     "moved_on_map",
     "named_points",
@@ -38,4 +40,5 @@ __all__ = [
     "slot_timelines",
     "use_book_style",
     "users_by_context",
+    "waste_and_time",
 ]
