@@ -77,8 +77,9 @@ def rotate(heads: Tensor, factors: Factors) -> Tensor:
 
 
 def rope_frequencies(spec: ModelSpec) -> Tensor:
-    """Radians per token of each of the H/2 pairs: base^(-2 i / H)."""
-    exponents = torch.arange(0, spec.d_head, 2, dtype=torch.float32) / spec.d_head
+    """Radians per token of each of the H/2 pairs: base^(-2 i / H), H of the part that is rotated."""
+    width = spec.d_head if spec.mla is None else spec.mla.d_rope
+    exponents = torch.arange(0, width, 2, dtype=torch.float32) / width
     return 1.0 / spec.rope_base**exponents
 
 

@@ -117,6 +117,8 @@ def _cut(tensor: Tensor, name: str, spec: ModelSpec, rank: int, n_ranks: int) ->
     if part in ("qkv", "qkv_bias"):
         query, keyvalue = spec.n_heads * spec.d_head, spec.n_kv_heads * spec.d_head
         return _cut_rows(tensor, [query, keyvalue, keyvalue], rank, n_ranks)
+    if part in ("q_up", "kv_up"):  # latents are every rank's, heads are shared out
+        return tensor.chunk(n_ranks)[rank].clone()
     if part == "gate_up":
         return _cut_rows(tensor, [spec.d_ff, spec.d_ff], rank, n_ranks)
     if part in ("embedding", "head") and spec.vocab_size % n_ranks == 0:

@@ -3,11 +3,14 @@
     embedding [V, D]    final_norm [D]    head [V, D] if untied;    in each layer, behind "layers.{i}.":
     attention_norm [D]    qkv [(N + 2 K) H, D]    attention_out [D, N H]
     mlp_norm [D]          gate_up [2 F, D]         down [D, F]
+with latent attention, in place of qkv and of attention_out's N H:
+    latents_down [q + c + r, D]    q_latent_norm [q]     q_up [N (d_nope + r), q]
+    kv_latent_norm [c]    kv_up [N (d_nope + d_v), c]    attention_out [D, N d_v]
 
-Symbols: D `d_model`, F `d_ff`, V `vocab_size`, N, K, H as in `models`. Matrices that read the same input
-are one matrix: query, key and value; gate and up. Tensors are made or read one by one when asked for, so
-that a model is packed without ever being in memory twice. Ignores how a checkpoint is stored: see
-`huggingface`.
+Symbols: D `d_model`, F `d_ff`, V `vocab_size`, N, K, H as in `models`; q, c and r the ranks of the latents of query
+and token and `d_rope`. Matrices that read the same input are one matrix: query, key and value; gate and up. Tensors
+are made or read one by one when asked for, so that a model is packed without ever being in memory twice. Ignores how
+a checkpoint is stored: see `huggingface`.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import torch
 from torch import Tensor
 
 from bytebill.errors import BytebillError
-from bytebill.models import ModelSpec
+from bytebill.models import MLASpec, ModelSpec
 
 
 class Weights(Mapping[str, Tensor]):
@@ -65,14 +68,31 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
 
 
 def _layer_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"attention_norm": (spec.d_model,)}
+    shapes |= _attention_shapes(spec) if spec.mla is None else _latent_shapes(spec, spec.mla)
+    shapes |= {"mlp_norm": (spec.d_model,)}
+    return shapes | {"gate_up": (2 * spec.d_ff, spec.d_model), "down": (spec.d_model, spec.d_ff)}
+
+
+def _attention_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     query, heads = spec.n_heads * spec.d_head, (spec.n_heads + 2 * spec.n_kv_heads) * spec.d_head
-    shapes: dict[str, tuple[int, ...]] = {"attention_norm": (spec.d_model,), "qkv": (heads, spec.d_model)}
+    shapes: dict[str, tuple[int, ...]] = {"qkv": (heads, spec.d_model)}
     if spec.qkv_bias:
         shapes["qkv_bias"] = (heads,)
     if spec.qk_norm:
         shapes |= {"q_norm": (spec.d_head,), "k_norm": (spec.d_head,)}
-    shapes |= {"attention_out": (spec.d_model, query), "mlp_norm": (spec.d_model,)}
-    return shapes | {"gate_up": (2 * spec.d_ff, spec.d_model), "down": (spec.d_model, spec.d_ff)}
+    return shapes | {"attention_out": (spec.d_model, query)}
+
+
+def _latent_shapes(spec: ModelSpec, mla: MLASpec) -> dict[str, tuple[int, ...]]:
+    return {
+        "latents_down": (mla.q_lora_rank + mla.kv_lora_rank + mla.d_rope, spec.d_model),
+        "q_latent_norm": (mla.q_lora_rank,),
+        "q_up": (spec.n_heads * (mla.d_nope + mla.d_rope), mla.q_lora_rank),
+        "kv_latent_norm": (mla.kv_lora_rank,),
+        "kv_up": (spec.n_heads * (mla.d_nope + mla.d_v), mla.kv_lora_rank),
+        "attention_out": (spec.d_model, spec.n_heads * mla.d_v),
+    }
 
 
 def require_llama(spec: ModelSpec) -> None:
@@ -84,7 +104,6 @@ def require_llama(spec: ModelSpec) -> None:
         "biases on every layer": spec.biases,
         "attention and MLP in parallel": spec.parallel,
         "experts": spec.moe is not None,
-        "latent attention": spec.mla is not None,
     }
     found = [what for what, present in lacks.items() if present]
     if found:

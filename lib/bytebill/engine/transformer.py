@@ -4,8 +4,8 @@
 
 A forward pass takes T new tokens of each of B sequences, whose contexts may differ in length and may be
 right-padded, and moves every weight once: `weight_bytes_read`. Weights are fp32, bf16, or int8 and int4
-(weight-only, activations in bf16). Ignores experts and latent attention: a layer is any pair of blocks with
-the calls of `Attention` and `SwiGLU`.
+(weight-only, activations in bf16). Ignores experts: a layer is any pair of blocks with the calls of
+`Attention` (or `LatentAttention`) and `SwiGLU`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from torch import Tensor
 
 from bytebill.engine.blocks import Attention, Factors, Linear, RMSNorm, Rotary, SwiGLU, rope_frequencies
 from bytebill.engine.kv import Cache, ContiguousCache, Placement, Places
+from bytebill.engine.latent_attention import LatentAttention, LatentRotary
+from bytebill.engine.latent_cache import LatentCache
 from bytebill.engine.linear import PackedLinear
 from bytebill.engine.memory import require_room
 from bytebill.engine.state import Weights, require_llama
@@ -30,7 +32,7 @@ class Layer(NamedTuple):
     """One layer: attention and MLP, each behind its norm."""
 
     attention_norm: RMSNorm
-    attention: Attention
+    attention: Attention | LatentAttention
     mlp_norm: RMSNorm
     mlp: SwiGLU
 
@@ -52,7 +54,7 @@ class Transformer:
         self._linears: list[PackedLinear] = []
         self._vectors: list[Tensor] = []
         frequencies = rope_frequencies(self.spec) if weights.frequencies is None else weights.frequencies
-        self._rotary = Rotary(self.spec, frequencies=frequencies.to(self.device), dtype=self.activation_dtype)
+        self._rotary = self._build_rotary(frequencies.to(self.device))
         self._layers = [self._build_layer(weights, layer) for layer in range(self.spec.n_layers)]
         self._final_norm = self._norm(weights["final_norm"])
         self._embedding = self._on_device(weights["embedding"])
@@ -61,7 +63,8 @@ class Transformer:
     def new_cache(self, batch_size: int, max_len: int) -> ContiguousCache:
         """An empty cache with room for `max_len` tokens of each of `batch_size` sequences."""
         self.require_context(max_len)
-        return ContiguousCache(
+        kind = ContiguousCache if self.spec.mla is None else LatentCache
+        return kind(
             self.spec, batch_size=batch_size, max_len=max_len, dtype=self.activation_dtype, device=self.device
         )
 
@@ -163,8 +166,15 @@ class Transformer:
             ),
         )
 
-    def _build_attention(self, weights: Weights, layer: int) -> Attention:
+    def _build_rotary(self, frequencies: Tensor) -> Rotary | LatentRotary:
+        if self.spec.mla is not None:
+            return LatentRotary(frequencies=frequencies, dtype=self.activation_dtype)
+        return Rotary(self.spec, frequencies=frequencies, dtype=self.activation_dtype)
+
+    def _build_attention(self, weights: Weights, layer: int) -> Attention | LatentAttention:
         prefix, spec = f"layers.{layer}.", self.spec
+        if spec.mla is not None:
+            return self._build_latent_attention(weights, layer)
         norms = (weights[prefix + "q_norm"], weights[prefix + "k_norm"]) if spec.qk_norm else None
         return Attention(
             spec,
@@ -173,6 +183,19 @@ class Transformer:
             out=self._summed(weights[prefix + "attention_out"]),
             qkv_bias=self._vector(weights[prefix + "qkv_bias"]) if spec.qkv_bias else None,
             qk_norm=self._qk_norm(*norms) if norms else None,
+        )
+
+    def _build_latent_attention(self, weights: Weights, layer: int) -> LatentAttention:
+        prefix = f"layers.{layer}."
+        return LatentAttention(
+            self.spec,
+            layer=layer,
+            down=self._linear(weights[prefix + "latents_down"]),
+            q_norm=self._norm(weights[prefix + "q_latent_norm"]),
+            q_up=self._linear(weights[prefix + "q_up"]),
+            kv_norm=self._norm(weights[prefix + "kv_latent_norm"]),
+            kv_up=self._vector(weights[prefix + "kv_up"]),  # a batched matmul by head: in the activations' dtype
+            out=self._summed(weights[prefix + "attention_out"]),
         )
 
     def _linear(self, weight: Tensor) -> PackedLinear:
