@@ -21,9 +21,11 @@ from bytebill.sim.clock import Clock
 
 
 def tpot_s(
-    clock: Clock, *, concurrency: int, n_input_tokens: int, n_output_tokens: int, mixed: bool = True
-) -> float:
-    """Mean time per output token of a closed loop of equal requests [s].
+    clock: Clock, *, concurrency: int, n_input_tokens: int, n_output_tokens: int, n_cached_tokens: int = 0,
+    mixed: bool = True,
+) -> float:  # fmt: skip
+    """Mean time per output token of a closed loop of equal requests [s]; `n_cached_tokens` of each prompt are found in
+    a prefix cache and only attended to.
 
     >>> from bytebill.hardware import accelerator
     >>> from bytebill.models import model, precision
@@ -34,16 +36,33 @@ def tpot_s(
     n_prefills = (concurrency - 1) / (n_output_tokens if mixed else max(1, n_output_tokens - 1))
     fewer = floor(n_prefills)
     share = n_prefills - fewer
-    loop = {"concurrency": concurrency, "n_input_tokens": n_input_tokens, "n_output_tokens": n_output_tokens}
+    loop = {
+        "concurrency": concurrency, "n_input_tokens": n_input_tokens, "n_output_tokens": n_output_tokens,
+        "n_cached_tokens": n_cached_tokens,
+    }  # fmt: skip
     gap_s = _gap_s(clock, n_prefills=fewer, mixed=mixed, **loop)
     if share == 0:
         return gap_s
     return (1 - share) * gap_s + share * _gap_s(clock, n_prefills=fewer + 1, mixed=mixed, **loop)
 
 
+def first_step_s(
+    clock: Clock, *, concurrency: int, n_input_tokens: int, n_output_tokens: int, n_cached_tokens: int = 0,
+    mixed: bool = True,
+) -> float:  # fmt: skip
+    """Time of the step that computes a prompt, beside everybody else's decodes where steps are mixed [s]."""
+    n_decodes = concurrency - 1 if mixed else 0
+    context = round(n_decodes * _mean_context(n_input_tokens, n_output_tokens))
+    first = _plan(
+        n_decodes, context, n_prefills=1, n_input_tokens=n_input_tokens, n_cached_tokens=n_cached_tokens
+    )
+    return clock.segment(first).seconds(1)
+
+
 def output_tokens_per_s(
-    clock: Clock, *, concurrency: int, n_input_tokens: int, n_output_tokens: int, mixed: bool = True
-) -> float:
+    clock: Clock, *, concurrency: int, n_input_tokens: int, n_output_tokens: int, n_cached_tokens: int = 0,
+    mixed: bool = True,
+) -> float:  # fmt: skip
     """Output tokens a second of a closed loop of equal requests, the whole group's [tok/s].
 
     >>> from bytebill.hardware import accelerator
@@ -53,28 +72,27 @@ def output_tokens_per_s(
     ...     1 / clock.segment(_plan(0, 0, n_prefills=1, n_input_tokens=1)).seconds(1))
     True
     """
-    gap_s = tpot_s(
-        clock, concurrency=concurrency, n_input_tokens=n_input_tokens, n_output_tokens=n_output_tokens, mixed=mixed
-    )
-    n_decodes = concurrency - 1 if mixed else 0
-    context = round(n_decodes * _mean_context(n_input_tokens, n_output_tokens))
-    first = _plan(n_decodes, context, n_prefills=1, n_input_tokens=n_input_tokens)
-    cycle_s = clock.segment(first).seconds(1) + (n_output_tokens - 1) * gap_s
-    return concurrency * n_output_tokens / cycle_s
+    loop = {
+        "concurrency": concurrency, "n_input_tokens": n_input_tokens, "n_output_tokens": n_output_tokens,
+        "n_cached_tokens": n_cached_tokens,
+    }  # fmt: skip
+    gap_s, first_s = tpot_s(clock, mixed=mixed, **loop), first_step_s(clock, mixed=mixed, **loop)
+    return concurrency * n_output_tokens / (first_s + (n_output_tokens - 1) * gap_s)
 
 
 def _gap_s(
-    clock: Clock, *, n_prefills: int, mixed: bool, concurrency: int, n_input_tokens: int, n_output_tokens: int
-) -> float:
+    clock: Clock, *, n_prefills: int, mixed: bool, concurrency: int, n_input_tokens: int, n_output_tokens: int,
+    n_cached_tokens: int,
+) -> float:  # fmt: skip
     """Time between two tokens of a request when so many prefills fall between them."""
     mean_context = _mean_context(n_input_tokens, n_output_tokens)
     n_decodes = max(1, concurrency - n_prefills) if mixed else concurrency
     context = round(n_decodes * mean_context)
+    prompt = {"n_input_tokens": n_input_tokens, "n_cached_tokens": n_cached_tokens}
     if mixed or not n_prefills:
-        plan = _plan(n_decodes, context, n_prefills=n_prefills, n_input_tokens=n_input_tokens)
-        return clock.segment(plan).seconds(1)
-    alone = _plan(0, 0, n_prefills=n_prefills, n_input_tokens=n_input_tokens)
-    decode = _plan(n_decodes, context, n_prefills=0, n_input_tokens=n_input_tokens)
+        return clock.segment(_plan(n_decodes, context, n_prefills=n_prefills, **prompt)).seconds(1)
+    alone = _plan(0, 0, n_prefills=n_prefills, **prompt)
+    decode = _plan(n_decodes, context, n_prefills=0, **prompt)
     return clock.segment(alone).seconds(1) + clock.segment(decode).seconds(1)
 
 
@@ -83,7 +101,12 @@ def _mean_context(n_input_tokens: int, n_output_tokens: int) -> float:
     return n_input_tokens + max(0, n_output_tokens - 2) / 2
 
 
-def _plan(n_decodes: int, n_context_tokens: int, *, n_prefills: int, n_input_tokens: int) -> Plan:
+def _plan(
+    n_decodes: int, n_context_tokens: int, *, n_prefills: int, n_input_tokens: int, n_cached_tokens: int = 0
+) -> Plan:
     request = Request(id=0, n_input_tokens=n_input_tokens, n_output_tokens=1)
-    chunk = PrefillChunk(sequence=Sequence(request), context_len=0, n_new_tokens=n_input_tokens, emits=True)
+    chunk = PrefillChunk(
+        sequence=Sequence(request), context_len=n_cached_tokens, n_new_tokens=n_input_tokens - n_cached_tokens,
+        emits=True,
+    )  # fmt: skip
     return Plan(n_decodes=n_decodes, n_context_tokens=n_context_tokens, prefills=(chunk,) * n_prefills)
