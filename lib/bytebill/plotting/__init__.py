@@ -8,6 +8,7 @@ byte the same from the same numbers.
 
 from .ceilings import crossover, line_of_bytes, named_points, roof
 from .clock import predicted_against_measured
+from .day import day_of_nodes, two_pools
 from .fleets import day_of_fleets, shares_of_load
 from .memory import users_by_context
 from .money import break_even_map, moved_on_map, prices_on_map, rules_on_map
@@ -26,6 +27,7 @@ __all__ = [
     "break_even_map",
     "crossover",
     "day_of_fleets",
+    "day_of_nodes",
     "factors_waterfall",
     "figure",
     "kinds_of_slots",
@@ -38,6 +40,7 @@ __all__ = [
     "rules_on_map",
     "shares_of_load",
     "slot_timelines",
+    "two_pools",
     "use_book_style",
     "users_by_context",
     "waste_and_time",
