@@ -263,7 +263,8 @@ def theirs(weights: Weights) -> torch.nn.Module:
         renamed = {
             "input_layernorm": "attention_norm", "post_attention_layernorm": "mlp_norm", "mlp.down_proj": "down",
             "self_attn.q_a_layernorm": "q_latent_norm", "self_attn.q_b_proj": "q_up",
-            "self_attn.o_proj": "attention_out", "self_attn.kv_a_layernorm": "kv_latent_norm", "self_attn.kv_b_proj": "kv_up",
+            "self_attn.o_proj": "attention_out", "self_attn.kv_a_layernorm": "kv_latent_norm",
+            "self_attn.kv_b_proj": "kv_up",
         }  # fmt: skip
         state |= {f"{into}{name}.weight": weights[ours + own] for name, own in renamed.items()}
         state |= {f"{into}mlp.gate_proj.weight": gate, f"{into}mlp.up_proj.weight": up}

@@ -105,7 +105,12 @@ class ContiguousCache:
     @property
     def nbytes_allocated(self) -> int:
         """Bytes reserved for `max_len` tokens of every sequence, held or not."""
-        return self._keys.nbytes + self._values.nbytes
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The memory itself, first axis the layers: what a measurement fills and reads."""
+        return self._keys, self._values
 
     def reset(self) -> None:
         """Forget everything; the memory stays."""

@@ -9,8 +9,6 @@ latents of a layer are one stream. Places, lengths and masks are those of `kv.Co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -42,8 +40,8 @@ class LatentCache(ContiguousCache):
         self.lengths = [0] * batch_size
 
     @property
-    def nbytes_allocated(self) -> int:
-        return self._keys.nbytes
+    def tensors(self) -> tuple[Tensor, ...]:
+        return (self._keys,)
 
     def append(self, layer: int, rows: Tensor, placement: Placement) -> Tensor:
         """Store the new tokens' rows [B, T, c + r], and give all that attention reads: [B, n_slots, c + r]."""
@@ -56,7 +54,3 @@ class LatentCache(ContiguousCache):
             flat = rows.flatten(0, 1)
             latents[which, slots] = flat if tokens is None else flat[tokens]
         return latents.narrow(1, 0, placement.n_slots)
-
-    def fill(self, values: Sequence[float] | Tensor) -> None:
-        """Set every slot, for timing and for tests: `values` broadcast over [L, B, max_len, c + r]."""
-        self._keys.copy_(torch.as_tensor(values))
