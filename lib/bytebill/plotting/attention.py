@@ -1,0 +1,40 @@
+"""Figures of the second wall: attention under a roof, and throughput that bends over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+
+from .style import BYTES, FLOPS, INK, KV, MONEY
+
+COLORS = (KV, BYTES, MONEY, FLOPS)
+Curve = tuple[Sequence[float], Sequence[float]]  # x, y
+
+
+def attention_roof(ax: Axes, points: Mapping[str, Curve], *, roofs: Mapping[str, Curve]) -> Axes:
+    """Arithmetic reached [FLOP/s] over arithmetic intensity [FLOP/byte], log-log: a cloud of batches for each kind of
+    attention, under the roofs they were predicted to reach."""
+    for (name, (x, y)), style in zip(roofs.items(), ("-", "--"), strict=False):
+        ax.loglog(x, y, style, color=INK, linewidth=1.2, label=name)
+    for (name, (x, y)), color, mark in zip(points.items(), COLORS, "osD^", strict=False):
+        ax.loglog(x, y, mark, color=color, markersize=7, alpha=0.75, label=name)
+    ticks = [1, 2, 4, 8, 16, 32, 64, 128, 256]
+    ax.set_xticks(ticks, labels=[f"{tick}" for tick in ticks])
+    ax.minorticks_off()
+    ax.set(xlabel="FLOPs for each byte of cache", ylabel="attention reaches [FLOP/s]")
+    ax.legend(loc="lower right")
+    return ax
+
+
+def bending_over(ax: Axes, measured: Mapping[str, Curve], *, predicted: Mapping[str, Curve]) -> Axes:
+    """Tokens a second over batch, log-log: predictions as lines, measurements as marks of the same colour."""
+    for (name, (x, y)), color, mark in zip(measured.items(), COLORS, "osD^", strict=False):
+        ax.loglog(*predicted[name], color=color, linewidth=1.5)
+        ax.loglog(x, y, mark, color=color, markersize=7, label=name)
+    ticks = sorted({tick for x, _ in measured.values() for tick in x})
+    ax.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+    ax.set(xlabel="sequences in the batch", ylabel="tokens a second")
+    ax.legend(loc="upper left")
+    return ax
