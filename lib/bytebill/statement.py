@@ -2,7 +2,7 @@
 
     batch       = the largest that memory holds and whose TPOT and TTFT keep the limits
     capacity    = batch / (first step + (n_out - 1) * TPOT)            requests/s of one replica, `sim.steady`
-    replicas    = peak rate / capacity                                 fractions count: a fleet is many
+    replicas    = peak rate / (capacity * fill)                        fractions count: a fleet is many
     utilization = mean rate / (replicas * capacity)                    an output, not an input
     bill        = replicas * devices * rent / mean rate                per request, per million output tokens
 
@@ -19,7 +19,7 @@ from math import ceil, inf
 from typing import Any
 
 from bytebill.capacity import memory_budget
-from bytebill.economics.cost import SECONDS_PER_HOUR, TOKENS_PER_PRICE, check_positive
+from bytebill.economics.cost import SECONDS_PER_HOUR, TOKENS_PER_PRICE, check_positive, check_utilization
 from bytebill.errors import BytebillError
 from bytebill.hardware import Accelerator
 from bytebill.models import ModelSpec, Precision
@@ -55,6 +55,7 @@ class Case:
     max_batch_size: int = _LARGEST_BATCH
     reserved_tokens: int | None = None  # slots promised to each sequence; None: paged
     refills: bool = True  # a slot is given away at once; False: when the batch's longest is done
+    fill: float = 1.0  # share of a replica's capacity that queues and bursts leave usable
     n_draft_tokens: int = 0  # guessed ahead in each step, by something that costs nothing
     acceptance_rate: float = 0.7
 
@@ -65,6 +66,7 @@ class Case:
             raise BytebillError("A case has at least one input token, output token, device and slot.")
         if not 0 <= self.hit_rate < 1 or not 0 <= self.acceptance_rate < 1:
             raise BytebillError("A hit rate and an acceptance rate are shares from 0 to below 1.")
+        check_utilization(self.fill)
         if self.peak_over_mean < 1 or self.n_draft_tokens < 0:
             raise BytebillError("A peak is at least the mean, and drafts are zero or more tokens.")
 
@@ -160,7 +162,7 @@ class Statement:
     @property
     def replicas(self) -> float:
         """For the peak; a fraction is rounded up when devices are rented."""
-        return self.case.requests_per_s * self.case.peak_over_mean / self.capacity_per_s
+        return self.case.requests_per_s * self.case.peak_over_mean / (self.capacity_per_s * self.case.fill)
 
     @property
     def n_devices(self) -> int:
@@ -191,6 +193,25 @@ class Statement:
     @property
     def bytes_per_output_token(self) -> float:
         return self.case.bytes_per_output_token(self.batch_size)
+
+    def markdown(self) -> str:
+        """One page for a design document: the price, and the five qualifiers without which it says nothing."""
+        case = self.case
+        per_request = self.usd_per_month / (case.requests_per_s * SECONDS_PER_HOUR * 24 * 30)
+        limits = (f"TTFT {_ms(case.ttft_slo_s)}", f"TPOT {_ms(case.tpot_slo_s)}")
+        cached = f", {case.hit_rate:.0%} of it cached" if case.hit_rate else ""
+        rows = {
+            "Model": case.model.name, "Precision": f"{case.precision.name}, {case.n_devices} devices a replica",
+            "Context": f"{case.n_input_tokens:,} tokens in{cached}, {case.n_output_tokens:,} out, on average",
+            "Batch and utilization": f"{self.batch_size} at once (limit: {self.limit}), {self.utilization:.0%} of "
+            f"{self.n_devices // case.n_devices} replicas over the day",
+            "Hardware": f"{self.n_devices} x {case.accelerator.name} at ${case.usd_per_device_hour:.2f} an hour",
+            "Traffic": f"{case.requests_per_s:g} requests/s on average, {case.peak_over_mean:.2f} times that at peak",
+            "Latency, no queue": f"TTFT {_ms(self.ttft_s)}, TPOT {_ms(self.tpot_s)} (limits: {', '.join(limits)})",
+            "Bill": f"${self.usd_per_month:,.0f} a month, ${per_request * 1e3:.2f} for a thousand requests",
+            "Price": f"${per_request / case.n_output_tokens * 1e6:.2f} per million output tokens, input included",
+        }  # fmt: skip
+        return "\n".join([f"### {case.name}", "", "| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())])
 
 
 def statement(case: Case) -> Statement:
@@ -225,6 +246,10 @@ def statement(case: Case) -> Statement:
         case=case, batch_size=low, limit="memory" if low == case.memory_batch else limit, tpot_s=case.tpot_s(low),
         ttft_s=case.ttft_s(low), capacity_per_s=case.requests_per_s_of_one(low),
     )  # fmt: skip
+
+
+def _ms(seconds: float) -> str:
+    return "none" if seconds == inf else f"{seconds * 1e3:,.0f} ms"
 
 
 def _broken(case: Case, batch_size: int) -> str | None:

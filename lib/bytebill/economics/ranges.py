@@ -1,0 +1,102 @@
+"""How sure is the answer, if no input is? Every input may be a range, and so the result is one.
+
+    draw   of a range (low, point, high): triangular in the value, or in its logarithm where the ends are ratios
+    result = quantiles of the function over n draws, its point from all points          [the function's unit]
+
+A triangle says: nothing beyond the ends, and most weight at the point. Draws of different inputs are independent,
+which makes a result look surer than it is where two inputs move together. `random.Random(seed)`: the same seed gives
+the same result. The point is what the points give, not the middle of the draws: where a function is bent, the two
+differ, and both are worth knowing. Used by chapters 19 and 20.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import exp, inf, log
+
+from bytebill.errors import BytebillError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """A value that may lie anywhere from low to high, most likely near its point."""
+
+    low: float
+    point: float
+    high: float
+    ratio: bool = False  # the ends are factors: drawn in logarithms
+
+    def __post_init__(self) -> None:
+        if not -inf < self.low <= self.point <= self.high < inf:
+            raise BytebillError(f"A range holds its point: {self.low} to {self.high} does not hold {self.point}.")
+        if self.ratio and self.low <= 0:
+            raise BytebillError(f"A range of factors begins above zero, not at {self.low}.")
+
+    @classmethod
+    def within(cls, point: float, factor: float) -> Range:
+        """The point, and so many times less or more.
+
+        >>> Range.within(2.0, 1.5)
+        Range(low=1.3333333333333333, point=2.0, high=3.0, ratio=True)
+        """
+        if factor < 1:
+            raise BytebillError(f"A range reaches a factor of at least 1 to both sides, not {factor}.")
+        return cls(low=point / factor, point=point, high=point * factor, ratio=True)
+
+    def draw(self, chance: random.Random) -> float:
+        """One value."""
+        if self.low == self.high:
+            return self.point
+        if self.ratio:
+            return exp(chance.triangular(log(self.low), log(self.high), log(self.point)))
+        return chance.triangular(self.low, self.high, self.point)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """What a function gives: at the points of its inputs, and over the draws, sorted."""
+
+    point: float
+    draws: tuple[float, ...]
+
+    def quantile(self, share: float) -> float:
+        """The smallest draw that a share of all draws does not exceed.
+
+        >>> Spread(point=2.0, draws=(1.0, 2.0, 3.0, 4.0)).quantile(0.5)
+        2.0
+        """
+        if not 0 <= share <= 1:
+            raise BytebillError(f"A quantile is a share from 0 to 1, not {share}.")
+        return self.draws[max(0, -int(-share * len(self.draws) // 1) - 1)]
+
+    @property
+    def range(self) -> Range:
+        """The middle 90% of the draws as a range, widened where it misses the point."""
+        low, high = self.quantile(0.05), self.quantile(0.95)
+        return Range(low=min(low, self.point), point=self.point, high=max(high, self.point))
+
+    def share_above(self, value: float) -> float:
+        """Share of the draws above a value."""
+        return sum(draw > value for draw in self.draws) / len(self.draws)
+
+
+def monte_carlo(
+    function: Callable[..., float], *, inputs: Mapping[str, float | Range], n: int = 10_000, seed: int = 0
+) -> Spread:
+    """The function over draws of its inputs, which it takes by name; plain numbers stay what they are.
+
+    >>> area = monte_carlo(lambda a, b: a * b, inputs={"a": Range(low=1, point=2, high=3), "b": 10.0}, n=1000)
+    >>> area.point, 10 < area.quantile(0.05) < 20 < area.quantile(0.95) < 30
+    (20.0, True)
+    """
+    if n < 1:
+        raise BytebillError(f"A simulation has at least one draw, not {n}.")
+    chance = random.Random(seed)
+    points = {name: given.point if isinstance(given, Range) else given for name, given in inputs.items()}
+    ranges = {name: given for name, given in inputs.items() if isinstance(given, Range)}
+    draws = (
+        function(**points | {name: given.draw(chance) for name, given in ranges.items()}) for _ in range(n)
+    )
+    return Spread(point=function(**points), draws=tuple(sorted(draws)))
