@@ -2,7 +2,8 @@
 
     predicted = hypot(cache bytes / W, attention flops / peak)
 
-W is the rate of summing the same cache, taken in turn with it, peak that of a large matmul. The cache is filled first
+W is the rate of summing the same cache, taken in turn with it, peak what the same kernel reaches on a cache so small
+that it stays on the chip (`kernel_flops_per_s`). The cache is filled first
 (memory that was never written is one page of zeros, and stays on the chip), and as many layers are passed as make it
 too large for any cache of the processor. `felt_intensity`, flops / (time * W), are the FLOPs done while a plain read
 would move one byte: it equals the intensity where attention takes as long as its bytes. Ignores projections.
@@ -91,7 +92,7 @@ def sweep_attention(
     specs: Mapping[str, ModelSpec], device: Device, *, dtype: str, peak: float,
     batches: Sequence[int], context_len: int, repeats: int = 5,
 ) -> list[AttentionPoint]:  # fmt: skip
-    """Every kind at every batch; `peak` is the FLOP/s of a large matmul in the dtype the arithmetic is done in."""
+    """Every kind at every batch; `peak` is the FLOP/s that their kernel reaches."""
     found = []
     for kind, spec in specs.items():
         for batch in batches:
@@ -108,9 +109,19 @@ def sweep_attention(
     return found
 
 
+def kernel_flops_per_s(
+    spec: ModelSpec, device: Device, *, dtype: str, batch_size: int = 8, context_len: int = 512, repeats: int = 9
+) -> float:
+    """FLOP/s of attention over a cache that stays on the chip: what its arithmetic is limited to."""
+    one = replace(spec, n_layers=1)
+    timing = time_attention(one, device, dtype=dtype, batch_size=batch_size, context_len=context_len, repeats=repeats)
+    cost = attention_cost(one, batch_size=batch_size, context_len=context_len, dtype=dtype)
+    return cost.attention_flops / min(timing.samples_s)
+
+
 def sweep_inside(
-    spec: ModelSpec, device: Device, *, dtype: str, peak: float, batches: Sequence[int], context_len: int,
-    repeats: int = 3,
+    spec: ModelSpec, device: Device, *, dtype: str, peak: float, kernel_peak: float, batches: Sequence[int],
+    context_len: int, repeats: int = 3,
 ) -> list[AttentionPoint]:  # fmt: skip
     """Whole decode steps of a random model: weights once and each sequence's cache, both at the rate of reading it.
 
@@ -135,7 +146,7 @@ def sweep_inside(
         timing = measure(step, sync=synchronizer(device), reference=read, repeats=repeats)
         per_byte = timing.reference_s / (cost.weight_bytes + cost.kv_read_bytes)
         weights_s, cache_s = cost.weight_bytes * per_byte, cost.kv_read_bytes * per_byte
-        predicted_s = hypot(weights_s, cost.linear_flops / peak) + hypot(cache_s, cost.attention_flops / peak)
+        predicted_s = hypot(weights_s, cost.linear_flops / peak) + hypot(cache_s, cost.attention_flops / kernel_peak)
         found.append(AttentionPoint(
             kind=spec.name, batch=batch, context_len=context_len, time_s=timing.median_s, read_s=cache_s,
             n_bytes=cost.bytes, flops=cost.flops, predicted_s=predicted_s,
