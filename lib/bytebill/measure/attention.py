@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, hypot
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ from .timing import Timing, measure
 
 BEYOND_CACHES_BYTES = 256 << 20
 LATENT = MLASpec(q_lora_rank=1536, kv_lora_rank=512, d_nope=128, d_rope=64, d_v=128)
-_SHAPE = {"n_layers": 1, "d_model": 64, "d_ff": 64, "vocab_size": 64, "context_len": 1 << 20}
+_SHAPE: dict[str, Any] = {"n_layers": 1, "d_model": 64, "d_ff": 64, "vocab_size": 64, "context_len": 1 << 20}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,7 @@ def kinds(*, n_heads: int = 32, group: int = 8, d_head: int = 128, n_latent_head
         for name, n in kv_heads.items()
     }
     width = LATENT.d_nope + LATENT.d_rope
-    heads = {"n_heads": n_latent_heads, "n_kv_heads": n_latent_heads, "d_head": width}
+    heads: dict[str, Any] = {"n_heads": n_latent_heads, "n_kv_heads": n_latent_heads, "d_head": width}
     return found | {"MLA": ModelSpec(id="MLA", name="MLA", mla=LATENT, **heads, **_SHAPE)}
 
 
@@ -213,4 +214,5 @@ def _latent_call(spec: ModelSpec, cache: LatentCache) -> Callable[[], object]:
 
 def _in_memory(tensor: Tensor) -> list[int]:
     """The axes in the order in which they lie in memory, so that a read goes in order."""
-    return sorted(range(tensor.dim()), key=lambda axis: -tensor.stride(axis))
+    strides = tensor.stride()
+    return sorted(range(tensor.dim()), key=lambda axis: -strides[axis])

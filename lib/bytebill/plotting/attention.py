@@ -16,13 +16,16 @@ def attention_roof(ax: Axes, points: Mapping[str, Curve], *, roofs: Mapping[str,
     """Arithmetic reached [FLOP/s] over arithmetic intensity [FLOP/byte], log-log: a cloud of batches for each kind of
     attention, under the roofs they were predicted to reach."""
     for (name, (x, y)), style in zip(roofs.items(), ("-", "--"), strict=False):
-        ax.loglog(x, y, style, color=INK, linewidth=1.2, label=name)
+        ax.loglog(x, [each / 1e9 for each in y], style, color=INK, linewidth=1.2, label=name)
     for (name, (x, y)), color, mark in zip(points.items(), COLORS, "osD^", strict=False):
-        ax.loglog(x, y, mark, color=color, markersize=7, alpha=0.75, label=name)
+        ax.loglog(x, [each / 1e9 for each in y], mark, color=color, markersize=7, alpha=0.75, label=name)
     ticks = [1, 2, 4, 8, 16, 32, 64, 128, 256]
     ax.set_xticks(ticks, labels=[f"{tick}" for tick in ticks])
+    low, high = ax.get_ylim()
+    rates = [rate for power in (1, 10, 100, 1000, 10_000) for rate in (power, 2 * power, 5 * power) if low < rate < high]
+    ax.set_yticks(rates, labels=[f"{rate:,}" for rate in rates])
     ax.minorticks_off()
-    ax.set(xlabel="FLOPs for each byte of cache", ylabel="attention reaches [FLOP/s]")
+    ax.set(xlabel="FLOPs for each byte of cache", ylabel="attention reaches [GFLOP/s]")
     ax.legend(loc="lower right")
     return ax
 
