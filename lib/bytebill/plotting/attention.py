@@ -22,7 +22,7 @@ def attention_roof(ax: Axes, points: Mapping[str, Curve], *, roofs: Mapping[str,
     ticks = [1, 2, 4, 8, 16, 32, 64, 128, 256]
     ax.set_xticks(ticks, labels=[f"{tick}" for tick in ticks])
     low, high = ax.get_ylim()
-    rates = [rate for power in (1, 10, 100, 1000, 10_000) for rate in (power, 2 * power, 5 * power) if low < rate < high]
+    rates = [rate for power in (1, 10, 100, 1000) for rate in (power, 2 * power, 5 * power) if low < rate < high]
     ax.set_yticks(rates, labels=[f"{rate:,}" for rate in rates])
     ax.minorticks_off()
     ax.set(xlabel="FLOPs for each byte of cache", ylabel="attention reaches [GFLOP/s]")
