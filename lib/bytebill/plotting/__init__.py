@@ -6,10 +6,12 @@ measurements filled marks, simulations small dots, published figures hollow mark
 byte the same from the same numbers.
 """
 
+from .attention import attention_roof, bending_over
 from .ceilings import crossover, line_of_bytes, named_points, roof
 from .clock import predicted_against_measured
 from .day import day_of_nodes, two_pools
 from .fleets import day_of_fleets, shares_of_load
+from .levers import levers_by_case
 from .memory import users_by_context
 from .money import break_even_map, moved_on_map, prices_on_map, rules_on_map
 from .slots import factors_waterfall, slot_timelines
@@ -24,6 +26,8 @@ __all__ = [
     "KV",
     "MONEY",
     "WEIGHTS",
+    "attention_roof",
+    "bending_over",
     "break_even_map",
     "crossover",
     "day_of_fleets",
@@ -31,6 +35,7 @@ __all__ = [
     "factors_waterfall",
     "figure",
     "kinds_of_slots",
+    "levers_by_case",
     "line_of_bytes",
     "moved_on_map",
     "named_points",
