@@ -16,8 +16,8 @@ def levers_by_case(
     already and stand above a line."""
     styles = zip(factors.items(), (MONEY, BYTES, KV), "osD", strict=False)
     for i, name in enumerate(order):
-        found = [case[name] for case in factors.values() if name in case]
-        ax.plot([min(found), max(found)], [i, i], color=IDLE, alpha=0.5, linewidth=3, zorder=1)
+        reach = [found[name] for found in factors.values() if name in found]
+        ax.plot([min(reach), max(reach)], [i, i], color=IDLE, alpha=0.5, linewidth=3, zorder=1)
     for (case, found), color, mark in styles:
         places = [i for i, name in enumerate(order) if name in found]
         ax.plot([found[order[i]] for i in places], places, mark, color=color, markersize=8, label=case)
