@@ -10,6 +10,7 @@ from .attention import attention_roof, bending_over
 from .ceilings import crossover, line_of_bytes, named_points, roof
 from .clock import predicted_against_measured
 from .day import day_of_nodes, two_pools
+from .decline import forest_of_rates
 from .fleets import day_of_fleets, shares_of_load
 from .levers import levers_by_case
 from .memory import users_by_context
@@ -34,6 +35,7 @@ __all__ = [
     "day_of_nodes",
     "factors_waterfall",
     "figure",
+    "forest_of_rates",
     "kinds_of_slots",
     "levers_by_case",
     "line_of_bytes",

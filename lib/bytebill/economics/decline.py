@@ -1,0 +1,105 @@
+"""How fast does a price fall, and how well do so few points know it? A straight line through logarithms.
+
+    ln price = a - b * years                 least squares; factor per year = e^b
+    interval = e^(b +- t * s_b)              s_b^2 = residual variance with n - 2 degrees of freedom / sum (x - mean)^2
+    t        the quantile of Student's distribution with n - 2 degrees of freedom, for the level asked for
+
+Years are of 365 days, as in the published fits. The interval is wide where points are few: with four of them t is
+2.92 at 90%, and errors add in the exponent, so the ends lie symmetric in the logarithm. It believes that points
+scatter independently around one constant rate, which the cheapest price so far cannot do, since it never rises: the
+true interval is wider. Used by chapter 19.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import atan, cos, exp, gamma, inf, isfinite, log, pi, sqrt
+from statistics import fmean
+
+from bytebill.errors import BytebillError
+
+DAYS_PER_YEAR = 365
+_SIMPSON_STEPS = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decline:
+    """A fitted rate of fall: a price becomes so many times smaller in a year."""
+
+    n_points: int
+    factor_per_year: float
+    low: float
+    high: float
+    r_squared: float
+
+    def excludes_below(self, factor: float) -> bool:
+        """Whether every rate of the interval is at least so fast."""
+        return self.low >= factor
+
+
+def fit(points: Iterable[tuple[datetime.date, float]], *, level: float = 0.9) -> Decline:
+    """The rate through dated prices [USD, any unit], with its interval.
+
+    >>> day = datetime.date
+    >>> prices = [(day(2021, 1, 1), 64.0), (day(2022, 1, 1), 16.0), (day(2023, 1, 1), 4.0), (day(2024, 1, 1), 1.0)]
+    >>> found = fit(prices)
+    >>> round(found.factor_per_year, 1), round(found.r_squared, 3)    # a fourth of the price each year
+    (4.0, 1.0)
+    """
+    pairs = sorted(points)
+    if len(pairs) < 3:
+        raise BytebillError(f"A rate with an interval needs three prices at least, not {len(pairs)}.")
+    if any(not price > 0 or not isfinite(price) for _, price in pairs):
+        raise BytebillError("Prices are positive.")
+    if not 0 < level < 1:
+        raise BytebillError(f"A level of confidence lies between 0 and 1, not at {level}.")
+    x = [(day - pairs[0][0]).days / DAYS_PER_YEAR for day, _ in pairs]
+    y = [log(price) for _, price in pairs]
+    x_mean, y_mean, n = fmean(x), fmean(y), len(pairs)
+    sxx = sum((each - x_mean) ** 2 for each in x)
+    if not sxx:
+        raise BytebillError("All prices are of one day: no rate follows.")
+    slope = sum((a - x_mean) * (b - y_mean) for a, b in zip(x, y, strict=True)) / sxx
+    left = sum((b - y_mean - slope * (a - x_mean)) ** 2 for a, b in zip(x, y, strict=True))
+    total = sum((b - y_mean) ** 2 for b in y)
+    reach = student_t((1 + level) / 2, n - 2) * sqrt(left / (n - 2) / sxx)
+    return Decline(
+        n_points=n, factor_per_year=exp(-slope), low=exp(-slope - reach), high=_exp(-slope + reach),
+        r_squared=1 - left / total if total else 1.0,
+    )  # fmt: skip
+
+
+def _exp(x: float) -> float:
+    """The exponential, infinite where no float holds it: two or three wild points know no upper end."""
+    return exp(x) if x < 700 else inf
+
+
+def student_t(share: float, degrees: int) -> float:
+    """The value that a share of Student's distribution does not exceed.
+
+    >>> round(student_t(0.95, 2), 3), round(student_t(0.95, 10), 3), round(student_t(0.5, 3), 6)
+    (2.92, 1.812, 0.0)
+    """
+    if degrees < 1 or not 0 < share < 1:
+        raise BytebillError(f"Student's distribution has degrees from 1 and shares inside 0 to 1: {degrees}, {share}.")
+    if share < 0.5:
+        return -student_t(1 - share, degrees)
+    low, high = 0.0, 1.0
+    while _below(high, degrees) < share:
+        high *= 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _below(middle, degrees) < share else (low, middle)
+    return (low + high) / 2
+
+
+def _below(t: float, degrees: int) -> float:
+    """Share of Student's distribution below t >= 0: a half, and Simpson's rule over theta = atan(t / sqrt(degrees)),
+    where the density is a power of a cosine."""
+    scale = gamma((degrees + 1) / 2) / (sqrt(pi) * gamma(degrees / 2))
+    step = atan(t / sqrt(degrees)) / _SIMPSON_STEPS
+    ends = [cos(i * step) ** (degrees - 1) for i in range(_SIMPSON_STEPS + 1)]
+    inner = 4 * sum(ends[1:-1:2]) + 2 * sum(ends[2:-1:2])
+    return 0.5 + scale * step / 3 * (ends[0] + inner + ends[-1])

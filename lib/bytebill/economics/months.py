@@ -1,0 +1,122 @@
+"""Rent, buy or pay by the token, month after month: what has it cost by then?
+
+    rent   = devices * rent * hours                                 the same every month of the contract
+    buy    = price at once + running cost a month - resale at the end
+    API    = tokens * price / factor^(months / 12)                  falling at a rate per year
+    wait   = pay the API until month m, then decide                 an API can be left from month to month
+
+    factor   how many times smaller a price becomes in a year [1], below 1: it rises
+
+All sums in USD, months of 730 hours. A commitment is `under water` from the month on in which what is left of it
+costs more than the same tokens would at that month's API price. Ignores interest, taxes, growth of the traffic, and
+that a rent may fall at renewal: give each term its own. Used by chapter 19.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+from bytebill.economics.cost import check_positive
+from bytebill.errors import BytebillError
+
+HOURS_PER_MONTH = 730.0
+MONTHS_PER_YEAR = 12
+
+
+def rent_usd(*, n_months: int, n_devices: int, usd_per_device_hour: float) -> list[float]:
+    """What each month of a contract costs.
+
+    >>> rent_usd(n_months=2, n_devices=2, usd_per_device_hour=1.0)
+    [1460.0, 1460.0]
+    """
+    _check_months(n_months)
+    check_positive("A rent", usd_per_device_hour, "USD per hour")
+    if n_devices < 1:
+        raise BytebillError(f"A fleet has at least one device, not {n_devices}.")
+    return [n_devices * usd_per_device_hour * HOURS_PER_MONTH] * n_months
+
+
+def buy_usd(
+    *, n_months: int, price_usd: float, running_usd_per_month: float = 0.0, resale_usd: float = 0.0
+) -> list[float]:
+    """What each month costs of something bought at once, run, and sold again in its last month.
+
+    >>> buy_usd(n_months=3, price_usd=100.0, running_usd_per_month=10.0, resale_usd=40.0)
+    [110.0, 10.0, -30.0]
+    """
+    _check_months(n_months)
+    check_positive("A price", price_usd, "USD")
+    if running_usd_per_month < 0 or not 0 <= resale_usd <= price_usd:
+        raise BytebillError("Running costs nothing or more, and nothing is sold for more than it was bought for.")
+    months = [running_usd_per_month] * n_months
+    months[0] += price_usd
+    months[-1] -= resale_usd
+    return months
+
+
+def api_usd(*, n_months: int, m_tokens_per_month: float, usd_per_m: float, factor_per_year: float) -> list[float]:
+    """What each month's tokens cost where the price falls by a factor a year, from the first month on.
+
+    >>> [round(usd, 2) for usd in api_usd(n_months=13, m_tokens_per_month=10, usd_per_m=2.0, factor_per_year=4)][::6]
+    [20.0, 10.0, 5.0]
+    """
+    _check_months(n_months)
+    check_positive("A price", usd_per_m, "USD per million tokens")
+    check_positive("A factor per year", factor_per_year, "times")
+    if not m_tokens_per_month >= 0:
+        raise BytebillError(f"Tokens are zero or more, not {m_tokens_per_month}.")
+    first = m_tokens_per_month * usd_per_m
+    return [first / factor_per_year ** (month / MONTHS_PER_YEAR) for month in range(n_months)]
+
+
+def cumulative_usd(months: list[float]) -> list[float]:
+    """Spent by the end of each month; the last is the total.
+
+    >>> cumulative_usd([110.0, 10.0, -30.0])
+    [110.0, 120.0, 90.0]
+    """
+    return list(accumulate(months))
+
+
+def under_water_from(committed: list[float], alternative: list[float]) -> int | None:
+    """The first month (from 0) from which on the rest of a commitment costs more than the rest of the alternative.
+
+    >>> under_water_from([10.0, 10.0, 10.0], [20.0, 9.0, 4.0])    # from month 1 on: 20 against 13
+    1
+    >>> under_water_from([1.0, 1.0], [2.0, 2.0]) is None
+    True
+    """
+    if len(committed) != len(alternative):
+        raise BytebillError(f"{len(committed)} months cannot be held against {len(alternative)}.")
+    for month in range(len(committed)):
+        if sum(committed[month:]) > sum(alternative[month:]):
+            return month
+    return None
+
+
+def break_even_factor(*, n_months: int, commitment_usd_per_month: float, api_usd_first_month: float) -> float:
+    """The fall per year at which the API's months add up to the commitment's [times a year].
+
+    Below it the commitment is cheaper over its term. Found by halving, to a thousandth.
+
+    >>> round(break_even_factor(n_months=12, commitment_usd_per_month=50.0, api_usd_first_month=100.0), 2)
+    6.03
+    """
+    _check_months(n_months)
+    check_positive("A commitment", commitment_usd_per_month, "USD per month")
+    check_positive("A month of the API", api_usd_first_month, "USD")
+    if api_usd_first_month >= commitment_usd_per_month * n_months:
+        raise BytebillError("The API's first month alone costs more than the whole commitment: no fall is fast enough.")
+    committed, low, high = commitment_usd_per_month * n_months, 1e-3, 1e60
+    while high > low * 1.001:
+        middle = (low * high) ** 0.5
+        months = api_usd(
+            n_months=n_months, m_tokens_per_month=1, usd_per_m=api_usd_first_month, factor_per_year=middle
+        )
+        low, high = (middle, high) if sum(months) > committed else (low, middle)
+    return (low * high) ** 0.5
+
+
+def _check_months(n_months: int) -> None:
+    if n_months < 1:
+        raise BytebillError(f"A term has at least one month, not {n_months}.")

@@ -1,0 +1,88 @@
+"""A published trend comes out of its own points, to the digit, and so does what it does not know."""
+
+from __future__ import annotations
+
+import datetime
+from math import log10
+from statistics import geometric_mean, median
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bytebill import data
+from bytebill.economics.decline import DAYS_PER_YEAR, Decline, fit, student_t
+from bytebill.errors import BytebillError
+
+FITS = data.table("price_decline_fits")
+
+
+def points(row: data.Row) -> list[tuple[datetime.date, float]]:
+    level = row["benchmark"], row["capability_of"]
+    rows = (each for each in data.table("price_decline_points") if (each["benchmark"], each["capability_of"]) == level)
+    return [(each["price_date"], each["usd_per_m"]) for each in rows]
+
+
+def refits() -> list[Decline]:
+    return [fit(points(row)) for row in FITS]
+
+
+@pytest.mark.parametrize("row", FITS, ids=lambda row: f"{row['benchmark']} {row['capability_of']}")
+def test_every_published_trend_is_refitted_to_its_printed_precision(row):
+    found = fit(points(row))
+    assert found.n_points == row["n_points"]
+    assert found.r_squared == pytest.approx(row["r_squared"], abs=0.005001)
+    for ours, printed in (
+        (found.factor_per_year, row["factor_per_year"]), (found.low, row["ci90_low"]), (found.high, row["ci90_high"])
+    ):  # fmt: skip
+        half_a_digit = 0.5 * 10 ** (int(log10(printed) // 1) - 3)  # four figures are printed
+        assert ours == pytest.approx(printed, abs=1.1 * half_a_digit)
+
+
+def test_what_the_trends_say_together():
+    found = refits()
+    factors = [each.factor_per_year for each in found]
+    assert median(factors) == pytest.approx(46.25, abs=0.06)
+    assert round(geometric_mean(factors), 1) == pytest.approx(63.6, abs=0.1)
+    assert (round(min(factors), 1), round(max(factors))) == (9.2, 851)
+    assert sum(not each.excludes_below(10) for each in found) == 15
+    prices = {(row["model_name"], row["price_date"], row["usd_per_m"]) for row in data.table("price_decline_points")}
+    assert len(prices) == 36
+
+
+@pytest.mark.parametrize(("share", "degrees", "table"), [
+    (0.95, 1, 6.314), (0.95, 2, 2.920), (0.975, 2, 4.303), (0.95, 3, 2.353), (0.95, 7, 1.895), (0.995, 5, 4.032),
+    (0.95, 120, 1.658),
+])  # fmt: skip
+def test_students_quantiles_are_those_of_the_tables(share, degrees, table):
+    assert student_t(share, degrees) == pytest.approx(table, abs=0.0006)
+    assert student_t(1 - share, degrees) == pytest.approx(-table, abs=0.0006)
+
+
+@given(st.lists(st.floats(0.1, 10), min_size=4, max_size=12), st.floats(0.1, 100))
+def test_scale_changes_no_rate_and_a_wider_level_holds_the_narrower(prices, scale):
+    dated = [(datetime.date(2023, 1, 1) + datetime.timedelta(days=90 * i), price) for i, price in enumerate(prices)]
+    found, scaled = fit(dated), fit([(day, price * scale) for day, price in dated])
+    assert scaled.factor_per_year == pytest.approx(found.factor_per_year, rel=1e-6)
+    assert found.low <= found.factor_per_year <= found.high
+    wider = fit(dated, level=0.99)
+    assert wider.low <= found.low * (1 + 1e-9) and wider.high >= found.high * (1 - 1e-9)
+
+
+def test_an_exact_fall_has_no_interval():
+    start = datetime.date(2023, 1, 1)
+    dated = [(start + datetime.timedelta(days=DAYS_PER_YEAR * i), 100 / 7**i) for i in range(4)]
+    found = fit(dated)
+    assert found.low == pytest.approx(7) and found.high == pytest.approx(7) and found.r_squared == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("dated", "sentence"), [
+    ([(datetime.date(2024, 1, 1), 1.0)] * 2, "three prices at least"),
+    ([(datetime.date(2024, 1, i), 0.0) for i in (1, 2, 3)], "Prices are positive"),
+    ([(datetime.date(2024, 1, 1), 1.0)] * 3, "of one day"),
+])  # fmt: skip
+def test_what_has_no_rate_is_refused(dated, sentence):
+    with pytest.raises(BytebillError, match=sentence):
+        fit(dated)
+    with pytest.raises(BytebillError, match="Student"):
+        student_t(1.0, 3)

@@ -1,0 +1,67 @@
+"""Money month by month: nothing is lost between the months, and who commits is compared with who may leave."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bytebill.economics import months as m
+from bytebill.errors import BytebillError
+
+terms, money = st.integers(1, 60), st.floats(0.01, 1e6)
+
+
+@given(n=terms, devices=st.integers(1, 100), rent=st.floats(0.1, 20))
+def test_a_contract_costs_its_months(n, devices, rent):
+    months = m.rent_usd(n_months=n, n_devices=devices, usd_per_device_hour=rent)
+    spent = m.cumulative_usd(months)
+    assert spent == sorted(spent) and spent[-1] == pytest.approx(n * devices * rent * 730)
+
+
+@given(n=terms, price=money, running=st.floats(0, 1000), kept=st.floats(0, 1))
+def test_what_is_bought_costs_its_price_its_running_and_gives_back_its_resale(n, price, running, kept):
+    months = m.buy_usd(n_months=n, price_usd=price, running_usd_per_month=running, resale_usd=kept * price)
+    assert sum(months) == pytest.approx(price + n * running - kept * price, abs=1e-6 * price)
+
+
+@given(n=st.integers(13, 60), price=money, factor=st.floats(0.2, 100))
+def test_an_api_price_is_a_factor_lower_after_a_year(n, price, factor):
+    months = m.api_usd(n_months=n, m_tokens_per_month=3.0, usd_per_m=price, factor_per_year=factor)
+    assert months[0] == pytest.approx(3 * price) and months[12] == pytest.approx(3 * price / factor)
+    assert (months == sorted(months, reverse=True)) == (factor >= 1) or factor == pytest.approx(1)
+
+
+@given(n=st.integers(2, 48), share=st.floats(0.05, 0.95))
+def test_at_the_break_even_fall_both_cost_the_same(n, share):
+    commitment = 100.0
+    first = commitment * (1 + share * (n - 1))  # between one month's commitment and all of it
+    factor = m.break_even_factor(n_months=n, commitment_usd_per_month=commitment, api_usd_first_month=first)
+    api = m.api_usd(n_months=n, m_tokens_per_month=1, usd_per_m=first, factor_per_year=factor)
+    assert sum(api) == pytest.approx(n * commitment, rel=0.01)
+
+
+def test_a_faster_fall_puts_a_commitment_under_water_sooner():
+    committed = m.rent_usd(n_months=36, n_devices=1, usd_per_device_hour=1.0)
+    when = [
+        m.under_water_from(committed, m.api_usd(n_months=36, m_tokens_per_month=1, usd_per_m=2000, factor_per_year=f))
+        for f in (1.0, 2.0, 10.0, 50.0)
+    ]
+    assert when[0] is None
+    sunk = [month for month in when if month is not None]
+    assert sunk == sorted(sunk, reverse=True)
+
+
+@pytest.mark.parametrize(("call", "sentence"), [
+    (lambda: m.rent_usd(n_months=0, n_devices=1, usd_per_device_hour=1), "at least one month"),
+    (lambda: m.rent_usd(n_months=1, n_devices=0, usd_per_device_hour=1), "at least one device"),
+    (lambda: m.rent_usd(n_months=1, n_devices=1, usd_per_device_hour=-1), "A rent is positive"),
+    (lambda: m.buy_usd(n_months=1, price_usd=1, resale_usd=2), "nothing is sold for more"),
+    (lambda: m.api_usd(n_months=1, m_tokens_per_month=-1, usd_per_m=1, factor_per_year=2), "Tokens are zero or more"),
+    (lambda: m.api_usd(n_months=1, m_tokens_per_month=1, usd_per_m=1, factor_per_year=0), "per year is positive"),
+    (lambda: m.under_water_from([1.0], [1.0, 2.0]), "cannot be held against"),
+    (lambda: m.break_even_factor(n_months=2, commitment_usd_per_month=1, api_usd_first_month=9), "no fall is fast"),
+])  # fmt: skip
+def test_what_cannot_be_is_refused(call, sentence):
+    with pytest.raises(BytebillError, match=sentence):
+        call()
