@@ -17,7 +17,7 @@ def forest_of_rates(
     """A row a trend: its rate of fall, hollow and as large as it has points, with its interval [times cheaper a year,
     log]; vertical lines at stated rates. Intervals that leave the middle of `shown` end in arrows at its ends."""
     low_end, _, high_end = shown
-    for i, ((name, (low, point, high)), n) in enumerate(zip(rates.items(), n_points, strict=True)):
+    for i, ((low, point, high), n) in enumerate(zip(rates.values(), n_points, strict=True)):
         ax.plot([max(low, low_end), min(high, high_end)], [i, i], color=MONEY, linewidth=1.6, alpha=0.6)
         for end, edge, mark in ((low, low_end, "<"), (high, high_end, ">")):
             if not low_end <= end <= high_end:
