@@ -80,6 +80,15 @@ def test_planted_faults_are_found(tmp_path, body, fault):
     assert found.startswith("a.html: ") and fault in found
 
 
+@pytest.mark.parametrize(("number", "faults"), [("10.2", 0), ("8.2", 1)])
+def test_figures_carry_the_number_of_their_chapters_file(tmp_path, number, faults):
+    caption = f'<p><span class="caption-number">Fig. {number} </span>A day</p>'
+    frame = '<html lang="en"><head><title>t</title></head><body><article><h1>A</h1>{}</article></body></html>'
+    (tmp_path / "10_a_day.html").write_text(frame.format(caption), encoding="utf-8")
+    found = check.problems(tmp_path)
+    assert [fault for fault in found if "stands in chapter 10" in fault] == found and len(found) == faults
+
+
 def test_style_sheets_are_read(tmp_path):
     (tmp_path / "x.css").write_text("@import url(https://e.org/y.css);")
     (found,) = built(tmp_path, head='<link rel="stylesheet" href="x.css?digest=1">')

@@ -205,11 +205,11 @@ class Statement:
             "Context": f"{case.n_input_tokens:,} tokens in{cached}, {case.n_output_tokens:,} out, on average",
             "Batch and utilization": f"{self.batch_size} at once (limit: {self.limit}), {self.utilization:.0%} of "
             f"{self.n_devices // case.n_devices} replicas over the day",
-            "Hardware": f"{self.n_devices} x {case.accelerator.name} at ${case.usd_per_device_hour:.2f} an hour",
+            "Hardware": f"{self.n_devices} x {case.accelerator.name} at USD {case.usd_per_device_hour:.2f} an hour",
             "Traffic": f"{case.requests_per_s:g} requests/s on average, {case.peak_over_mean:.2f} times that at peak",
             "Latency, no queue": f"TTFT {_ms(self.ttft_s)}, TPOT {_ms(self.tpot_s)} (limits: {', '.join(limits)})",
-            "Bill": f"${self.usd_per_month:,.0f} a month, ${per_request * 1e3:.2f} for a thousand requests",
-            "Price": f"${per_request / case.n_output_tokens * 1e6:.2f} per million output tokens, input included",
+            "Bill": f"USD {self.usd_per_month:,.0f} a month, {per_request * 1e3:.2f} for a thousand requests",
+            "Price": f"USD {per_request / case.n_output_tokens * 1e6:.2f} per million output tokens, input included",
         }  # fmt: skip
         return "\n".join([f"### {case.name}", "", "| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())])
 

@@ -5,6 +5,8 @@
     drop_twin_ids    sphinx-exercise gives the inside of every exercise of a page the same id
     share_handlers   sphinx-exercise claims the builder 'singlehtml' and thereby hides all 'html' handlers from it
     share_anchors    lets Markdown link to a verdict on another page, `[C01](01_name.ipynb#claim-c01)`
+    number_by_name   Sphinx numbers chapters by their place in the table of contents; the text means the number in
+                     their file's name, and some chapters are not written yet
 
 `mime` shows verdicts natively, `figures` draws twins for the dark, `build` renders, `check` and `browser` look at
 what came out.
@@ -63,11 +65,43 @@ def share_anchors(app: Sphinx, doctree: nodes.document) -> None:
             slugs[name] = (0, id, name.removeprefix(ANCHOR_PREFIX).upper())
 
 
+def number_by_name(app: Sphinx) -> None:
+    """Give each chapter, its sections and its figures the number in its file's name: notebooks/10_... is chapter 10."""
+    from docutils import nodes
+    from sphinx_external_toc.collectors import TocTreeCollectorWithStyles as Collector
+
+    def assign(collector: Any, env: Any) -> list[str]:
+        rewritten: list[str] = by_place(collector, env)
+        for name, numbers in env.toc_secnumbers.items():
+            number = chapter_number(name)
+            if number is not None:
+                env.toc_secnumbers[name] = {at: (number, *rest[1:]) for at, rest in numbers.items() if rest}
+                for node in (env.titles[name], *env.tocs[name].findall(nodes.reference)):
+                    if node.get("secnumber"):
+                        node["secnumber"] = [number, *node["secnumber"][1:]]
+        return rewritten
+
+    by_place = getattr(Collector, "by_place", Collector.assign_section_numbers)
+    setattr(Collector, "by_place", by_place)  # noqa: B010  # a second build in one process wraps no wrapper
+    setattr(Collector, "assign_section_numbers", assign)  # noqa: B010
+
+
+def chapter_number(page: str) -> int | None:
+    """The number in a page's name.
+
+    >>> chapter_number("notebooks/10_deepseek_reanalysed"), chapter_number("notebooks/ledger")
+    (10, None)
+    """
+    found = re.match(r"notebooks/(\d\d)_", page)
+    return int(found[1]) if found else None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     from bytebill.site import figures  # matplotlib comes with it, which the checks of the pages do without
 
     app.connect("builder-inited", share_handlers)
+    app.connect("builder-inited", number_by_name)
     app.connect("doctree-read", share_anchors)
     app.connect("html-page-context", tidy_scripts, priority=900)  # after whoever adds scripts
     app.connect("html-page-context", drop_twin_ids)

@@ -133,6 +133,15 @@ def markup(page: Page, site: Site) -> Iterator[str]:
                 yield f"{what} shows as raw text: {found.strip()[:80]}"
 
 
+def numbers(page: Page, site: Site) -> Iterator[str]:
+    """Figures of a chapter that count as another's: the text means the number in the file's name."""
+    name = re.match(r"(\d\d)_", page.path.name)
+    for caption in page.soup.select(".caption-number") if name else ():
+        found = re.match(r"Fig\. (\d+)\.", caption.get_text())
+        if name and found and int(found[1]) != int(name[1]):
+            yield f"{caption.get_text(strip=True)} stands in chapter {int(name[1])}"
+
+
 def tracebacks(page: Page, site: Site) -> Iterator[str]:
     """Cells that failed, and were built into a page."""
     if page.soup.select_one("div.output.traceback") or TRACEBACK.search(page.soup.get_text()):
@@ -140,7 +149,7 @@ def tracebacks(page: Page, site: Site) -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[Page, Site], Iterator[str]], ...] = (
-    links, outside, pictures, structure, markup, tracebacks,
+    links, outside, pictures, structure, markup, numbers, tracebacks,
 )  # fmt: skip
 
 
