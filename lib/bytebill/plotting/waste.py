@@ -19,7 +19,10 @@ _KINDS = {
 def kinds_of_slots(
     ax: Axes, shares: Mapping[str, Mapping[str, float]], *, published_used: Mapping[str, float]
 ) -> Axes:
-    """A bar an allocator, its slots by kind [%], and a hollow marker at the published share that held tokens."""
+    """A bar an allocator, its slots by kind [%], and a hollow marker at the published share that held tokens.
+
+    Figures inside bars keep their ink in the dark, since the bars keep their fill.
+    """
     for i, found in enumerate(shares.values()):
         left = 0.0
         for kind, (color, label) in _KINDS.items():
@@ -28,7 +31,7 @@ def kinds_of_slots(
             if width > 5:
                 ax.annotate(
                     f"{width:.0f}%", (left + width / 2, i), ha="center", va="center",
-                    color="white" if kind in ("used", "internal") else INK, weight="bold",
+                    color="#FFFFFE" if kind in ("used", "internal") else "#222222", weight="bold",
                 )  # fmt: skip
             left += width
     places = {name: i for i, name in enumerate(shares)}
