@@ -191,7 +191,7 @@ def test_a_window_limits_the_cache() -> None:
         windowed.new_cache(1, 33)
 
 
-@pytest.mark.parametrize(("name", "lacks"), [("opt-13b", "layer norms"), ("mixtral-8x7b", "experts")])
+@pytest.mark.parametrize(("name", "lacks"), [("opt-13b", "layer norms"), ("falcon-180b", "in parallel")])
 def test_other_families_are_refused(name: str, lacks: str) -> None:
     with pytest.raises(BytebillError, match=lacks):
         tensor_shapes(model(name))

@@ -35,6 +35,11 @@ FAMILY: dict[str, dict[str, Any]] = {
     "mistral": dict(model_type="mistral", sliding_window=None, head_dim=32),
     "qwen2": dict(model_type="qwen2", tie_word_embeddings=True),
     "qwen3": dict(model_type="qwen3", head_dim=32),
+    "mixtral": dict(model_type="mixtral", sliding_window=None, num_local_experts=6, num_experts_per_tok=2),
+    "qwen3-moe": dict(
+        model_type="qwen3_moe", head_dim=32, num_experts=7, num_experts_per_tok=3, moe_intermediate_size=48,
+        norm_topk_prob=True,
+    ),
 }
 PROMPT = "The memory of a computer is"
 
@@ -75,7 +80,8 @@ def test_shards_are_read_through_their_index(tmp_path: Path) -> None:
 
 
 def test_the_state_dict_holds_every_parameter() -> None:
-    for name in ("llama-2-13b", "llama-3-70b", "mistral-7b", "qwen2.5-0.5b", "smollm2-135m"):
+    sparse = ("mixtral-8x7b", "qwen3-30b-a3b", "deepseek-v3")
+    for name in ("llama-2-13b", "llama-3-70b", "mistral-7b", "qwen2.5-0.5b", "smollm2-135m", *sparse):
         assert sum(prod(shape) for shape in tensor_shapes(model(name)).values()) == model(name).n_params
     weights = random_weights(model("smollm2-135m"))
     assert tuple(weights["layers.29.gate_up"].shape) == (3072, 576) and "head" not in weights
@@ -88,6 +94,9 @@ def test_the_state_dict_holds_every_parameter() -> None:
         (dict(model_type="llama", quantization_config={"bits": 4}), "has quantized weights"),
         (dict(model_type="llama", rope_scaling={"type": "yarn"}), "has rescaled rotary positions"),
         (dict(model_type="llama", attention_bias=True, hidden_act="gelu"), "has biases .* and an activation"),
+        (dict(model_type="qwen3_moe"), "has weights of experts that do not add up to 1"),
+        (dict(model_type="qwen3_moe", norm_topk_prob=True, mlp_only_layers=[0]), "has dense layers among sparse"),
+        (dict(model_type="mixtral", num_local_experts=4), "describes no decoder: 'num_experts_per_tok'"),
         (dict(model_type="llama", num_key_value_heads=3), "describes no decoder: .* cannot share 3"),
         (dict(model_type="llama", hidden_size=None, head_dim=None), "describes no decoder"),
     ],

@@ -24,6 +24,7 @@ from enum import Enum
 
 from bytebill.hardware import Accelerator
 from bytebill.models import ModelSpec, Precision, kept_context_len, kv_stored_bytes_per_token, matrices
+from bytebill.routing import distinct_experts
 from bytebill.steps import Chunk, Step, attended_pairs
 
 __all__ = [
@@ -134,17 +135,6 @@ def weight_read_params(model: ModelSpec, *, step: Step) -> float:
         elif matrix.group != "embedding":
             total += matrix.n_params
     return total
-
-
-def distinct_experts(n_experts: int, *, n_experts_per_token: int, n_tokens: float) -> float:
-    """Expected number of different experts of a layer that a batch touches, routing uniform and independent.
-
-    E * (1 - (1 - k/E)**T)
-
-    >>> round(distinct_experts(8, n_experts_per_token=2, n_tokens=4), 2)    # 8 * (1 - 0.75**4)
-    5.47
-    """
-    return n_experts * (1 - (1 - n_experts_per_token / n_experts) ** n_tokens)
 
 
 def step_time_bounds(cost: StepCost, *, accelerator: Accelerator, dtype: str = "bf16") -> TimeBounds:

@@ -1,9 +1,9 @@
 """How does a Hugging Face folder become our weights? Its config read as a shape, its tensors under our names.
 
-    layers.{i}.qkv = [q_proj; k_proj; v_proj]          layers.{i}.gate_up = [gate_proj; up_proj]
+    layers.{i}.qkv = [q_proj; k_proj; v_proj]          layers.{i}.gate_up = [gate_proj; up_proj], and of each expert
 
-Reads `config.json` and `model.safetensors` (or its shards) of the Llama family: Llama 2 and 3, Mistral,
-Qwen 2 and 3 without experts. Files stay on disk until a tensor is asked for. Ignores the tokenizer, and
+Reads `config.json` and `model.safetensors` (or its shards) of the Llama family: Llama 2 and 3, Mistral, Mixtral,
+Qwen 2, Qwen 3 with and without experts. Files stay on disk until a tensor is asked for. Ignores the tokenizer, and
 pickled checkpoints.
 """
 
@@ -21,9 +21,9 @@ from torch import Tensor
 from bytebill.engine.blocks import rope_frequencies
 from bytebill.engine.state import Weights
 from bytebill.errors import BytebillError
-from bytebill.models import ModelSpec
+from bytebill.models import ModelSpec, MoESpec
 
-FAMILY = ("llama", "mistral", "qwen2", "qwen3")
+FAMILY = ("llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe")
 
 _OUTSIDE = {
     "embedding": "model.embed_tokens.weight",
@@ -41,6 +41,18 @@ _IN_LAYER = {
     "gate_up": ("mlp.gate_proj.weight", "mlp.up_proj.weight"),
     "down": ("mlp.down_proj.weight",),
 }
+_SPARSE = {  # by the name of the tensor under "layers.{i}.", {e} the expert
+    "mixtral": {
+        "router": ("block_sparse_moe.gate.weight",),
+        "gate_up": ("block_sparse_moe.experts.{e}.w1.weight", "block_sparse_moe.experts.{e}.w3.weight"),
+        "down": ("block_sparse_moe.experts.{e}.w2.weight",),
+    },
+    "qwen3_moe": {
+        "router": ("mlp.gate.weight",),
+        "gate_up": ("mlp.experts.{e}.gate_proj.weight", "mlp.experts.{e}.up_proj.weight"),
+        "down": ("mlp.experts.{e}.down_proj.weight",),
+    },
+}
 
 
 def load_llama_folder(path: str | Path) -> Weights:
@@ -49,8 +61,11 @@ def load_llama_folder(path: str | Path) -> Weights:
     config = _read_json(folder / "config.json")
     spec = spec_from_config(config, name=folder.name)
     files = _files_by_tensor(folder)
-    weights = Weights(spec, lambda name: _read(files, name), frequencies=_frequencies(spec, config))
-    missing = {source for name in weights for source in _sources(name)} - set(files)
+    kind = config["model_type"]
+    weights = Weights(
+        spec, lambda name: _read(files, _sources(name, kind)), frequencies=_frequencies(spec, config)
+    )
+    missing = {source for name in weights for source in _sources(name, kind)} - set(files)
     if missing:
         raise BytebillError(f"{folder} holds no tensor '{min(missing)}', which its config.json calls for.")
     return weights
@@ -80,13 +95,24 @@ def spec_from_config(config: dict[str, Any], *, name: str) -> ModelSpec:
             context_len=config["max_position_embeddings"],
             tied_embeddings=config.get("tie_word_embeddings", False),
             qkv_bias=config["model_type"] == "qwen2",
-            qk_norm=config["model_type"] == "qwen3",
+            qk_norm=config["model_type"] in ("qwen3", "qwen3_moe"),
             window_len=_window(config),
             rope_base=float(_rope(config).get("rope_theta", 10_000.0)),
             norm_eps=config.get("rms_norm_eps", 1e-6),
+            moe=_experts(config),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BytebillError(f"The config.json of {name} describes no decoder: {error}.") from error
+
+
+def _experts(config: dict[str, Any]) -> MoESpec | None:
+    """Qwen 3's files say `num_experts`, or in version 5 of transformers `num_local_experts` as Mixtral's do."""
+    if config["model_type"] not in _SPARSE:
+        return None
+    n_experts = config.get("num_experts") or config["num_local_experts"]
+    width = "intermediate_size" if config["model_type"] == "mixtral" else "moe_intermediate_size"
+    k = config["num_experts_per_tok"]
+    return MoESpec(n_experts=n_experts, n_experts_per_token=k, d_ff_expert=config[width])
 
 
 def _require_family(config: dict[str, Any], name: str) -> None:
@@ -101,6 +127,10 @@ def _require_family(config: dict[str, Any], name: str) -> None:
         or config.get("mlp_bias", False),
         "an activation other than SiLU": config.get("hidden_act", "silu") != "silu",
         "partly rotated heads": _rope(config).get("partial_rotary_factor", 1.0) != 1.0,
+        "weights of experts that do not add up to 1": kind == "qwen3_moe"
+        and not config.get("norm_topk_prob", False),
+        "dense layers among sparse ones": bool(config.get("mlp_only_layers"))
+        or config.get("decoder_sparse_step", 1) != 1,
         "rescaled rotary positions": _rope_type(config) not in ("default", "llama3"),
     }
     found = [what for what, present in refused.items() if present]
@@ -136,20 +166,24 @@ def _frequencies(spec: ModelSpec, config: dict[str, Any]) -> Tensor:
     return frequencies * (kept + (1 - kept) / rope["factor"])
 
 
-def _sources(name: str) -> tuple[str, ...]:
+def _sources(name: str, kind: str = "llama") -> tuple[str, ...]:
     """Hugging Face's names of the tensors that make one of ours.
 
     >>> _sources("layers.3.gate_up")
     ('model.layers.3.mlp.gate_proj.weight', 'model.layers.3.mlp.up_proj.weight')
+    >>> _sources("layers.3.experts.7.down", "mixtral")
+    ('model.layers.3.block_sparse_moe.experts.7.w2.weight',)
     """
     if name in _OUTSIDE:
         return (_OUTSIDE[name],)
-    _, layer, part = name.split(".")
-    return tuple(f"model.layers.{layer}.{source}" for source in _IN_LAYER[part])
+    _, layer, *path = name.split(".")
+    expert = path[1] if path[0] == "experts" else ""
+    known = _IN_LAYER | _SPARSE.get(kind, {})
+    return tuple(f"model.layers.{layer}.{source.format(e=expert)}" for source in known[path[-1]])
 
 
-def _read(files: dict[str, Path], name: str) -> Tensor:
-    parts = [_read_tensor(files[source], source) for source in _sources(name)]
+def _read(files: dict[str, Path], sources: tuple[str, ...]) -> Tensor:
+    parts = [_read_tensor(files[source], source) for source in sources]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

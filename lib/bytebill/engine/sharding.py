@@ -76,6 +76,8 @@ class ShardedTransformer(Transformer):
 
 def require_even_shares(spec: ModelSpec, n_ranks: int) -> None:
     """Refuse a number of ranks that cannot share heads and MLP width evenly, naming those that can."""
+    if spec.moe is not None:
+        raise BytebillError(f"{spec.name} has experts, which this tensor parallelism does not share out.")
     if n_ranks >= 1 and spec.n_kv_heads % n_ranks == 0 and spec.d_ff % n_ranks == 0:
         return
     good = [n for n in range(1, spec.n_kv_heads + 1) if spec.n_kv_heads % n == 0 and spec.d_ff % n == 0]

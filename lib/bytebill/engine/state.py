@@ -3,14 +3,17 @@
     embedding [V, D]    final_norm [D]    head [V, D] if untied;    in each layer, behind "layers.{i}.":
     attention_norm [D]    qkv [(N + 2 K) H, D]    attention_out [D, N H]
     mlp_norm [D]          gate_up [2 F, D]         down [D, F]
+with experts, in place of gate_up and down, in all but the first n_dense_layers:
+    router [E, D]    router_bias [E]    experts.{e}.gate_up [2 f, D]    experts.{e}.down [D, f]
+    shared.gate_up [2 S f, D]           shared.down [D, S f]
 with latent attention, in place of qkv and of attention_out's N H:
     latents_down [q + c + r, D]    q_latent_norm [q]     q_up [N (d_nope + r), q]
     kv_latent_norm [c]    kv_up [N (d_nope + d_v), c]    attention_out [D, N d_v]
 
 Symbols: D `d_model`, F `d_ff`, V `vocab_size`, N, K, H as in `models`; q, c and r the ranks of the latents of query
-and token and `d_rope`. Matrices that read the same input are one matrix: query, key and value; gate and up. Tensors
-are made or read one by one when asked for, so that a model is packed without ever being in memory twice. Ignores how
-a checkpoint is stored: see `huggingface`.
+and token and `d_rope`; E experts of width f, and S that all tokens share, side by side in one MLP. Matrices that read
+the same input are one matrix: query, key and value; gate and up. Tensors are made or read one by one when asked for,
+so that a model is packed without ever being in memory twice. Ignores how a checkpoint is stored: see `huggingface`.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import torch
 from torch import Tensor
 
 from bytebill.errors import BytebillError
-from bytebill.models import MLASpec, ModelSpec
+from bytebill.models import MLASpec, ModelSpec, MoESpec
 
 
 class Weights(Mapping[str, Tensor]):
@@ -33,7 +36,7 @@ class Weights(Mapping[str, Tensor]):
         self, spec: ModelSpec, read: Callable[[str], Tensor], *, frequencies: Tensor | None = None
     ) -> None:
         self.spec, self.frequencies, self._read = spec, frequencies, read
-        self._names = tuple(tensor_shapes(spec))
+        self._names = dict.fromkeys(tensor_shapes(spec))
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._names:
@@ -59,7 +62,7 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     require_llama(spec)
     shapes: dict[str, tuple[int, ...]] = {"embedding": (spec.vocab_size, spec.d_model)}
     for layer in range(spec.n_layers):
-        for name, shape in _layer_shapes(spec).items():
+        for name, shape in _layer_shapes(spec, layer).items():
             shapes[f"layers.{layer}.{name}"] = shape
     shapes["final_norm"] = (spec.d_model,)
     if not spec.tied_embeddings:
@@ -67,11 +70,33 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _layer_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+def is_sparse(spec: ModelSpec, layer: int) -> bool:
+    """Whether a layer has experts in place of its MLP."""
+    return spec.moe is not None and layer >= spec.moe.n_dense_layers
+
+
+def _layer_shapes(spec: ModelSpec, layer: int) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {"attention_norm": (spec.d_model,)}
     shapes |= _attention_shapes(spec) if spec.mla is None else _latent_shapes(spec, spec.mla)
     shapes |= {"mlp_norm": (spec.d_model,)}
-    return shapes | {"gate_up": (2 * spec.d_ff, spec.d_model), "down": (spec.d_model, spec.d_ff)}
+    if spec.moe is not None and is_sparse(spec, layer):
+        return shapes | _expert_shapes(spec, spec.moe)
+    return shapes | _mlp_shapes("", spec.d_model, spec.d_ff)
+
+
+def _mlp_shapes(prefix: str, d_model: int, d_ff: int) -> dict[str, tuple[int, ...]]:
+    return {prefix + "gate_up": (2 * d_ff, d_model), prefix + "down": (d_model, d_ff)}
+
+
+def _expert_shapes(spec: ModelSpec, moe: MoESpec) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"router": (moe.n_experts, spec.d_model)}
+    if moe.router_bias:
+        shapes["router_bias"] = (moe.n_experts,)
+    for expert in range(moe.n_experts):
+        shapes |= _mlp_shapes(f"experts.{expert}.", spec.d_model, moe.d_ff_expert)
+    if moe.n_shared_experts:
+        shapes |= _mlp_shapes("shared.", spec.d_model, moe.n_shared_experts * moe.d_ff_expert)
+    return shapes
 
 
 def _attention_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
@@ -103,7 +128,6 @@ def require_llama(spec: ModelSpec) -> None:
         "learned positions": spec.positions != "rope",
         "biases on every layer": spec.biases,
         "attention and MLP in parallel": spec.parallel,
-        "experts": spec.moe is not None,
     }
     found = [what for what, present in lacks.items() if present]
     if found:

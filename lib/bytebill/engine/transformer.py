@@ -4,8 +4,8 @@
 
 A forward pass takes T new tokens of each of B sequences, whose contexts may differ in length and may be
 right-padded, and moves every weight once: `weight_bytes_read`. Weights are fp32, bf16, or int8 and int4
-(weight-only, activations in bf16). Ignores experts: a layer is any pair of blocks with the calls of
-`Attention` (or `LatentAttention`) and `SwiGLU`.
+(weight-only, activations in bf16). A layer is any pair of blocks with the calls of `Attention` (or `LatentAttention`)
+and `SwiGLU` (or `Experts`, of which a pass moves only those that its tokens chose).
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ import torch
 from torch import Tensor
 
 from bytebill.engine.blocks import Attention, Factors, Linear, RMSNorm, Rotary, SwiGLU, rope_frequencies
+from bytebill.engine.experts import Experts, Router
 from bytebill.engine.kv import Cache, ContiguousCache, Placement, Places
 from bytebill.engine.latent_attention import LatentAttention, LatentRotary
 from bytebill.engine.latent_cache import LatentCache
 from bytebill.engine.linear import PackedLinear
 from bytebill.engine.memory import require_room
-from bytebill.engine.state import Weights, require_llama
+from bytebill.engine.state import Weights, is_sparse, require_llama
 from bytebill.errors import BytebillError, unknown
+from bytebill.models import MoESpec
 
 ACTIVATIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.bfloat16, "int4": torch.bfloat16}
 
@@ -34,7 +36,7 @@ class Layer(NamedTuple):
     attention_norm: RMSNorm
     attention: Attention | LatentAttention
     mlp_norm: RMSNorm
-    mlp: SwiGLU
+    mlp: SwiGLU | Experts
 
 
 class Transformer:
@@ -152,8 +154,25 @@ class Transformer:
 
     @property
     def weight_bytes_read(self) -> int:
-        """Bytes of weights that one step must move: every matrix and norm once, embedding rows apart."""
+        """Bytes of weights that one step must move: every matrix and norm once, embedding rows apart. With experts
+        this is what a step moves that touches them all; see `weight_bytes_touched`."""
         return sum(linear.stored_bytes for linear in self._linears) + sum(v.nbytes for v in self._vectors)
+
+    @property
+    def experts(self) -> tuple[Experts, ...]:
+        """The sparse layers' experts, none for a dense model."""
+        return tuple(layer.mlp for layer in self._layers if isinstance(layer.mlp, Experts))
+
+    @property
+    def weight_bytes_touched(self) -> int:
+        """Bytes of weights that the last step moved: as `weight_bytes_read`, less the experts that no token chose."""
+        skipped = sum(
+            mlp.gate_up.stored_bytes + mlp.down.stored_bytes  # type: ignore[attr-defined]
+            for block in self.experts
+            for mlp, n_tokens in zip(block.mlps, block.tokens_by_expert, strict=True)
+            if not n_tokens
+        )
+        return self.weight_bytes_read - skipped
 
     def _build_layer(self, weights: Weights, layer: int) -> Layer:
         prefix = f"layers.{layer}."
@@ -161,9 +180,25 @@ class Transformer:
             attention_norm=self._norm(weights[prefix + "attention_norm"]),
             attention=self._build_attention(weights, layer),
             mlp_norm=self._norm(weights[prefix + "mlp_norm"]),
-            mlp=SwiGLU(
-                gate_up=self._linear(weights[prefix + "gate_up"]), down=self._summed(weights[prefix + "down"])
+            mlp=self._build_experts(weights, prefix, self.spec.moe)
+            if self.spec.moe is not None and is_sparse(self.spec, layer)
+            else self._build_mlp(weights, prefix),
+        )
+
+    def _build_mlp(self, weights: Weights, prefix: str) -> SwiGLU:
+        return SwiGLU(
+            gate_up=self._linear(weights[prefix + "gate_up"]), down=self._summed(weights[prefix + "down"])
+        )
+
+    def _build_experts(self, weights: Weights, prefix: str, moe: MoESpec) -> Experts:
+        return Experts(
+            [self._build_mlp(weights, f"{prefix}experts.{expert}.") for expert in range(moe.n_experts)],
+            router=Router(
+                self._linear(weights[prefix + "router"]),
+                n_experts_per_token=moe.n_experts_per_token,
+                bias=self._vector(weights[prefix + "router_bias"]) if moe.router_bias else None,
             ),
+            shared=self._build_mlp(weights, prefix + "shared.") if moe.n_shared_experts else None,
         )
 
     def _build_rotary(self, frequencies: Tensor) -> Rotary | LatentRotary:
