@@ -46,19 +46,19 @@ class DrawnRouter:
     """Draws k different experts for each token, expert e with probability `shares[e]`; shares add up to k.
 
     Experts are laid side by side on a line in random order, each as long as its share, and k points one apart are
-    thrown on it at once: no expert is longer than 1, so none is hit twice.
+    thrown on it at once: no expert is longer than 1, so none is hit twice. Draws are made on the CPU, in float64.
     """
 
-    def __init__(self, shares: Sequence[float], *, seed: int = 0, device: torch.device | str = "cpu") -> None:
-        self.shares = torch.tensor(shares, dtype=torch.float64, device=device)
+    def __init__(self, shares: Sequence[float], *, seed: int = 0) -> None:
+        self.shares = torch.tensor(shares, dtype=torch.float64)
         self.k = round(sum(shares))
         if self.shares.max() > 1 + 1e-9 or self.shares.min() < 0 or abs(sum(shares) - self.k) > 1e-6:
             raise ValueError("shares are between 0 and 1 and add up to the experts a token takes")
-        self._generator = torch.Generator(device=device).manual_seed(seed)
+        self._generator = torch.Generator().manual_seed(seed)
 
     def __call__(self, x: Tensor) -> Routing:
         """x [n, D] -> routing of as many tokens, weights equal"""
-        chosen = self.draw(x.shape[0])
+        chosen = self.draw(x.shape[0]).to(x.device)
         return chosen, x.new_full(chosen.shape, 1 / self.k)
 
     def draw(self, n_tokens: int) -> Tensor:
@@ -66,7 +66,7 @@ class DrawnRouter:
         rows = self.shares.expand(n_tokens, -1)
         order = torch.empty_like(rows).uniform_(generator=self._generator).argsort(-1)
         first = rows.new_empty(n_tokens, 1).uniform_(generator=self._generator)
-        ends, points = self.shares[order].cumsum(-1), first + torch.arange(self.k, device=rows.device)
+        ends, points = self.shares[order].cumsum(-1), first + torch.arange(self.k)
         hit = torch.searchsorted(ends, points, right=True).clamp_(max=len(self.shares) - 1)
         return order.gather(-1, hit)
 

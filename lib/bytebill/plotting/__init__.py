@@ -11,6 +11,7 @@ from .ceilings import crossover, line_of_bytes, named_points, roof
 from .clock import predicted_against_measured
 from .day import day_of_nodes, two_pools
 from .decline import forest_of_rates
+from .experts import between_two, over_active
 from .fleets import day_of_fleets, shares_of_load
 from .levers import levers_by_case
 from .memory import users_by_context
@@ -29,6 +30,7 @@ __all__ = [
     "WEIGHTS",
     "attention_roof",
     "bending_over",
+    "between_two",
     "break_even_map",
     "crossover",
     "day_of_fleets",
@@ -41,6 +43,7 @@ __all__ = [
     "line_of_bytes",
     "moved_on_map",
     "named_points",
+    "over_active",
     "predicted_against_measured",
     "prices_on_map",
     "roof",

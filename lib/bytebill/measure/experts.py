@@ -1,0 +1,164 @@
+"""What does a step of a model with experts take, beside dense models of its active and of its total size?
+
+    predicted = hypot(weight bytes / W, FLOPs / peak) + hollow step
+
+Bytes and FLOPs are `roofline.step_cost`'s, with the expected number of distinct experts; W is the rate of reading the
+total model's weights, taken in turn with the step; the hollow model has the same layers, routes and batch with next to
+nothing in its matrices, so its step is what sorting tokens and calling one expert after the other take. Routing is
+drawn anew in every step (`engine.experts.DrawnRouter`), and the experts that it touches are counted. Contexts are
+short, so that weights are all that counts. Used by chapter 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import hypot
+from statistics import mean
+
+import torch
+from torch import Tensor
+
+from bytebill.device import Device, synchronizer
+from bytebill.engine.experts import DrawnRouter
+from bytebill.engine.state import Weights, random_weights
+from bytebill.engine.transformer import Transformer
+from bytebill.models import ModelSpec, MoESpec, precision
+from bytebill.roofline import Step, StepCost, step_cost
+
+from .timing import in_turns
+
+CONTEXT_LEN = 16
+_HOLLOW = {"d_model": 64, "d_ff": 64, "vocab_size": 64}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertPoint:
+    """One model's decode step at one batch."""
+
+    kind: str
+    batch: int
+    time_s: float
+    hollow_s: float
+    read_bytes_per_s: float
+    weight_bytes: float  # that the timed steps moved, by count of the experts they touched
+    cost: StepCost
+    predicted_s: float
+
+    @property
+    def error(self) -> float:
+        """Measured over predicted, minus one."""
+        return self.time_s / self.predicted_s - 1
+
+
+def dense_twins(spec: ModelSpec) -> dict[str, ModelSpec]:
+    """The model and two dense ones like it but for the MLP: as wide as a token's experts, and as all of them.
+
+    >>> from bytebill.models import model
+    >>> twins = dense_twins(model("deepseek-v3"))
+    >>> twins["active"].d_ff, twins["total"].d_ff    # (8 + 1) * 2048, (256 + 1) * 2048
+    (18432, 526336)
+    """
+    moe = spec.moe
+    if moe is None:
+        raise ValueError(f"{spec.id} has no experts")
+    widths = {"active": moe.n_experts_per_token, "total": moe.n_experts}
+    return {"MoE": spec} | {
+        name: replace(
+            spec, id=f"{spec.id}-{name}", name=f"{spec.name}, dense, {name} size", moe=None,
+            d_ff=(n + moe.n_shared_experts) * moe.d_ff_expert,
+        )
+        for name, n in widths.items()
+    }  # fmt: skip
+
+
+def small_moe(
+    *, n_experts: int = 32, n_experts_per_token: int = 4, d_ff_expert: int = 1024, n_layers: int = 2,
+    d_model: int = 1024,
+) -> ModelSpec:
+    """A decoder that is nearly all experts, in fp32 0.8 GB of them, of which a token meets an eighth."""
+    moe = MoESpec(n_experts=n_experts, n_experts_per_token=n_experts_per_token, d_ff_expert=d_ff_expert)
+    return ModelSpec(
+        id="small-moe", name="small MoE", n_layers=n_layers, d_model=d_model, d_ff=d_ff_expert, n_heads=8,
+        n_kv_heads=2, d_head=64, vocab_size=512, context_len=1024, moe=moe,
+    )  # fmt: skip
+
+
+def build(spec: ModelSpec, device: Device, *, dtype: str, shares: Sequence[float] | None = None) -> Transformer:
+    """A model whose matrices of one shape hold the same values, each in memory of its own; its routers draw experts of
+    these shares (default: uniform)."""
+    random, made = random_weights(spec), dict[tuple[str, ...], Tensor]()
+
+    def read(name: str) -> Tensor:
+        kind = tuple(part for part in name.split(".") if not part.isdigit())
+        if kind not in made:
+            made[kind] = random[name]
+        return made[kind]
+
+    model = Transformer(Weights(spec, read), dtype=dtype, device=device.torch)
+    if spec.moe is not None:
+        uniform = [spec.moe.n_experts_per_token / spec.moe.n_experts] * spec.moe.n_experts
+        for layer, block in enumerate(model.experts):
+            block.router = DrawnRouter(shares or uniform, seed=layer)
+    return model
+
+
+def sweep_experts(
+    specs: Mapping[str, ModelSpec], device: Device, *, dtype: str, peak: float, batches: Sequence[int],
+    shares: Mapping[str, Sequence[float]] = {}, repeats: int = 3, at_least_s: float = 0.4,
+) -> list[ExpertPoint]:  # fmt: skip
+    """Every model at every batch, in turns; the largest is the one whose weights are read as the reference. `shares`
+    are the experts' for each kind whose routing is not uniform."""
+    whole = {kind: build(spec, device, dtype=dtype, shares=shares.get(kind)) for kind, spec in specs.items()}
+    hollow = {
+        kind: build(_hollow(spec), device, dtype=dtype, shares=shares.get(kind)) for kind, spec in specs.items()
+    }
+    largest = max(whole.values(), key=lambda model: model.weight_bytes_read)
+    found = []
+    for batch in batches:
+        moved: dict[str, list[float]] = {kind: [] for kind in specs}
+        steps = [_step(model, batch, moved[kind]) for kind, model in whole.items()]
+        steps += [_step(model, batch, []) for model in hollow.values()]
+        calls = dict(enumerate(steps))
+        timings = in_turns(
+            calls, {0: lambda: _read(largest)}, sync=synchronizer(device), repeats=repeats, at_least_s=at_least_s
+        )
+        rate = sum(linear.weight.nbytes for linear in largest.linears) / timings[0].reference_s
+        for i, (kind, spec) in enumerate(specs.items()):
+            cost = expert_cost(spec, batch_size=batch, dtype=dtype)
+            hollow_s = timings[i + len(specs)].median_s
+            busy_s = hypot(cost.weight_bytes / rate, cost.linear_flops / peak)
+            found.append(ExpertPoint(
+                kind=kind, batch=batch, time_s=timings[i].median_s, hollow_s=hollow_s, read_bytes_per_s=rate,
+                weight_bytes=mean(moved[kind]), cost=cost, predicted_s=busy_s + hollow_s,
+            ))  # fmt: skip
+    return found
+
+
+def expert_cost(spec: ModelSpec, *, batch_size: int, dtype: str) -> StepCost:
+    """What the roofline counts for a step of the sweep."""
+    step = Step.decode(batch_size=batch_size, context_len=CONTEXT_LEN)
+    return step_cost(spec, step=step, precision=precision(dtype))
+
+
+def _step(model: Transformer, batch_size: int, moved: list[float]) -> Callable[[], None]:
+    """A decode step that adds the bytes of weights it moved to a list."""
+    cache = model.new_cache(batch_size, CONTEXT_LEN + 1)
+    tokens = torch.zeros(batch_size, 1, dtype=torch.long, device=model.device)
+
+    def run() -> None:
+        cache.set_lengths(CONTEXT_LEN)
+        model(tokens, cache)
+        moved.append(model.weight_bytes_touched)
+
+    return run
+
+
+def _read(model: Transformer) -> None:
+    for linear in model.linears:
+        linear.weight.view(-1).view(torch.float32).sum()
+
+
+def _hollow(spec: ModelSpec) -> ModelSpec:
+    moe = spec.moe and replace(spec.moe, d_ff_expert=64)
+    return replace(spec, id=f"{spec.id}-hollow", moe=moe, **_HOLLOW)  # type: ignore[arg-type]
