@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from bytebill.device import pick
 from bytebill.engine.blocks import SwiGLU
 from bytebill.engine.experts import DrawnRouter, Experts, Router, Routing
 from bytebill.engine.linear import PackedLinear
@@ -19,7 +20,8 @@ from bytebill.engine.sharding import share_of
 from bytebill.engine.state import Weights, random_weights
 from bytebill.engine.transformer import Transformer
 from bytebill.errors import BytebillError
-from bytebill.models import ModelSpec, MoESpec, precision, weight_bytes
+from bytebill.measure.experts import build, dense_twins, expert_cost, sweep_experts
+from bytebill.models import ModelSpec, MoESpec, model, precision, weight_bytes
 from bytebill.roofline import Step, weight_read_params
 from bytebill.routing import distinct_experts, distinct_of_shares, tokens_to_touch, zipf_shares
 
@@ -251,3 +253,51 @@ def test_routing_says_what_it_cannot_do() -> None:
         tokens_to_touch(1, n_experts=8, n_experts_per_token=2)
     with pytest.raises(BytebillError, match="A skew is at least 0"):
         zipf_shares(8, n_experts_per_token=2, exponent=-1)
+
+
+# The measured sweep, whose times are nobody's test
+
+
+@pytest.mark.parametrize("name", ["mixtral-8x7b", "qwen3-30b-a3b", "deepseek-v3"])
+def test_dense_twins_have_the_active_and_the_total_size(name: str) -> None:
+    twins, moe = dense_twins(model(name)), model(name).moe
+    assert moe is not None
+    assert 0.99 < twins["active"].n_params / twins["MoE"].n_active_params <= 1  # a mixture has routers besides
+    widened = 1 + moe.n_dense_layers / model(name).n_layers  # layers that are dense in the mixture
+    assert 0.99 < twins["total"].n_params / twins["MoE"].n_params < 1.001 * widened
+
+
+def test_a_dense_model_has_no_twins() -> None:
+    with pytest.raises(ValueError, match="has no experts"):
+        dense_twins(replace(MIXTRAL_LIKE, moe=None))
+
+
+def test_a_sweep_counts_what_its_steps_moved() -> None:
+    specs = dense_twins(MIXTRAL_LIKE)
+    points = sweep_experts(specs, pick("cpu"), dtype="fp32", peak=1e9, batches=(1, 50), repeats=3, at_least_s=0)
+    by = {(point.kind, point.batch): point for point in points}
+    assert set(by) == {(kind, batch) for kind in specs for batch in (1, 50)}
+    rows = 4 * 64  # bytes of one embedding row, which the roofline counts and the engine's weights leave out
+    for kind, batch in [("active", 1), ("active", 50), ("total", 1), ("total", 50), ("MoE", 1)]:
+        assert by[kind, batch].weight_bytes == pytest.approx(by[kind, batch].cost.weight_bytes - batch * rows)
+    few, many = by["MoE", 1], by["MoE", 50]
+    assert few.weight_bytes < many.weight_bytes == pytest.approx(many.cost.weight_bytes, rel=0.1)
+    assert many.cost == expert_cost(MIXTRAL_LIKE, batch_size=50, dtype="fp32")
+    assert many.busy_s == many.time_s - many.hollow_s and many.predicted_s > many.hollow_s > 0
+
+
+def test_skewed_routing_moves_fewer_bytes() -> None:
+    shares = {"skewed": zipf_shares(64, n_experts_per_token=2, exponent=1.0)}
+    specs = {"uniform": MIXTRAL_LIKE, "skewed": MIXTRAL_LIKE}
+    points = sweep_experts(
+        specs, pick("cpu"), dtype="fp32", peak=1e9, batches=(40,), shares=shares, repeats=5, at_least_s=0
+    )
+    uniform, skewed = points
+    assert skewed.weight_bytes < 0.9 * uniform.weight_bytes
+
+
+def test_layers_of_a_built_model_lie_in_memory_of_their_own() -> None:
+    built = build(MIXTRAL_LIKE, pick("cpu"), dtype="fp32")
+    first, second = built.experts[0].mlps[:2]
+    assert torch.equal(first.down.weight, second.down.weight)  # type: ignore[attr-defined]
+    assert len({linear.weight.data_ptr() for linear in built.linears}) == len(built.linears)

@@ -1,6 +1,6 @@
-"""How many experts does a batch touch? Of N experts a layer, each token takes k.
+"""How many experts does a batch touch? Of E experts a layer, each token takes k.
 
-    distinct = N (1 - (1 - k/N)^B)            uniform: every expert is as likely as any other
+    distinct = E (1 - (1 - k/E)^B)            uniform: every expert is as likely as any other
     distinct = sum over e of 1 - (1 - q_e)^B  in general, q_e the share of tokens that take expert e, sum of q_e = k
 
 B tokens of a step, routed independently of each other. 1 - (1 - q)^B bends downwards in q, so uneven routing always
@@ -19,7 +19,7 @@ from bytebill.errors import BytebillError
 def distinct_experts(n_experts: int, *, n_experts_per_token: int, n_tokens: float) -> float:
     """Expected number of different experts of a layer that a batch touches, routing uniform and independent.
 
-    E * (1 - (1 - k/E)**T)
+    E * (1 - (1 - k/E)**B)
 
     >>> round(distinct_experts(8, n_experts_per_token=2, n_tokens=4), 2)    # 8 * (1 - 0.75**4)
     5.47
@@ -47,7 +47,7 @@ def zipf_shares(n_experts: int, *, n_experts_per_token: int, exponent: float) ->
     """
     if exponent < 0 or not 0 < n_experts_per_token <= n_experts:
         raise BytebillError(
-            f"A skew is at least 0 and a token takes 1 to N experts; got {exponent} and {n_experts_per_token}."
+            f"A skew is at least 0 and a token takes 1 to all of the experts; got {exponent} and {n_experts_per_token}."
         )
     weights = [rank**-exponent for rank in range(1, n_experts + 1)]
     n_full = 0
@@ -61,7 +61,7 @@ def zipf_shares(n_experts: int, *, n_experts_per_token: int, exponent: float) ->
 def tokens_to_touch(share_touched: float, *, n_experts: int, n_experts_per_token: int) -> float:
     """Tokens in a step at which uniform routing touches this share of the experts.
 
-    B = ln(1 - share) / ln(1 - k/N)     [tokens]
+    B = ln(1 - share) / ln(1 - k/E)     [tokens]
 
     >>> round(tokens_to_touch(0.9, n_experts=8, n_experts_per_token=2), 1)    # ln 0.1 / ln 0.75
     8.0

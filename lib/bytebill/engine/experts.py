@@ -1,4 +1,4 @@
-"""What does a layer of experts do with a batch? It routes every token to k of N MLPs, and reads the ones anybody chose.
+"""What does a layer of experts do with a batch? It routes every token to k of E MLPs, and reads the ones anybody chose.
 
     y = shared(x) + sum over the k chosen experts e of weight_e * expert_e(x)
 
