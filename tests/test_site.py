@@ -35,6 +35,9 @@ GOOD = {
     "prose": "<p>Prices in {braces}, sums like [1](two words), 3 | 4.</p>",
 }
 PLANTED = {
+    "a numbered heading": (
+        '<h2><span class="section-number">17. </span>Found</h2>', "the heading '17.Found' has a number",
+    ),
     "missing page": ('<a href="c.html">C</a>', "c.html: is missing"),
     "missing anchor": ('<a href="b.html#gone">B</a>', "b.html#gone: has no such anchor"),
     "missing anchor here": ('<a href="#gone">up</a>', "#gone: has no such anchor"),

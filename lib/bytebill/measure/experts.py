@@ -3,10 +3,10 @@
     predicted = hypot(weight bytes / W, FLOPs / peak) + hollow step
 
 Bytes and FLOPs are `roofline.step_cost`'s, with the expected number of distinct experts; W is the rate of reading the
-total model's weights, taken in turn with the step; the hollow model has the same layers, routes and batch with next to
-nothing in its matrices, so its step is what sorting tokens and calling one expert after the other take. Routing is
-drawn anew in every step (`engine.experts.DrawnRouter`), and the experts that it touches are counted. Contexts are
-short, so that weights are all that counts. Used by chapter 16.
+total model's weights, taken in turn with the step, and peak that of a large matmul just before; the hollow model has
+the same layers, routes and batch with next to nothing in its matrices, so its step is what sorting tokens and calling
+one expert after the other take. Routing is drawn anew in every step (`engine.experts.DrawnRouter`), and the experts
+that it touches are counted. Contexts are short, so that weights are all that counts. Used by chapter 16.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from bytebill.engine.transformer import Transformer
 from bytebill.models import ModelSpec, MoESpec, precision
 from bytebill.roofline import Step, StepCost, step_cost
 
+from .ceilings import peak_flops_per_s
 from .timing import in_turns
 
 CONTEXT_LEN = 16
@@ -41,6 +42,7 @@ class ExpertPoint:
     time_s: float
     hollow_s: float
     read_bytes_per_s: float
+    peak_flops_per_s: float
     weight_bytes: float  # that the timed steps moved, by count of the experts they touched
     cost: StepCost
     predicted_s: float
@@ -110,7 +112,7 @@ def build(spec: ModelSpec, device: Device, *, dtype: str, shares: Sequence[float
 
 
 def sweep_experts(
-    specs: Mapping[str, ModelSpec], device: Device, *, dtype: str, peak: float, batches: Sequence[int],
+    specs: Mapping[str, ModelSpec], device: Device, *, dtype: str, batches: Sequence[int],
     shares: Mapping[str, Sequence[float]] = {}, repeats: int = 3, at_least_s: float = 0.4,
 ) -> list[ExpertPoint]:  # fmt: skip
     """Every model at every batch, in turns; the largest is the one whose weights are read as the reference. `shares`
@@ -122,6 +124,7 @@ def sweep_experts(
     largest = max(whole.values(), key=lambda model: model.weight_bytes_read)
     found = []
     for batch in batches:
+        peak = peak_flops_per_s(device, dtype=dtype, repeats=2)
         moved: dict[str, list[float]] = {kind: [] for kind in specs}
         steps = [_step(model, batch, moved[kind]) for kind, model in whole.items()]
         steps += [_step(model, batch, []) for model in hollow.values()]
@@ -136,7 +139,7 @@ def sweep_experts(
             busy_s = hypot(cost.weight_bytes / rate, cost.linear_flops / peak)
             found.append(ExpertPoint(
                 kind=kind, batch=batch, time_s=timings[i].median_s, hollow_s=hollow_s, read_bytes_per_s=rate,
-                weight_bytes=mean(moved[kind]), cost=cost, predicted_s=busy_s + hollow_s,
+                peak_flops_per_s=peak, weight_bytes=mean(moved[kind]), cost=cost, predicted_s=busy_s + hollow_s,
             ))  # fmt: skip
     return found
 

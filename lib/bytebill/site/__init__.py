@@ -66,7 +66,10 @@ def share_anchors(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def number_by_name(app: Sphinx) -> None:
-    """Give each chapter, its sections and its figures the number in its file's name: notebooks/10_... is chapter 10."""
+    """Give each chapter and its figures the number in its file's name: notebooks/10_... is chapter 10.
+
+    A heading without a number keeps its None: one that is missing would take its chapter's.
+    """
     from docutils import nodes
     from sphinx_external_toc.collectors import TocTreeCollectorWithStyles as Collector
 
@@ -75,7 +78,7 @@ def number_by_name(app: Sphinx) -> None:
         for name, numbers in env.toc_secnumbers.items():
             number = chapter_number(name)
             if number is not None:
-                env.toc_secnumbers[name] = {at: (number, *rest[1:]) for at, rest in numbers.items() if rest}
+                env.toc_secnumbers[name] = {at: rest and (number, *rest[1:]) for at, rest in numbers.items()}
                 for node in (env.titles[name], *env.tocs[name].findall(nodes.reference)):
                     if node.get("secnumber"):
                         node["secnumber"] = [number, *node["secnumber"][1:]]

@@ -134,8 +134,11 @@ def markup(page: Page, site: Site) -> Iterator[str]:
 
 
 def numbers(page: Page, site: Site) -> Iterator[str]:
-    """Figures of a chapter that count as another's: the text means the number in the file's name."""
+    """Figures of a chapter that count as another's, where the text means the number in the file's name; headings inside
+    a chapter that carry its number."""
     name = re.match(r"(\d\d)_", page.path.name)
+    for heading in page.soup.select("h2:has(> .section-number), h3:has(> .section-number)"):
+        yield f"the heading '{heading.get_text(strip=True)}' has a number"
     for caption in page.soup.select(".caption-number") if name else ():
         found = re.match(r"Fig\. (\d+)\.", caption.get_text())
         if name and found and int(found[1]) != int(name[1]):
