@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bytebill.device import pick
 from bytebill.engine import kernels
 from bytebill.engine.kv import ContiguousCache
 from bytebill.engine.latent_attention import LatentAttention, attend
@@ -18,6 +19,7 @@ from bytebill.engine.sharding import share_of
 from bytebill.engine.state import Weights, random_weights, tensor_shapes
 from bytebill.engine.transformer import Transformer
 from bytebill.errors import BytebillError
+from bytebill.measure.attention import attention_cost, sweep_attention, sweep_inside
 from bytebill.models import MLASpec, ModelSpec, kv_stored_bytes_per_token, model, precision
 from bytebill.roofline import Step, step_cost
 
@@ -288,3 +290,37 @@ def test_equal_to_deepseek_v3_of_transformers() -> None:
     with torch.inference_mode():
         expected = theirs(weights)(tokens).logits
     assert apart(decoded(Transformer(weights, dtype="fp32"), tokens), expected) < CLOSE
+
+
+# The measured sweeps, whose times are nobody's test
+
+
+def test_a_longer_context_and_a_larger_batch_move_no_intensity() -> None:
+    specs = {kind: spec_of(kind) for kind in ("MHA", "GQA", "MQA", "MLA")}
+    points = [
+        point
+        for length in (16, 48)
+        for point in sweep_attention(
+            specs, pick("cpu"), dtype="fp32", peak=1e9, batches=(1, 4), context_len=length, repeats=3, beyond_bytes=1
+        )
+    ]
+    for kind, spec in specs.items():
+        of_kind = [point for point in points if point.kind == kind]
+        assert [(point.context_len, point.batch) for point in of_kind] == [(16, 1), (16, 4), (48, 1), (48, 4)]
+        cost = attention_cost(spec, batch_size=4, context_len=48, dtype="fp32")
+        assert of_kind[-1].n_bytes == cost.kv_read_bytes and of_kind[-1].flops == cost.attention_flops
+        intensities = [point.intensity for point in of_kind]
+        assert max(intensities) < 1.07 * min(intensities)  # 17/16 and 49/48: a token also attends to itself
+
+
+def test_whole_models_take_turns_and_count_their_step() -> None:
+    specs = {kind: spec_of(kind) for kind in ("MHA", "MLA")}
+    points = sweep_inside(
+        specs, pick("cpu"), dtype="fp32", peak=1e9, kernel_peaks=dict.fromkeys(specs, 1e9), batches=(1, 3),
+        context_len=32, repeats=3,
+    )  # fmt: skip
+    assert [(point.kind, point.batch) for point in points] == [("MHA", 1), ("MLA", 1), ("MHA", 3), ("MLA", 3)]
+    for point in points:
+        cost = attention_cost(specs[point.kind], batch_size=point.batch, context_len=32, dtype="fp32")
+        assert point.n_bytes == cost.bytes and point.flops == cost.flops
+        assert point.time_s > 0 and point.predicted_s > point.read_s > 0

@@ -31,7 +31,7 @@ from bytebill.models import MLASpec, ModelSpec, precision
 from bytebill.roofline import Step, StepCost, step_cost
 
 from .ceilings import TORCH_DTYPES
-from .timing import Timing, measure
+from .timing import Timing, in_turns, measure
 
 BEYOND_CACHES_BYTES = 256 << 20
 LATENT = MLASpec(q_lora_rank=1536, kv_lora_rank=512, d_nope=128, d_rope=64, d_v=128)
@@ -91,15 +91,16 @@ def attention_cost(spec: ModelSpec, *, batch_size: int, context_len: int, dtype:
 
 def sweep_attention(
     specs: Mapping[str, ModelSpec], device: Device, *, dtype: str, peak: float,
-    batches: Sequence[int], context_len: int, repeats: int = 5,
+    batches: Sequence[int], context_len: int, repeats: int = 5, beyond_bytes: float = BEYOND_CACHES_BYTES,
 ) -> list[AttentionPoint]:  # fmt: skip
-    """Every kind at every batch; `peak` is the FLOP/s that their kernel reaches."""
+    """Every kind at every batch; `peak` is the FLOP/s that their kernel reaches. As many layers are passed as make the
+    cache larger than `beyond_bytes`."""
     found = []
     for kind, spec in specs.items():
         for batch in batches:
             cost = attention_cost(spec, batch_size=batch, context_len=context_len, dtype=dtype)
             n_bytes, flops = cost.kv_read_bytes, cost.attention_flops
-            n_layers = ceil(BEYOND_CACHES_BYTES / n_bytes)
+            n_layers = ceil(beyond_bytes / n_bytes)
             timing = time_attention(replace(spec, n_layers=n_layers), device, dtype=dtype, batch_size=batch,
                                     context_len=context_len, repeats=repeats)  # fmt: skip
             time_s, read_s = timing.median_s / n_layers, timing.reference_s / n_layers
@@ -121,38 +122,54 @@ def kernel_flops_per_s(
 
 
 def sweep_inside(
-    spec: ModelSpec, device: Device, *, dtype: str, peak: float, kernel_peak: float, batches: Sequence[int],
-    context_len: int, repeats: int = 3,
+    specs: Mapping[str, ModelSpec], device: Device, *, dtype: str, peak: float, kernel_peaks: Mapping[str, float],
+    batches: Sequence[int], context_len: int, repeats: int = 3,
 ) -> list[AttentionPoint]:  # fmt: skip
-    """Whole decode steps of a random model: weights once and each sequence's cache, both at the rate of reading it.
+    """Whole decode steps of random models, taken in turns: weights once and each sequence's cache, both at the rate of
+    reading them.
 
-    `n_bytes` and `flops` are the whole step's, `read_s` the time of reading the cache alone.
+    `kernel_peaks` are the FLOP/s of each kind's attention. `n_bytes` and `flops` are the whole step's, `read_s` the
+    time of reading the cache alone.
     """
-    model, found = Transformer(random_weights(spec), dtype=dtype, device=device.torch), []
+    models = {
+        kind: Transformer(random_weights(spec), dtype=dtype, device=device.torch) for kind, spec in specs.items()
+    }
+    found = []
     for batch in batches:
-        cost = attention_cost(spec, batch_size=batch, context_len=context_len, dtype=dtype)
-        cache = _filled(spec, device, dtype=dtype, batch_size=batch, context_len=context_len)
-        tokens = torch.zeros(batch, 1, dtype=torch.long, device=device.torch)
-
-        def step(cache: ContiguousCache = cache, tokens: Tensor = tokens) -> None:
-            cache.set_lengths(context_len)
-            model(tokens, cache)
-
-        def read(cache: ContiguousCache = cache) -> None:
-            for linear in model.linears:
-                linear.weight.view(-1).view(torch.float32).sum()
-            for flat in _flat(cache):
-                flat.sum()
-
-        timing = measure(step, sync=synchronizer(device), reference=read, repeats=repeats)
-        per_byte = timing.reference_s / (cost.weight_bytes + cost.kv_read_bytes)
-        weights_s, cache_s = cost.weight_bytes * per_byte, cost.kv_read_bytes * per_byte
-        predicted_s = hypot(weights_s, cost.linear_flops / peak) + hypot(cache_s, cost.attention_flops / kernel_peak)
-        found.append(AttentionPoint(
-            kind=spec.name, batch=batch, context_len=context_len, time_s=timing.median_s, read_s=cache_s,
-            n_bytes=cost.bytes, flops=cost.flops, predicted_s=predicted_s,
-        ))  # fmt: skip
+        calls = [_step_and_read(model, device, dtype, batch, context_len) for model in models.values()]
+        steps, reads = (dict(enumerate(each)) for each in zip(*calls, strict=True))
+        timings = in_turns(steps, reads, sync=synchronizer(device), repeats=repeats)
+        for kind, timing in zip(models, timings.values(), strict=True):
+            cost = attention_cost(specs[kind], batch_size=batch, context_len=context_len, dtype=dtype)
+            per_byte = timing.reference_s / (cost.weight_bytes + cost.kv_read_bytes)
+            weights_s, cache_s = cost.weight_bytes * per_byte, cost.kv_read_bytes * per_byte
+            attention_s = hypot(cache_s, cost.attention_flops / kernel_peaks[kind])
+            found.append(AttentionPoint(
+                kind=kind, batch=batch, context_len=context_len, time_s=timing.median_s, read_s=cache_s,
+                n_bytes=cost.bytes, flops=cost.flops,
+                predicted_s=hypot(weights_s, cost.linear_flops / peak) + attention_s,
+            ))  # fmt: skip
     return found
+
+
+def _step_and_read(
+    model: Transformer, device: Device, dtype: str, batch_size: int, context_len: int
+) -> tuple[Callable[[], object], Callable[[], object]]:
+    """A decode step over a filled cache, and a plain read of the same weights and cache."""
+    cache = _filled(model.spec, device, dtype=dtype, batch_size=batch_size, context_len=context_len)
+    tokens, flat = torch.zeros(batch_size, 1, dtype=torch.long, device=device.torch), _flat(cache)
+
+    def step() -> None:
+        cache.set_lengths(context_len)
+        model(tokens, cache)
+
+    def read() -> None:
+        for linear in model.linears:
+            linear.weight.view(-1).view(torch.float32).sum()
+        for part in flat:
+            part.sum()
+
+    return step, read
 
 
 def time_attention(
