@@ -261,3 +261,12 @@ def test_a_graph_replays_the_step(tokens: Tensor, lengths: list[int]) -> None:
 
 def test_a_cache_of_another_kind_has_four_methods() -> None:
     assert all(hasattr(ContiguousCache, name) for name in ("place", "attend", "commit", "reset"))
+
+
+@pytest.mark.parametrize("n_layers", [1, 3])
+def test_an_occupied_cache_has_written_every_slot(n_layers: int) -> None:
+    model = Transformer(random_weights(replace(TINY, n_layers=n_layers)), dtype="fp32")
+    cache = model.new_cache(2, 12)
+    cache.occupy(11)
+    assert cache.lengths == [11, 11] and all(bool((tensor != 0).all()) for tensor in cache.tensors)
+    assert bool(model.forward(torch.zeros(2, 1, dtype=torch.long), cache).isfinite().all())

@@ -116,11 +116,18 @@ class ContiguousCache:
         """Forget everything; the memory stays."""
         self.lengths = [0] * self.batch_size
 
+    def occupy(self, context_len: int) -> None:
+        """Hold `context_len` tokens of no meaning in every sequence, for a measurement: memory that was never written
+        is one page of zeros that stays on the chip, so every slot is written first."""
+        for tensor in self.tensors:
+            tensor.fill_(0.01)
+        self.set_lengths(context_len)
+
     def set_lengths(self, lengths: int | Sequence[int]) -> None:
         """Say how many slots count as context.
 
-        Fewer than held forgets the last tokens; more takes the slots as they are (zeros at first), which is
-        how a context of any length is timed without computing it.
+        Fewer than held forgets the last tokens; more takes the slots as they are: zeros at first, or what
+        `occupy` wrote.
         """
         wanted = [lengths] * self.batch_size if isinstance(lengths, int) else list(lengths)
         self._require_room(max(wanted), n_given=len(wanted))

@@ -139,17 +139,22 @@ def sweep_inside(
         calls = [_step_and_read(model, device, dtype, batch, context_len) for model in models.values()]
         steps, reads = (dict(enumerate(each)) for each in zip(*calls, strict=True))
         timings = in_turns(steps, reads, sync=synchronizer(device), repeats=repeats)
-        for kind, timing in zip(models, timings.values(), strict=True):
-            cost = attention_cost(specs[kind], batch_size=batch, context_len=context_len, dtype=dtype)
-            per_byte = timing.reference_s / (cost.weight_bytes + cost.kv_read_bytes)
-            weights_s, cache_s = cost.weight_bytes * per_byte, cost.kv_read_bytes * per_byte
-            attention_s = hypot(cache_s, cost.attention_flops / kernel_peaks[kind])
+        for (kind, spec), timing in zip(specs.items(), timings.values(), strict=True):
+            cost = attention_cost(spec, batch_size=batch, context_len=context_len, dtype=dtype)
+            cache_s, predicted_s = _inside(cost, timing, peak=peak, kernel_peak=kernel_peaks[kind])
             found.append(AttentionPoint(
                 kind=kind, batch=batch, context_len=context_len, time_s=timing.median_s, read_s=cache_s,
-                n_bytes=cost.bytes, flops=cost.flops,
-                predicted_s=hypot(weights_s, cost.linear_flops / peak) + attention_s,
+                n_bytes=cost.bytes, flops=cost.flops, predicted_s=predicted_s,
             ))  # fmt: skip
     return found
+
+
+def _inside(cost: StepCost, timing: Timing, *, peak: float, kernel_peak: float) -> tuple[float, float]:
+    """Time of reading the cache, at the rate at which weights and cache were read, and of the whole step."""
+    per_byte = timing.reference_s / (cost.weight_bytes + cost.kv_read_bytes)
+    weights_s, cache_s = cost.weight_bytes * per_byte, cost.kv_read_bytes * per_byte
+    rest_s = hypot(weights_s, cost.linear_flops / peak)
+    return cache_s, rest_s + hypot(cache_s, cost.attention_flops / kernel_peak)
 
 
 def _step_and_read(
@@ -196,9 +201,7 @@ def _filled(
     cache = kind(
         spec, batch_size=batch_size, max_len=context_len + 1, dtype=TORCH_DTYPES[dtype], device=device.torch
     )
-    for tensor in cache.tensors:
-        tensor.fill_(0.01)
-    cache.set_lengths(context_len)
+    cache.occupy(context_len)
     return cache
 
 

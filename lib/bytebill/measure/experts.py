@@ -117,31 +117,38 @@ def sweep_experts(
 ) -> list[ExpertPoint]:  # fmt: skip
     """Every model at every batch, in turns; the largest is the one whose weights are read as the reference. `shares`
     are the experts' for each kind whose routing is not uniform."""
-    whole = {kind: build(spec, device, dtype=dtype, shares=shares.get(kind)) for kind, spec in specs.items()}
-    hollow = {
-        kind: build(_hollow(spec), device, dtype=dtype, shares=shares.get(kind)) for kind, spec in specs.items()
-    }
-    largest = max(whole.values(), key=lambda model: model.weight_bytes_read)
+    routed = {kind: (spec, shares.get(kind)) for kind, spec in specs.items()}
+    whole = [build(spec, device, dtype=dtype, shares=each) for spec, each in routed.values()]
+    hollow = [build(_hollow(spec), device, dtype=dtype, shares=each) for spec, each in routed.values()]
+    largest = max(whole, key=lambda model: model.weight_bytes_read)
     found = []
     for batch in batches:
         peak = peak_flops_per_s(device, dtype=dtype, repeats=2)
-        moved: dict[str, list[float]] = {kind: [] for kind in specs}
-        steps = [_step(model, batch, moved[kind]) for kind, model in whole.items()]
-        steps += [_step(model, batch, []) for model in hollow.values()]
-        calls = dict(enumerate(steps))
+        moved: list[list[float]] = [[] for _ in specs]
+        steps = [_step(model, batch, into) for model, into in zip(whole, moved, strict=True)]
+        steps += [_step(model, batch, []) for model in hollow]
+        reference = {0: lambda: _read(largest)}
         timings = in_turns(
-            calls, {0: lambda: _read(largest)}, sync=synchronizer(device), repeats=repeats, at_least_s=at_least_s
+            dict(enumerate(steps)), reference, sync=synchronizer(device), repeats=repeats, at_least_s=at_least_s
         )
         rate = sum(linear.weight.nbytes for linear in largest.linears) / timings[0].reference_s
         for i, (kind, spec) in enumerate(specs.items()):
+            times = timings[i].median_s, timings[i + len(specs)].median_s
             cost = expert_cost(spec, batch_size=batch, dtype=dtype)
-            hollow_s = timings[i + len(specs)].median_s
-            busy_s = hypot(cost.weight_bytes / rate, cost.linear_flops / peak)
-            found.append(ExpertPoint(
-                kind=kind, batch=batch, time_s=timings[i].median_s, hollow_s=hollow_s, read_bytes_per_s=rate,
-                peak_flops_per_s=peak, weight_bytes=mean(moved[kind]), cost=cost, predicted_s=busy_s + hollow_s,
-            ))  # fmt: skip
+            found.append(_point(kind, batch, times, cost=cost, rate=rate, peak=peak, moved=mean(moved[i])))
     return found
+
+
+def _point(
+    kind: str, batch: int, times_s: tuple[float, float], *, cost: StepCost, rate: float, peak: float, moved: float
+) -> ExpertPoint:
+    """A step's time and its hollow twin's, held against the ceilings measured beside them."""
+    time_s, hollow_s = times_s
+    return ExpertPoint(
+        kind=kind, batch=batch, time_s=time_s, hollow_s=hollow_s, read_bytes_per_s=rate, peak_flops_per_s=peak,
+        weight_bytes=moved, cost=cost,
+        predicted_s=hypot(cost.weight_bytes / rate, cost.linear_flops / peak) + hollow_s,
+    )  # fmt: skip
 
 
 def expert_cost(spec: ModelSpec, *, batch_size: int, dtype: str) -> StepCost:
@@ -153,6 +160,7 @@ def expert_cost(spec: ModelSpec, *, batch_size: int, dtype: str) -> StepCost:
 def _step(model: Transformer, batch_size: int, moved: list[float]) -> Callable[[], None]:
     """A decode step that adds the bytes of weights it moved to a list."""
     cache = model.new_cache(batch_size, CONTEXT_LEN + 1)
+    cache.occupy(CONTEXT_LEN)
     tokens = torch.zeros(batch_size, 1, dtype=torch.long, device=model.device)
 
     def run() -> None:

@@ -44,6 +44,7 @@ class Decoder:
     def step(self, batch_size: int) -> Callable[[], object]:
         """One decode step of `batch_size` sequences of `context_len` cached tokens."""
         cache = self.model.new_cache(batch_size, self.context_len + 1)
+        cache.occupy(self.context_len)
         tokens = torch.zeros(batch_size, 1, dtype=torch.long, device=self.device.torch)
 
         def run() -> object:
@@ -52,7 +53,6 @@ class Decoder:
 
         if self.device.kind != "cuda":
             return run
-        cache.set_lengths(self.context_len)
         graph = GraphedDecode(self.model, cache)
 
         def replay() -> object:
