@@ -20,9 +20,9 @@ from bytebill.engine.sharding import share_of
 from bytebill.engine.state import Weights, random_weights
 from bytebill.engine.transformer import Transformer
 from bytebill.errors import BytebillError
-from bytebill.measure.experts import build, dense_twins, expert_cost, sweep_experts
+from bytebill.measure.experts import _hollow, _point, build, dense_twins, expert_cost, sweep_experts
 from bytebill.models import ModelSpec, MoESpec, model, precision, weight_bytes
-from bytebill.roofline import Step, weight_read_params
+from bytebill.roofline import Step, StepCost, weight_read_params
 from bytebill.routing import distinct_experts, distinct_of_shares, tokens_to_touch, zipf_shares
 
 # Widths in whole panels, so that no byte of packing is beside the parameters'.
@@ -248,6 +248,15 @@ def test_tokens_to_touch_inverts_distinct_experts(share: float, shape: tuple[int
     assert isclose(distinct_experts(n, n_experts_per_token=k, n_tokens=tokens) / n, share, rel_tol=1e-6)
 
 
+def test_no_tokens_touch_nothing() -> None:
+    block = Experts([mlp()] * 8, router=DrawnRouter([0.25] * 8))
+    assert block(rows(0)).shape == (0, 64) and block.n_touched == 0
+
+
+def test_one_token_may_take_every_expert() -> None:
+    assert tokens_to_touch(0.9, n_experts=8, n_experts_per_token=8) == 1
+
+
 def test_routing_says_what_it_cannot_do() -> None:
     with pytest.raises(BytebillError, match="1 is never certain; got 1"):
         tokens_to_touch(1, n_experts=8, n_experts_per_token=2)
@@ -301,3 +310,27 @@ def test_layers_of_a_built_model_lie_in_memory_of_their_own() -> None:
     first, second = built.experts[0].mlps[:2]
     assert torch.equal(first.down.weight, second.down.weight)  # type: ignore[attr-defined]
     assert len({linear.weight.data_ptr() for linear in built.linears}) == len(built.linears)
+
+
+def test_a_prediction_is_its_equation() -> None:
+    cost = StepCost(
+        weight_bytes=3e9, kv_read_bytes=0, kv_write_bytes=0, activation_bytes=0, logit_bytes=0, linear_flops=8e9,
+        attention_flops=0,
+    )  # fmt: skip
+    point = _point("MoE", 4, (11.0, 0.5), cost=cost, rate=1e9, peak=2e9, moved=3e9)
+    assert point.predicted_s == pytest.approx(5.5) and point.error == pytest.approx(1.0)  # hypot(3, 4) + 0.5; 11 of it
+
+
+@pytest.mark.parametrize("name", ["mixtral-8x7b", "deepseek-v3"])
+def test_a_hollow_twin_has_the_same_routes_and_next_to_no_weights(name: str) -> None:
+    spec, hollow = model(name), _hollow(model(name))
+    assert spec.moe is not None and hollow.moe is not None
+    assert hollow.n_layers == spec.n_layers and hollow.n_params < 0.01 * spec.n_params
+    assert (hollow.moe.n_experts, hollow.moe.n_experts_per_token) == (spec.moe.n_experts, spec.moe.n_experts_per_token)
+
+
+def test_layers_draw_apart_and_models_alike() -> None:
+    whole, twin = (build(spec, pick("cpu"), dtype="fp32") for spec in (MIXTRAL_LIKE, _hollow(MIXTRAL_LIKE)))
+    first, second = (block.router.draw(20) for block in whole.experts[:2])  # type: ignore[attr-defined]
+    assert not torch.equal(first, second)
+    assert torch.equal(first, twin.experts[0].router.draw(20))  # type: ignore[attr-defined]

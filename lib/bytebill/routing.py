@@ -68,4 +68,6 @@ def tokens_to_touch(share_touched: float, *, n_experts: int, n_experts_per_token
     """
     if not 0 <= share_touched < 1:
         raise BytebillError(f"A share of experts is between 0 and 1, and 1 is never certain; got {share_touched}.")
+    if n_experts_per_token >= n_experts:
+        return 1.0  # the first token takes them all
     return log(1 - share_touched) / log(1 - n_experts_per_token / n_experts)

@@ -101,4 +101,4 @@ class Experts:
         for mlp, n_tokens, end in zip(self.mlps, self.tokens_by_expert, ends, strict=True):
             if n_tokens:
                 y[end - n_tokens : end] = mlp(gathered[end - n_tokens : end])
-        return torch.empty_like(y).index_copy_(0, order, y).view(n_rows, k, -1)
+        return torch.empty_like(y).index_copy_(0, order, y).view(n_rows, k, x.shape[1])

@@ -12,8 +12,7 @@ Curve = tuple[Sequence[float], Sequence[float]]  # x, y
 
 
 def between_two(ax: Axes, measured: Mapping[str, Curve], *, predicted: Mapping[str, Curve]) -> Axes:
-    """Step time [s] over batch, log-log: predictions as lines, measurements as marks of the same colour, each name at
-    the left end of its line."""
+    """Step time [s] over batch, log-log: predictions as lines, measurements as marks of the same colour."""
     for (name, (x, y)), color, mark in zip(measured.items(), (MONEY, BYTES, KV), "Dos", strict=False):
         lines = predicted[name]
         ax.loglog(lines[0], [each * 1e3 for each in lines[1]], color=color, linewidth=1.5)
