@@ -38,7 +38,8 @@ test: $(READY) lint  ## everything that CI checks
 	bytebill book --committed
 	python -m bytebill.site.browser _build/html
 
-lint: $(READY)  ## ruff and mypy
+lint: $(READY)  ## ruff (format and rules) and mypy
+	ruff format --check lib tests
 	ruff check lib tests notebooks
 	mypy
 

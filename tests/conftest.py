@@ -25,10 +25,7 @@ PARAMETERS = 'n = 2\nprofile = "quick"\ndevice = "auto"'
 
 def write_notebook(path: Path, *sources: str, parameters: str = PARAMETERS) -> Path:
     """A notebook with a title, a parameters cell and these code cells, executed by nobody."""
-    cells = [
-        new_markdown_cell(f"# {path.stem}"),
-        new_code_cell(parameters, metadata={"tags": ["parameters"]}),
-    ]
+    cells = [new_markdown_cell(f"# {path.stem}"), new_code_cell(parameters, metadata={"tags": ["parameters"]})]
     cells += [new_code_cell(source) for source in sources]
     for index, cell in enumerate(cells):
         cell["id"] = f"cell-{index}"  # the same from run to run

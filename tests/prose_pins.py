@@ -92,12 +92,27 @@ PINS: dict[str, dict[str, float]] = {
 }
 
 GIVEN = (
-    "70 billion parameters", r"2\ \text{bytes}}{3.35\times10^{12}\ \text{bytes/s}", "one million tokens",
-    r"at \$2.50 an hour", "16-bit", "32-bit", "in 16 bits", "16 or 32 bits",
+    "70 billion parameters",
+    r"2\ \text{bytes}}{3.35\times10^{12}\ \text{bytes/s}",
+    "one million tokens",
+    r"at \$2.50 an hour",
+    "16-bit",
+    "32-bit",
+    "in 16 bits",
+    "16 or 32 bits",
     # quoted in the table of traps
-    "2,500 tokens/s", "batch is 64", "64 sequences, or 64 tokens", "utilisation 90%",
+    "2,500 tokens/s",
+    "batch is 64",
+    "64 sequences, or 64 tokens",
+    "utilisation 90%",
     r"\$0.40 per million tokens",
     # experiences of installing and running
-    "2 minutes with pip", "2 GB; several GB more", "about two minutes and 2 GB", "0.7 GB", "about one minute",
-    "under 60 s", "under 50 MB", "98 MB",
-)  # fmt: skip
+    "2 minutes with pip",
+    "2 GB; several GB more",
+    "about two minutes and 2 GB",
+    "0.7 GB",
+    "about one minute",
+    "under 60 s",
+    "under 50 MB",
+    "98 MB",
+)

@@ -8,11 +8,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from bytebill.serving.blocks import Paged
-from bytebill.serving.contiguous import ContiguousMax, ContiguousOracle, ContiguousPow2
 from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
+from bytebill.serving.memory.contiguous import ContiguousMax, ContiguousOracle, ContiguousPow2
+from bytebill.serving.memory.paged import Paged
+from bytebill.serving.memory.prefix import PrefixSharing
 from bytebill.serving.plan import Plan
-from bytebill.serving.prefix_sharing import PrefixSharing
 from bytebill.serving.request import Request
 from bytebill.serving.static import DynamicScheduler, StaticScheduler
 from bytebill.sim.clock import Segment
@@ -71,9 +71,7 @@ def workloads(draw: st.DrawFn) -> list[Request]:
         now += draw(st.sampled_from([0.0, 0.0, 0.5, 1.0, 7.25]))
         n_input, n_output = draw(st.integers(1, 20)), draw(st.integers(1, 20))
         prefix = tuple(draw(st.lists(st.integers(0, 1), max_size=n_input // BLOCK)))
-        made.append(
-            Request(id=id, n_input_tokens=n_input, n_output_tokens=n_output, arrival_s=now, prefix=prefix)
-        )
+        made.append(Request(id=id, n_input_tokens=n_input, n_output_tokens=n_output, arrival_s=now, prefix=prefix))
     return made
 
 
@@ -91,9 +89,7 @@ class LinearClock:
 CONSTANT = LinearClock(token_s=0.0, context_s=0.0)
 
 
-def poisson(
-    n: int, rate_per_s: float, n_output: Callable[[random.Random], int], *, seed: int
-) -> Iterator[Request]:
+def poisson(n: int, rate_per_s: float, n_output: Callable[[random.Random], int], *, seed: int) -> Iterator[Request]:
     """Requests of one input token each."""
     rng, now = random.Random(seed), 0.0
     for id in range(n):

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from bytebill.device import pick
-from bytebill.engine.state import random_weights
+from bytebill.engine.weights.names import random_weights
 from bytebill.models import model
-from bytebill.sim.agreement import MAX_BATCH_SIZE, QUANTITIES, agreements, capacity_per_s, requests
+from bytebill.trials.agreement import MAX_BATCH_SIZE, QUANTITIES, agreements, capacity_per_s, requests
 
 SPEC = replace(model("smollm2-135m"), id="small", n_layers=2, vocab_size=512)
 N_REQUESTS = 12
@@ -18,9 +18,7 @@ N_REQUESTS = 12
 @pytest.fixture(scope="module")
 def found():
     """A real comparison, with a model small enough for a test; far below capacity, and far above."""
-    return agreements(
-        pick("cpu"), weights=random_weights(SPEC), loads=(0.3, 20.0), n_requests=N_REQUESTS, repeats=2
-    )
+    return agreements(pick("cpu"), weights=random_weights(SPEC), loads=(0.3, 20.0), n_requests=N_REQUESTS, repeats=2)
 
 
 def test_both_serve_every_token_of_the_same_requests(found):

@@ -10,27 +10,39 @@ import torch
 from torch import Tensor
 
 from bytebill.device import pick
-from bytebill.engine import kernels
-from bytebill.engine.kv import ContiguousCache
+from bytebill.engine.cache.contiguous import ContiguousCache
+from bytebill.engine.cache.latent import LatentCache
+from bytebill.engine.cache.paged import PagedCache
+from bytebill.engine.kernels import panels
 from bytebill.engine.latent_attention import LatentAttention, attend
-from bytebill.engine.latent_cache import LatentCache
-from bytebill.engine.paged import PagedCache
 from bytebill.engine.sharding import share_of
-from bytebill.engine.state import Weights, random_weights, tensor_shapes
 from bytebill.engine.transformer import Transformer
+from bytebill.engine.weights.names import Weights, random_weights, tensor_shapes
 from bytebill.errors import BytebillError
 from bytebill.measure.attention import attention_cost, sweep_attention, sweep_inside
 from bytebill.models import MLASpec, ModelSpec, kv_stored_bytes_per_token, model, precision
 from bytebill.roofline import Step, step_cost
 
 GROUPED = ModelSpec(
-    id="grouped", name="Grouped", n_layers=3, d_model=64, d_ff=96, n_heads=8, n_kv_heads=2, d_head=16,
-    vocab_size=101, context_len=128,
-)  # fmt: skip
+    id="grouped",
+    name="Grouped",
+    n_layers=3,
+    d_model=64,
+    d_ff=96,
+    n_heads=8,
+    n_kv_heads=2,
+    d_head=16,
+    vocab_size=101,
+    context_len=128,
+)
 LATENT = replace(
-    GROUPED, id="latent", name="Latent", n_kv_heads=8, d_head=24,
+    GROUPED,
+    id="latent",
+    name="Latent",
+    n_kv_heads=8,
+    d_head=24,
     mla=MLASpec(q_lora_rank=40, kv_lora_rank=32, d_nope=16, d_rope=8, d_v=12),
-)  # fmt: skip
+)
 CLOSE = 1e-4  # absolute, on logits of size one, in fp32
 
 
@@ -48,8 +60,8 @@ def decoder(request: pytest.FixtureRequest) -> Transformer:
 @pytest.fixture(params=["with the kernel", "without"])
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "without":
-        monkeypatch.setattr(kernels, "available", lambda: False)
-    elif not kernels.available():
+        monkeypatch.setattr(panels, "available", lambda: False)
+    elif not panels.available():
         pytest.skip("no numba, or no libgomp under torch")
     return str(request.param)
 
@@ -248,12 +260,25 @@ def theirs(weights: Weights) -> torch.nn.Module:
     spec, mla = weights.spec, weights.spec.mla
     assert mla is not None
     config = transformers.DeepseekV3Config(
-        vocab_size=spec.vocab_size, hidden_size=spec.d_model, intermediate_size=spec.d_ff, num_attention_heads=8,
-        num_hidden_layers=spec.n_layers, num_key_value_heads=8, kv_lora_rank=mla.kv_lora_rank, v_head_dim=mla.d_v,
-        q_lora_rank=mla.q_lora_rank, qk_rope_head_dim=mla.d_rope, qk_nope_head_dim=mla.d_nope, head_dim=mla.d_rope,
-        first_k_dense_replace=spec.n_layers, rms_norm_eps=spec.norm_eps, max_position_embeddings=spec.context_len,
-        rope_interleave=False, tie_word_embeddings=False, attn_implementation="eager",
-    )  # fmt: skip
+        vocab_size=spec.vocab_size,
+        hidden_size=spec.d_model,
+        intermediate_size=spec.d_ff,
+        num_attention_heads=8,
+        num_hidden_layers=spec.n_layers,
+        num_key_value_heads=8,
+        kv_lora_rank=mla.kv_lora_rank,
+        v_head_dim=mla.d_v,
+        q_lora_rank=mla.q_lora_rank,
+        qk_rope_head_dim=mla.d_rope,
+        qk_nope_head_dim=mla.d_nope,
+        head_dim=mla.d_rope,
+        first_k_dense_replace=spec.n_layers,
+        rms_norm_eps=spec.norm_eps,
+        max_position_embeddings=spec.context_len,
+        rope_interleave=False,
+        tie_word_embeddings=False,
+        attn_implementation="eager",
+    )
     network = transformers.DeepseekV3ForCausalLM(config).eval()
     split = [mla.q_lora_rank, mla.kv_lora_rank + mla.d_rope]
     state = {"model.embed_tokens.weight": weights["embedding"], "model.norm.weight": weights["final_norm"]}
@@ -263,11 +288,15 @@ def theirs(weights: Weights) -> torch.nn.Module:
         q_down, kv_down = weights[ours + "latents_down"].split(split)
         gate, up = weights[ours + "gate_up"].chunk(2)
         renamed = {
-            "input_layernorm": "attention_norm", "post_attention_layernorm": "mlp_norm", "mlp.down_proj": "down",
-            "self_attn.q_a_layernorm": "q_latent_norm", "self_attn.q_b_proj": "q_up",
-            "self_attn.o_proj": "attention_out", "self_attn.kv_a_layernorm": "kv_latent_norm",
+            "input_layernorm": "attention_norm",
+            "post_attention_layernorm": "mlp_norm",
+            "mlp.down_proj": "down",
+            "self_attn.q_a_layernorm": "q_latent_norm",
+            "self_attn.q_b_proj": "q_up",
+            "self_attn.o_proj": "attention_out",
+            "self_attn.kv_a_layernorm": "kv_latent_norm",
             "self_attn.kv_b_proj": "kv_up",
-        }  # fmt: skip
+        }
         state |= {f"{into}{name}.weight": weights[ours + own] for name, own in renamed.items()}
         state |= {f"{into}mlp.gate_proj.weight": gate, f"{into}mlp.up_proj.weight": up}
         state |= {f"{into}self_attn.q_a_proj.weight": q_down, f"{into}self_attn.kv_a_proj_with_mqa.weight": kv_down}
@@ -316,9 +345,15 @@ def test_a_longer_context_and_a_larger_batch_move_no_intensity() -> None:
 def test_whole_models_take_turns_and_count_their_step() -> None:
     specs = {kind: spec_of(kind) for kind in ("MHA", "MLA")}
     points = sweep_inside(
-        specs, pick("cpu"), dtype="fp32", peak=1e9, kernel_peaks=dict.fromkeys(specs, 1e9), batches=(1, 3),
-        context_len=32, repeats=3,
-    )  # fmt: skip
+        specs,
+        pick("cpu"),
+        dtype="fp32",
+        peak=1e9,
+        kernel_peaks=dict.fromkeys(specs, 1e9),
+        batches=(1, 3),
+        context_len=32,
+        repeats=3,
+    )
     assert [(point.kind, point.batch) for point in points] == [("MHA", 1), ("MLA", 1), ("MHA", 3), ("MLA", 3)]
     for point in points:
         cost = attention_cost(specs[point.kind], batch_size=point.batch, context_len=32, dtype="fp32")

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from bytebill import data
 from bytebill.errors import BytebillError
-from bytebill.serving.blocks import Paged
-from bytebill.serving.contiguous import (
+from bytebill.serving.memory.contiguous import (
     Buddy,
     ContiguousMax,
     ContiguousOracle,
@@ -23,12 +22,13 @@ from bytebill.serving.contiguous import (
     FirstFit,
     power_of_two_at_least,
 )
-from bytebill.serving.lengths import TruncatedExponential
-from bytebill.serving.prefix_sharing import PrefixSharing, block_names
+from bytebill.serving.memory.paged import Paged
+from bytebill.serving.memory.prefix import PrefixSharing, block_names
+from bytebill.serving.memory.waste import mean_usage
 from bytebill.serving.request import Request
-from bytebill.serving.traces import sharegpt_like
-from bytebill.serving.waste import mean_usage
 from bytebill.serving.workload import with_shared_prefix, workload
+from bytebill.serving.workload.lengths import TruncatedExponential
+from bytebill.serving.workload.published import sharegpt_like
 
 settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
 settings.load_profile("book")
@@ -44,12 +44,14 @@ POOLS: dict[str, Callable[[], Any]] = {
 }
 requests = st.builds(
     lambda n_in, n_out, names: Request(id=0, n_input_tokens=n_in, n_output_tokens=n_out, prefix=tuple(names)),
-    st.integers(1, 40), st.integers(1, 30), st.lists(st.integers(0, 1), max_size=10),
-)  # fmt: skip
+    st.integers(1, 40),
+    st.integers(1, 30),
+    st.lists(st.integers(0, 1), max_size=10),
+)
 operations = st.lists(
     st.tuples(st.sampled_from(["start", "start", "grow", "grow", "end", "out", "in"]), st.integers(0, 99), requests),
     max_size=60,
-)  # fmt: skip
+)
 
 
 class Book:
@@ -131,10 +133,7 @@ class Book:
         lengths = {id: (n_cached, r.n_cached_tokens_at_end) for id, (r, n_cached) in self.here.items()}
         usage = pool.usage(lengths, waiting=self.waiting)
         assert usage.total == pool.n_total * size
-        assert (
-            min(usage.used, usage.reservation, usage.internal, usage.rounding, usage.stranded, usage.free)
-            >= 0
-        )
+        assert min(usage.used, usage.reservation, usage.internal, usage.rounding, usage.stranded, usage.free) >= 0
         assert usage.stranded + usage.free + usage.cached == pool.n_free * size
         if not shares:
             assert usage.used == sum(n_cached for n_cached, _ in lengths.values())
@@ -243,16 +242,12 @@ def test_a_pool_of_15728_slots_holds_seven_reservations_of_2048() -> None:
     usage = pool.usage(dict.fromkeys(range(7), (150, 199)), waiting=asked[8])
     assert (usage.used, usage.reservation, usage.internal) == (7 * 150, 7 * 49, 7 * (2048 - 199))
     assert (usage.rounding, usage.stranded, usage.free) == (0, 15_728 - 7 * 2048, 0)
-    assert pool.usage(dict.fromkeys(range(7), (150, 199))).stranded == 0, (
-        "nobody waits: the rest is only free"
-    )
+    assert pool.usage(dict.fromkeys(range(7), (150, 199))).stranded == 0, "nobody waits: the rest is only free"
 
 
 def test_each_kind_of_slot_in_a_chunk_of_a_power_of_two() -> None:
     pool = ContiguousPow2(n_slots=512, max_len_tokens=256)
-    pool.allocate(
-        Request(id=0, n_input_tokens=100, n_output_tokens=25), 100
-    )  # reserves 132, in a chunk of 256
+    pool.allocate(Request(id=0, n_input_tokens=100, n_output_tokens=25), 100)  # reserves 132, in a chunk of 256
     usage = pool.usage({0: (110, 124)})
     assert (usage.used, usage.reservation, usage.internal, usage.rounding) == (110, 14, 8, 124)
     assert (usage.external, usage.free) == (124, 256)
@@ -293,9 +288,7 @@ def test_a_prefix_is_found_only_once_it_is_computed_and_only_from_its_start() ->
     assert pool.allocate(prompt(2, 5, 6), 10) == 4
     pool.computed(0, 10)
     assert pool.allocate(prompt(3, 5, 6), 10) == 8
-    assert pool.allocate(prompt(4, 9, 6), 10) == 0, (
-        "the same second block after another first is another block"
-    )
+    assert pool.allocate(prompt(4, 9, 6), 10) == 0, "the same second block after another first is another block"
     assert pool.blocks(3)[:2] == pool.blocks(0)[:2] and pool.blocks(3)[2] != pool.blocks(0)[2]
     assert pool.n_owners(pool.blocks(0)[0]) == 3
 
@@ -356,8 +349,9 @@ def test_sharing_a_system_prompt_makes_room() -> None:
         asked = workload(None, inputs=TruncatedExponential(scale_tokens=200, cap_tokens=900), outputs=short)
         shared = with_shared_prefix(
             (Request(id=r.id, n_input_tokens=r.n_input_tokens + 512, n_output_tokens=r.n_output_tokens) for r in asked),
-            n_shared_tokens=512, block_size_tokens=16,
-        )  # fmt: skip
+            n_shared_tokens=512,
+            block_size_tokens=16,
+        )
         return mean_usage(pool, shared, n_steps=300, skip_steps=50).mean_batch_size
 
     assert batch(PrefixSharing(n_blocks=500)) > 2 * batch(Paged(n_blocks=500))

@@ -47,9 +47,7 @@ reserves = st.floats(min_value=0, max_value=0.5)
     ],
 )
 def test_minimum_devices(id: str, device: str, width: str, reserve: float, expected: int) -> None:
-    found = min_devices(
-        model(id), accelerator=accelerator(device), precision=precision(width), reserve=reserve
-    )
+    found = min_devices(model(id), accelerator=accelerator(device), precision=precision(width), reserve=reserve)
     assert found == expected
 
 
@@ -64,8 +62,7 @@ def test_two_h100s_leave_room_for_39k_tokens_by_the_drivers_count() -> None:
 def test_an_oversized_group_copies_the_cache() -> None:
     spec = model("llama-3-70b")
     budgets = {
-        n: memory_budget(spec, accelerator=accelerator("h100-sxm"), precision=BF16, n_devices=n)
-        for n in (8, 16)
+        n: memory_budget(spec, accelerator=accelerator("h100-sxm"), precision=BF16, n_devices=n) for n in (8, 16)
     }
     assert budgets[16].kv_bytes_per_token == 2 * budgets[8].kv_bytes_per_token
     assert kv_copies(model("deepseek-v3"), n_devices=16) == 16
@@ -85,9 +82,7 @@ def test_what_runs_out_first() -> None:
     h100 = accelerator("h100-sxm")
 
     def limit(id: str, n_devices: int, context_len: int) -> Limit:
-        return first_limit(
-            model(id), accelerator=h100, precision=BF16, n_devices=n_devices, context_len=context_len
-        )
+        return first_limit(model(id), accelerator=h100, precision=BF16, n_devices=n_devices, context_len=context_len)
 
     assert limit("llama-3-70b", 1, 2048) is Limit.WEIGHTS
     assert limit("llama-2-13b", 1, 2048) is Limit.MEMORY
@@ -127,9 +122,7 @@ def test_halving_the_cache_never_fits_fewer_users(
     spec: ModelSpec, device: Accelerator, n_devices: int, context_len: int
 ) -> None:
     wide, narrow = (
-        max_users(
-            spec, accelerator=device, precision=precision(p), n_devices=n_devices, context_len=context_len
-        )
+        max_users(spec, accelerator=device, precision=precision(p), n_devices=n_devices, context_len=context_len)
         for p in ("bf16", "bf16-kv8")
     )
     assert 2 * wide <= narrow <= 2 * wide + 1
@@ -138,13 +131,9 @@ def test_halving_the_cache_never_fits_fewer_users(
 @pytest.mark.parametrize("reserve", [-0.1, 1.0])
 def test_impossible_reserves_are_refused(reserve: float) -> None:
     with pytest.raises(ValueError, match="reserve is a share"):
-        memory_budget(
-            model("llama-3-8b"), accelerator=accelerator("l4"), precision=BF16, n_devices=1, reserve=reserve
-        )
+        memory_budget(model("llama-3-8b"), accelerator=accelerator("l4"), precision=BF16, n_devices=1, reserve=reserve)
 
 
 def test_a_user_without_context_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one token"):
-        max_users(
-            model("llama-3-8b"), accelerator=accelerator("l4"), precision=BF16, n_devices=1, context_len=0
-        )
+        max_users(model("llama-3-8b"), accelerator=accelerator("l4"), precision=BF16, n_devices=1, context_len=0)

@@ -14,17 +14,16 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from bytebill import chapters, execute
-from bytebill.chapters import Book
+from bytebill import chapters
+from bytebill.chapters import Book, execute
+from bytebill.claims import ledger
 from bytebill.errors import BytebillError
 from conftest import write_notebook
 
 
 def stdout(path: Path) -> str:
     """All that a stored notebook printed."""
-    outputs = [
-        output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", ())
-    ]
+    outputs = [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", ())]
     return "".join(output.text for output in outputs if output.output_type == "stream")
 
 
@@ -47,10 +46,7 @@ def test_a_chapter_has_several_names(toy, name):
     [
         ({"names": ["01_dubling"]}, "There is no chapter '01_dubling'; nearest: 01_doubling."),
         ({"names": ["7"]}, "There is no chapter '7'; there are: 01_doubling, 02_where, ledger."),
-        (
-            {"names": ["01"], "parameters": {"m": 1}},
-            "There is no parameter 'm'; there are: device, n, profile.",
-        ),
+        ({"names": ["01"], "parameters": {"m": 1}}, "There is no parameter 'm'; there are: device, n, profile."),
         ({"parameters": {"profil": 1}}, "There is no parameter 'profil'; nearest: profile."),
         ({"device": "cdua"}, "There is no device 'cdua'; nearest: cuda"),
         ({"profile": "fast"}, "There is no profile 'fast'; there are: quick, full."),
@@ -67,8 +63,10 @@ def test_parameters_take_effect_and_nothing_committed_changes(toy):
     before = committed(toy)
     outcomes = list(chapters.run(book=toy, profile="full", device="cpu", parameters={"n": 21}))
     assert [(outcome.name, outcome.error) for outcome in outcomes] == [
-        ("01_doubling", None), ("02_where", None), ("ledger", None),
-    ]  # fmt: skip
+        ("01_doubling", None),
+        ("02_where", None),
+        ("ledger", None),
+    ]
     assert stdout(toy.executed / "01_doubling.ipynb") == "42 full cpu\n"
     assert stdout(toy.executed / "ledger.ipynb") == f"{toy.executed}\n"
     assert committed(toy) == before
@@ -83,9 +81,7 @@ def test_pins_are_strict_unless_a_parameter_was_changed(toy):
 
 def test_a_failing_cell_is_named_and_an_older_copy_does_not_pass_for_it(toy):
     assert [outcome.error for outcome in chapters.run(["01"], book=toy)] == [None]
-    write_notebook(
-        toy.notebooks / "01_doubling.ipynb", "raise ValueError('no such\\nluck')", "print('never')"
-    )
+    write_notebook(toy.notebooks / "01_doubling.ipynb", "raise ValueError('no such\\nluck')", "print('never')")
     (outcome,) = chapters.run(["01"], book=toy)
     assert "cell [2] raised ValueError: no such; as far as it came:" in str(outcome.error)
     assert not (toy.executed / "01_doubling.ipynb").exists()
@@ -94,9 +90,7 @@ def test_a_failing_cell_is_named_and_an_older_copy_does_not_pass_for_it(toy):
 
 
 def test_a_dead_kernel_is_one_sentence(toy):
-    write_notebook(
-        toy.notebooks / "01_doubling.ipynb", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
-    )
+    write_notebook(toy.notebooks / "01_doubling.ipynb", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     before = committed(toy)
     (outcome,) = chapters.run(["01"], book=toy)
     assert "its kernel died" in str(outcome.error)
@@ -162,9 +156,7 @@ def test_a_run_killed_half_way_leaves_the_committed_notebooks_alone(toy, tmp_pat
     before = committed(toy)
     script = f"from bytebill import chapters; list(chapters.{command}())"
     process = subprocess.Popen(
-        [sys.executable, "-c", script],
-        env={**os.environ, "BYTEBILL_ROOT": str(toy.root)},
-        start_new_session=True,
+        [sys.executable, "-c", script], env={**os.environ, "BYTEBILL_ROOT": str(toy.root)}, start_new_session=True
     )
     while not flag.exists():
         assert process.poll() is None, "the run ended before it could be killed"
@@ -196,15 +188,12 @@ def test_a_full_disk_while_staging_is_one_sentence(toy, monkeypatch):
 
 
 def test_verdicts_come_from_the_folder_and_otherwise_from_what_is_committed(toy):
-    source = (
-        "from bytebill.claims import check, judge\n"
-        "judge('C01', stated='2', core=[check('n', found=n, near=2)])"
-    )  # fmt: skip
+    source = "from bytebill.claims import check, judge\njudge('C01', stated='2', core=[check('n', found=n, near=2)])"
     write_notebook(toy.notebooks / "01_doubling.ipynb", source)
     list(chapters.refresh(["01"], book=toy))
     list(chapters.run(["01"], book=toy, parameters={"n": 3}))
-    assert chapters.verdicts(toy.executed, book=toy)["C01"]["verdict"] == "refuted"
-    assert chapters.verdicts(toy.root / "nowhere", book=toy)["C01"]["verdict"] == "holds"
+    assert ledger.verdicts(toy.executed, book=toy)["C01"]["verdict"] == "refuted"
+    assert ledger.verdicts(toy.root / "nowhere", book=toy)["C01"]["verdict"] == "holds"
 
 
 def test_without_a_book_the_sentence_says_where_to_look(tmp_path, monkeypatch):
@@ -214,21 +203,13 @@ def test_without_a_book_the_sentence_says_where_to_look(tmp_path, monkeypatch):
 
 
 # A parameter that some chapter has, and a value other than its default.
-OTHER = {
-    "context_len": 3000,
-    "batch_size": 3,
-    "model_id": "mistral-7b",
-    "model": "mistral-7b",
-    "accelerator": "l4",
-}
+OTHER = {"context_len": 3000, "batch_size": 3, "model_id": "mistral-7b", "model": "mistral-7b", "accelerator": "l4"}
 
 
 def unmeasured(path: Path) -> list[str]:
     """The outputs of a notebook that the same parameters give on every machine."""
     cells = nbformat.read(path, as_version=4).cells
-    kept = (
-        cell for cell in cells if not {"measured", "injected-parameters"} & set(cell.metadata.get("tags", ()))
-    )
+    kept = (cell for cell in cells if not {"measured", "injected-parameters"} & set(cell.metadata.get("tags", ())))
     return [str(output) for cell in kept for output in cell.get("outputs", ())]
 
 
@@ -239,9 +220,7 @@ def test_a_real_chapter_takes_a_changed_parameter(tmp_path):
     paths = [path for path in chapters.in_order(book) if chapters.number(path) == 2]
     if not paths:
         pytest.skip("chapter 02 is not written yet")
-    known = chapters.parameters_for(
-        paths, profile=None, device=None, parameters={}
-    )  # the chapter can be read
+    known = chapters.parameters_for(paths, profile=None, device=None, parameters={})  # the chapter can be read
     assert list(known) == paths
     name = next(name for name in OTHER if name in chapters._parameter_names(paths[0]))
     (outcome,) = chapters.run(["02"], parameters={name: OTHER[name]}, book=book, into=tmp_path)

@@ -37,9 +37,7 @@ def test_every_word_is_reached():
     assert {word for word, *_ in RULE} == set(SIGNS)
 
 
-@pytest.mark.parametrize(
-    ("intensity", "word"), [(1.0, "holds"), (1.9, "holds"), (2.6, "loose"), (400.0, "refuted")]
-)
+@pytest.mark.parametrize(("intensity", "word"), [(1.0, "holds"), (1.9, "holds"), (2.6, "loose"), (400.0, "refuted")])
 def test_a_verdict_turns_when_the_numbers_do(intensity, word):
     core = [
         check("FLOPs a byte at batch 1", found=intensity, between=(1, 2), unit="FLOP/byte"),
@@ -88,9 +86,14 @@ def test_json_has_the_agreed_shape_and_survives_json():
     assert list(content) == ["id", "chapter", "verdict", "stated", "found", "evidence", "rule", "device"]
     assert (content["id"], content["chapter"], content["verdict"]) == ("C01", "01", "loose")
     assert content["evidence"][0] == {
-        "how": "derived", "text": "bytes a token", "found": 140e9, "test": "within 1% of 140 GB",
-        "passed": True, "unit": "B", "role": "core",
-    }  # fmt: skip
+        "how": "derived",
+        "text": "bytes a token",
+        "found": 140e9,
+        "test": "within 1% of 140 GB",
+        "passed": True,
+        "unit": "B",
+        "role": "core",
+    }
     assert content["evidence"][2]["found"] is None
     assert json.loads(json.dumps(content, allow_nan=False)) == content
     assert "1 of 2 core checks pass, 0 of 1 limits" in content["rule"]

@@ -76,8 +76,8 @@ def test_the_bench_for_programs_is_one_object_on_stdout(monkeypatch, capsys):
         return {"only": only, "device": device}
 
     fake = SimpleNamespace(run=run, table=lambda found: f"a table of {found}")
-    monkeypatch.setitem(sys.modules, "bytebill.bench", fake)
-    monkeypatch.setattr("bytebill.bench", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "bytebill.trials.bench", fake)
+    monkeypatch.setattr("bytebill.trials.bench", fake, raising=False)
     cli.bench(only="read", as_json=True)
     said = capsys.readouterr()
     assert json.loads(said.out) == {"only": "read", "device": "auto"} and "reading" in said.err
@@ -88,9 +88,7 @@ def test_the_bench_for_programs_is_one_object_on_stdout(monkeypatch, capsys):
 def test_the_book_is_staged_from_this_machine_or_rendered_as_committed(toy, monkeypatch, capsys):
     rendered = []
     monkeypatch.setenv("BYTEBILL_ROOT", str(toy.root))
-    monkeypatch.setattr(
-        "bytebill.site.build.render", lambda source, root: rendered.append(source) or root / "x"
-    )
+    monkeypatch.setattr("bytebill.site.build.render", lambda source, root: rendered.append(source) or root / "x")
     cli.book(committed=True)
     cli.book(profile="full", committed=False)
     assert rendered == [toy.root, toy.build / "stage"]

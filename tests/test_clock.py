@@ -44,9 +44,7 @@ def plan_of(contexts=(), chunks=(), **more):
         for before, new, emits in chunks
     )
     decodes = tuple((sequence, context) for context in contexts)
-    return Plan(
-        n_decodes=len(contexts), n_context_tokens=sum(contexts), prefills=prefills, decodes=decodes, **more
-    )
+    return Plan(n_decodes=len(contexts), n_context_tokens=sum(contexts), prefills=prefills, decodes=decodes, **more)
 
 
 def step_of(contexts=(), chunks=()):
@@ -62,10 +60,17 @@ loads = st.tuples(contexts_st, chunks_st).filter(lambda load: load[0] or load[1]
 
 @given(models, precisions, loads)
 def test_a_perfect_device_stays_between_the_roofline_s_two_bounds(spec, at, load):
-    group = replace(H100, bandwidth_bytes_per_s=64 * H100.bandwidth_bytes_per_s,
-                    peak_flops_per_s={k: 64 * v for k, v in H100.peak_flops_per_s.items()})  # fmt: skip
-    unsplit = replace(H100, memory_bytes=64 * H100.memory_bytes, bandwidth_bytes_per_s=group.bandwidth_bytes_per_s,
-                      peak_flops_per_s=group.peak_flops_per_s)  # fmt: skip
+    group = replace(
+        H100,
+        bandwidth_bytes_per_s=64 * H100.bandwidth_bytes_per_s,
+        peak_flops_per_s={k: 64 * v for k, v in H100.peak_flops_per_s.items()},
+    )
+    unsplit = replace(
+        H100,
+        memory_bytes=64 * H100.memory_bytes,
+        bandwidth_bytes_per_s=group.bandwidth_bytes_per_s,
+        peak_flops_per_s=group.peak_flops_per_s,
+    )
     clock = Clock(spec, accelerator=unsplit, precision=at)
     bounds = step_time_bounds(
         step_cost(spec, step=step_of(*load), precision=at), accelerator=group, dtype=at.compute_dtype
@@ -103,9 +108,7 @@ def test_repeats_are_the_sum_of_their_steps(contexts, n):
         assert run.seconds(i) == pytest.approx(total, rel=1e-9)
 
 
-@given(
-    st.floats(1e-6, 1), st.floats(0, 1e-3), st.floats(0, 2), st.integers(1, 10**6), st.floats(-1e-9, 1e-9)
-)
+@given(st.floats(1e-6, 1), st.floats(0, 1e-3), st.floats(0, 2), st.integers(1, 10**6), st.floats(-1e-9, 1e-9))
 def test_n_until_is_the_first_that_reaches(first_s, growth_s, once_s, n, off_s):
     run = Segment(first_s, growth_s, once_s)
     asked = run.seconds(n) + off_s
@@ -148,9 +151,14 @@ def test_experts_are_resident_whether_or_not_they_are_met():
 
 @pytest.mark.parametrize(
     ("wrong", "what"),
-    [({"kv_bytes": 4 * 131_072.0}, "cached token"), ({"resident_bytes": 1e9}, "weights in memory"),
-     ({"head_bytes": 0.0}, "weights read"), ({"fixed_bytes": 1e9}, "weights read"), ({"logit_flops": 0.0}, "FLOPs")],
-)  # fmt: skip
+    [
+        ({"kv_bytes": 4 * 131_072.0}, "cached token"),
+        ({"resident_bytes": 1e9}, "weights in memory"),
+        ({"head_bytes": 0.0}, "weights read"),
+        ({"fixed_bytes": 1e9}, "weights read"),
+        ({"logit_flops": 0.0}, "FLOPs"),
+    ],
+)
 def test_a_wrong_count_stops_the_clock(wrong, what):
     spec = model("llama-3-8b")
     read = coefficients(spec, precision=BF16)

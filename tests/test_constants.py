@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from bytebill.device import pick
-from bytebill.engine.state import random_weights
+from bytebill.engine.weights.names import random_weights
 from bytebill.models import model
 from bytebill.serving.plan import Plan
-from bytebill.sim import here as measuring
-from bytebill.sim.calibrate import BOUNDS
-from bytebill.sim.here import FREE, measure_constants
+from bytebill.trials import machine as measuring
+from bytebill.trials.fit import BOUNDS
+from bytebill.trials.machine import FREE, measure_constants
 
 SPEC = replace(model("smollm2-135m"), id="small", n_layers=3, vocab_size=512)
 
@@ -24,9 +24,14 @@ def measured():
     patch.setattr(measuring, "peak_flops_per_s", lambda device, *, dtype: 2e12)
     try:
         yield measure_constants(
-            pick("cpu"), dtype="fp32", weights=random_weights(SPEC), repeats=3,
-            decodes=((1, 16), (4, 64)), prefills=(32,), mixed=((2, 16, 8),),
-        )  # fmt: skip
+            pick("cpu"),
+            dtype="fp32",
+            weights=random_weights(SPEC),
+            repeats=3,
+            decodes=((1, 16), (4, 64)),
+            prefills=(32,),
+            mixed=((2, 16, 8),),
+        )
     finally:
         patch.undo()
 

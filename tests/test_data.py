@@ -46,58 +46,68 @@ def test_the_data_of_the_book_have_no_problem() -> None:
 FAULTS = {
     "a missing source": ("models.csv", r",litgpt,", r",,", "missing source_id"),
     "a source nobody lists": ("models.csv", r",litgpt,", r",hearsay,", "unknown source_id 'hearsay'"),
-    "a missing place in the source": (
-        "published_decode.csv", r'"README[^"]*"', r"", "missing source_locator",
-    ),
-    "an unknown kind of value": (
-        "accelerators.csv", r",datasheet,", r",guess,", "unknown value_kind 'guess'",
-    ),
+    "a missing place in the source": ("published_decode.csv", r'"README[^"]*"', r"", "missing source_locator"),
+    "an unknown kind of value": ("accelerators.csv", r",datasheet,", r",guess,", "unknown value_kind 'guess'"),
     "an unknown caution": ("accelerators.csv", r",read-2nd$", r",maybe", "unknown caution 'maybe'"),
     "a date that is not ISO": ("accelerators.csv", r",2026-11-23,", r",23/11/2026,", "is not an ISO date"),
     "a missing date": ("accelerators.csv", r",2026-11-23,", r",,", "missing as_of"),
     "gigabytes posing as terabytes": (
-        "accelerators.csv", r"bandwidth,,,3\.35,", r"bandwidth,,,3350,",
+        "accelerators.csv",
+        r"bandwidth,,,3\.35,",
+        r"bandwidth,,,3350,",
         "bandwidth 3350 TB/s is out of range",
     ),
     "a unit of another quantity": (
-        "accelerators.csv", r"bandwidth,,,3\.35,TB/s", r"bandwidth,,,3.35,GB",
+        "accelerators.csv",
+        r"bandwidth,,,3\.35,TB/s",
+        r"bandwidth,,,3.35,GB",
         "bandwidth is in TB/s, not in 'GB'",
     ),
-    "a quantity nobody knows": (
-        "accelerators.csv", r"memory,,,80,", r"power,,,80,", "quantity 'power' is not one of",
-    ),
+    "a quantity nobody knows": ("accelerators.csv", r"memory,,,80,", r"power,,,80,", "quantity 'power' is not one of"),
     "a sparse 16-bit peak": (
-        "accelerators.csv", r"h100-sxm(.*)989\.4", r"h100-sxm\g<1>1978.9",
+        "accelerators.csv",
+        r"h100-sxm(.*)989\.4",
+        r"h100-sxm\g<1>1978.9",
         "h100-sxm: the 8-bit peak is 1.00 times",
     ),
     "a sparse fp8 peak": (
-        "accelerators.csv", r"h100-sxm(.*)fp8,dense,1978\.9", r"h100-sxm\g<1>fp8,dense,3957.8",
+        "accelerators.csv",
+        r"h100-sxm(.*)fp8,dense,1978\.9",
+        r"h100-sxm\g<1>fp8,dense,3957.8",
         "h100-sxm: the 8-bit peak is 4.00 times",
     ),
     "a sparse int8 peak where there is no fp8": (
-        "accelerators.csv", r"a100-sxm-40(.*)int8,dense,624", r"a100-sxm-40\g<1>int8,dense,1248",
+        "accelerators.csv",
+        r"a100-sxm-40(.*)int8,dense,624",
+        r"a100-sxm-40\g<1>int8,dense,1248",
         "a100-sxm-40: the 8-bit peak is 4.00 times",
     ),
     "a peak that says it is sparse": ("accelerators.csv", r",dense,", r",2:4,", "a peak must be dense"),
     "a word for a number": (
-        "models.csv", r",40,5120,13824", r",forty,5120,13824", "n_layers 'forty' is not of type int",
+        "models.csv",
+        r",40,5120,13824",
+        r",forty,5120,13824",
+        "n_layers 'forty' is not of type int",
     ),
     "an empty required cell": ("models.csv", r",40,5120,13824", r",,5120,13824", "missing n_layers"),
     "more than all of the bandwidth": (
-        "published_decode_attention.csv", r",0\.84,", r",1.84,", "fraction_of_bandwidth 1.84 is out of range",
+        "published_decode_attention.csv",
+        r",0\.84,",
+        r",1.84,",
+        "fraction_of_bandwidth 1.84 is out of range",
     ),
     "a sidecar without a licence": ("models.yml", r"^license:.*\n", r"", "missing key 'license'"),
     "a wrong checksum": ("models.yml", r"^sha256: \w{4}", r"sha256: 0000", "sha256 is not that of the table"),
     "a column without a unit": (
-        "models.yml", r"^- name: d_ff\n  type: int\n  unit: ''\n", "- name: d_ff\n  type: int\n",
+        "models.yml",
+        r"^- name: d_ff\n  type: int\n  unit: ''\n",
+        "- name: d_ff\n  type: int\n",
         "column 'd_ff' has no 'unit'",
     ),
-    "a column the sidecar does not know": (
-        "models.csv", r"^id,name,", r"id,title,", "differ from the sidecar's",
-    ),
+    "a column the sidecar does not know": ("models.csv", r"^id,name,", r"id,title,", "differ from the sidecar's"),
     "a claim left out": ("claims.yaml", r"^- \{id: C17.*\n", r"", "the ids are not C01 to C56"),
     "a claim shown by magic": ("claims.yaml", r"how: \[D\]", r"how: [X]", "how is out of D, M, S, R"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -33,8 +33,10 @@ def test_every_published_trend_is_refitted_to_its_printed_precision(row):
     assert found.n_points == row["n_points"]
     assert found.r_squared == pytest.approx(row["r_squared"], abs=0.005001)
     for ours, printed in (
-        (found.factor_per_year, row["factor_per_year"]), (found.low, row["ci90_low"]), (found.high, row["ci90_high"])
-    ):  # fmt: skip
+        (found.factor_per_year, row["factor_per_year"]),
+        (found.low, row["ci90_low"]),
+        (found.high, row["ci90_high"]),
+    ):
         half_a_digit = 0.5 * 10 ** (int(log10(printed) // 1) - 3)  # four figures are printed
         assert ours == pytest.approx(printed, abs=1.1 * half_a_digit)
 
@@ -50,10 +52,18 @@ def test_what_the_trends_say_together():
     assert len(prices) == 36
 
 
-@pytest.mark.parametrize(("share", "degrees", "table"), [
-    (0.95, 1, 6.314), (0.95, 2, 2.920), (0.975, 2, 4.303), (0.95, 3, 2.353), (0.95, 7, 1.895), (0.995, 5, 4.032),
-    (0.95, 120, 1.658),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("share", "degrees", "table"),
+    [
+        (0.95, 1, 6.314),
+        (0.95, 2, 2.920),
+        (0.975, 2, 4.303),
+        (0.95, 3, 2.353),
+        (0.95, 7, 1.895),
+        (0.995, 5, 4.032),
+        (0.95, 120, 1.658),
+    ],
+)
 def test_students_quantiles_are_those_of_the_tables(share, degrees, table):
     assert student_t(share, degrees) == pytest.approx(table, abs=0.0006)
     assert student_t(1 - share, degrees) == pytest.approx(-table, abs=0.0006)
@@ -76,11 +86,14 @@ def test_an_exact_fall_has_no_interval():
     assert found.low == pytest.approx(7) and found.high == pytest.approx(7) and found.r_squared == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("dated", "sentence"), [
-    ([(datetime.date(2024, 1, 1), 1.0)] * 2, "three prices at least"),
-    ([(datetime.date(2024, 1, i), 0.0) for i in (1, 2, 3)], "Prices are positive"),
-    ([(datetime.date(2024, 1, 1), 1.0)] * 3, "of one day"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("dated", "sentence"),
+    [
+        ([(datetime.date(2024, 1, 1), 1.0)] * 2, "three prices at least"),
+        ([(datetime.date(2024, 1, i), 0.0) for i in (1, 2, 3)], "Prices are positive"),
+        ([(datetime.date(2024, 1, 1), 1.0)] * 3, "of one day"),
+    ],
+)
 def test_what_has_no_rate_is_refused(dated, sentence):
     with pytest.raises(BytebillError, match=sentence):
         fit(dated)

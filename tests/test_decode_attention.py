@@ -8,32 +8,45 @@ import pytest
 import torch
 from torch import Tensor
 
-from bytebill.engine import kernels, openmp
-from bytebill.engine.blocks import Rotary, rope_frequencies, rotate
-from bytebill.engine.decode_attention import DecodeAttention, decode_attention
-from bytebill.engine.kv import ContiguousCache
-from bytebill.engine.state import random_weights
+from bytebill.engine.cache.contiguous import ContiguousCache
+from bytebill.engine.kernels import openmp, panels
+from bytebill.engine.kernels.decode import DecodeAttention, decode_attention
+from bytebill.engine.layers import Rotary, rope_frequencies, rotate
 from bytebill.engine.transformer import Transformer
+from bytebill.engine.weights.names import random_weights
 from bytebill.models import ModelSpec
 
-needs_kernels = pytest.mark.skipif(not kernels.available(), reason="no numba, or no libgomp under torch")
+needs_kernels = pytest.mark.skipif(not panels.available(), reason="no numba, or no libgomp under torch")
 MAX_LEN = 300
 CLOSE = {torch.float32: 2e-5, torch.bfloat16: 3e-2}  # absolute, on outputs of size one
 SHAPES = [  # KV heads, queries per KV head, head size
-    (3, 3, 64), (2, 1, 16), (1, 4, 80), (2, 8, 128), (1, 3, 96), (2, 4, 32), (1, 1, 128), (3, 8, 24),
-]  # fmt: skip
+    (3, 3, 64),
+    (2, 1, 16),
+    (1, 4, 80),
+    (2, 8, 128),
+    (1, 3, 96),
+    (2, 4, 32),
+    (1, 1, 128),
+    (3, 8, 24),
+]
 
 
 def spec_of(n_kv_heads: int, group: int, d_head: int) -> ModelSpec:
     return ModelSpec(
-        id="any", name="Any", n_layers=2, d_model=64, d_ff=64, n_heads=n_kv_heads * group,
-        n_kv_heads=n_kv_heads, d_head=d_head, vocab_size=50, context_len=MAX_LEN,
-    )  # fmt: skip
+        id="any",
+        name="Any",
+        n_layers=2,
+        d_model=64,
+        d_ff=64,
+        n_heads=n_kv_heads * group,
+        n_kv_heads=n_kv_heads,
+        d_head=d_head,
+        vocab_size=50,
+        context_len=MAX_LEN,
+    )
 
 
-def poisoned(
-    spec: ModelSpec, lengths: list[int], dtype: torch.dtype
-) -> tuple[DecodeAttention, Tensor, Tensor]:
+def poisoned(spec: ModelSpec, lengths: list[int], dtype: torch.dtype) -> tuple[DecodeAttention, Tensor, Tensor]:
     """A kernel whose keys and values are random below each length and nan from there on."""
     shape = (spec.n_layers, len(lengths), spec.n_kv_heads, MAX_LEN, spec.d_head)
     values = torch.full(shape, float("nan"), dtype=dtype)
@@ -62,9 +75,7 @@ def attended(q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 @needs_kernels
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize(("n_kv_heads", "group", "d_head"), SHAPES)
-def test_equals_torch_and_reads_no_slot_beyond(
-    n_kv_heads: int, group: int, d_head: int, dtype: torch.dtype
-) -> None:
+def test_equals_torch_and_reads_no_slot_beyond(n_kv_heads: int, group: int, d_head: int, dtype: torch.dtype) -> None:
     torch.manual_seed(d_head + group)
     spec, layer = spec_of(n_kv_heads, group, d_head), 1
     lengths = [0, 299, 15, *torch.randint(1, 299, (4,)).tolist(), 16, 64]
@@ -106,7 +117,7 @@ def test_the_model_says_the_same_without_the_kernel(dtype: str, monkeypatch: pyt
         return torch.cat([model.forward(token, cache) for token in steps.split(1, 1)], 1)
 
     fused = decoded()
-    monkeypatch.setattr(kernels, "available", lambda: False)
+    monkeypatch.setattr(panels, "available", lambda: False)
     assert (fused.float() - decoded().float()).abs().max() < {"fp32": 1e-4, "bf16": 0.1}[dtype]
 
 
@@ -128,9 +139,9 @@ def test_odd_heads_fall_back_to_torch(d_head: int) -> None:
 
 @needs_kernels
 def test_exp_is_exact_to_a_millionth() -> None:
-    from bytebill.engine import simd, simd_math
+    from bytebill.engine.kernels import simd, simd_math
 
-    lanes = kernels.shape()[0]
+    lanes = panels.shape()[0]
     names = simd.operations(lanes) | simd_math.operations(lanes)
     load, store, exp = names["load_fp32"], names["store_fp32"], names["exp"]
 

@@ -18,7 +18,7 @@ from bytebill.economics.phases import (
     margin_of_markup,
     markup,
     streams,
-)  # fmt: skip
+)
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
@@ -32,16 +32,21 @@ MIX = Mix(
     n_input_tokens=DAY["input_tokens"], n_cached_tokens=DAY["cached_tokens"], n_output_tokens=DAY["output_tokens"]
 )
 TOTALS = PhaseTotals(
-    mix=MIX, input_tokens_per_s=DAY["prefill_tokens_per_s_per_node"],
+    mix=MIX,
+    input_tokens_per_s=DAY["prefill_tokens_per_s_per_node"],
     output_tokens_per_s=DAY["decode_tokens_per_s_per_node"],
-)  # fmt: skip
+)
 RENT = DAY["gpus_per_node"] * DAY["rent"]
 COST = DAY["average_nodes"] * 24 * RENT
 AT_PEAK = DAY["peak_nodes"] * 24 * RENT
 R1, V3 = (
-    PhaseCosts(usd_per_m_input=DAY[f"{of}input_price"], usd_per_m_cached=DAY[f"{of}cache_read_price"],
-               usd_per_m_output=DAY[f"{of}output_price"]) for of in ("", "v3_")
-)  # fmt: skip
+    PhaseCosts(
+        usd_per_m_input=DAY[f"{of}input_price"],
+        usd_per_m_cached=DAY[f"{of}cache_read_price"],
+        usd_per_m_output=DAY[f"{of}output_price"],
+    )
+    for of in ("", "v3_")
+)
 INCOME = DAY["income_per_day"]
 OUTPUT_PER_S = DAY["output_tokens"] / SECONDS_PER_DAY
 STREAMS = {speed: streams(tokens_per_s=OUTPUT_PER_S, tokens_per_s_per_user=speed) for speed in (20, 21, 22)}
@@ -142,7 +147,7 @@ PRINTED = {
         "a node-hour, least": (f"{min(PER_NODE_HOUR):.1f}", "86.6"),
         "share in the window of discounts": (f"{sum(NIGHT) / sum(PER_DAY):.0%}", "17%"),
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in PRINTED for name in PRINTED[group]])

@@ -96,9 +96,7 @@ def test_the_break_even_of_each_price(model_name, host, blended, all_tokens, out
     share = break_even.utilization(**BOX, api_usd_per_m=price)
     assert printed(price, blended)
     assert printed(100 * share, all_tokens)
-    riding = break_even.utilization(
-        usd_per_hour=2.50, tokens_per_s=2500 * MIX.per_output_token, api_usd_per_m=price
-    )
+    riding = break_even.utilization(usd_per_hour=2.50, tokens_per_s=2500 * MIX.per_output_token, api_usd_per_m=price)
     assert printed(100 * riding, output_tokens)
 
 
@@ -120,9 +118,10 @@ def test_the_mix_of_the_disclosure() -> None:
     assert printed(MIX.ratio, "3.62")
     assert printed(DAY["cached_tokens"] / DAY["input_tokens"], "0.5625")
     billed = PhaseCosts(
-        usd_per_m_input=DAY["input_price"], usd_per_m_cached=DAY["cache_read_price"],
+        usd_per_m_input=DAY["input_price"],
+        usd_per_m_cached=DAY["cache_read_price"],
         usd_per_m_output=DAY["output_price"],
-    ).bill_usd(Mix(n_input_tokens=608e9, n_cached_tokens=342e9, n_output_tokens=168e9))  # fmt: skip
+    ).bill_usd(Mix(n_input_tokens=608e9, n_cached_tokens=342e9, n_output_tokens=168e9))
     assert billed == pytest.approx(562_100)  # 562,027 as published, from counts not rounded
     assert billed == pytest.approx(DAY["income_per_day"], rel=2e-4)
 
@@ -137,9 +136,7 @@ def test_agents_save_by_the_cache() -> None:
 
 @given(rent=rents, rate=rates, low=shares, high=shares)
 def test_cost_falls_with_utilization_and_the_bill_does_not(rent, rate, low, high) -> None:
-    costs = [
-        usd_per_million_tokens(usd_per_hour=rent, tokens_per_s=rate, utilization=u) for u in sorted((low, high))
-    ]
+    costs = [usd_per_million_tokens(usd_per_hour=rent, tokens_per_s=rate, utilization=u) for u in sorted((low, high))]
     assert costs[0] >= costs[1]
     for cost, share in zip(costs, sorted((low, high)), strict=True):
         assert isclose(cost * rate * 3600 * share / 1e6, rent, rel_tol=1e-9)

@@ -8,19 +8,28 @@ import pytest
 import torch
 from torch import Tensor
 
-from bytebill.engine import attention, kernels
+from bytebill.engine import attention
+from bytebill.engine.cache.contiguous import ContiguousCache
 from bytebill.engine.generation import generate
 from bytebill.engine.graphs import GraphedDecode
-from bytebill.engine.kv import ContiguousCache
-from bytebill.engine.state import Weights, random_weights, tensor_shapes
+from bytebill.engine.kernels import panels
 from bytebill.engine.transformer import Transformer
+from bytebill.engine.weights.names import Weights, random_weights, tensor_shapes
 from bytebill.errors import BytebillError
 from bytebill.models import ModelSpec, kv_stored_bytes_per_token, model, precision
 
 TINY = ModelSpec(
-    id="tiny", name="Tiny", n_layers=3, d_model=64, d_ff=128, n_heads=8, n_kv_heads=2, d_head=16,
-    vocab_size=101, context_len=128,
-)  # fmt: skip
+    id="tiny",
+    name="Tiny",
+    n_layers=3,
+    d_model=64,
+    d_ff=128,
+    n_heads=8,
+    n_kv_heads=2,
+    d_head=16,
+    vocab_size=101,
+    context_len=128,
+)
 CLOSE = 1e-4  # absolute, on logits of size one, in fp32
 
 
@@ -65,9 +74,7 @@ def test_batched_equals_alone(tiny: Transformer, tokens: Tensor, whole: Tensor) 
 
 
 @pytest.mark.parametrize("n_new", [[5, 12, 9], [1, 20, 3]])
-def test_contexts_of_different_lengths(
-    tiny: Transformer, tokens: Tensor, whole: Tensor, n_new: list[int]
-) -> None:
+def test_contexts_of_different_lengths(tiny: Transformer, tokens: Tensor, whole: Tensor, n_new: list[int]) -> None:
     """Right-padded prefill, padded chunks on top, then decode: each row as if it were alone."""
     cache = tiny.new_cache(3, 40)
     first = tiny.forward(tokens[:, :20], cache, n_new=n_new)
@@ -109,9 +116,7 @@ def test_gqa_equals_mha_with_repeated_kv_heads(tiny: Transformer, tokens: Tensor
 
 def test_one_kv_head_serves_all_queries(tokens: Tensor) -> None:
     mqa = Transformer(random_weights(replace(TINY, n_kv_heads=1)), dtype="fp32")
-    assert (
-        apart(in_chunks(mqa, tokens, 1), mqa.forward(tokens, mqa.new_cache(3, 40), last_only=False)) < CLOSE
-    )
+    assert apart(in_chunks(mqa, tokens, 1), mqa.forward(tokens, mqa.new_cache(3, 40), last_only=False)) < CLOSE
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("bf16", 0.1), ("int8", 0.1), ("int4", 0.5)])
@@ -145,18 +150,14 @@ def test_weights_read_are_those_of_the_formula() -> None:
     """Every matrix once, the embedding's rows apart; panels of outputs are filled up, so shapes here divide by 64."""
     spec = replace(TINY, vocab_size=128)
     for dtype, width in (("fp32", 4), ("bf16", 2)):
-        assert (
-            Transformer(random_weights(spec), dtype=dtype).weight_bytes_read == spec.n_matmul_params * width
-        )
+        assert Transformer(random_weights(spec), dtype=dtype).weight_bytes_read == spec.n_matmul_params * width
 
 
-def test_without_packed_kernels_a_tied_head_is_stored_once(
-    monkeypatch: pytest.MonkeyPatch, tokens: Tensor
-) -> None:
+def test_without_packed_kernels_a_tied_head_is_stored_once(monkeypatch: pytest.MonkeyPatch, tokens: Tensor) -> None:
     """As on a GPU, or where numba is missing."""
     weights = random_weights(replace(TINY, tied_embeddings=True))
     packed = Transformer(weights, dtype="fp32")
-    monkeypatch.setattr(kernels, "available", lambda: False)
+    monkeypatch.setattr(panels, "available", lambda: False)
     plain = Transformer(weights, dtype="fp32")
     assert plain.weight_bytes_stored == plain.weight_bytes_read == 4 * weights.spec.n_params
     assert packed.weight_bytes_stored > plain.weight_bytes_stored

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bytebill import data
 from bytebill.economics.fleets import Day, Fleet, autoscaled, fixed, shared
 from bytebill.errors import BytebillError
-from bytebill.serving.arrivals import poisson
+from bytebill.serving.workload.arrivals import poisson
 
 settings.register_profile("book", deadline=None)
 settings.load_profile("book")
@@ -33,9 +33,10 @@ sizings = st.fixed_dictionaries({"per_device_per_s": RATES, "headroom": HEADROOM
 def test_no_fleet_ever_has_fewer_devices_than_the_load_needs(demand, sizing, lag, least) -> None:
     day = day_of(demand)
     fleets = (
-        fixed(day, **sizing), autoscaled(day, lag=lag, least=least, **sizing),
+        fixed(day, **sizing),
+        autoscaled(day, lag=lag, least=least, **sizing),
         shared(day, lag=lag, least=least, **sizing),
-    )  # fmt: skip
+    )
     for fleet in fleets:
         for serving, asked in zip(fleet.serving, day.demand_per_s, strict=True):
             wanted = asked * (1 + sizing["headroom"])
@@ -157,13 +158,12 @@ REFUSED = {
     ),
     "price": (lambda: fixed(DAY, per_device_per_s=100).usd(usd_per_device_hour=-2), "price"),
     "short": (
-        lambda: Fleet(day=DAY, per_device_per_s=100, held=(1, 9), serving=(1, 9)), "9 devices serve 900 a second"
+        lambda: Fleet(day=DAY, per_device_per_s=100, held=(1, 9), serving=(1, 9)),
+        "9 devices serve 900 a second",
     ),
-    "more than held": (
-        lambda: Fleet(day=DAY, per_device_per_s=100, held=(1, 10), serving=(2, 10)), "cannot serve"
-    ),
+    "more than held": (lambda: Fleet(day=DAY, per_device_per_s=100, held=(1, 10), serving=(2, 10)), "cannot serve"),
     "another day's": (lambda: Fleet(day=DAY, per_device_per_s=100, held=(10,), serving=(10,)), "2 intervals"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -7,8 +7,8 @@ import json
 import pytest
 from bs4 import BeautifulSoup
 
-from bytebill import chapters, ledger
-from bytebill.claims import CLAIMS
+from bytebill import chapters
+from bytebill.claims import CLAIMS, ledger
 from bytebill.errors import BytebillError
 from conftest import write_book, write_notebook
 
@@ -31,10 +31,7 @@ def test_every_claim_has_a_line(entries):
     assert list(entries) == list(CLAIMS)
     words = {id: entry.word for id, entry in entries.items()}
     assert (words["C01"], words["C02"]) == ("holds", "loose")
-    assert (words["C03"], words["C04"]) == (
-        "no verdict",
-        "no verdict",
-    )  # the toy has a chapter 1 and a chapter 2
+    assert (words["C03"], words["C04"]) == ("no verdict", "no verdict")  # the toy has a chapter 1 and a chapter 2
     assert {words[id] for id in words if entries[id].claim.chapter > "02"} == {"not yet tried"}
 
 
@@ -45,9 +42,15 @@ def test_json_has_the_agreed_keys(entries):
     assert all(list(line) == keys for line in lines)
     assert lines[0]["found"] == "bytes a token: 140 GB"
     assert lines[55] == {
-        "id": "C56", "chapter": "20", "verdict": "not yet tried", "stated": "", "found": "", "evidence": [],
-        "rule": "", "device": None,
-    }  # fmt: skip
+        "id": "C56",
+        "chapter": "20",
+        "verdict": "not yet tried",
+        "stated": "",
+        "found": "",
+        "evidence": [],
+        "rule": "",
+        "device": None,
+    }
 
 
 def test_the_table_can_be_read_without_seeing_it(entries):
@@ -64,12 +67,8 @@ def test_the_table_can_be_read_without_seeing_it(entries):
 
 
 def test_links_lead_to_the_box_of_the_verdict(entries):
-    links = [
-        a["href"] for a in BeautifulSoup(ledger.table(entries.values()).html, "html.parser").find_all("a")
-    ]
-    assert links == [
-        "01_doubling.html", "01_doubling.html#claim-c01", "01_doubling.html#claim-c02", "02_where.html",
-    ]  # fmt: skip
+    links = [a["href"] for a in BeautifulSoup(ledger.table(entries.values()).html, "html.parser").find_all("a")]
+    assert links == ["01_doubling.html", "01_doubling.html#claim-c01", "01_doubling.html#claim-c02", "02_where.html"]
 
 
 def test_a_kind_of_evidence_that_is_owed_is_said(entries):
@@ -80,19 +79,10 @@ def test_a_kind_of_evidence_that_is_owed_is_said(entries):
 
 
 def test_conditions_are_named_beside_the_verdict(entries):
-    limit = {
-        "role": "limit",
-        "how": "derived",
-        "text": "with <MHA>",
-        "found": 4.0,
-        "passed": False,
-        "unit": "",
-    }
+    limit = {"role": "limit", "how": "derived", "text": "with <MHA>", "found": 4.0, "passed": False, "unit": ""}
     content = {**entries["C01"].content, "verdict": "holds with conditions", "evidence": [limit]}
     row = ledger.table([ledger.Entry(claim=CLAIMS["C10"], page="x", content=content)])
-    assert (
-        BeautifulSoup(row.html, "html.parser").get_text().endswith("holds with conditionsexcept: with <MHA>")
-    )
+    assert BeautifulSoup(row.html, "html.parser").get_text().endswith("holds with conditionsexcept: with <MHA>")
 
 
 def test_counts_cover_every_claim(entries):

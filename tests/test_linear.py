@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bytebill.engine import kernels, linear
-from bytebill.engine.linear import PackedLinear
+from bytebill.engine.kernels import linear, panels
+from bytebill.engine.kernels.linear import PackedLinear
 from bytebill.errors import BytebillError
 
-packed_only = pytest.mark.skipif(not kernels.available(), reason="no numba or libgomp here")
+packed_only = pytest.mark.skipif(not panels.available(), reason="no numba or libgomp here")
 TOLERANCE = {"fp32": 1e-5, "bf16": 6e-3, "int8": 2e-2, "int4": 0.2}  # relative, of random normal weights
 SHAPES = [(64, 64), (100, 192), (576, 128), (1, 64)]
 
@@ -22,7 +22,7 @@ def relative_error(y: torch.Tensor, expected: torch.Tensor) -> float:
 @pytest.mark.parametrize("dtype", linear.DTYPES)
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 6, 7, 12, 13, 33])
 def test_it_is_a_matmul(dtype, batch_size):
-    if dtype not in linear.TORCH and not kernels.available():
+    if dtype not in linear.TORCH and not panels.available():
         pytest.skip("integer weights need the panels")
     torch.manual_seed(batch_size)
     for n_out, n_in in SHAPES:
@@ -62,7 +62,7 @@ def test_packing_and_unpacking_are_inverse():
 def test_stored_bytes_are_the_bits_that_were_promised():
     weight = torch.randn(256, 512)
     bits = {dtype: PackedLinear(weight, dtype=dtype).stored_bytes * 8 / weight.numel() for dtype in linear.DTYPES}
-    assert bits == {"fp32": 32, "bf16": 16, "int8": 8 + 32 / 512, "int4": 4 + 16 / kernels.SCALE_GROUP}
+    assert bits == {"fp32": 32, "bf16": 16, "int8": 8 + 32 / 512, "int4": 4 + 16 / panels.SCALE_GROUP}
 
 
 @packed_only
@@ -94,8 +94,8 @@ def test_the_number_of_threads_changes_nothing():
 
 def test_every_size_of_group_covers_its_batch():
     for batch_size in range(1, 200):
-        n_groups, group = kernels.grouping(batch_size)
-        assert group <= kernels.shape()[2]
+        n_groups, group = panels.grouping(batch_size)
+        assert group <= panels.shape()[2]
         assert batch_size <= n_groups * group < batch_size + n_groups
 
 
@@ -104,13 +104,13 @@ def test_an_unknown_dtype_and_a_wrong_width_get_a_sentence():
         PackedLinear(torch.randn(4, 4), dtype="fp7")
     with pytest.raises(BytebillError, match="int8 weights need"):
         linear.path("int8", "cuda")
-    if kernels.available():
+    if panels.available():
         with pytest.raises(BytebillError, match="groups of 64"):
             PackedLinear(torch.randn(64, 100), dtype="int4")
 
 
 def test_without_the_kernels_it_is_torch(monkeypatch):
-    monkeypatch.setattr(kernels, "available", lambda: False)
+    monkeypatch.setattr(panels, "available", lambda: False)
     weight, x = torch.randn(10, 20), torch.randn(3, 20)
     packed = PackedLinear(weight, dtype="fp32")
     assert packed.path == "torch"

@@ -66,15 +66,11 @@ def test_the_largest_rate_keeps_the_limit_and_a_larger_one_does_not(
     kept = operating_point(curve, arrival_rate_per_s=rate * (1 - 1e-6), n_output_tokens=n_output_tokens)
     assert kept.tpot_s <= limit_s * (1 + 1e-6)
     with pytest.raises(BytebillError):
-        operating_point(
-            curve, arrival_rate_per_s=rate * 1.001, n_output_tokens=n_output_tokens, tpot_slo_s=limit_s
-        )
+        operating_point(curve, arrival_rate_per_s=rate * 1.001, n_output_tokens=n_output_tokens, tpot_slo_s=limit_s)
 
 
 @given(curve=curves(), n_output_tokens=LENGTHS, slack=st.floats(1, 3), looser=st.floats(1, 2))
-def test_a_looser_limit_never_serves_fewer(
-    curve: Curve, n_output_tokens: float, slack: float, looser: float
-) -> None:
+def test_a_looser_limit_never_serves_fewer(curve: Curve, n_output_tokens: float, slack: float, looser: float) -> None:
     limit_s = curve.points[0][1] * slack
     tight, loose = (
         max_rate(curve, n_output_tokens=n_output_tokens, tpot_slo_s=limit_s * factor) for factor in (1, looser)
@@ -109,9 +105,7 @@ def test_a_device_nobody_uses_is_mostly_idle_and_one_in_flight_leaves_it_busy() 
 def test_the_simulators_closed_form_is_a_curve(batch: int) -> None:
     clock = Clock(model("llama-3-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"))
     batches = sorted({1, batch, 256})
-    curve = Curve.of(
-        {b: tpot_s(clock, concurrency=b, n_input_tokens=512, n_output_tokens=256) for b in batches}
-    )
+    curve = Curve.of({b: tpot_s(clock, concurrency=b, n_input_tokens=512, n_output_tokens=256) for b in batches})
     assume(batch > 1)
     assert curve.step_s(batch) == pytest.approx(
         tpot_s(clock, concurrency=batch, n_input_tokens=512, n_output_tokens=256)

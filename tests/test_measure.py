@@ -8,15 +8,15 @@ from math import hypot
 
 import pytest
 
-from bytebill import bench
 from bytebill.device import Device, cpu_name, pick, used_memory_bytes
 from bytebill.errors import BytebillError
-from bytebill.measure import peers, record
+from bytebill.measure import peers
 from bytebill.measure.decode import Point, median_error, point
 from bytebill.measure.paging import attention_by_block_size
 from bytebill.measure.stack import build_stack
 from bytebill.measure.timing import Timing, drift, measure
 from bytebill.models import model
+from bytebill.trials import bench, record
 
 TINY_SPEC = replace(model("smollm2-135m"), id="tiny", n_layers=2)
 KEYS = {"dtype", "batch", "step_s", "tokens_per_s", "weight_bytes", "fraction_of_read", "predicted_s"}
@@ -129,7 +129,7 @@ def test_a_record_says_what_made_it(cpu):
 
 
 def test_the_bench_times_the_simulator_in_a_process_of_its_own(monkeypatch, cpu):
-    monkeypatch.setattr("bytebill.sim.speed.SIZES", (500, 1000))
+    monkeypatch.setattr("bytebill.trials.speed.SIZES", (500, 1000))
     monkeypatch.setattr(bench, "peak_flops_per_s", lambda device, *, dtype: 1e11)
     found = json.loads(json.dumps(bench.run(only="simulator", device="cpu")))
     assert [row["requests"] for row in found["simulator"]] == [500, 1000]
@@ -139,15 +139,23 @@ def test_the_bench_times_the_simulator_in_a_process_of_its_own(monkeypatch, cpu)
 
 
 def test_eight_users_are_served_whole(cpu):
-    from bytebill.engine.state import random_weights
     from bytebill.engine.transformer import Transformer
+    from bytebill.engine.weights.names import random_weights
     from bytebill.measure import users
     from bytebill.models import ModelSpec
 
     spec = ModelSpec(
-        id="tiny", name="tiny", n_layers=2, d_model=64, d_ff=64, n_heads=2, n_kv_heads=1, d_head=32,
-        vocab_size=64, context_len=256,
-    )  # fmt: skip
+        id="tiny",
+        name="tiny",
+        n_layers=2,
+        d_model=64,
+        d_ff=64,
+        n_heads=2,
+        n_kv_heads=1,
+        d_head=32,
+        vocab_size=64,
+        context_len=256,
+    )
     run = users.served(Transformer(random_weights(spec), dtype="fp32"), n_users=8)
     assert run.metrics.n_finished == 16
     assert run.metrics.n_output_tokens == 16 * users.N_OUTPUT_TOKENS

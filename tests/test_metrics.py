@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bytebill.errors import BytebillError
-from bytebill.serving.blocks import Paged
 from bytebill.serving.continuous import ContinuousScheduler
+from bytebill.serving.memory.paged import Paged
 from bytebill.serving.metrics import max_rate_at_slo, mean, quantile
 from bytebill.serving.request import Request
+from bytebill.serving.schedule import Trace
 from bytebill.serving.static import StaticScheduler
-from bytebill.serving.trace import Trace
 from bytebill.sim.server import simulate
 from serving_play import CONSTANT, SCHEDULERS, LinearClock, workloads
 
@@ -75,9 +75,7 @@ def test_gaps_are_those_between_tokens(name: str, requests: list[Request], clock
     assert run.trace is not None
     times = token_times(run.trace, {request.id: request.n_input_tokens for request in requests})
     assert {id: len(emitted) for id, emitted in times.items()} == {r.id: r.n_output_tokens for r in requests}
-    for id, first_s, finish_s in zip(
-        m.columns["id"], m.columns["first_token_s"], m.columns["finish_s"], strict=True
-    ):
+    for id, first_s, finish_s in zip(m.columns["id"], m.columns["first_token_s"], m.columns["finish_s"], strict=True):
         assert (times[id][0], times[id][-1]) == (first_s, finish_s)
     gaps = sorted(b - a for emitted in times.values() for a, b in pairwise(emitted))
     pooled = sorted(g for g, n in zip(m.itl_s, m.itl_weight, strict=True) for _ in range(n))

@@ -41,11 +41,23 @@ PARAMETERS = {
 ROUNDED = {"falcon-180b": 178.56e9, "deepseek-v3": 671.03e9}
 ACTIVE = {"mixtral-8x7b": 12_879_925_248, "qwen3-30b-a3b": 3_353_032_704}
 KV_BYTES = {
-    "llama-2-7b": 524_288, "llama-2-13b": 819_200, "llama-2-70b": 327_680, "llama-3-8b": 131_072,
-    "llama-3-70b": 327_680, "mistral-7b": 131_072, "mixtral-8x7b": 131_072, "falcon-180b": 163_840,
-    "yi-34b": 245_760, "opt-13b": 819_200, "opt-2.7b": 327_680, "opt-1.3b": 196_608, "qwen2.5-0.5b": 12_288,
-    "qwen3-30b-a3b": 98_304, "deepseek-v3": 70_272, "smollm2-135m": 23_040,
-}  # fmt: skip
+    "llama-2-7b": 524_288,
+    "llama-2-13b": 819_200,
+    "llama-2-70b": 327_680,
+    "llama-3-8b": 131_072,
+    "llama-3-70b": 327_680,
+    "mistral-7b": 131_072,
+    "mixtral-8x7b": 131_072,
+    "falcon-180b": 163_840,
+    "yi-34b": 245_760,
+    "opt-13b": 819_200,
+    "opt-2.7b": 327_680,
+    "opt-1.3b": 196_608,
+    "qwen2.5-0.5b": 12_288,
+    "qwen3-30b-a3b": 98_304,
+    "deepseek-v3": 70_272,
+    "smollm2-135m": 23_040,
+}
 
 
 def test_every_model_has_an_anchor() -> None:
@@ -97,12 +109,8 @@ def test_fewer_kv_heads_cache_less(n_kv_heads: int, kv_bytes: int) -> None:
 
 def test_weight_bytes_by_precision() -> None:
     spec = model("llama-3-70b")
-    gigabytes = {
-        id: weight_bytes(spec, precision=precision(id)) / 1e9 for id in ("bf16", "fp8", "int4", "int4-ideal")
-    }
-    assert gigabytes == pytest.approx(
-        {"bf16": 141.11, "fp8": 70.55, "int4": 37.48, "int4-ideal": 35.28}, abs=0.005
-    )
+    gigabytes = {id: weight_bytes(spec, precision=precision(id)) / 1e9 for id in ("bf16", "fp8", "int4", "int4-ideal")}
+    assert gigabytes == pytest.approx({"bf16": 141.11, "fp8": 70.55, "int4": 37.48, "int4-ideal": 35.28}, abs=0.005)
 
 
 def test_every_matrix_is_counted_once_and_named_apart() -> None:

@@ -13,28 +13,40 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bytebill.device import pick
-from bytebill.engine.blocks import SwiGLU
 from bytebill.engine.experts import DrawnRouter, Experts, Router, Routing
-from bytebill.engine.linear import PackedLinear
+from bytebill.engine.kernels.linear import PackedLinear
+from bytebill.engine.layers import SwiGLU
 from bytebill.engine.sharding import share_of
-from bytebill.engine.state import Weights, random_weights
 from bytebill.engine.transformer import Transformer
+from bytebill.engine.weights.names import Weights, random_weights
 from bytebill.errors import BytebillError
 from bytebill.measure.experts import _hollow, _point, build, dense_twins, expert_cost, sweep_experts
 from bytebill.models import ModelSpec, MoESpec, model, precision, weight_bytes
 from bytebill.roofline import Step, StepCost, weight_read_params
-from bytebill.routing import distinct_experts, distinct_of_shares, tokens_to_touch, zipf_shares
+from bytebill.roofline.routing import distinct_experts, distinct_of_shares, tokens_to_touch, zipf_shares
 
 # Widths in whole panels, so that no byte of packing is beside the parameters'.
 MIXTRAL_LIKE = ModelSpec(
-    id="routed", name="Routed", n_layers=3, d_model=64, d_ff=128, n_heads=4, n_kv_heads=2, d_head=16,
-    vocab_size=128, context_len=128, moe=MoESpec(n_experts=64, n_experts_per_token=2, d_ff_expert=64),
-)  # fmt: skip
+    id="routed",
+    name="Routed",
+    n_layers=3,
+    d_model=64,
+    d_ff=128,
+    n_heads=4,
+    n_kv_heads=2,
+    d_head=16,
+    vocab_size=128,
+    context_len=128,
+    moe=MoESpec(n_experts=64, n_experts_per_token=2, d_ff_expert=64),
+)
 DEEPSEEK_LIKE = replace(
-    MIXTRAL_LIKE, id="shared", name="Shared", moe=MoESpec(
-        n_experts=64, n_experts_per_token=4, d_ff_expert=64, n_shared_experts=1, n_dense_layers=1, router_bias=True,
+    MIXTRAL_LIKE,
+    id="shared",
+    name="Shared",
+    moe=MoESpec(
+        n_experts=64, n_experts_per_token=4, d_ff_expert=64, n_shared_experts=1, n_dense_layers=1, router_bias=True
     ),
-)  # fmt: skip
+)
 SPECS = {"mixtral-like": MIXTRAL_LIKE, "deepseek-like": DEEPSEEK_LIKE}
 CLOSE = 1e-4  # absolute, on logits of size one, in fp32
 
@@ -298,9 +310,7 @@ def test_a_sweep_counts_what_its_steps_moved() -> None:
 def test_skewed_routing_moves_fewer_bytes() -> None:
     shares = {"skewed": zipf_shares(64, n_experts_per_token=2, exponent=1.0)}
     specs = {"uniform": MIXTRAL_LIKE, "skewed": MIXTRAL_LIKE}
-    points = sweep_experts(
-        specs, pick("cpu"), dtype="fp32", batches=(40,), shares=shares, repeats=5, at_least_s=0
-    )
+    points = sweep_experts(specs, pick("cpu"), dtype="fp32", batches=(40,), shares=shares, repeats=5, at_least_s=0)
     uniform, skewed = points
     assert skewed.weight_bytes < 0.9 * uniform.weight_bytes
 
@@ -314,9 +324,14 @@ def test_layers_of_a_built_model_lie_in_memory_of_their_own() -> None:
 
 def test_a_prediction_is_its_equation() -> None:
     cost = StepCost(
-        weight_bytes=3e9, kv_read_bytes=0, kv_write_bytes=0, activation_bytes=0, logit_bytes=0, linear_flops=8e9,
+        weight_bytes=3e9,
+        kv_read_bytes=0,
+        kv_write_bytes=0,
+        activation_bytes=0,
+        logit_bytes=0,
+        linear_flops=8e9,
         attention_flops=0,
-    )  # fmt: skip
+    )
     point = _point("MoE", 4, (11.0, 0.5), cost=cost, rate=1e9, peak=2e9, moved=3e9)
     assert point.predicted_s == pytest.approx(5.5) and point.error == pytest.approx(1.0)  # hypot(3, 4) + 0.5; 11 of it
 

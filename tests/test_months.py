@@ -52,16 +52,22 @@ def test_a_faster_fall_puts_a_commitment_under_water_sooner():
     assert sunk == sorted(sunk, reverse=True)
 
 
-@pytest.mark.parametrize(("call", "sentence"), [
-    (lambda: m.rent_usd(n_months=0, n_devices=1, usd_per_device_hour=1), "at least one month"),
-    (lambda: m.rent_usd(n_months=1, n_devices=0, usd_per_device_hour=1), "at least one device"),
-    (lambda: m.rent_usd(n_months=1, n_devices=1, usd_per_device_hour=-1), "A rent is positive"),
-    (lambda: m.buy_usd(n_months=1, price_usd=1, resale_usd=2), "nothing is sold for more"),
-    (lambda: m.api_usd(n_months=1, m_tokens_per_month=-1, usd_per_m=1, factor_per_year=2), "Tokens are zero or more"),
-    (lambda: m.api_usd(n_months=1, m_tokens_per_month=1, usd_per_m=1, factor_per_year=0), "per year is positive"),
-    (lambda: m.under_water_from([1.0], [1.0, 2.0]), "cannot be held against"),
-    (lambda: m.break_even_factor(n_months=2, commitment_usd_per_month=1, api_usd_first_month=9), "no fall is fast"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: m.rent_usd(n_months=0, n_devices=1, usd_per_device_hour=1), "at least one month"),
+        (lambda: m.rent_usd(n_months=1, n_devices=0, usd_per_device_hour=1), "at least one device"),
+        (lambda: m.rent_usd(n_months=1, n_devices=1, usd_per_device_hour=-1), "A rent is positive"),
+        (lambda: m.buy_usd(n_months=1, price_usd=1, resale_usd=2), "nothing is sold for more"),
+        (
+            lambda: m.api_usd(n_months=1, m_tokens_per_month=-1, usd_per_m=1, factor_per_year=2),
+            "Tokens are zero or more",
+        ),
+        (lambda: m.api_usd(n_months=1, m_tokens_per_month=1, usd_per_m=1, factor_per_year=0), "per year is positive"),
+        (lambda: m.under_water_from([1.0], [1.0, 2.0]), "cannot be held against"),
+        (lambda: m.break_even_factor(n_months=2, commitment_usd_per_month=1, api_usd_first_month=9), "no fall is fast"),
+    ],
+)
 def test_what_cannot_be_is_refused(call, sentence):
     with pytest.raises(BytebillError, match=sentence):
         call()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bytebill.engine import openmp
-from bytebill.engine.blocks import RMSNorm
-from bytebill.engine.norm_kernel import norm
+from bytebill.engine.kernels import openmp
+from bytebill.engine.kernels.norm import norm
+from bytebill.engine.layers import RMSNorm
 
 needs_kernels = pytest.mark.skipif(not openmp.available(), reason="no compiled kernels here")
 

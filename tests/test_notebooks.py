@@ -10,7 +10,8 @@ import nbformat
 import pytest
 import yaml
 
-from bytebill import chapters, claims, data, ledger
+from bytebill import chapters, claims, data
+from bytebill.claims import ledger
 
 ROOT = data.REPOSITORY
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -108,9 +109,7 @@ def test_every_figure_has_words(path):
 @every_chapter
 def test_it_opens_with_its_claim(path):
     first, second = cells(path)[:2]
-    assert re.search(r"^\(ch-[\w-]+\)=\n# \S", first.source, re.MULTILINE), (
-        "a target and the claim as the title"
-    )
+    assert re.search(r"^\(ch-[\w-]+\)=\n# \S", first.source, re.MULTILINE), "a target and the claim as the title"
     box = first.source + second.source
     assert re.search(r":class:.*\bclaim\b", box), "the claim box comes first"
     assert "Fails when" in box
@@ -118,9 +117,7 @@ def test_it_opens_with_its_claim(path):
 
 @every_chapter
 def test_it_closes_with_its_sources(path):
-    headings = [
-        line for cell in cells(path, "markdown") for line in re.findall(r"^## .*", cell.source, re.MULTILINE)
-    ]
+    headings = [line for cell in cells(path, "markdown") for line in re.findall(r"^## .*", cell.source, re.MULTILINE)]
     assert headings[-1] == "## Sources"
 
 
@@ -133,21 +130,19 @@ def test_it_has_a_chapters_length(path):
 def test_it_judges_its_claims_once_each(path):
     number = f"{chapters.number(path):02d}"
     ours = [id for id, claim in claims.CLAIMS.items() if claim.chapter == number]
-    assert sorted(content["id"] for content in chapters.verdicts_in(path)) == ours
+    assert sorted(content["id"] for content in ledger.verdicts_in(path)) == ours
 
 
 @every_chapter
 def test_each_verdict_rests_on_the_evidence_the_register_asks_for(path):
     to_come = set() if (ROOT / "lib" / "bytebill" / "sim").is_dir() else {"simulated"}
-    for content in chapters.verdicts_in(path):
+    for content in ledger.verdicts_in(path):
         given = {evidence["how"] for evidence in content["evidence"]}
         assert given >= set(claims.claim(content["id"]).how) - to_come, content["id"]
 
 
 def test_no_claim_of_a_chapter_is_left_without_a_verdict():
-    assert [
-        entry.claim.id for entry in ledger.read(ROOT / "notebooks") if entry.word == ledger.NO_VERDICT
-    ] == []
+    assert [entry.claim.id for entry in ledger.read(ROOT / "notebooks") if entry.word == ledger.NO_VERDICT] == []
 
 
 def test_the_table_of_contents_is_what_is_there():

@@ -6,17 +6,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from bytebill.engine import kernels
-from bytebill.engine.paged import PagedCache, Span
-from bytebill.engine.state import random_weights
+from bytebill.engine.cache.paged import PagedCache, Span
+from bytebill.engine.kernels import panels
 from bytebill.engine.transformer import Transformer
+from bytebill.engine.weights.names import random_weights
 from bytebill.errors import BytebillError
 from bytebill.models import ModelSpec, kv_stored_bytes_per_token, precision
 
 TINY = ModelSpec(
-    id="tiny", name="Tiny", n_layers=3, d_model=64, d_ff=128, n_heads=6, n_kv_heads=2, d_head=32,
-    vocab_size=101, context_len=200,
-)  # fmt: skip
+    id="tiny",
+    name="Tiny",
+    n_layers=3,
+    d_model=64,
+    d_ff=128,
+    n_heads=6,
+    n_kv_heads=2,
+    d_head=32,
+    vocab_size=101,
+    context_len=200,
+)
 CLOSE = 1e-4  # absolute, on logits of size one, in fp32
 N_BLOCKS = 160
 LENGTHS = [50, 1, 33, 70]
@@ -43,8 +51,8 @@ def alone(tiny: Transformer, texts: list[Tensor]) -> list[Tensor]:
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """With this book's kernel where it is to be had, and without."""
     if request.param == "torch":
-        monkeypatch.setattr("bytebill.engine.decode_attention.kernels.available", lambda: False)
-    elif not kernels.available():
+        monkeypatch.setattr("bytebill.engine.kernels.decode.kernels.available", lambda: False)
+    elif not panels.available():
         pytest.skip("no numba, or no libgomp under torch")
     return str(request.param)
 
@@ -90,9 +98,7 @@ def test_blocks_in_any_order_equal_alone(
 
 
 @pytest.mark.usefixtures("path")
-def test_padding_is_read_and_weighs_nothing(
-    tiny: Transformer, texts: list[Tensor], alone: list[Tensor]
-) -> None:
+def test_padding_is_read_and_weighs_nothing(tiny: Transformer, texts: list[Tensor], alone: list[Tensor]) -> None:
     """A prompt of 33 tokens padded to 60: its next token takes the place of the first padding token."""
     cache, table = new_cache(16), shuffled_tables(16, [80])[0]
     padded = torch.cat([texts[2][:33], torch.zeros(27, dtype=torch.long)])

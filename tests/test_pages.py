@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from bytebill.engine import pages
-from bytebill.engine.pages import PAGE_BYTES, Arena, in_large_pages
+from bytebill.engine.kernels import huge_pages
+from bytebill.engine.kernels.huge_pages import PAGE_BYTES, Arena, in_large_pages
 
 
 def test_many_tensors_keep_their_values_and_never_overlap() -> None:
@@ -31,9 +31,9 @@ def test_an_arena_starts_on_a_large_page_and_says_when_it_is_full() -> None:
 
 
 def test_a_tensor_outlives_the_arena_it_lies_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "_open", [])
+    monkeypatch.setattr(huge_pages, "_open", [])
     held = in_large_pages(torch.arange(1000))
-    pages._open.clear()
+    huge_pages._open.clear()
     assert torch.equal(held, torch.arange(1000))
 
 
@@ -41,6 +41,6 @@ def test_without_such_pages_the_tensor_comes_back(monkeypatch: pytest.MonkeyPatc
     def refuse(n_bytes: int) -> Arena:
         raise OSError("no room")
 
-    monkeypatch.setattr(pages, "_arena", refuse)
+    monkeypatch.setattr(huge_pages, "_arena", refuse)
     tensor = torch.arange(3)
     assert in_large_pages(tensor) is tensor

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from bytebill.engine import parallel
-from bytebill.engine.parallel import RANDOM_SMALL, Run, launch
+from bytebill.engine import tensor_parallel
 from bytebill.engine.sharding import require_even_shares, share_of
-from bytebill.engine.smollm2 import WHEEL, find_spec
-from bytebill.engine.state import random_weights
+from bytebill.engine.tensor_parallel import RANDOM_SMALL, Run, launch
+from bytebill.engine.weights.names import random_weights
+from bytebill.engine.weights.smollm2 import WHEEL, find_spec
 from bytebill.errors import BytebillError
 
 
@@ -40,9 +40,7 @@ def test_smollm2_on_three_ranks() -> None:
 
 
 def test_smollm2_cannot_be_cut_in_two() -> None:
-    with pytest.raises(
-        BytebillError, match=r"3 KV heads .* 2 ranks cannot share evenly; ranks that can: 1, 3"
-    ):
+    with pytest.raises(BytebillError, match=r"3 KV heads .* 2 ranks cannot share evenly; ranks that can: 1, 3"):
         launch(2, Run(model="smollm2-135m"))
 
 
@@ -90,7 +88,7 @@ def failing(code: str) -> Any:
     ],
 )
 def test_a_failure_is_one_sentence(monkeypatch: pytest.MonkeyPatch, code: str, sentence: str) -> None:
-    monkeypatch.setattr(parallel, "_command", failing(code))
+    monkeypatch.setattr(tensor_parallel, "_command", failing(code))
     with pytest.raises(BytebillError, match=sentence):
         launch(2, timeout_s=1 if "sleep" in code else 60)
 
@@ -99,11 +97,11 @@ def test_ranks_get_one_unbound_thread_each(monkeypatch: pytest.MonkeyPatch) -> N
     """The parent pins its threads to cores; inherited, that would put every rank on the first one."""
     monkeypatch.setenv("OMP_PROC_BIND", "close")
     monkeypatch.setenv("OMP_PLACES", "cores")
-    environment = parallel._environment()
+    environment = tensor_parallel._environment()
     assert environment["OMP_PROC_BIND"] == "false" and environment["OMP_NUM_THREADS"] == "1"
     assert "OMP_PLACES" not in environment
 
 
 def test_a_rank_started_by_hand_says_how(capsys: pytest.CaptureFixture[str]) -> None:
-    assert parallel.main([], {}) == 2
+    assert tensor_parallel.main([], {}) == 2
     assert "torch.distributed.run" in capsys.readouterr().err

@@ -40,9 +40,12 @@ def test_the_arithmetic_runs(version, tmp_path):
     (tmp_path / "yaml").symlink_to(Path(yaml.__file__).parent)  # all that the pure half asks for
     path = os.pathsep.join([str(data.REPOSITORY / "lib"), str(tmp_path)])
     done = subprocess.run(
-        [python, "-c", DOCTESTS], env={"PYTHONPATH": path, "PATH": os.environ["PATH"]}, capture_output=True, text=True,
+        [python, "-c", DOCTESTS],
+        env={"PYTHONPATH": path, "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
 
 

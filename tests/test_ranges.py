@@ -15,8 +15,9 @@ from bytebill.errors import BytebillError
 values = st.floats(0.01, 1e6)
 ranges = st.builds(
     lambda three, ratio: Range(low=three[0], point=three[1], high=three[2], ratio=ratio),
-    st.tuples(values, values, values).map(sorted), st.booleans(),
-)  # fmt: skip
+    st.tuples(values, values, values).map(sorted),
+    st.booleans(),
+)
 
 
 @given(given_range=ranges, seed=st.integers(0, 1000))
@@ -29,8 +30,9 @@ def test_a_draw_lies_in_its_range(given_range, seed):
 def test_a_monotone_function_stays_between_what_its_corners_give_and_holds_its_point(rent, rate):
     found = monte_carlo(
         lambda rent, rate: usd_per_million_tokens(usd_per_hour=rent, tokens_per_s=rate),
-        inputs={"rent": rent, "rate": rate}, n=200,
-    )  # fmt: skip
+        inputs={"rent": rent, "rate": rate},
+        n=200,
+    )
     least = usd_per_million_tokens(usd_per_hour=rent.low, tokens_per_s=rate.high)
     most = usd_per_million_tokens(usd_per_hour=rent.high, tokens_per_s=rate.low)
     assert least * (1 - 1e-6) <= found.draws[0] <= found.draws[-1] <= most * (1 + 1e-6)

@@ -12,15 +12,7 @@ from hypothesis import strategies as st
 from bytebill import data
 from bytebill.errors import BytebillError
 from bytebill.hardware import ACCELERATORS, Accelerator, accelerator
-from bytebill.models import (
-    MODELS,
-    ModelSpec,
-    Precision,
-    kv_stored_bytes_per_token,
-    matrices,
-    model,
-    precision,
-)
+from bytebill.models import MODELS, ModelSpec, Precision, kv_stored_bytes_per_token, matrices, model, precision
 from bytebill.roofline import (
     Bound,
     Chunk,
@@ -55,10 +47,19 @@ def decode(spec: ModelSpec, *, batch_size: int, context_len: int) -> StepCost:
 
 @pytest.mark.parametrize(
     ("id", "ridge"),
-    [("h100-sxm", 295.3), ("tpu-v5e", 240.5), ("a100-sxm-80", 153.0), ("a100-sxm-40", 200.6),
-     ("tpu-v6e", 560.4), ("h200-sxm", 206.1), ("h100-pcie", 378.0), ("mi300x", 246.7), ("l40s", 419.0),
-     ("rtx-4090", 163.9)],
-)  # fmt: skip
+    [
+        ("h100-sxm", 295.3),
+        ("tpu-v5e", 240.5),
+        ("a100-sxm-80", 153.0),
+        ("a100-sxm-40", 200.6),
+        ("tpu-v6e", 560.4),
+        ("h200-sxm", 206.1),
+        ("h100-pcie", 378.0),
+        ("mi300x", 246.7),
+        ("l40s", 419.0),
+        ("rtx-4090", 163.9),
+    ],
+)
 def test_ridge_points(id: str, ridge: float) -> None:
     assert accelerator(id).ridge_point() == pytest.approx(ridge, abs=0.06)
     assert critical_batch(accelerator(id), precision=BF16) == pytest.approx(ridge, abs=0.06)
@@ -68,9 +69,7 @@ def test_narrow_weights_halve_the_critical_batch_unless_the_arithmetic_doubles()
     v5e = accelerator("tpu-v5e")
     assert critical_batch(v5e, precision=precision("int8")) == pytest.approx(120, abs=0.5)
     assert critical_batch(v5e, precision=precision("w8a8")) == pytest.approx(240, abs=0.5)
-    assert critical_batch(accelerator("h100-sxm"), precision=precision("int4-ideal")) == pytest.approx(
-        74, abs=0.5
-    )
+    assert critical_batch(accelerator("h100-sxm"), precision=precision("int4-ideal")) == pytest.approx(74, abs=0.5)
 
 
 def test_experts_raise_the_critical_batch_by_n_over_k() -> None:
@@ -80,10 +79,16 @@ def test_experts_raise_the_critical_batch_by_n_over_k() -> None:
 
 
 EXPERTS = {
-    1: (2.00, 8.0, 8.0), 2: (3.50, 15.5, 15.8), 4: (5.47, 29.1, 30.5), 8: (7.20, 51.6, 57.4),
-    16: (7.92, 82.4, 102.0), 32: (8.00, 111.8, 163.3), 64: (8.00, 125.9, 222.4), 128: (8.00, 128.0, 251.6),
+    1: (2.00, 8.0, 8.0),
+    2: (3.50, 15.5, 15.8),
+    4: (5.47, 29.1, 30.5),
+    8: (7.20, 51.6, 57.4),
+    16: (7.92, 82.4, 102.0),
+    32: (8.00, 111.8, 163.3),
+    64: (8.00, 125.9, 222.4),
+    128: (8.00, 128.0, 251.6),
     256: (8.00, 128.0, 255.9),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("batch_size", EXPERTS)
@@ -112,9 +117,7 @@ def test_attention_intensity_is_the_heads_that_share_a_cache(id: str, intensity:
 def test_published_serving_is_slower_than_its_roofline_and_less_than_twice() -> None:
     """Decode-only bound at the mean context (1,024 in, half of 512 out), without activations, in ms."""
     published = {8: 4.88, 16: 5.28, 32: 6.08, 64: 7.69, 128: 10.89}
-    measured = {
-        r["concurrency"]: r["value"] for r in data.table("published_serving") if r["quantity"] == "tpot"
-    }
+    measured = {r["concurrency"]: r["value"] for r in data.table("published_serving") if r["quantity"] == "tpot"}
     for batch_size, expected_ms in published.items():
         cost = decode(model("llama-3-8b"), batch_size=batch_size, context_len=1280)
         bare_s = (cost.weight_bytes + cost.kv_read_bytes) / accelerator("h100-sxm").bandwidth_bytes_per_s
@@ -125,9 +128,7 @@ def test_published_serving_is_slower_than_its_roofline_and_less_than_twice() -> 
 def test_fp8_weights_double_decode_only_while_the_cache_is_small() -> None:
     def speedup(batch_size: int, context_len: int) -> float:
         step = Step.decode(batch_size=batch_size, context_len=context_len)
-        wide, narrow = (
-            step_cost(model("llama-3-70b"), step=step, precision=precision(p)) for p in ("bf16", "fp8")
-        )
+        wide, narrow = (step_cost(model("llama-3-70b"), step=step, precision=precision(p)) for p in ("bf16", "fp8"))
         return wide.bytes / narrow.bytes
 
     assert speedup(1, 2048) == pytest.approx(1.99, abs=0.01)
@@ -164,9 +165,7 @@ def test_a_mixture_never_loses_intensity_per_weight_byte(spec: ModelSpec, batch_
 def test_a_step_is_never_faster_than_either_bound(
     spec: ModelSpec, batch_size: int, context_len: int, device: Accelerator
 ) -> None:
-    bounds = step_time_bounds(
-        decode(spec, batch_size=batch_size, context_len=context_len), accelerator=device
-    )
+    bounds = step_time_bounds(decode(spec, batch_size=batch_size, context_len=context_len), accelerator=device)
     assert max(bounds.memory_s, bounds.compute_s) == bounds.max_s <= bounds.sum_s <= 2 * bounds.max_s
     assert bounds.bound is (Bound.BANDWIDTH if bounds.memory_s >= bounds.compute_s else Bound.COMPUTE)
     assert 0 <= bounds.compute_idle_share < 1
@@ -239,9 +238,7 @@ def test_a_mixture_reads_its_active_experts_alone_and_all_of_them_in_a_crowd(id:
 
 
 @given(st.integers(0, 300), st.integers(1, 300), st.integers(1, 400) | st.none())
-def test_attended_pairs_are_the_sum_they_stand_for(
-    context_len: int, n_new_tokens: int, window_len: int | None
-) -> None:
+def test_attended_pairs_are_the_sum_they_stand_for(context_len: int, n_new_tokens: int, window_len: int | None) -> None:
     chunk = Chunk(context_len=context_len, n_new_tokens=n_new_tokens)
     spans = range(context_len + 1, context_len + n_new_tokens + 1)
     assert attended_pairs(chunk, window_len=window_len) == sum(min(n, window_len or n) for n in spans)
@@ -261,8 +258,7 @@ def test_no_matrix_is_forgotten(spec: ModelSpec) -> None:
 def test_a_chunk_that_wants_no_logits_reads_no_head() -> None:
     spec = model("llama-3-8b")
     silent, last = (
-        step_cost(spec, step=Step((Chunk(context_len=0, n_new_tokens=64, n_logits=n),)), precision=BF16)
-        for n in (0, 1)
+        step_cost(spec, step=Step((Chunk(context_len=0, n_new_tokens=64, n_logits=n),)), precision=BF16) for n in (0, 1)
     )
     assert last.weight_bytes - silent.weight_bytes == 2 * spec.vocab_size * spec.d_model
     assert last.linear_flops - silent.linear_flops == 2 * spec.vocab_size * spec.d_model
@@ -297,9 +293,12 @@ def test_a_step_of_mixed_chunks_is_not_two_steps() -> None:
 
 @pytest.mark.parametrize(
     "chunk",
-    [{"context_len": -1, "n_new_tokens": 1}, {"context_len": 0, "n_new_tokens": 0},
-     {"context_len": 0, "n_new_tokens": 1, "n_logits": 2}],
-)  # fmt: skip
+    [
+        {"context_len": -1, "n_new_tokens": 1},
+        {"context_len": 0, "n_new_tokens": 0},
+        {"context_len": 0, "n_new_tokens": 1, "n_logits": 2},
+    ],
+)
 def test_impossible_chunks_are_refused(chunk: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="not a chunk"):
         Chunk(**chunk)

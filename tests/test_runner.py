@@ -9,32 +9,38 @@ from typing import Any
 import pytest
 import torch
 
-from bytebill.engine import kernels
 from bytebill.engine.generation import generate
+from bytebill.engine.kernels import panels
 from bytebill.engine.runner import Runner
 from bytebill.engine.serve import serve
-from bytebill.engine.smollm2 import WHEEL, find_spec, smollm2, tokenizer
-from bytebill.engine.state import random_weights
 from bytebill.engine.transformer import Transformer
+from bytebill.engine.weights.names import random_weights
+from bytebill.engine.weights.smollm2 import WHEEL, find_spec, smollm2, tokenizer
 from bytebill.errors import BytebillError
 from bytebill.models import ModelSpec
-from bytebill.serving.blocks import Paged
-from bytebill.serving.contiguous import ContiguousMax, ContiguousPow2
 from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
-from bytebill.serving.prefix_sharing import PrefixSharing
+from bytebill.serving.memory.contiguous import ContiguousMax, ContiguousPow2
+from bytebill.serving.memory.paged import Paged
+from bytebill.serving.memory.prefix import PrefixSharing
 from bytebill.serving.request import Request
 from bytebill.serving.static import DynamicScheduler, StaticScheduler
-from bytebill.sim.replay import ReplayClock
 from bytebill.sim.server import simulate
+from bytebill.trials.replay import ReplayClock
 
 TINY = ModelSpec(
-    id="tiny", name="Tiny", n_layers=2, d_model=64, d_ff=128, n_heads=6, n_kv_heads=2, d_head=32,
-    vocab_size=101, context_len=256,
-)  # fmt: skip
+    id="tiny",
+    name="Tiny",
+    n_layers=2,
+    d_model=64,
+    d_ff=128,
+    n_heads=6,
+    n_kv_heads=2,
+    d_head=32,
+    vocab_size=101,
+    context_len=256,
+)
 LENGTHS = [(20, 9), (1, 14), (37, 1), (5, 30), (64, 12), (3, 22), (11, 17), (29, 5)]  # prompt, output
-REQUESTS = [
-    Request(id=id, n_input_tokens=n_in, n_output_tokens=n_out) for id, (n_in, n_out) in enumerate(LENGTHS)
-]
+REQUESTS = [Request(id=id, n_input_tokens=n_in, n_output_tokens=n_out) for id, (n_in, n_out) in enumerate(LENGTHS)]
 
 
 def paged(n_blocks: int = 60, n_host_blocks: int = 0) -> Paged:
@@ -62,7 +68,7 @@ SCHEDULERS: dict[str, Callable[[], Any]] = {
     "swapped while the host has room": lambda: ContinuousScheduler(
         paged(24, n_host_blocks=8), max_batch_size=8, watermark=0.0, preemption="swap"
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -78,15 +84,11 @@ def prompt_of(request: Request) -> list[int]:
 @pytest.fixture(scope="module")
 def alone(tiny: Transformer) -> dict[int, list[int]]:
     """What each request gets from a batch of one in a contiguous cache."""
-    return {
-        r.id: generate(tiny, [prompt_of(r)], n_new_tokens=r.n_output_tokens)[0] for r in REQUESTS
-    }  # fmt: skip
+    return {r.id: generate(tiny, [prompt_of(r)], n_new_tokens=r.n_output_tokens)[0] for r in REQUESTS}
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
-def test_any_scheduler_gives_the_text_of_alone(
-    tiny: Transformer, alone: dict[int, list[int]], name: str
-) -> None:
+def test_any_scheduler_gives_the_text_of_alone(tiny: Transformer, alone: dict[int, list[int]], name: str) -> None:
     scheduler = SCHEDULERS[name]()
     served = serve(scheduler, REQUESTS, Runner.of(tiny, scheduler, max_len=112), prompts=prompt_of)
     assert served.outputs == alone
@@ -98,7 +100,7 @@ def test_any_scheduler_gives_the_text_of_alone(
 def test_without_the_kernel_too(
     tiny: Transformer, alone: dict[int, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "available", lambda: False)
+    monkeypatch.setattr(panels, "available", lambda: False)
     scheduler = SCHEDULERS["recomputed in chunks"]()
     assert serve(scheduler, REQUESTS, Runner.of(tiny, scheduler), prompts=prompt_of).outputs == alone
 
@@ -176,8 +178,7 @@ def test_smollm2_says_the_same_in_company() -> None:
     texts = ["The capital of France is", "A heap is", "Once upon a time there was a king who", "Water boils at"]
     prompts = [words.encode(text).ids for text in texts]
     requests = [
-        Request(id=id, n_input_tokens=len(prompt), n_output_tokens=12 + 3 * id)
-        for id, prompt in enumerate(prompts)
+        Request(id=id, n_input_tokens=len(prompt), n_output_tokens=12 + 3 * id) for id, prompt in enumerate(prompts)
     ]
     scheduler = ChunkedScheduler(paged(10), token_budget=8, max_batch_size=4, watermark=0.0)
     served = serve(scheduler, requests, Runner.of(model, scheduler), prompts=lambda r: prompts[r.id])

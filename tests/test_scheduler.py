@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bytebill.errors import BytebillError
-from bytebill.serving.blocks import Paged
-from bytebill.serving.contiguous import ContiguousOracle
 from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
+from bytebill.serving.memory.contiguous import ContiguousOracle
+from bytebill.serving.memory.paged import Paged
+from bytebill.serving.memory.prefix import PrefixSharing
 from bytebill.serving.plan import Plan
-from bytebill.serving.prefix_sharing import PrefixSharing
 from bytebill.serving.request import Request, Sequence, State
 from bytebill.serving.static import DynamicScheduler, StaticScheduler
 from bytebill.sim.server import simulate
@@ -77,8 +77,10 @@ class Table:
         for sequence, n_tokens in writes:
             assert pool.capacity(sequence.request.id) >= n_tokens
         for sequence, n in contexts:
-            assert n == self.cached[sequence.request.id] == sequence.request.n_input_tokens + (
-                self.emitted[sequence.request.id] - 1
+            assert (
+                n
+                == self.cached[sequence.request.id]
+                == sequence.request.n_input_tokens + (self.emitted[sequence.request.id] - 1)
             )
         lengths = self.scheduler.lengths()
         assert plan.n_cached_tokens == sum(n for n, _ in lengths.values())

@@ -11,22 +11,16 @@ from bytebill import data
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
-from bytebill.serving.blocks import Paged
 from bytebill.serving.continuous import ContinuousScheduler
+from bytebill.serving.memory.paged import Paged
 from bytebill.serving.request import Request
-from bytebill.sim.calibrate import BOUNDS, NOISE, Point, calibrate
 from bytebill.sim.clock import Clock
 from bytebill.sim.constants import NAMES, Constants
-from bytebill.sim.published import gemm_points, serving_points
-from bytebill.sim.scoreboard import (
-    calibrated_constants,
-    mean_error,
-    scoreboard,
-    trtllm_h100,
-    vllm_v0_h100,
-)
 from bytebill.sim.server import simulate
 from bytebill.sim.steady import tpot_s
+from bytebill.trials.fit import BOUNDS, NOISE, Point, calibrate
+from bytebill.trials.published import gemm_points, serving_points
+from bytebill.trials.scoreboard import calibrated_constants, mean_error, scoreboard, trtllm_h100, vllm_v0_h100
 
 BOARDS = {board.name: board for board in scoreboard()}
 
@@ -50,8 +44,9 @@ def test_no_point_is_calibrated_on_and_scored():
         assert 2 <= len(seen) < len(board.scores) / 2
         assert mean_error(board.scores) == fmean(abs(s.error) for s in board.scores if not s.calibrated)
     assert [score.name for score in BOARDS["vllm-v0-h100"].scores if score.calibrated] == [
-        "opt-1.3b cap=1", "opt-1.3b cap=256",
-    ]  # fmt: skip
+        "opt-1.3b cap=1",
+        "opt-1.3b cap=256",
+    ]
 
 
 def test_moving_a_predicted_point_moves_no_constant(monkeypatch):
@@ -155,9 +150,11 @@ def test_there_are_at_most_six_constants():
 def test_the_simulator_agrees_with_the_closed_form_and_with_what_was_measured(n_users):
     """The same closed loop served by a scheduler: the first requests' ends are spread, the rest are counted."""
     clock = Clock(
-        model("llama-3-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"),
+        model("llama-3-8b"),
+        accelerator=accelerator("h100-sxm"),
+        precision=precision("bf16"),
         constants=calibrated_constants("trtllm-h100"),
-    )  # fmt: skip
+    )
     shorter = [max(2, 512 * (i + 1) // n_users) for i in range(n_users)]
     requests = (
         Request(id=i, n_input_tokens=1024, n_output_tokens=(shorter[i] if i < n_users else 512))

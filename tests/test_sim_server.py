@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
-from bytebill.serving.blocks import Paged
 from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
+from bytebill.serving.memory.paged import Paged
 from bytebill.serving.metrics import mean
 from bytebill.serving.plan import Plan
 from bytebill.serving.request import Request, Sequence
 from bytebill.sim.clock import Clock, Segment
-from bytebill.sim.replay import ReplayClock
 from bytebill.sim.server import simulate
+from bytebill.trials.replay import ReplayClock
 from serving_play import CONSTANT, SCHEDULERS, LinearClock, poisson, workloads
 
 settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
@@ -48,11 +48,15 @@ class Hides:
 def test_skipping_is_stepping(name: str, requests: list[Request], clock: str, users: int | None) -> None:
     skipped, stepped = (
         simulate(
-            Hides(SCHEDULERS[name]()) if stepwise else SCHEDULERS[name](), requests, CLOCKS[clock],
-            concurrency=users, stepwise=stepwise, trace=True,
+            Hides(SCHEDULERS[name]()) if stepwise else SCHEDULERS[name](),
+            requests,
+            CLOCKS[clock],
+            concurrency=users,
+            stepwise=stepwise,
+            trace=True,
         )
         for stepwise in (False, True)
-    )  # fmt: skip
+    )
     assert skipped.trace is not None and stepped.trace is not None
     assert skipped.trace.rows == stepped.trace.rows
     assert skipped.trace.ends_s == stepped.trace.ends_s
@@ -189,9 +193,8 @@ def test_a_record_that_is_too_short_says_so() -> None:
 @pytest.mark.parametrize("chunked", [False, True])
 def test_skipping_is_stepping_on_a_real_clock_with_a_full_cache(preemption: str, chunked: bool) -> None:
     clock = Clock(
-        model("llama-3-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"),
-        host_bytes_per_s=50e9,
-    )  # fmt: skip
+        model("llama-3-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"), host_bytes_per_s=50e9
+    )
 
     def run(stepwise: bool) -> Any:
         pool = Paged(n_blocks=300, n_host_blocks=60)

@@ -13,7 +13,8 @@ from docutils.frontend import get_default_settings
 from docutils.utils import new_document
 
 from bytebill import claims
-from bytebill.site import browser, check, figures, mime, share_anchors, tidy_scripts
+from bytebill.site import browser, check, dark, verdict_nodes
+from bytebill.site.extension import share_anchors, tidy_scripts
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = '<html lang="en"><head><title>T</title>{head}</head><body><article><h1>T</h1>{body}</article></body></html>'
@@ -36,25 +37,17 @@ GOOD = {
 }
 PLANTED = {
     "a numbered heading": (
-        '<h2><span class="section-number">17. </span>Found</h2>', "the heading '17.Found' has a number",
+        '<h2><span class="section-number">17. </span>Found</h2>',
+        "the heading '17.Found' has a number",
     ),
     "missing page": ('<a href="c.html">C</a>', "c.html: is missing"),
     "missing anchor": ('<a href="b.html#gone">B</a>', "b.html#gone: has no such anchor"),
     "missing anchor here": ('<a href="#gone">up</a>', "#gone: has no such anchor"),
     "missing picture": ('<img src="q.svg" alt="A line">', "q.svg: is missing"),
-    "script from elsewhere": (
-        '<script src="https://cdn.example.org/x.js"></script>',
-        "loaded from elsewhere",
-    ),
+    "script from elsewhere": ('<script src="https://cdn.example.org/x.js"></script>', "loaded from elsewhere"),
     "host without scheme": ('<img src="//cdn.example.org/x.png" alt="A line">', "loaded from elsewhere"),
-    "set of pictures": (
-        '<img src="p.svg" srcset="https://e.org/p.png 2x" alt="A line">',
-        "loaded from elsewhere",
-    ),
-    "style from elsewhere": (
-        "<style>@import 'https://e.org/x.css';</style>",
-        "a style sheet loads https://e.org",
-    ),
+    "set of pictures": ('<img src="p.svg" srcset="https://e.org/p.png 2x" alt="A line">', "loaded from elsewhere"),
+    "style from elsewhere": ("<style>@import 'https://e.org/x.css';</style>", "a style sheet loads https://e.org"),
     "font from elsewhere": ("<style>src: url(//e.org/f.woff)</style>", "a style sheet loads //e.org/f.woff"),
     "silent ornament in the prose": ('<img src="p.svg" alt="">', "image without a description"),
     "silent picture": ('<img src="p.svg">', "image without a description"),
@@ -119,9 +112,7 @@ def test_no_browser_is_said_and_no_failure(tmp_path, capsys, monkeypatch):
 @pytest.mark.skipif(browser.executable() is None, reason="no Chromium on this machine")
 def test_the_browser_sees_what_a_file_does_not_show(tmp_path):
     wide = '<meta name="viewport" content="width=device-width"><div style="width: 800px">w</div>'
-    script = (
-        "<script>fetch('http://outside.invalid/x').catch(() => {}); console.error('oops'); gone()</script>"
-    )
+    script = "<script>fetch('http://outside.invalid/x').catch(() => {}); console.error('oops'); gone()</script>"
     built(tmp_path, body=wide + script)
     found = browser.look(tmp_path, ["a.html", "b.html"], program=browser.executable())
     assert all(fault.startswith("a.html") for fault in found)
@@ -141,7 +132,7 @@ def drawn(content: object, *, document: nodes.document | None = None, inline: bo
     document = document or new_document("page", get_default_settings())
     renderer = SimpleNamespace(renderer=SimpleNamespace(document=document))
     data = SimpleNamespace(mime_type=claims.MIME, content=content)
-    return mime.ClaimRenderer.handle_mime(renderer, data, inline)
+    return verdict_nodes.ClaimRenderer.handle_mime(renderer, data, inline)
 
 
 @pytest.mark.parametrize(
@@ -153,16 +144,10 @@ def test_a_verdict_is_drawn_with_word_sign_and_anchor(core, limit, slug, sign):
     assert box["classes"] == ["bb-verdict", f"bb-verdict-{slug}"]
     assert box["ids"] == ["claim-c01"] and box["names"] == ["claim-c01"]
     text = box.astext()
-    for part in (
-        "C01",
-        f"{sign} {slug.replace('-', ' ')}",
-        "140 GB",
-        "Measured on: a laptop",
-        "long context",
-    ):
+    for part in ("C01", f"{sign} {slug.replace('-', ' ')}", "140 GB", "Measured on: a laptop", "long context"):
         assert part in text
     rows = list(box.findall(nodes.row))
-    assert [len(row) for row in rows] == [len(mime.COLUMNS)] * 3
+    assert [len(row) for row in rows] == [len(verdict_nodes.COLUMNS)] * 3
 
 
 def test_stored_text_is_read_and_other_types_are_left_alone():
@@ -171,7 +156,7 @@ def test_stored_text_is_read_and_other_types_are_left_alone():
     assert "holds" in box.astext()
     assert drawn(content, inline=True) is None
     other = SimpleNamespace(mime_type="text/html", content="")
-    assert mime.ClaimRenderer.handle_mime(None, other, False) is None
+    assert verdict_nodes.ClaimRenderer.handle_mime(None, other, False) is None
 
 
 def test_a_claim_shown_twice_has_one_anchor_that_other_pages_can_name():
@@ -198,8 +183,8 @@ def test_scripts_are_kept_once_and_thebe_not_at_all():
 def test_a_drawing_has_a_twin_for_the_dark_and_nothing_else_has():
     drawing = '<img alt="A line" class="wide" src="../_images/ab.svg" />'
     logo, photo = '<img src="_static/logo.svg" alt="">', '<img src="../_images/ab.png" alt="A desk">'
-    assert figures.paired(logo + photo) == logo + photo
-    assert figures.paired(drawing) == (
+    assert dark.paired(logo + photo) == logo + photo
+    assert dark.paired(drawing) == (
         '<img alt="A line" class="bb-by-day wide" src="../_images/ab.svg" />'
         '<img alt="A line" class="bb-by-night wide" src="../_images/ab-dark.svg" />'
     )
@@ -208,8 +193,8 @@ def test_a_drawing_has_a_twin_for_the_dark_and_nothing_else_has():
 def test_the_twins_colours_are_the_style_sheets():
     style = (ROOT / "book" / "assets" / "bytebill.css").read_text()
     for name in ("BYTES", "FLOPS", "KV", "WEIGHTS", "IDLE", "MONEY"):
-        colour = getattr(figures.plotting, name)
-        for shade in (colour.lower(), figures.TWINS[colour]):
+        colour = getattr(dark.plotting, name)
+        for shade in (colour.lower(), dark.TWINS[colour]):
             assert f"--bb-{name.lower()}: {shade};" in style
 
 

@@ -11,26 +11,42 @@ from hypothesis import strategies as st
 
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
-from bytebill.levers import DOLLARS, ranked, standard_levers
 from bytebill.models import model, precision
 from bytebill.sim.steady import output_tokens_per_s
 from bytebill.statement import Case, statement
+from bytebill.statement.levers import DOLLARS, ranked, standard_levers
 
 CHAT = Case(
-    name="chat", model=model("llama-3-70b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"),
-    n_devices=4, n_input_tokens=1155, n_output_tokens=211, requests_per_s=40, peak_over_mean=1.33, ttft_slo_s=2,
-    tpot_slo_s=0.05, usd_per_device_hour=3.0,
-)  # fmt: skip
+    name="chat",
+    model=model("llama-3-70b"),
+    accelerator=accelerator("h100-sxm"),
+    precision=precision("bf16"),
+    n_devices=4,
+    n_input_tokens=1155,
+    n_output_tokens=211,
+    requests_per_s=40,
+    peak_over_mean=1.33,
+    ttft_slo_s=2,
+    tpot_slo_s=0.05,
+    usd_per_device_hour=3.0,
+)
 LEVERS = standard_levers(
-    faster=accelerator("h200-sxm"), faster_usd_per_hour=4.0, contract_usd_per_hour=2.0, longest_tokens=8192,
+    faster=accelerator("h200-sxm"),
+    faster_usd_per_hour=4.0,
+    contract_usd_per_hour=2.0,
+    longest_tokens=8192,
     smaller=model("llama-3-8b"),
-)  # fmt: skip
+)
 cases = st.builds(
     lambda **changes: replace(CHAT, **changes),
-    n_input_tokens=st.integers(1, 6000), n_output_tokens=st.integers(1, 2000), hit_rate=st.floats(0, 0.9),
-    requests_per_s=st.floats(0.1, 1000), peak_over_mean=st.floats(1, 10), tpot_slo_s=st.floats(0.03, 1),
+    n_input_tokens=st.integers(1, 6000),
+    n_output_tokens=st.integers(1, 2000),
+    hit_rate=st.floats(0, 0.9),
+    requests_per_s=st.floats(0.1, 1000),
+    peak_over_mean=st.floats(1, 10),
+    tpot_slo_s=st.floats(0.03, 1),
     ttft_slo_s=st.floats(1, 10),
-)  # fmt: skip
+)
 
 
 @settings(max_examples=40, deadline=None)
@@ -121,8 +137,13 @@ def test_a_cheaper_hour_moves_no_byte_and_a_narrower_weight_does():
 
 def test_a_lever_that_cannot_be_pulled_is_left_out():
     small = replace(
-        CHAT, model=model("llama-3-8b"), n_devices=1, ttft_slo_s=inf, tpot_slo_s=inf, precision=precision("int4"),
+        CHAT,
+        model=model("llama-3-8b"),
+        n_devices=1,
+        ttft_slo_s=inf,
+        tpot_slo_s=inf,
+        precision=precision("int4"),
         accelerator=accelerator("tpu-v5e"),
-    )  # fmt: skip
+    )
     names = {each.lever.name for each in ranked(LEVERS, small)}
     assert "8-bit weights" not in names  # no fp8 there

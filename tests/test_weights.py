@@ -12,22 +12,32 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from bytebill.engine import smollm2 as real
 from bytebill.engine.generation import generate
-from bytebill.engine.state import tensor_shapes
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import Weights, load_llama_folder, random_weights, smollm2, tokenizer
+from bytebill.engine.weights import smollm2 as real
+from bytebill.engine.weights.names import tensor_shapes
 from bytebill.errors import BytebillError
 from bytebill.models import model
 
 SIZES = dict(
-    num_hidden_layers=2, hidden_size=64, intermediate_size=128, num_attention_heads=4, num_key_value_heads=2,
-    vocab_size=100, max_position_embeddings=512, rms_norm_eps=1e-5,
-)  # fmt: skip
+    num_hidden_layers=2,
+    hidden_size=64,
+    intermediate_size=128,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    vocab_size=100,
+    max_position_embeddings=512,
+    rms_norm_eps=1e-5,
+)
 LLAMA3 = dict(
-    rope_type="llama3", rope_theta=10_000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+    rope_type="llama3",
+    rope_theta=10_000.0,
+    factor=8.0,
+    low_freq_factor=1.0,
+    high_freq_factor=4.0,
     original_max_position_embeddings=64,
-)  # fmt: skip
+)
 FAMILY: dict[str, dict[str, Any]] = {
     "llama": dict(model_type="llama"),
     "llama-tied-mha": dict(model_type="llama", tie_word_embeddings=True, num_key_value_heads=4),
@@ -37,7 +47,11 @@ FAMILY: dict[str, dict[str, Any]] = {
     "qwen3": dict(model_type="qwen3", head_dim=32),
     "mixtral": dict(model_type="mixtral", sliding_window=None, num_local_experts=6, num_experts_per_tok=2),
     "qwen3-moe": dict(
-        model_type="qwen3_moe", head_dim=32, num_experts=7, num_experts_per_tok=3, moe_intermediate_size=48,
+        model_type="qwen3_moe",
+        head_dim=32,
+        num_experts=7,
+        num_experts_per_tok=3,
+        moe_intermediate_size=48,
         norm_topk_prob=True,
     ),
 }
@@ -62,9 +76,7 @@ def test_logits_equal_those_of_transformers(tmp_path: Path, family: str) -> None
     tokens = torch.randint(100, (2, 150))
     with torch.inference_mode():
         expected = theirs(tokens).logits
-    assert (
-        float((ours.forward(tokens, ours.new_cache(2, 150), last_only=False) - expected).abs().max()) < 1e-4
-    )
+    assert float((ours.forward(tokens, ours.new_cache(2, 150), last_only=False) - expected).abs().max()) < 1e-4
     assert weights.spec.n_params == sum(p.numel() for p in theirs.parameters())
 
 
@@ -170,17 +182,7 @@ def smol() -> Iterator[tuple[Weights, Transformer]]:
 
 def test_smollm2_has_the_shape_of_its_row(smol: tuple[Weights, Transformer]) -> None:
     spec, row = smol[0].spec, model("smollm2-135m")
-    same = (
-        "n_layers",
-        "d_model",
-        "d_ff",
-        "n_heads",
-        "n_kv_heads",
-        "d_head",
-        "vocab_size",
-        "context_len",
-        "n_params",
-    )
+    same = ("n_layers", "d_model", "d_ff", "n_heads", "n_kv_heads", "d_head", "vocab_size", "context_len", "n_params")
     assert all(getattr(spec, name) == getattr(row, name) for name in same)
     assert smol[1].weight_bytes_read == 4 * row.n_matmul_params == 538_060_032
 

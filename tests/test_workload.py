@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bytebill.errors import BytebillError
-from bytebill.serving.arrivals import ClosedLoop, all_at_once, evenly, gamma_bursty, poisson
-from bytebill.serving.lengths import Fixed, LogNormal, QuantileTable, TruncatedExponential, Uniform
-from bytebill.serving.prefix_sharing import PrefixSharing
-from bytebill.serving.trace_files import read_trace
-from bytebill.serving.traces import (
+from bytebill.serving.memory.prefix import PrefixSharing
+from bytebill.serving.workload import anyscale, with_shared_prefix, workload
+from bytebill.serving.workload.arrivals import ClosedLoop, all_at_once, evenly, gamma_bursty, poisson
+from bytebill.serving.workload.files import read_trace
+from bytebill.serving.workload.lengths import Fixed, LogNormal, QuantileTable, TruncatedExponential, Uniform
+from bytebill.serving.workload.published import (
     mean_ratio,
     published,
     quantile_table,
@@ -26,7 +27,6 @@ from bytebill.serving.traces import (
     sharegpt_like,
     synthetic,
 )
-from bytebill.serving.workload import anyscale, with_shared_prefix, workload
 
 settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
 settings.load_profile("book")
@@ -283,10 +283,12 @@ FAULTS = {
     "no JSON": ("a.jsonl", '{"input_length": 3, "output_length": 3}\n{"input', "a.jsonl line 2 is not JSON"),
     "a list": ("a.jsonl", "[3, 3]\n", "a.jsonl line 1 is no request: not an object"),
     "names that are none": (
-        "a.jsonl", '{"input_length": 3, "output_length": 3, "hash_ids": ["x"]}\n', "a.jsonl line 1 is no request",
+        "a.jsonl",
+        '{"input_length": 3, "output_length": 3, "hash_ids": ["x"]}\n',
+        "a.jsonl line 1 is no request",
     ),
     "another kind of file": ("a.txt", "", "is a .csv or a .jsonl file, not a.txt"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)

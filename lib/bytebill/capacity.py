@@ -151,9 +151,7 @@ def kv_budget_bytes(
     reserve: float = RUNTIME_RESERVE,
 ) -> float:
     """Bytes left for everybody's cache; zero if the weights do not fit."""
-    budget = memory_budget(
-        model, accelerator=accelerator, precision=precision, n_devices=n_devices, reserve=reserve
-    )
+    budget = memory_budget(model, accelerator=accelerator, precision=precision, n_devices=n_devices, reserve=reserve)
     return max(0.0, budget.free_bytes)
 
 
@@ -176,9 +174,7 @@ def max_users(
     """
     if context_len < 1:
         raise ValueError(f"a user has at least one token of context, not {context_len}")
-    budget = memory_budget(
-        model, accelerator=accelerator, precision=precision, n_devices=n_devices, reserve=reserve
-    )
+    budget = memory_budget(model, accelerator=accelerator, precision=precision, n_devices=n_devices, reserve=reserve)
     per_user = kept_context_len(model, context_len) * budget.kv_bytes_per_token
     return max(0, floor(budget.free_bytes / per_user))
 

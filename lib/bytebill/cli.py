@@ -10,9 +10,7 @@ from __future__ import annotations
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036 - an old interpreter must be told before it meets a newer import
-    sys.exit(
-        "The Byte Bill needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make book"
-    )
+    sys.exit("The Byte Bill needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make book")
 
 import json
 from collections.abc import Iterable, Iterator
@@ -34,9 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Chapters = Annotated[
-    list[str] | None, typer.Argument(metavar="CHAPTER", help="01 or a whole name; all if none.")
-]
+Chapters = Annotated[list[str] | None, typer.Argument(metavar="CHAPTER", help="01 or a whole name; all if none.")]
 Profile = Annotated[str | None, typer.Option(help="quick (two CPU cores, under 45 s a chapter) or full.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -48,8 +44,7 @@ def run(
     profile: Profile = None,
     device: Device = None,
     parameter: Annotated[
-        list[str] | None,
-        typer.Option("-p", metavar="NAME VALUE", help="A name of the chapter's parameters cell."),
+        list[str] | None, typer.Option("-p", metavar="NAME VALUE", help="A name of the chapter's parameters cell.")
     ] = None,
 ) -> None:
     """Run chapters on this machine, into _build/executed; the committed notebooks stay as they are."""
@@ -90,13 +85,11 @@ def refresh(chapters: Chapters = None) -> None:
 @app.command()
 def ledger(
     as_json: AsJson = False,
-    executed: Annotated[
-        bool, typer.Option("--executed", help="Read what this machine ran, where it ran it.")
-    ] = False,
+    executed: Annotated[bool, typer.Option("--executed", help="Read what this machine ran, where it ran it.")] = False,
 ) -> None:
     """Show how every claim stands."""
     from bytebill import chapters
-    from bytebill import ledger as book
+    from bytebill.claims import ledger as book
 
     here = chapters.here()
     entries = book.read(here.executed if executed else None, book=here)
@@ -113,10 +106,10 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Measure this machine: how fast it reads, multiplies and decodes."""
-    from bytebill import bench as machine
-    from bytebill import progress
+    from bytebill.chapters import watch
+    from bytebill.trials import bench as machine
 
-    with progress.counter(console=_console(stderr=True)) as count:
+    with watch.counter(console=_console(stderr=True)) as count:
         found = machine.run(only=only, device=device or "auto", progress=count)
     if as_json:
         typer.echo(json.dumps(found))
@@ -161,9 +154,9 @@ def _say(text: str) -> None:
 def _watch() -> Any:
     from functools import partial
 
-    from bytebill import progress
+    from bytebill.chapters import watch
 
-    return partial(progress.watch, console=_console(stderr=True))
+    return partial(watch.watch, console=_console(stderr=True))
 
 
 def _console(*, stderr: bool) -> Console:

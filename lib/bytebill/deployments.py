@@ -77,9 +77,13 @@ def smallest_deployments(
             lengths = [length for length in context_lens if length <= model.context_len] if n else []
             found += [
                 Deployment(
-                    model=model, accelerator=accelerator, precision=precision, n_devices=n or 0,
-                    context_len=length, reserve=reserve,
+                    model=model,
+                    accelerator=accelerator,
+                    precision=precision,
+                    n_devices=n or 0,
+                    context_len=length,
+                    reserve=reserve,
                 )
                 for length in lengths
-            ]  # fmt: skip
+            ]
     return found

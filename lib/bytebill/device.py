@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from .errors import BytebillError, unknown
+from bytebill.errors import BytebillError, unknown
 
 KINDS = ("auto", "cpu", "cuda", "mps")
 
@@ -54,9 +54,8 @@ def pick(kind: str = "auto") -> Device:
         raise BytebillError(f"This machine has no {kind} device; use --device auto or --device cpu.")
     names = {"cuda": torch.cuda.get_device_name, "mps": lambda: f"Apple {platform.machine()} (MPS)", "cpu": cpu_name}
     return Device(
-        kind=kind, name=names[kind](), memory_bytes=free_bytes(kind),
-        n_threads=torch.get_num_threads(), pinned=pinned(),
-    )  # fmt: skip
+        kind=kind, name=names[kind](), memory_bytes=free_bytes(kind), n_threads=torch.get_num_threads(), pinned=pinned()
+    )
 
 
 def pinned() -> bool:

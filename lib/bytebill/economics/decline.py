@@ -66,9 +66,12 @@ def fit(points: Iterable[tuple[datetime.date, float]], *, level: float = 0.9) ->
     total = sum((b - y_mean) ** 2 for b in y)
     reach = student_t((1 + level) / 2, n - 2) * sqrt(left / (n - 2) / sxx)
     return Decline(
-        n_points=n, factor_per_year=exp(-slope), low=exp(-slope - reach), high=_exp(-slope + reach),
+        n_points=n,
+        factor_per_year=exp(-slope),
+        low=exp(-slope - reach),
+        high=_exp(-slope + reach),
         r_squared=1 - left / total if total else 1.0,
-    )  # fmt: skip
+    )
 
 
 def _exp(x: float) -> float:

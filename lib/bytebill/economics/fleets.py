@@ -187,9 +187,15 @@ def fixed(
 
 
 def autoscaled(
-    day: Day, *, per_device_per_s: float, headroom: float = 0.0, unit: int = 1, lag: int = 0, least: int = 0,
+    day: Day,
+    *,
+    per_device_per_s: float,
+    headroom: float = 0.0,
+    unit: int = 1,
+    lag: int = 0,
+    least: int = 0,
     largest: int | None = None,
-) -> Fleet:  # fmt: skip
+) -> Fleet:
     """As many as each interval needs, started `lag` intervals ahead, in units on top of the `least` it ever holds.
 
     >>> day = Day(demand_per_s=(10.0, 95.0, 20.0))
@@ -205,9 +211,15 @@ def autoscaled(
 
 
 def shared(
-    day: Day, *, per_device_per_s: float, headroom: float = 0.0, unit: int = 1, lag: int = 0, least: int = 0,
+    day: Day,
+    *,
+    per_device_per_s: float,
+    headroom: float = 0.0,
+    unit: int = 1,
+    lag: int = 0,
+    least: int = 0,
     largest: int | None = None,
-) -> Fleet:  # fmt: skip
+) -> Fleet:
     """Devices for the peak all day, of which those an autoscaled fleet would give back are lent.
 
     >>> day = Day(demand_per_s=(10.0, 95.0, 20.0))

@@ -127,9 +127,12 @@ def operating_point(
             f"{tpot_slo_s * 1e3:g} ms; take more devices or a looser limit."
         )
     return OperatingPoint(
-        arrival_rate_per_s=arrival_rate_per_s, batch_size=batch_size, tpot_s=tpot_s,
-        batch_share=batch_size / curve.largest_batch, token_share=tokens_per_s / curve.peak_tokens_per_s,
-    )  # fmt: skip
+        arrival_rate_per_s=arrival_rate_per_s,
+        batch_size=batch_size,
+        tpot_s=tpot_s,
+        batch_share=batch_size / curve.largest_batch,
+        token_share=tokens_per_s / curve.peak_tokens_per_s,
+    )
 
 
 def max_rate(curve: Curve, *, n_output_tokens: float, tpot_slo_s: float = inf) -> float:

@@ -110,9 +110,7 @@ def break_even_factor(*, n_months: int, commitment_usd_per_month: float, api_usd
     committed, low, high = commitment_usd_per_month * n_months, 1e-3, 1e60
     while high > low * 1.001:
         middle = (low * high) ** 0.5
-        months = api_usd(
-            n_months=n_months, m_tokens_per_month=1, usd_per_m=api_usd_first_month, factor_per_year=middle
-        )
+        months = api_usd(n_months=n_months, m_tokens_per_month=1, usd_per_m=api_usd_first_month, factor_per_year=middle)
         low, high = (middle, high) if sum(months) > committed else (low, middle)
     return (low * high) ** 0.5
 

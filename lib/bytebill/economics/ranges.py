@@ -96,7 +96,5 @@ def monte_carlo(
     chance = random.Random(seed)
     points = {name: given.point if isinstance(given, Range) else given for name, given in inputs.items()}
     ranges = {name: given for name, given in inputs.items() if isinstance(given, Range)}
-    draws = (
-        function(**points | {name: given.draw(chance) for name, given in ranges.items()}) for _ in range(n)
-    )
+    draws = (function(**points | {name: given.draw(chance) for name, given in ranges.items()}) for _ in range(n))
     return Spread(point=function(**points), draws=tuple(sorted(draws)))

@@ -19,7 +19,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from bytebill.engine.blocks import Linear, SwiGLU
+from bytebill.engine.layers import Linear, SwiGLU
 
 Routing = tuple[Tensor, Tensor]  # experts [n, k] of each token, and their weights [n, k], which add up to 1
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bytebill.engine.kv import ContiguousCache, Placement
+from bytebill.engine.cache.contiguous import ContiguousCache, Placement
 from bytebill.engine.transformer import Transformer
 from bytebill.errors import BytebillError
 

@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from bytebill.engine.attention import FEW_TOKENS
-from bytebill.engine.blocks import Factors, Linear, RMSNorm, rotate
-from bytebill.engine.kv import Cache, Placement, Places
-from bytebill.engine.latent_cache import LatentCache
+from bytebill.engine.cache.contiguous import Cache, Placement, Places
+from bytebill.engine.cache.latent import LatentCache
+from bytebill.engine.layers import Factors, Linear, RMSNorm, rotate
 from bytebill.errors import BytebillError
 from bytebill.models import MLASpec, ModelSpec
 
@@ -96,9 +96,7 @@ class LatentAttention:
         mixed = mixed.flatten(0, 1).transpose(0, 1)
         return torch.bmm(mixed, self._kv_up[:, d_nope:].transpose(1, 2)).transpose(0, 1).reshape(*shape, -1)
 
-    def _expanded(
-        self, q: tuple[Tensor, Tensor], seen: Tensor, bias: Tensor | None, *, causal: bool
-    ) -> Tensor:
+    def _expanded(self, q: tuple[Tensor, Tensor], seen: Tensor, bias: Tensor | None, *, causal: bool) -> Tensor:
         """The same from the keys and values of every head, made from the latents."""
         latent, key = seen.split([self._mla.kv_lora_rank, self._mla.d_rope], -1)
         made = (latent @ self._kv_up.flatten(0, 1).T).unflatten(-1, self._kv_up.shape[:2])  # [B, S, N, ...]

@@ -21,10 +21,10 @@ from typing import Any
 
 import torch
 
-from bytebill.engine.paged import PagedCache, Span
+from bytebill.engine.cache.paged import PagedCache, Span
 from bytebill.engine.transformer import Transformer
 from bytebill.errors import BytebillError
-from bytebill.serving.blocks import Allocator
+from bytebill.serving.memory.paged import Allocator
 from bytebill.serving.plan import Plan, PrefillChunk
 from bytebill.serving.request import Request
 
@@ -57,9 +57,13 @@ class Runner:
         """`allocator` is the one whose block numbers the plans use; None: the runner gives out its blocks."""
         self.model, self._allocator = model, allocator
         self.cache = PagedCache(
-            model.spec, n_blocks=n_blocks, block_size_tokens=block_size_tokens, n_host_blocks=n_host_blocks,
-            dtype=model.activation_dtype, device=model.device,
-        )  # fmt: skip
+            model.spec,
+            n_blocks=n_blocks,
+            block_size_tokens=block_size_tokens,
+            n_host_blocks=n_host_blocks,
+            dtype=model.activation_dtype,
+            device=model.device,
+        )
         self._free = list(range(n_blocks - 1, -1, -1))
         self._tables: dict[int, list[int]] = {}  # of the runner's own blocks
         self._requests: dict[int, Request] = {}
@@ -71,9 +75,12 @@ class Runner:
         allocator: Allocator | None = getattr(scheduler, "allocator", None)
         if allocator is not None and allocator.block_size_tokens > 1:
             return cls(
-                model, n_blocks=allocator.n_total, block_size_tokens=allocator.block_size_tokens,
-                n_host_blocks=getattr(allocator, "n_host_free", 0), allocator=allocator,
-            )  # fmt: skip
+                model,
+                n_blocks=allocator.n_total,
+                block_size_tokens=allocator.block_size_tokens,
+                n_host_blocks=getattr(allocator, "n_host_free", 0),
+                allocator=allocator,
+            )
         if allocator is not None:  # blocks of one slot: as many of ours, and the last of each sequence half full
             return cls(model, n_blocks=-(-allocator.n_total // BLOCK_SIZE_TOKENS) + scheduler.n_slots)
         if max_len is None:

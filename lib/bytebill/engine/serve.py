@@ -4,8 +4,8 @@
     duration of a step = its end - that boundary                               planning and bookkeeping included
 
 Requests that have arrived by a boundary are added at it, as in the simulator (`bytebill.sim.server`), so a record of
-boundaries replays the run exactly (`bytebill.sim.replay`). Idle time is waited for in real time. `scheduler_s` is what
-`add`, `plan` and `advance` took of it all. One process, one thread: arrivals during a step wait for its end.
+boundaries replays the run exactly (`bytebill.trials.replay`). Idle time is waited for in real time. `scheduler_s` is
+what `add`, `plan` and `advance` took of it all. One process, one thread: arrivals during a step wait for its end.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from bytebill.serving.metrics import Metrics
 from bytebill.serving.plan import Outcome, Plan
 from bytebill.serving.recorder import Recorder
 from bytebill.serving.request import Request, State
+from bytebill.serving.schedule import Trace
 from bytebill.serving.scheduler import Scheduler
-from bytebill.serving.source import Source
-from bytebill.serving.trace import Trace
+from bytebill.serving.workload.source import Source
 
 Prompts = Callable[[Request], Sequence[int]]
 
@@ -45,9 +45,13 @@ class Served:
 
 
 def serve(
-    scheduler: Scheduler, requests: Iterable[Request], runner: Runner, *, prompts: Prompts | None = None,
+    scheduler: Scheduler,
+    requests: Iterable[Request],
+    runner: Runner,
+    *,
+    prompts: Prompts | None = None,
     concurrency: int | None = None,
-) -> Served:  # fmt: skip
+) -> Served:
     """Serve all requests, which come in order of arrival, or from `concurrency` users in a closed loop.
 
     `prompts` gives each request its tokens; by default they are drawn at random, the same for the same request.
@@ -56,9 +60,7 @@ def serve(
     while (plan := loop.next_plan()) is not None:
         loop.execute(plan)
     outputs = {id: runner.output(id) for id in loop.recorder.counts["id"]}
-    return Served(
-        metrics=loop.recorder.metrics(), trace=loop.trace, outputs=outputs, scheduler_s=loop.scheduler_s
-    )
+    return Served(metrics=loop.recorder.metrics(), trace=loop.trace, outputs=outputs, scheduler_s=loop.scheduler_s)
 
 
 class _Loop:

@@ -17,9 +17,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from bytebill.engine.blocks import Linear
-from bytebill.engine.state import Weights
+from bytebill.engine.layers import Linear
 from bytebill.engine.transformer import Transformer
+from bytebill.engine.weights.names import Weights
 from bytebill.errors import BytebillError
 from bytebill.models import ModelSpec
 
@@ -90,7 +90,7 @@ def require_even_shares(spec: ModelSpec, n_ranks: int) -> None:
 def share_of(weights: Weights, *, rank: int, n_ranks: int) -> Weights:
     """The weights of one rank: a narrower model, whose tensors are cut from the whole when asked for.
 
-    >>> from bytebill.engine.state import random_weights
+    >>> from bytebill.engine.weights.names import random_weights
     >>> from bytebill.models import model
     >>> share = share_of(random_weights(model("smollm2-135m")), rank=0, n_ranks=3)
     >>> share.spec.n_kv_heads, tuple(share["layers.0.down"].shape)    # 1536 / 3 columns
@@ -105,11 +105,7 @@ def share_of(weights: Weights, *, rank: int, n_ranks: int) -> Weights:
         n_kv_heads=spec.n_kv_heads // n_ranks,
         d_ff=spec.d_ff // n_ranks,
     )
-    return Weights(
-        share,
-        lambda name: _cut(weights[name], name, spec, rank, n_ranks),
-        frequencies=weights.frequencies,
-    )
+    return Weights(share, lambda name: _cut(weights[name], name, spec, rank, n_ranks), frequencies=weights.frequencies)
 
 
 def _cut(tensor: Tensor, name: str, spec: ModelSpec, rank: int, n_ranks: int) -> Tensor:

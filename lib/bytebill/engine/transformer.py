@@ -16,14 +16,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bytebill.engine.blocks import Attention, Factors, Linear, RMSNorm, Rotary, SwiGLU, rope_frequencies
+from bytebill.engine.cache.contiguous import Cache, ContiguousCache, Placement, Places
+from bytebill.engine.cache.latent import LatentCache
 from bytebill.engine.experts import Experts, Router
-from bytebill.engine.kv import Cache, ContiguousCache, Placement, Places
+from bytebill.engine.kernels.linear import PackedLinear
 from bytebill.engine.latent_attention import LatentAttention, LatentRotary
-from bytebill.engine.latent_cache import LatentCache
-from bytebill.engine.linear import PackedLinear
-from bytebill.engine.memory import require_room
-from bytebill.engine.state import Weights, is_sparse, require_llama
+from bytebill.engine.layers import Attention, Factors, Linear, RMSNorm, Rotary, SwiGLU, rope_frequencies
+from bytebill.engine.weights.names import Weights, is_sparse, require_llama
+from bytebill.engine.weights.room import require_room
 from bytebill.errors import BytebillError, unknown
 from bytebill.models import MoESpec
 
@@ -66,9 +66,7 @@ class Transformer:
         """An empty cache with room for `max_len` tokens of each of `batch_size` sequences."""
         self.require_context(max_len)
         kind = ContiguousCache if self.spec.mla is None else LatentCache
-        return kind(
-            self.spec, batch_size=batch_size, max_len=max_len, dtype=self.activation_dtype, device=self.device
-        )
+        return kind(self.spec, batch_size=batch_size, max_len=max_len, dtype=self.activation_dtype, device=self.device)
 
     def require_context(self, n_tokens: int) -> None:
         """Refuse contexts that the model does not attend to as a whole."""
@@ -78,12 +76,7 @@ class Transformer:
 
     @torch.inference_mode()
     def forward(
-        self,
-        tokens: Tensor,
-        cache: ContiguousCache,
-        *,
-        n_new: Sequence[int] | None = None,
-        last_only: bool = True,
+        self, tokens: Tensor, cache: ContiguousCache, *, n_new: Sequence[int] | None = None, last_only: bool = True
     ) -> Tensor:
         """Logits after the new tokens, which the cache then holds.
 
@@ -98,9 +91,7 @@ class Transformer:
 
     __call__ = forward
 
-    def run(
-        self, tokens: Tensor, cache: ContiguousCache, placement: Placement, *, last_only: bool = True
-    ) -> Tensor:
+    def run(self, tokens: Tensor, cache: ContiguousCache, placement: Placement, *, last_only: bool = True) -> Tensor:
         """The forward pass on the device alone: no shapes decided, nothing counted. A CUDA graph captures
         this."""
         n_rows, n_tokens = tokens.shape
@@ -108,13 +99,9 @@ class Transformer:
         if last_only and n_tokens > 1:
             last = [row * n_tokens + max(n - 1, 0) for row, n in enumerate(placement.n_new)]
             ends = torch.tensor(last, device=self.device)
-        return self.run_rows(tokens.reshape(-1), cache, placement, ends=ends).view(
-            n_rows, -1, self.spec.vocab_size
-        )
+        return self.run_rows(tokens.reshape(-1), cache, placement, ends=ends).view(n_rows, -1, self.spec.vocab_size)
 
-    def run_rows(
-        self, tokens: Tensor, cache: Cache, placement: Places, *, ends: Tensor | None = None
-    ) -> Tensor:
+    def run_rows(self, tokens: Tensor, cache: Cache, placement: Places, *, ends: Tensor | None = None) -> Tensor:
         """The same for tokens [n] of any mix of sequences, as the placement has them: logits [n, V], or those
         of the rows `ends` alone."""
         x = self.embed(tokens)  # [n, D]
@@ -186,9 +173,7 @@ class Transformer:
         )
 
     def _build_mlp(self, weights: Weights, prefix: str) -> SwiGLU:
-        return SwiGLU(
-            gate_up=self._linear(weights[prefix + "gate_up"]), down=self._summed(weights[prefix + "down"])
-        )
+        return SwiGLU(gate_up=self._linear(weights[prefix + "gate_up"]), down=self._summed(weights[prefix + "down"]))
 
     def _build_experts(self, weights: Weights, prefix: str, moe: MoESpec) -> Experts:
         return Experts(

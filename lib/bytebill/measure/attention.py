@@ -21,17 +21,16 @@ import torch
 from torch import Tensor
 
 from bytebill.device import Device, synchronizer
-from bytebill.engine.blocks import Rotary, rope_frequencies, rotate
-from bytebill.engine.kv import ContiguousCache
+from bytebill.engine.cache.contiguous import ContiguousCache
+from bytebill.engine.cache.latent import LatentCache
 from bytebill.engine.latent_attention import attend
-from bytebill.engine.latent_cache import LatentCache
-from bytebill.engine.state import random_weights
+from bytebill.engine.layers import Rotary, rope_frequencies, rotate
 from bytebill.engine.transformer import Transformer
+from bytebill.engine.weights.names import random_weights
+from bytebill.measure.ceilings import TORCH_DTYPES
+from bytebill.measure.timing import Timing, in_turns, measure
 from bytebill.models import MLASpec, ModelSpec, precision
 from bytebill.roofline import Step, StepCost, step_cost
-
-from .ceilings import TORCH_DTYPES
-from .timing import Timing, in_turns, measure
 
 BEYOND_CACHES_BYTES = 256 << 20
 LATENT = MLASpec(q_lora_rank=1536, kv_lora_rank=512, d_nope=128, d_rope=64, d_v=128)
@@ -90,9 +89,16 @@ def attention_cost(spec: ModelSpec, *, batch_size: int, context_len: int, dtype:
 
 
 def sweep_attention(
-    specs: Mapping[str, ModelSpec], device: Device, *, dtype: str, peak: float,
-    batches: Sequence[int], context_len: int, repeats: int = 5, beyond_bytes: float = BEYOND_CACHES_BYTES,
-) -> list[AttentionPoint]:  # fmt: skip
+    specs: Mapping[str, ModelSpec],
+    device: Device,
+    *,
+    dtype: str,
+    peak: float,
+    batches: Sequence[int],
+    context_len: int,
+    repeats: int = 5,
+    beyond_bytes: float = BEYOND_CACHES_BYTES,
+) -> list[AttentionPoint]:
     """Every kind at every batch; `peak` is the FLOP/s that their kernel reaches. As many layers are passed as make the
     cache larger than `beyond_bytes`."""
     found = []
@@ -101,13 +107,27 @@ def sweep_attention(
             cost = attention_cost(spec, batch_size=batch, context_len=context_len, dtype=dtype)
             n_bytes, flops = cost.kv_read_bytes, cost.attention_flops
             n_layers = ceil(beyond_bytes / n_bytes)
-            timing = time_attention(replace(spec, n_layers=n_layers), device, dtype=dtype, batch_size=batch,
-                                    context_len=context_len, repeats=repeats)  # fmt: skip
+            timing = time_attention(
+                replace(spec, n_layers=n_layers),
+                device,
+                dtype=dtype,
+                batch_size=batch,
+                context_len=context_len,
+                repeats=repeats,
+            )
             time_s, read_s = timing.median_s / n_layers, timing.reference_s / n_layers
-            found.append(AttentionPoint(
-                kind=kind, batch=batch, context_len=context_len, time_s=time_s, read_s=read_s, n_bytes=n_bytes,
-                flops=flops, predicted_s=hypot(read_s, flops / peak),
-            ))  # fmt: skip
+            found.append(
+                AttentionPoint(
+                    kind=kind,
+                    batch=batch,
+                    context_len=context_len,
+                    time_s=time_s,
+                    read_s=read_s,
+                    n_bytes=n_bytes,
+                    flops=flops,
+                    predicted_s=hypot(read_s, flops / peak),
+                )
+            )
     return found
 
 
@@ -122,18 +142,23 @@ def kernel_flops_per_s(
 
 
 def sweep_inside(
-    specs: Mapping[str, ModelSpec], device: Device, *, dtype: str, peak: float, kernel_peaks: Mapping[str, float],
-    batches: Sequence[int], context_len: int, repeats: int = 3,
-) -> list[AttentionPoint]:  # fmt: skip
+    specs: Mapping[str, ModelSpec],
+    device: Device,
+    *,
+    dtype: str,
+    peak: float,
+    kernel_peaks: Mapping[str, float],
+    batches: Sequence[int],
+    context_len: int,
+    repeats: int = 3,
+) -> list[AttentionPoint]:
     """Whole decode steps of random models, taken in turns: weights once and each sequence's cache, both at the rate of
     reading them.
 
     `kernel_peaks` are the FLOP/s of each kind's attention. `n_bytes` and `flops` are the whole step's, `read_s` the
     time of reading the cache alone.
     """
-    models = {
-        kind: Transformer(random_weights(spec), dtype=dtype, device=device.torch) for kind, spec in specs.items()
-    }
+    models = {kind: Transformer(random_weights(spec), dtype=dtype, device=device.torch) for kind, spec in specs.items()}
     found = []
     for batch in batches:
         calls = [_step_and_read(model, device, dtype, batch, context_len) for model in models.values()]
@@ -142,10 +167,18 @@ def sweep_inside(
         for (kind, spec), timing in zip(specs.items(), timings.values(), strict=True):
             cost = attention_cost(spec, batch_size=batch, context_len=context_len, dtype=dtype)
             cache_s, predicted_s = _inside(cost, timing, peak=peak, kernel_peak=kernel_peaks[kind])
-            found.append(AttentionPoint(
-                kind=kind, batch=batch, context_len=context_len, time_s=timing.median_s, read_s=cache_s,
-                n_bytes=cost.bytes, flops=cost.flops, predicted_s=predicted_s,
-            ))  # fmt: skip
+            found.append(
+                AttentionPoint(
+                    kind=kind,
+                    batch=batch,
+                    context_len=context_len,
+                    time_s=timing.median_s,
+                    read_s=cache_s,
+                    n_bytes=cost.bytes,
+                    flops=cost.flops,
+                    predicted_s=predicted_s,
+                )
+            )
     return found
 
 
@@ -193,14 +226,10 @@ def time_attention(
         return measure(call, sync=synchronizer(device), reference=read, repeats=repeats)
 
 
-def _filled(
-    spec: ModelSpec, device: Device, *, dtype: str, batch_size: int, context_len: int
-) -> ContiguousCache:
+def _filled(spec: ModelSpec, device: Device, *, dtype: str, batch_size: int, context_len: int) -> ContiguousCache:
     """A cache whose pages are its own, with room for one token more than the context."""
     kind = ContiguousCache if spec.mla is None else LatentCache
-    cache = kind(
-        spec, batch_size=batch_size, max_len=context_len + 1, dtype=TORCH_DTYPES[dtype], device=device.torch
-    )
+    cache = kind(spec, batch_size=batch_size, max_len=context_len + 1, dtype=TORCH_DTYPES[dtype], device=device.torch)
     cache.occupy(context_len)
     return cache
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 import torch
 
 from bytebill.device import Device, synchronizer
-from bytebill.engine.linear import PackedLinear
+from bytebill.engine.kernels.linear import PackedLinear
 from bytebill.hardware import Accelerator
-
-from .timing import Call, in_turns, measure
+from bytebill.measure.timing import Call, in_turns, measure
 
 TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _BUFFER_BYTES = {"cpu": 512 << 20, "mps": 512 << 20, "cuda": 4 << 30}
@@ -47,6 +46,9 @@ def peak_flops_per_s(device: Device, *, dtype: str, repeats: int = 7) -> float:
 def as_accelerator(device: Device, *, read: float, peaks: dict[str, float]) -> Accelerator:
     """This machine as one of the book's accelerators, with measured ceilings in place of a datasheet's."""
     return Accelerator(
-        id="this-machine", name=device.name, memory_bytes=device.memory_bytes,
-        bandwidth_bytes_per_s=read, peak_flops_per_s=peaks,
-    )  # fmt: skip
+        id="this-machine",
+        name=device.name,
+        memory_bytes=device.memory_bytes,
+        bandwidth_bytes_per_s=read,
+        peak_flops_per_s=peaks,
+    )

@@ -17,12 +17,11 @@ from statistics import median
 from typing import Any
 
 from bytebill.device import Device
-from bytebill.engine.linear import arithmetic
-from bytebill.engine.state import Weights
-
-from .model import decoder, hollow_decoder
-from .stack import build_stack
-from .timing import Timing
+from bytebill.engine.kernels.linear import arithmetic
+from bytebill.engine.weights.names import Weights
+from bytebill.measure.model_decode import decoder, hollow_decoder
+from bytebill.measure.stack import build_stack
+from bytebill.measure.timing import Timing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,42 +53,61 @@ def point(
     """A measured step beside its prediction."""
     step_s, read_s = timing.median_s, timing.reference_s
     return Point(
-        dtype=dtype, batch=batch, step_s=step_s, spread=timing.spread, tokens_per_s=batch / step_s,
-        weight_bytes=weight_bytes, read_bytes_per_s=weight_bytes / read_s, fraction_of_read=read_s / step_s,
+        dtype=dtype,
+        batch=batch,
+        step_s=step_s,
+        spread=timing.spread,
+        tokens_per_s=batch / step_s,
+        weight_bytes=weight_bytes,
+        read_bytes_per_s=weight_bytes / read_s,
+        fraction_of_read=read_s / step_s,
         predicted_s=hypot(read_s, flops / peak) + rest_s,
-    )  # fmt: skip
+    )
 
 
 def sweep_stack(
-    device: Device, *, dtype: str, batches: Sequence[int], peaks: Mapping[str, float], n_layers: int,
-    repeats: int = 5,
-) -> list[Point]:  # fmt: skip
+    device: Device, *, dtype: str, batches: Sequence[int], peaks: Mapping[str, float], n_layers: int, repeats: int = 5
+) -> list[Point]:
     """Decode of a bare stack at each batch; `peaks` holds the FLOP/s of a large matmul by dtype."""
     stack = build_stack(device, dtype=dtype, n_layers=n_layers)
     return [
         point(
-            timing, dtype=dtype, batch=batch, weight_bytes=stack.weight_bytes,
-            flops=2.0 * batch * stack.n_weights, peak=_peak(peaks, dtype, batch, device),
+            timing,
+            dtype=dtype,
+            batch=batch,
+            weight_bytes=stack.weight_bytes,
+            flops=2.0 * batch * stack.n_weights,
+            peak=_peak(peaks, dtype, batch, device),
         )
         for batch, timing in stack.sweep(batches, repeats=repeats).items()
-    ]  # fmt: skip
+    ]
 
 
 def sweep_model(
-    weights: Weights, device: Device, *, dtype: str, batches: Sequence[int], peaks: Mapping[str, float],
-    context_len: int, repeats: int = 5,
-) -> list[Point]:  # fmt: skip
+    weights: Weights,
+    device: Device,
+    *,
+    dtype: str,
+    batches: Sequence[int],
+    peaks: Mapping[str, float],
+    context_len: int,
+    repeats: int = 5,
+) -> list[Point]:
     """Decode of a model at each batch, every sequence with the same context; the rest from its hollow twin."""
     real = decoder(weights, device, dtype=dtype, context_len=context_len)
     hollow = hollow_decoder(weights.spec, device, dtype=dtype, context_len=context_len)
     return [
         point(
-            real.time(batch, repeats=repeats), dtype=dtype, batch=batch, weight_bytes=real.weight_bytes,
-            flops=2.0 * batch * weights.spec.n_matmul_params, peak=_peak(peaks, dtype, batch, device),
+            real.time(batch, repeats=repeats),
+            dtype=dtype,
+            batch=batch,
+            weight_bytes=real.weight_bytes,
+            flops=2.0 * batch * weights.spec.n_matmul_params,
+            peak=_peak(peaks, dtype, batch, device),
             rest_s=hollow.time(batch, repeats=repeats).median_s,  # at once, while the machine is the same
         )
         for batch in batches
-    ]  # fmt: skip
+    ]
 
 
 def _peak(peaks: Mapping[str, float], dtype: str, batch_size: int, device: Device) -> float:

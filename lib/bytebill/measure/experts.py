@@ -21,13 +21,12 @@ from torch import Tensor
 
 from bytebill.device import Device, synchronizer
 from bytebill.engine.experts import DrawnRouter
-from bytebill.engine.state import Weights, random_weights
 from bytebill.engine.transformer import Transformer
+from bytebill.engine.weights.names import Weights, random_weights
+from bytebill.measure.ceilings import peak_flops_per_s
+from bytebill.measure.timing import in_turns
 from bytebill.models import ModelSpec, MoESpec, precision
 from bytebill.roofline import Step, StepCost, step_cost
-
-from .ceilings import peak_flops_per_s
-from .timing import in_turns
 
 CONTEXT_LEN = 16
 _HOLLOW = {"d_model": 64, "d_ff": 64, "vocab_size": 64}
@@ -73,23 +72,34 @@ def dense_twins(spec: ModelSpec) -> dict[str, ModelSpec]:
     widths = {"active": moe.n_experts_per_token, "total": moe.n_experts}
     return {"MoE": spec} | {
         name: replace(
-            spec, id=f"{spec.id}-{name}", name=f"{spec.name}, dense, {name} size", moe=None,
+            spec,
+            id=f"{spec.id}-{name}",
+            name=f"{spec.name}, dense, {name} size",
+            moe=None,
             d_ff=(n + moe.n_shared_experts) * moe.d_ff_expert,
         )
         for name, n in widths.items()
-    }  # fmt: skip
+    }
 
 
 def small_moe(
-    *, n_experts: int = 8, n_experts_per_token: int = 2, d_ff_expert: int = 4096, n_layers: int = 2,
-    d_model: int = 1024,
+    *, n_experts: int = 8, n_experts_per_token: int = 2, d_ff_expert: int = 4096, n_layers: int = 2, d_model: int = 1024
 ) -> ModelSpec:
     """A Mixtral in small: nearly all experts, in fp32 0.8 GB of them, of which a token meets a quarter."""
     moe = MoESpec(n_experts=n_experts, n_experts_per_token=n_experts_per_token, d_ff_expert=d_ff_expert)
     return ModelSpec(
-        id="small-moe", name="small MoE", n_layers=n_layers, d_model=d_model, d_ff=d_ff_expert, n_heads=8,
-        n_kv_heads=2, d_head=64, vocab_size=512, context_len=1024, moe=moe,
-    )  # fmt: skip
+        id="small-moe",
+        name="small MoE",
+        n_layers=n_layers,
+        d_model=d_model,
+        d_ff=d_ff_expert,
+        n_heads=8,
+        n_kv_heads=2,
+        d_head=64,
+        vocab_size=512,
+        context_len=1024,
+        moe=moe,
+    )
 
 
 def build(spec: ModelSpec, device: Device, *, dtype: str, shares: Sequence[float] | None = None) -> Transformer:
@@ -112,9 +122,15 @@ def build(spec: ModelSpec, device: Device, *, dtype: str, shares: Sequence[float
 
 
 def sweep_experts(
-    specs: Mapping[str, ModelSpec], device: Device, *, dtype: str, batches: Sequence[int],
-    shares: Mapping[str, Sequence[float]] = {}, repeats: int = 3, at_least_s: float = 0.4,
-) -> list[ExpertPoint]:  # fmt: skip
+    specs: Mapping[str, ModelSpec],
+    device: Device,
+    *,
+    dtype: str,
+    batches: Sequence[int],
+    shares: Mapping[str, Sequence[float]] = {},
+    repeats: int = 3,
+    at_least_s: float = 0.4,
+) -> list[ExpertPoint]:
     """Every model at every batch, in turns; the largest is the one whose weights are read as the reference. `shares`
     are the experts' for each kind whose routing is not uniform."""
     routed = {kind: (spec, shares.get(kind)) for kind, spec in specs.items()}
@@ -145,10 +161,16 @@ def _point(
     """A step's time and its hollow twin's, held against the ceilings measured beside them."""
     time_s, hollow_s = times_s
     return ExpertPoint(
-        kind=kind, batch=batch, time_s=time_s, hollow_s=hollow_s, read_bytes_per_s=rate, peak_flops_per_s=peak,
-        weight_bytes=moved, cost=cost,
+        kind=kind,
+        batch=batch,
+        time_s=time_s,
+        hollow_s=hollow_s,
+        read_bytes_per_s=rate,
+        peak_flops_per_s=peak,
+        weight_bytes=moved,
+        cost=cost,
         predicted_s=hypot(cost.weight_bytes / rate, cost.linear_flops / peak) + hollow_s,
-    )  # fmt: skip
+    )
 
 
 def expert_cost(spec: ModelSpec, *, batch_size: int, dtype: str) -> StepCost:

@@ -18,17 +18,16 @@ from collections.abc import Callable, Sequence
 import torch
 
 from bytebill.device import Device, synchronizer
-from bytebill.engine.blocks import Rotary, rope_frequencies
-from bytebill.engine.paged import PagedCache, Span
+from bytebill.engine.cache.paged import PagedCache, Span
+from bytebill.engine.layers import Rotary, rope_frequencies
 from bytebill.errors import BytebillError
+from bytebill.measure.timing import Call, Timing, in_turns
 from bytebill.models import ModelSpec
-
-from .timing import Call, Timing, in_turns
 
 
 def attention_by_block_size(
     device: Device, spec: ModelSpec, *, batch_size: int, context_len: int, block_sizes: Sequence[int], repeats: int = 5
-) -> dict[int, Timing]:  # fmt: skip
+) -> dict[int, Timing]:
     """Time of one decode's attention in fp32 by block size, and of a plain read of as many bytes beside it."""
     uneven = [size for size in block_sizes if context_len % size]
     if uneven:
@@ -45,9 +44,8 @@ def _attention(
 ) -> Callable[[], None]:
     per_sequence = context_len // block_size
     cache = PagedCache(
-        spec, n_blocks=batch_size * per_sequence, block_size_tokens=block_size, dtype=torch.float32,
-        device=device.torch,
-    )  # fmt: skip
+        spec, n_blocks=batch_size * per_sequence, block_size_tokens=block_size, dtype=torch.float32, device=device.torch
+    )
     blocks = random.Random(0).sample(range(cache.n_blocks), cache.n_blocks)
     tables = [blocks[i * per_sequence :][:per_sequence] for i in range(batch_size)]
     placement = cache.place([Span(blocks=table, start=context_len - 1, n_new=1) for table in tables])

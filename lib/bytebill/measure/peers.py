@@ -46,8 +46,8 @@ def tokens_per_s(peer: str) -> float | None:
 
 def _bytebill() -> Callable[[], object]:
     from bytebill.engine.generation import generate
-    from bytebill.engine.smollm2 import smollm2, tokenizer
     from bytebill.engine.transformer import Transformer
+    from bytebill.engine.weights.smollm2 import smollm2, tokenizer
 
     model, prompt = Transformer(smollm2(), dtype="fp32"), tokenizer().encode(PROMPT).ids
     return lambda: generate(model, [prompt], n_new_tokens=N_NEW_TOKENS)
@@ -58,7 +58,7 @@ def _transformers() -> Callable[[], object]:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    from bytebill.engine.smollm2 import smollm2_folder, tokenizer
+    from bytebill.engine.weights.smollm2 import smollm2_folder, tokenizer
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -74,7 +74,7 @@ def _llamacpp(n_slots: int = 1) -> Callable[[], object]:
     import torch
     import xllamacpp
 
-    from bytebill.engine.smollm2 import gguf_file
+    from bytebill.engine.weights.smollm2 import gguf_file
 
     settings = xllamacpp.CommonParams()
     settings.model.path, settings.n_ctx, settings.n_parallel = str(gguf_file()), 512 * n_slots, n_slots
@@ -87,9 +87,7 @@ def _llamacpp(n_slots: int = 1) -> Callable[[], object]:
 
 
 PEERS = {"bytebill": _bytebill, "transformers": _transformers, "llamacpp": _llamacpp}
-WITH_USERS: dict[str, tuple[Callable[[], Callable[[], object]], int]] = {
-    "llamacpp_8_slots": (lambda: _llamacpp(8), 8)
-}
+WITH_USERS: dict[str, tuple[Callable[[], Callable[[], object]], int]] = {"llamacpp_8_slots": (lambda: _llamacpp(8), 8)}
 
 
 def main(peer: str) -> None:

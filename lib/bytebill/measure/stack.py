@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import torch
 
 from bytebill.device import Device, synchronizer
-from bytebill.engine.linear import PackedLinear
-
-from .timing import Timing, in_turns
+from bytebill.engine.kernels.linear import PackedLinear
+from bytebill.measure.timing import Timing, in_turns
 
 D_MODEL, D_FF = 2048, 5632
 

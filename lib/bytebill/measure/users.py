@@ -12,12 +12,12 @@ from __future__ import annotations
 from bytebill.device import Device
 from bytebill.engine.runner import Runner
 from bytebill.engine.serve import Served, serve
-from bytebill.engine.smollm2 import smollm2
 from bytebill.engine.transformer import Transformer
-from bytebill.serving.blocks import Paged
+from bytebill.engine.weights.smollm2 import smollm2
 from bytebill.serving.continuous import ContinuousScheduler
-from bytebill.serving.lengths import Fixed
+from bytebill.serving.memory.paged import Paged
 from bytebill.serving.workload import workload
+from bytebill.serving.workload.lengths import Fixed
 
 N_USERS = 8
 N_INPUT_TOKENS, N_OUTPUT_TOKENS = 10, 64  # those of `peers`
@@ -32,18 +32,20 @@ def tokens_per_s(device: Device, *, dtype: str, rounds: int = 3) -> dict[str, fl
     alone, together = (max(each[i].metrics.output_tokens_per_s for each in found) for i in range(2))
     share = min(run.scheduler_s / sum(run.durations_s) for _, run in found)
     return {
-        "dtype": dtype, "users": N_USERS, "alone_tokens_per_s": alone, "tokens_per_s": together,
-        "gain": together / alone, "scheduler_share": share,
-    }  # fmt: skip
+        "dtype": dtype,
+        "users": N_USERS,
+        "alone_tokens_per_s": alone,
+        "tokens_per_s": together,
+        "gain": together / alone,
+        "scheduler_share": share,
+    }
 
 
 def served(model: Transformer, *, n_users: int, rounds: int = 2) -> Served:
     """`rounds` requests of every user, served by the engine."""
     allocator = Paged(n_blocks=_N_BLOCKS)
     scheduler = ContinuousScheduler(allocator, max_batch_size=n_users)
-    requests = workload(
-        rounds * n_users, inputs=Fixed(N_INPUT_TOKENS), outputs=Fixed(N_OUTPUT_TOKENS)
-    )
+    requests = workload(rounds * n_users, inputs=Fixed(N_INPUT_TOKENS), outputs=Fixed(N_OUTPUT_TOKENS))
     runner = Runner(model, n_blocks=_N_BLOCKS, allocator=allocator)
     runner.warm_up(n_rows=n_users)
     return serve(scheduler, requests, runner, concurrency=n_users)

@@ -6,19 +6,19 @@ measurements filled marks, simulations small dots, published figures hollow mark
 byte the same from the same numbers.
 """
 
-from .attention import attention_roof, bending_over
-from .ceilings import crossover, line_of_bytes, named_points, roof
-from .clock import predicted_against_measured
-from .day import day_of_nodes, two_pools
-from .decline import forest_of_rates
-from .experts import between_two, over_active
-from .fleets import day_of_fleets, shares_of_load
-from .levers import levers_by_case
-from .memory import users_by_context
-from .money import break_even_map, moved_on_map, prices_on_map, rules_on_map
-from .slots import factors_waterfall, slot_timelines
-from .style import BYTES, FLOPS, IDLE, INK, KV, MONEY, WEIGHTS, figure, use_book_style
-from .waste import kinds_of_slots, waste_and_time
+from bytebill.plotting.attention import attention_roof, bending_over
+from bytebill.plotting.ceilings import crossover, line_of_bytes, named_points, roof
+from bytebill.plotting.clock import predicted_against_measured
+from bytebill.plotting.day import day_of_nodes, two_pools
+from bytebill.plotting.decline import forest_of_rates
+from bytebill.plotting.experts import between_two, over_active
+from bytebill.plotting.fleets import day_of_fleets, shares_of_load
+from bytebill.plotting.levers import levers_by_case
+from bytebill.plotting.memory import users_by_context
+from bytebill.plotting.money import break_even_map, moved_on_map, prices_on_map, rules_on_map
+from bytebill.plotting.slots import factors_waterfall, slot_timelines
+from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, KV, MONEY, WEIGHTS, figure, use_book_style
+from bytebill.plotting.waste import kinds_of_slots, waste_and_time
 
 __all__ = [
     "BYTES",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from .style import BYTES, FLOPS, INK, KV, MONEY
+from bytebill.plotting.style import BYTES, FLOPS, INK, KV, MONEY
 
 COLORS = (KV, BYTES, MONEY, FLOPS)
 Curve = tuple[Sequence[float], Sequence[float]]  # x, y

@@ -6,13 +6,18 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from .style import BYTES, FLOPS, IDLE, INK, WEIGHTS
+from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, WEIGHTS
 
 
 def line_of_bytes(
-    ax: Axes, *, bytes_read: Sequence[float], step_s: Sequence[float],
-    read_s: Sequence[float], line_bytes: Sequence[float], line_s: Sequence[float],
-) -> Axes:  # fmt: skip
+    ax: Axes,
+    *,
+    bytes_read: Sequence[float],
+    step_s: Sequence[float],
+    read_s: Sequence[float],
+    line_bytes: Sequence[float],
+    line_s: Sequence[float],
+) -> Axes:
     """Measured time per token against the bytes it reads [GB, ms], the line predicted from the read bandwidth,
     and the reads beside the steps."""
     sizes = [size / 1e9 for size in bytes_read]
@@ -43,9 +48,13 @@ def roof(ax: Axes, *, intensities: Sequence[float], peak: float, bandwidth: floa
 
 
 def named_points(
-    ax: Axes, points: Mapping[str, tuple[float, float]], *, color: str = BYTES, measured: bool = True,
+    ax: Axes,
+    points: Mapping[str, tuple[float, float]],
+    *,
+    color: str = BYTES,
+    measured: bool = True,
     side: str = "right",
-) -> Axes:  # fmt: skip
+) -> Axes:
     """Points with their names to the right or above: filled where measured, hollow where published."""
     offset, align = ((8, -4), "left") if side == "right" else ((0, 8), "center")
     for name, (x, y) in points.items():
@@ -55,9 +64,13 @@ def named_points(
 
 
 def crossover(
-    ax: Axes, curves: Mapping[str, tuple[Sequence[int], Sequence[float]]], *,
-    free: Mapping[str, float], ceilings: Mapping[str, float], knees: Mapping[str, float],
-) -> Axes:  # fmt: skip
+    ax: Axes,
+    curves: Mapping[str, tuple[Sequence[int], Sequence[float]]],
+    *,
+    free: Mapping[str, float],
+    ceilings: Mapping[str, float],
+    knees: Mapping[str, float],
+) -> Axes:
     """Throughput against batch, log-log [tokens/s]: a curve per name, dashed what one more sequence for nothing would
     give (`free`, tokens/s at batch 1) and the ceiling of the arithmetic; where the two meet, the predicted knee."""
     for (name, (batches, rates)), color in zip(curves.items(), (BYTES, WEIGHTS, IDLE), strict=False):

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from .style import BYTES, FLOPS, IDLE, INK
+from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK
 
 Pairs = Sequence[tuple[float, float]]  # measured, predicted [s]
 
 
 def predicted_against_measured(
     ax: Axes, predicted: Mapping[str, Pairs], *, seen: Pairs, named: Mapping[str, tuple[float, float]], within: float
-) -> Axes:  # fmt: skip
+) -> Axes:
     """Time of an output token, log-log [ms]: hollow marks for published points by board, crosses for those that the
     constants have seen, the line of agreement, and a band of `within` to both sides."""
     every = [x for pairs in predicted.values() for pair in pairs for x in pair]

@@ -6,13 +6,21 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from .style import BYTES, FLOPS, IDLE, INK, MONEY
+from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, MONEY
 
 
 def day_of_nodes(
-    ax: Axes, edges_h: Sequence[float], nodes: Sequence[float], *, income_usd_per_h: Sequence[float],
-    usd_per_h_at_top: float, average: float, labels: Mapping[str, str], starts_at: int, zone: str,
-) -> Axes:  # fmt: skip
+    ax: Axes,
+    edges_h: Sequence[float],
+    nodes: Sequence[float],
+    *,
+    income_usd_per_h: Sequence[float],
+    usd_per_h_at_top: float,
+    average: float,
+    labels: Mapping[str, str],
+    starts_at: int,
+    zone: str,
+) -> Axes:
     """Nodes over a day as steps, their area filled; hourly income on a right-hand axis that ends where nodes do.
 
     `edges_h` are one more than `nodes`; `usd_per_h_at_top` is the income drawn as high as the most nodes. `labels` name
@@ -46,9 +54,13 @@ def day_of_nodes(
 
 
 def two_pools(
-    ax: Axes, pools: Mapping[str, tuple[float, float]], *, words: Mapping[str, tuple[str, str]], total: float,
+    ax: Axes,
+    pools: Mapping[str, tuple[float, float]],
+    *,
+    words: Mapping[str, tuple[str, str]],
+    total: float,
     total_label: str,
-) -> Axes:  # fmt: skip
+) -> Axes:
     """One bar a reading, split into prefill and decode nodes, against the nodes that there were."""
     for i, (name, (prefill, decode)) in enumerate(pools.items()):
         ax.barh(-i, prefill, height=0.6, color=FLOPS, alpha=0.75)

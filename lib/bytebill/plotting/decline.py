@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from .style import IDLE, INK, MONEY
+from bytebill.plotting.style import IDLE, INK, MONEY
 
 Interval = tuple[float, float, float]  # low, point, high
 

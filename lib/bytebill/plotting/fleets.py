@@ -6,14 +6,19 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from .style import BYTES, IDLE, INK, KV, MONEY
+from bytebill.plotting.style import BYTES, IDLE, INK, KV, MONEY
 
 
 def shares_of_load(
-    ax: Axes, rates: Sequence[float], predicted: Mapping[str, Sequence[float]], *,
-    simulated: Mapping[str, tuple[Sequence[float], Sequence[float]]], stated: Mapping[str, tuple[float, float]],
-    limit: tuple[float, str], names_at: Mapping[str, tuple[float, float]],
-) -> Axes:  # fmt: skip
+    ax: Axes,
+    rates: Sequence[float],
+    predicted: Mapping[str, Sequence[float]],
+    *,
+    simulated: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    stated: Mapping[str, tuple[float, float]],
+    limit: tuple[float, str],
+    names_at: Mapping[str, tuple[float, float]],
+) -> Axes:
     """Shares of a device [%] against arrivals, a line and its dots each; hollow what is stated; the limit that ends it.
 
     `names_at` says where a line's name stands, in (requests/s, %).
@@ -39,9 +44,16 @@ def shares_of_load(
 
 
 def day_of_fleets(
-    ax: Axes, hours: Sequence[float], *, demand: Sequence[float], following: Sequence[float], fixed: float,
-    labels: Mapping[str, str], starts_at: int, zone: str,
-) -> Axes:  # fmt: skip
+    ax: Axes,
+    hours: Sequence[float],
+    *,
+    demand: Sequence[float],
+    following: Sequence[float],
+    fixed: float,
+    labels: Mapping[str, str],
+    starts_at: int,
+    zone: str,
+) -> Axes:
     """Devices over a day: those that demand fills, those held by a fleet that follows it, those of its peak.
 
     `labels` name "fixed", "following", "demand", "idle" and "lent"; `hours` are edges, one more than there are values.
@@ -57,9 +69,16 @@ def day_of_fleets(
     ax.text(hours[0] + 0.3, fixed * 1.025, labels["fixed"], color=INK, va="bottom")
     ax.text(hours[0] + 0.3, fixed * 0.30, labels["demand"], color=BYTES, va="center")
     ax.text(middle + 4.8, fixed * 0.62, labels["lent"], color=INK, ha="center", va="center")
-    ax.annotate(labels["following"], (middle + 1.6, following[int(1.6 + len(following) / 2)]), (-14, -46),
-                textcoords="offset points", color=INK, ha="right", va="center",
-                arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.8})  # fmt: skip
+    ax.annotate(
+        labels["following"],
+        (middle + 1.6, following[int(1.6 + len(following) / 2)]),
+        (-14, -46),
+        textcoords="offset points",
+        color=INK,
+        ha="right",
+        va="center",
+        arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.8},
+    )
     ticks = list(range(0, int(hours[-1] - hours[0]) + 1, 4))
     ax.set_xticks([hours[0] + tick for tick in ticks], [f"{(starts_at + tick) % 24:02d}:00" for tick in ticks])
     ax.set(xlabel=f"time of day [{zone}]", ylabel="nodes of 8 GPUs", xlim=(hours[0], hours[-1]), ylim=(0, fixed * 1.13))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from .style import BYTES, IDLE, INK, KV, MONEY
+from bytebill.plotting.style import BYTES, IDLE, INK, KV, MONEY
 
 
 def levers_by_case(

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from .style import FLOPS, KV
+from bytebill.plotting.style import FLOPS, KV
 
 
 def users_by_context(
-    ax: Axes, *, lengths: Sequence[int], users: Mapping[str, Sequence[int]], critical: float,
-    names: Mapping[str, str],
-) -> Axes:  # fmt: skip
+    ax: Axes, *, lengths: Sequence[int], users: Mapping[str, Sequence[int]], critical: float, names: Mapping[str, str]
+) -> Axes:
     """Users that fit against their context, log-log, a line per deployment, with the critical batch."""
     styles = dict(zip(users, ("-", "--", "-.", ":"), strict=False))
     for id, fit in users.items():
@@ -20,9 +19,13 @@ def users_by_context(
         ax.loglog(*zip(*shown, strict=True), styles[id], color=KV, label=names[id])
     ax.axhline(critical, color=FLOPS, linestyle="--", linewidth=1.2)
     ax.annotate(
-        f"critical batch, {critical:.0f}", (lengths[-1], critical), (0, 5), textcoords="offset points",
-        ha="right", color=FLOPS,
-    )  # fmt: skip
+        f"critical batch, {critical:.0f}",
+        (lengths[-1], critical),
+        (0, 5),
+        textcoords="offset points",
+        ha="right",
+        color=FLOPS,
+    )
     ax.set(xlabel="context of each user [tokens]", ylabel="users that fit at once")
     ax.set_ylim(bottom=1)
     ax.legend(loc="lower left")

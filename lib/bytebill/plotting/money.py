@@ -9,15 +9,20 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from .style import IDLE, INK, MONEY
+from bytebill.plotting.style import IDLE, INK, MONEY
 
 Spot = tuple[float, float]  # API price, own cost [USD per million tokens]
 
 
 def break_even_map(
-    ax: Axes, *, prices: Spot, costs: Spot, shares: Mapping[str, tuple[float, float]], regions: Mapping[str, Spot],
+    ax: Axes,
+    *,
+    prices: Spot,
+    costs: Spot,
+    shares: Mapping[str, tuple[float, float]],
+    regions: Mapping[str, Spot],
     usd_per_hour: float,
-) -> Axes:  # fmt: skip
+) -> Axes:
     """The ground of the map, log-log: own cost at full load against API price, a diagonal per break-even utilization.
 
     `prices` and `costs` are the ends of the axes; `shares` gives each diagonal's name its utilization and the price at
@@ -28,11 +33,24 @@ def break_even_map(
         ax.loglog(prices, line, color=INK, linewidth=0.9, alpha=0.6, zorder=1)
         ax.fill_between(prices, costs[0], line, color=MONEY, alpha=0.05, linewidth=0, zorder=0)
         ax.text(
-            at, share * at, name, rotation=degrees(atan(share)), transform_rotates_text=True, va="bottom",
-            rotation_mode="anchor", fontsize=10,
-        )  # fmt: skip
-    ax.fill_between(prices, [max(share for share, _ in shares.values()) * price for price in prices], costs[1],
-                    color=IDLE, alpha=0.18, linewidth=0, zorder=0)  # fmt: skip
+            at,
+            share * at,
+            name,
+            rotation=degrees(atan(share)),
+            transform_rotates_text=True,
+            va="bottom",
+            rotation_mode="anchor",
+            fontsize=10,
+        )
+    ax.fill_between(
+        prices,
+        [max(share for share, _ in shares.values()) * price for price in prices],
+        costs[1],
+        color=IDLE,
+        alpha=0.18,
+        linewidth=0,
+        zorder=0,
+    )
     for words, spot in regions.items():
         ax.text(*spot, words, va="center", ha="center", style="italic")
     ax.set(xlim=prices, ylim=costs)
@@ -40,16 +58,30 @@ def break_even_map(
 
 
 def prices_on_map(
-    ax: Axes, prices: Sequence[float], *, own: float, named: Mapping[str, float], rents: tuple[float, Spot],
+    ax: Axes,
+    prices: Sequence[float],
+    *,
+    own: float,
+    named: Mapping[str, float],
+    rents: tuple[float, Spot],
     words: Mapping[str, Spot],
-) -> Axes:  # fmt: skip
+) -> Axes:
     """Prices on file as hollow beads on the line of one own cost, some of them named; and, at a price, the bar of the
     costs that other rents would give this line."""
     ax.axhline(own, color=MONEY, linewidth=0.8, zorder=1)
     ax.plot(prices, [own] * len(prices), "o", color=MONEY, markerfacecolor="none", markersize=6, alpha=0.75, zorder=2)
     for name, price in named.items():
-        ax.annotate(name, (price, own), (0, -9), textcoords="offset points", rotation=90, ha="center", va="top",
-                    color=MONEY, fontsize=9)  # fmt: skip
+        ax.annotate(
+            name,
+            (price, own),
+            (0, -9),
+            textcoords="offset points",
+            rotation=90,
+            ha="center",
+            va="top",
+            color=MONEY,
+            fontsize=9,
+        )
     at, ends = rents
     ax.plot([at, at], ends, color=MONEY, linewidth=1.4, marker="_", markersize=9)
     for text, spot in words.items():
@@ -57,9 +89,7 @@ def prices_on_map(
     return ax
 
 
-def rules_on_map(
-    ax: Axes, rules: Mapping[str, tuple[float, Spot]], *, own: float, spread: Spot, apart: str
-) -> Axes:  # fmt: skip
+def rules_on_map(ax: Axes, rules: Mapping[str, tuple[float, Spot]], *, own: float, spread: Spot, apart: str) -> Axes:
     """Statements as hollow diamonds on the line of one own cost: words, the price, and where the words stand.
 
     `spread` is the range of prices that the last of them may mean; `apart` says how far they are from each other.
@@ -68,9 +98,14 @@ def rules_on_map(
     for words, (price, at) in rules.items():
         ax.plot(price, own, "D", color=INK, markerfacecolor="white", markersize=11, markeredgewidth=2.2, zorder=4)
         ax.annotate(
-            words, (price, own), at, ha="center", va="center", fontweight="bold",
+            words,
+            (price, own),
+            at,
+            ha="center",
+            va="center",
+            fontweight="bold",
             arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 1, "shrinkB": 8},
-        )  # fmt: skip
+        )
     (first, _), (last, _) = rules.values()
     ends = {"arrowstyle": "<->", "color": INK, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
     ax.annotate("", (first, own * 1.32), (last, own * 1.32), arrowprops=ends)

@@ -7,11 +7,11 @@ from typing import Protocol
 
 from matplotlib.axes import Axes
 
-from .style import BYTES, IDLE, INK, WEIGHTS
+from bytebill.plotting.style import BYTES, IDLE, INK, WEIGHTS
 
 
 class Held(Protocol):
-    """A slot's use from a step on: see `bytebill.serving.trace.Span`."""
+    """A slot's use from a step on: see `bytebill.serving.schedule.Span`."""
 
     @property
     def slot(self) -> int: ...
@@ -36,9 +36,14 @@ def slot_timelines(ax: Axes, panels: Mapping[str, Sequence[Held]], *, n_slots: i
                 seen[span.slot].append(span.id)
             useful = span.kind in ("prefill", "decode")
             ax.barh(
-                top - span.slot, span.end_step - span.start_step, left=span.start_step, height=0.86, linewidth=0,
-                color=(BYTES, WEIGHTS)[len(seen[span.slot]) % 2] if useful else IDLE, alpha=1.0 if useful else 0.45,
-            )  # fmt: skip
+                top - span.slot,
+                span.end_step - span.start_step,
+                left=span.start_step,
+                height=0.86,
+                linewidth=0,
+                color=(BYTES, WEIGHTS)[len(seen[span.slot]) % 2] if useful else IDLE,
+                alpha=1.0 if useful else 0.45,
+            )
         end = max(span.end_step for span in spans)
         ax.plot([end, end], [top + 0.6, top - n_slots + 0.4], color=INK, linewidth=1.2)
         ax.annotate(f"done: step {end}", (end, top + 0.6), (0, 3), textcoords="offset points", ha="right")
@@ -51,9 +56,14 @@ def slot_timelines(ax: Axes, panels: Mapping[str, Sequence[Held]], *, n_slots: i
 
 
 def factors_waterfall(
-    ax: Axes, *, start: tuple[str, float], factors: Mapping[str, float], end: tuple[str, float], unit: str,
+    ax: Axes,
+    *,
+    start: tuple[str, float],
+    factors: Mapping[str, float],
+    end: tuple[str, float],
+    unit: str,
     unexplained: Sequence[str] = (),
-) -> Axes:  # fmt: skip
+) -> Axes:
     """From one published value to another, a bar a factor on a log axis: what multiplies up, what divides, and in
     grey what no mechanism of ours accounts for."""
     names, level = [start[0], *factors, end[0]], start[1]

@@ -15,13 +15,28 @@ INK = "#333333"
 def use_book_style() -> None:
     """Set matplotlib up for the book: call it once, in a chapter's first cell."""
     set_matplotlib_formats("svg", metadata={"Date": None})
-    mpl.rcParams.update({
-        "svg.hashsalt": "bytebill", "figure.figsize": (7.2, 4.2), "figure.dpi": 110, "font.size": 11,
-        "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
-        "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": INK, "axes.labelcolor": INK,
-        "text.color": INK, "xtick.color": INK, "ytick.color": INK, "legend.frameon": False,
-        "axes.grid": True, "grid.color": "#00000018", "lines.linewidth": 2,
-    })  # fmt: skip
+    mpl.rcParams.update(
+        {
+            "svg.hashsalt": "bytebill",
+            "figure.figsize": (7.2, 4.2),
+            "figure.dpi": 110,
+            "font.size": 11,
+            "figure.facecolor": "none",
+            "axes.facecolor": "none",
+            "savefig.facecolor": "none",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": INK,
+            "axes.labelcolor": INK,
+            "text.color": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "legend.frameon": False,
+            "axes.grid": True,
+            "grid.color": "#00000018",
+            "lines.linewidth": 2,
+        }
+    )
 
 
 def figure() -> tuple[mpl.figure.Figure, Axes]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from .style import BYTES, IDLE, INK, KV
+from bytebill.plotting.style import BYTES, IDLE, INK, KV
 
 _KINDS = {
     "used": (KV, "holds a token"),
@@ -16,9 +16,7 @@ _KINDS = {
 }
 
 
-def kinds_of_slots(
-    ax: Axes, shares: Mapping[str, Mapping[str, float]], *, published_used: Mapping[str, float]
-) -> Axes:
+def kinds_of_slots(ax: Axes, shares: Mapping[str, Mapping[str, float]], *, published_used: Mapping[str, float]) -> Axes:
     """A bar an allocator, its slots by kind [%], and a hollow marker at the published share that held tokens.
 
     Figures inside bars keep their ink in the dark, since the bars keep their fill.
@@ -30,15 +28,24 @@ def kinds_of_slots(
             ax.barh(i, width, left=left, color=color, height=0.7, label=label if i == 0 else None)
             if width > 5:
                 ax.annotate(
-                    f"{width:.0f}%", (left + width / 2, i), ha="center", va="center",
-                    color="#FFFFFE" if kind in ("used", "internal") else "#222222", weight="bold",
-                )  # fmt: skip
+                    f"{width:.0f}%",
+                    (left + width / 2, i),
+                    ha="center",
+                    va="center",
+                    color="#FFFFFE" if kind in ("used", "internal") else "#222222",
+                    weight="bold",
+                )
             left += width
     places = {name: i for i, name in enumerate(shares)}
     ax.plot(
-        [100 * share for share in published_used.values()], [places[name] for name in published_used], "D",
-        color=INK, markerfacecolor="white", markersize=8, label="published: holds a token",
-    )  # fmt: skip
+        [100 * share for share in published_used.values()],
+        [places[name] for name in published_used],
+        "D",
+        color=INK,
+        markerfacecolor="white",
+        markersize=8,
+        label="published: holds a token",
+    )
     ax.set_yticks(range(len(shares)), labels=list(shares))
     ax.invert_yaxis()
     ax.set(xlabel="share of the cache's slots [%]", xlim=(0, 100))

@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections import deque
 
 from bytebill.errors import BytebillError
-from bytebill.serving.blocks import Allocator, Paged
 from bytebill.serving.decoding import DecodingSet
+from bytebill.serving.memory.paged import Allocator, Paged
 from bytebill.serving.plan import NOTHING, Outcome, Plan, PrefillChunk, Swap
 from bytebill.serving.request import Request, Sequence, State
 from bytebill.serving.scheduler import NEVER_S, kv_tokens, refused, require
@@ -34,17 +34,19 @@ class ContinuousScheduler:
     wakes_at_s = NEVER_S
 
     def __init__(
-        self, allocator: Allocator, *, max_batch_size: int = 256, max_tokens_per_step: int | None = None,
-        mixed: bool = True, preemption: str = "recompute", watermark: float | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        allocator: Allocator,
+        *,
+        max_batch_size: int = 256,
+        max_tokens_per_step: int | None = None,
+        mixed: bool = True,
+        preemption: str = "recompute",
+        watermark: float | None = None,
+    ) -> None:
         """A prompt longer than `max_tokens_per_step` runs as the only prompt of its step."""
         require(max_batch_size >= 1, f"A batch has at least one sequence, not {max_batch_size}.")
-        require(
-            preemption in ("recompute", "swap"), f"Preemption is 'recompute' or 'swap', not '{preemption}'."
-        )
-        require(
-            max_tokens_per_step is None or max_tokens_per_step >= 1, "A step computes at least one token."
-        )
+        require(preemption in ("recompute", "swap"), f"Preemption is 'recompute' or 'swap', not '{preemption}'.")
+        require(max_tokens_per_step is None or max_tokens_per_step >= 1, "A step computes at least one token.")
         self.allocator = allocator
         self.n_slots = max_batch_size
         self.max_tokens_per_step = max_tokens_per_step
@@ -116,14 +118,15 @@ class ContinuousScheduler:
 
     def lengths(self) -> dict[int, tuple[int, int]]:
         known = {s.request.id: (n, s.request.n_cached_tokens_at_end) for s, n in self._decoding}
-        return known | {
-            id: (s.n_cached, s.request.n_cached_tokens_at_end) for id, s in self._prefilling.items()
-        }
+        return known | {id: (s.n_cached, s.request.n_cached_tokens_at_end) for id, s in self._prefilling.items()}
 
     def _planned(
-        self, n_decodes: int, prefills: tuple[PrefillChunk, ...], swaps: tuple[Swap, ...],
+        self,
+        n_decodes: int,
+        prefills: tuple[PrefillChunk, ...],
+        swaps: tuple[Swap, ...],
         preempted: tuple[Sequence, ...],
-    ) -> Plan:  # fmt: skip
+    ) -> Plan:
         decoding = self._decoding
         n_context = decoding.n_context_tokens
         n_prefilled = sum(s.n_cached for s in self._prefilling.values()) if self._prefilling else 0
@@ -164,9 +167,7 @@ class ContinuousScheduler:
         if n_new:
             emits = n_new == n_missing
             chunks.append(
-                PrefillChunk(
-                    sequence=sequence, context_len=sequence.n_cached, n_new_tokens=n_new, emits=emits
-                )
+                PrefillChunk(sequence=sequence, context_len=sequence.n_cached, n_new_tokens=n_new, emits=emits)
             )
         return None if left is None else left - n_new
 
@@ -255,17 +256,25 @@ class ChunkedScheduler(ContinuousScheduler):
     """Decodes first, then as much of the prompts as a budget of tokens a step leaves."""
 
     def __init__(
-        self, allocator: Allocator, *, token_budget: int, max_batch_size: int = 128,
-        preemption: str = "recompute", watermark: float | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        allocator: Allocator,
+        *,
+        token_budget: int,
+        max_batch_size: int = 128,
+        preemption: str = "recompute",
+        watermark: float | None = None,
+    ) -> None:
         require(
             max_batch_size <= token_budget,
             f"A budget of {token_budget} tokens a step cannot hold {max_batch_size} decodes.",
         )
         super().__init__(
-            allocator, max_batch_size=max_batch_size, max_tokens_per_step=token_budget, preemption=preemption,
+            allocator,
+            max_batch_size=max_batch_size,
+            max_tokens_per_step=token_budget,
+            preemption=preemption,
             watermark=watermark,
-        )  # fmt: skip
+        )
 
     def _share(self, n_tokens: int, left: int | None, *, first: bool) -> int:
         return n_tokens if left is None else max(0, min(n_tokens, left))

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from heapq import heappop, heappush
 
-from bytebill.serving.blocks import Allocator
+from bytebill.serving.memory.paged import Allocator
 from bytebill.serving.request import Sequence
 
 
@@ -31,9 +31,7 @@ class DecodingSet:
         self._members: dict[int, tuple[Sequence, int, int, dict[int, None] | None]] = {}
         self._ring: list[dict[int, None]] = [{} for _ in range(allocator.block_size_tokens)]
         self._n_growing = 0  # sequences that will need another block
-        self._finishes: list[
-            tuple[int, int, int]
-        ] = []  # tick, serial, id; stale where the serial has changed
+        self._finishes: list[tuple[int, int, int]] = []  # tick, serial, id; stale where the serial has changed
         self._serial = 0
 
     def __len__(self) -> int:

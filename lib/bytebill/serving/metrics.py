@@ -147,8 +147,7 @@ class Metrics:
     def n_attained(self, *, ttft_slo_s: float = math.inf, tpot_slo_s: float = math.inf) -> int:
         """Finished requests within both; one token has no TPOT to miss."""
         return sum(
-            ttft <= ttft_slo_s and not tpot > tpot_slo_s
-            for ttft, tpot in zip(self.ttft_s, self.tpot_s, strict=True)
+            ttft <= ttft_slo_s and not tpot > tpot_slo_s for ttft, tpot in zip(self.ttft_s, self.tpot_s, strict=True)
         )
 
     def slo_attainment(self, *, ttft_slo_s: float = math.inf, tpot_slo_s: float = math.inf) -> float:

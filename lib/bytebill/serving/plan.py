@@ -55,9 +55,7 @@ class Plan:
     n_repeats: int = 1
     step: int = 0  # of all steps of this scheduler, counted from 0
     n_padding: int = 0
-    n_running: int = (
-        0  # sequences that hold a slot and are owed tokens, whether or not they work in this step
-    )
+    n_running: int = 0  # sequences that hold a slot and are owed tokens, whether or not they work in this step
     n_cached_tokens: int = 0  # of all running sequences before the step, padding not counted
     decodes: Iterable[tuple[Sequence, int]] = field(default=(), repr=False)
 

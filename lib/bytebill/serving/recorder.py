@@ -27,9 +27,7 @@ class Recorder:
     def __init__(self, scheduler: Scheduler) -> None:
         self.n_slots, self.n_kv_tokens = scheduler.n_slots, scheduler.n_kv_tokens
         self.columns = {name: array("d") for name in ("arrival_s", "scheduled_s", "first_token_s", "finish_s")}
-        self.counts = {
-            name: array("q") for name in ("id", "n_input_tokens", "n_output_tokens", "n_preemptions")
-        }
+        self.counts = {name: array("q") for name in ("id", "n_input_tokens", "n_output_tokens", "n_preemptions")}
         self.itl_s, self.itl_weight = array("d"), array("q")
         self.refusals: list[tuple[int, str]] = []
         self.end_s = 0.0
@@ -47,9 +45,15 @@ class Recorder:
         self.refusals.append((sequence.request.id, sequence.reason or ""))
 
     def step(
-        self, plan: Plan, outcome: Outcome, *, start_s: float, end_s: float, n_steps: int = 1,
+        self,
+        plan: Plan,
+        outcome: Outcome,
+        *,
+        start_s: float,
+        end_s: float,
+        n_steps: int = 1,
         first_s: float | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`n_steps` steps of a plan have run; only after the last did anything change."""
         if plan.preempted or plan.swaps:
             self._move(plan)
@@ -69,11 +73,21 @@ class Recorder:
     def metrics(self) -> Metrics:
         """What the run comes to."""
         return Metrics(
-            columns=self.columns | self.counts, itl_s=self.itl_s, itl_weight=self.itl_weight,
-            refusals=tuple(self.refusals), n_slots=self.n_slots, n_kv_tokens=self.n_kv_tokens, end_s=self.end_s,
-            busy_s=self.busy_s, slot_s=self.slot_s, useful_slot_s=self.useful_slot_s, kv_token_s=self.kv_token_s,
-            n_steps=self.n_steps, n_computed_tokens=self.n_computed_tokens, n_padding_tokens=self.n_padding_tokens,
-        )  # fmt: skip
+            columns=self.columns | self.counts,
+            itl_s=self.itl_s,
+            itl_weight=self.itl_weight,
+            refusals=tuple(self.refusals),
+            n_slots=self.n_slots,
+            n_kv_tokens=self.n_kv_tokens,
+            end_s=self.end_s,
+            busy_s=self.busy_s,
+            slot_s=self.slot_s,
+            useful_slot_s=self.useful_slot_s,
+            kv_token_s=self.kv_token_s,
+            n_steps=self.n_steps,
+            n_computed_tokens=self.n_computed_tokens,
+            n_padding_tokens=self.n_padding_tokens,
+        )
 
     def _gap(self, gap_s: float, weight: int) -> None:
         self.itl_s.append(gap_s)

@@ -16,7 +16,7 @@ import math
 from typing import Protocol
 
 from bytebill.errors import BytebillError
-from bytebill.serving.blocks import Allocator
+from bytebill.serving.memory.paged import Allocator
 from bytebill.serving.plan import Outcome, Plan
 from bytebill.serving.request import Request, Sequence, State
 

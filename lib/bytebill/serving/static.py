@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from bytebill.errors import BytebillError
-from bytebill.serving.blocks import Allocator
+from bytebill.serving.memory.paged import Allocator
 from bytebill.serving.plan import NOTHING, Outcome, Plan, PrefillChunk
 from bytebill.serving.request import Request, Sequence, State
 from bytebill.serving.scheduler import NEVER_S, kv_tokens, refused, require
@@ -27,9 +27,13 @@ class StaticScheduler:
     """Runs batch after batch; each starts when `batch_size` requests wait and ends with its longest."""
 
     def __init__(
-        self, batch_size: int, *, pad_input_to: int | None = None, pad_output_to: int | None = None,
+        self,
+        batch_size: int,
+        *,
+        pad_input_to: int | None = None,
+        pad_output_to: int | None = None,
         allocator: Allocator | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """With an allocator, each row's padded length is reserved at the start; a batch shrinks to what fits."""
         require(batch_size >= 1, f"A batch has at least one sequence, not {batch_size}.")
         self.n_slots = batch_size
@@ -136,11 +140,14 @@ class StaticScheduler:
     def _prefill(self) -> Plan:
         chunks = (
             PrefillChunk(
-                sequence=s, context_len=0, n_new_tokens=self._n_input, emits=True,
+                sequence=s,
+                context_len=0,
+                n_new_tokens=self._n_input,
+                emits=True,
                 n_pad_tokens=self._n_input - s.request.n_input_tokens,
             )
             for s in self._batch
-        )  # fmt: skip
+        )
         return Plan(
             n_decodes=0, n_context_tokens=0, prefills=tuple(chunks), step=self._step, n_running=len(self._batch)
         )
@@ -177,13 +184,16 @@ class DynamicScheduler(StaticScheduler):
     """Starts a batch when it is full, or when the first in line has waited `window_s`."""
 
     def __init__(
-        self, batch_size: int, *, window_s: float, pad_input_to: int | None = None,
-        pad_output_to: int | None = None, allocator: Allocator | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        batch_size: int,
+        *,
+        window_s: float,
+        pad_input_to: int | None = None,
+        pad_output_to: int | None = None,
+        allocator: Allocator | None = None,
+    ) -> None:
         require(window_s >= 0, f"A window is a time, not {window_s}.")
-        super().__init__(
-            batch_size, pad_input_to=pad_input_to, pad_output_to=pad_output_to, allocator=allocator
-        )
+        super().__init__(batch_size, pad_input_to=pad_input_to, pad_output_to=pad_output_to, allocator=allocator)
         self.window_s = window_s
 
 

@@ -70,9 +70,16 @@ class Clock:
     """The time of plans for one model on a group of equal devices."""
 
     def __init__(
-        self, model: ModelSpec, *, accelerator: Accelerator, precision: Precision, constants: Constants = IDEAL,
-        n_devices: int = 1, host_bytes_per_s: float | None = None, block_size_tokens: int = 16,
-    ) -> None:  # fmt: skip
+        self,
+        model: ModelSpec,
+        *,
+        accelerator: Accelerator,
+        precision: Precision,
+        constants: Constants = IDEAL,
+        n_devices: int = 1,
+        host_bytes_per_s: float | None = None,
+        block_size_tokens: int = 16,
+    ) -> None:
         """`host_bytes_per_s` is one device's link to its host; blocks of `block_size_tokens` are swapped over it."""
         self.model, self.accelerator, self.precision = model, accelerator, precision
         self.constants, self.n_devices = constants, n_devices
@@ -175,10 +182,14 @@ class Clock:
 
     def _with(self, constants: Constants) -> Clock:
         return Clock(
-            self.model, accelerator=self.accelerator, precision=self.precision, constants=constants,
-            n_devices=self.n_devices, host_bytes_per_s=self.host_bytes_per_s,
+            self.model,
+            accelerator=self.accelerator,
+            precision=self.precision,
+            constants=constants,
+            n_devices=self.n_devices,
+            host_bytes_per_s=self.host_bytes_per_s,
             block_size_tokens=self.block_size_tokens,
-        )  # fmt: skip
+        )
 
     def _check_memory(self) -> None:
         budget = memory_budget(

@@ -66,12 +66,18 @@ def coefficients(model: ModelSpec, *, precision: Precision) -> Coefficients:
     alone, logit = _cost(model, precision, 1, 0), _cost(model, precision, 1, 1)
     per_token, per_logit = moved(2, 0) - moved(1, 0), moved(2, 2) - moved(2, 1)
     found = Coefficients(
-        model=model, fixed_bytes=moved(1, 0) - per_token, expert_bytes=experts,
-        head_bytes=moved(1, 1) - moved(1, 0) - per_logit, token_bytes=per_token, logit_bytes=per_logit,
-        token_flops=alone.linear_flops, logit_flops=logit.linear_flops - alone.linear_flops,
-        kv_bytes=kv_stored_bytes_per_token(model, precision=precision), pair_flops=alone.attention_flops,
+        model=model,
+        fixed_bytes=moved(1, 0) - per_token,
+        expert_bytes=experts,
+        head_bytes=moved(1, 1) - moved(1, 0) - per_logit,
+        token_bytes=per_token,
+        logit_bytes=per_logit,
+        token_flops=alone.linear_flops,
+        logit_flops=logit.linear_flops - alone.linear_flops,
+        kv_bytes=kv_stored_bytes_per_token(model, precision=precision),
+        pair_flops=alone.attention_flops,
         resident_bytes=weight_bytes(model, precision=precision),
-    )  # fmt: skip
+    )
     for step in ((3, 0), (7, 7), (640, 5)):
         check(found, precision=precision, n_new_tokens=step[0], n_logits=step[1])
     return found

@@ -13,10 +13,10 @@ from math import ceil
 from bytebill.capacity import memory_budget
 from bytebill.deployments import Deployment
 from bytebill.roofline import critical_batch
-from bytebill.serving.blocks import Paged
 from bytebill.serving.continuous import ContinuousScheduler
+from bytebill.serving.memory.paged import Paged
 from bytebill.serving.plan import Plan
-from bytebill.serving.traces import synthetic
+from bytebill.serving.workload.published import synthetic
 from bytebill.sim.clock import Clock
 from bytebill.sim.server import simulate
 
@@ -26,9 +26,12 @@ BLOCK_SIZE_TOKENS = 16
 def pool(deployment: Deployment) -> Paged:
     """Blocks in what the weights leave of a deployment's memory."""
     budget = memory_budget(
-        deployment.model, accelerator=deployment.accelerator, precision=deployment.precision,
-        n_devices=deployment.n_devices, reserve=deployment.reserve,
-    )  # fmt: skip
+        deployment.model,
+        accelerator=deployment.accelerator,
+        precision=deployment.precision,
+        n_devices=deployment.n_devices,
+        reserve=deployment.reserve,
+    )
     n_blocks = int(budget.free_bytes // (BLOCK_SIZE_TOKENS * budget.kv_bytes_per_token))
     return Paged(n_blocks=n_blocks, block_size_tokens=BLOCK_SIZE_TOKENS)
 
@@ -38,9 +41,7 @@ def largest_batch(deployment: Deployment, *, n_requests: int = 1000, trace_id: s
 
     Lengths are those of a published trace, cut to the deployment's context.
     """
-    critical = ceil(
-        critical_batch(deployment.accelerator, precision=deployment.precision, model=deployment.model)
-    )
+    critical = ceil(critical_batch(deployment.accelerator, precision=deployment.precision, model=deployment.model))
     scheduler = ContinuousScheduler(pool(deployment), max_batch_size=critical)
     most, stopped = 0, False
 
@@ -50,9 +51,11 @@ def largest_batch(deployment: Deployment, *, n_requests: int = 1000, trace_id: s
         stopped = stopped or (scheduler.n_waiting > 0 and scheduler.n_running < critical)
 
     clock = Clock(
-        deployment.model, accelerator=deployment.accelerator, precision=deployment.precision,
+        deployment.model,
+        accelerator=deployment.accelerator,
+        precision=deployment.precision,
         n_devices=deployment.n_devices,
-    )  # fmt: skip
+    )
     requests = synthetic(trace_id, n_requests, max_len_tokens=deployment.context_len)
     simulate(scheduler, requests, clock, observe=watch)
     return most, stopped

@@ -22,9 +22,9 @@ from bytebill.serving.metrics import Metrics
 from bytebill.serving.plan import Outcome, Plan
 from bytebill.serving.recorder import Recorder
 from bytebill.serving.request import Request, State
+from bytebill.serving.schedule import Trace
 from bytebill.serving.scheduler import Scheduler
-from bytebill.serving.source import Source
-from bytebill.serving.trace import Trace
+from bytebill.serving.workload.source import Source
 
 
 class SegmentTime(Protocol):
@@ -54,9 +54,15 @@ class Run:
 
 
 def simulate(
-    scheduler: Scheduler, requests: Iterable[Request], clock: StepClock, *, concurrency: int | None = None,
-    stepwise: bool = False, trace: bool = False, observe: Callable[[float, Plan], None] | None = None,
-) -> Run:  # fmt: skip
+    scheduler: Scheduler,
+    requests: Iterable[Request],
+    clock: StepClock,
+    *,
+    concurrency: int | None = None,
+    stepwise: bool = False,
+    trace: bool = False,
+    observe: Callable[[float, Plan], None] | None = None,
+) -> Run:
     """Serve all requests; `observe(now_s, plan)` is called with every plan that is made."""
     source = Source(requests, concurrency)
     server = _Server(scheduler, source, clock, Trace() if trace else None)
@@ -71,9 +77,7 @@ def simulate(
 class _Server:
     """The state of a run: time, and the run of equal steps that is being extended."""
 
-    def __init__(
-        self, scheduler: Scheduler, source: Source, clock: StepClock, trace: Trace | None
-    ) -> None:
+    def __init__(self, scheduler: Scheduler, source: Source, clock: StepClock, trace: Trace | None) -> None:
         self.scheduler, self.source, self.clock, self.trace = scheduler, source, clock, trace
         self.recorder = Recorder(scheduler)
         self.now_s = 0.0
@@ -137,9 +141,13 @@ class _Server:
         if self._plan is None:
             return
         self.recorder.step(
-            self._plan, self._outcome, start_s=self._start_s, end_s=self.now_s, n_steps=self._n_steps,
+            self._plan,
+            self._outcome,
+            start_s=self._start_s,
+            end_s=self.now_s,
+            n_steps=self._n_steps,
             first_s=self._end_s(1) if self._n_steps > 1 else None,
-        )  # fmt: skip
+        )
         self._plan, self._outcome = None, Outcome()
 
     def _end_s(self, n_steps: int) -> float:

@@ -21,9 +21,14 @@ from bytebill.sim.clock import Clock
 
 
 def tpot_s(
-    clock: Clock, *, concurrency: int, n_input_tokens: int, n_output_tokens: int, n_cached_tokens: int = 0,
+    clock: Clock,
+    *,
+    concurrency: int,
+    n_input_tokens: int,
+    n_output_tokens: int,
+    n_cached_tokens: int = 0,
     mixed: bool = True,
-) -> float:  # fmt: skip
+) -> float:
     """Mean time per output token of a closed loop of equal requests [s]; `n_cached_tokens` of each prompt are found in
     a prefix cache and only attended to.
 
@@ -37,9 +42,11 @@ def tpot_s(
     fewer = floor(n_prefills)
     share = n_prefills - fewer
     loop = {
-        "concurrency": concurrency, "n_input_tokens": n_input_tokens, "n_output_tokens": n_output_tokens,
+        "concurrency": concurrency,
+        "n_input_tokens": n_input_tokens,
+        "n_output_tokens": n_output_tokens,
         "n_cached_tokens": n_cached_tokens,
-    }  # fmt: skip
+    }
     gap_s = _gap_s(clock, n_prefills=fewer, mixed=mixed, **loop)
     if share == 0:
         return gap_s
@@ -47,22 +54,30 @@ def tpot_s(
 
 
 def first_step_s(
-    clock: Clock, *, concurrency: int, n_input_tokens: int, n_output_tokens: int, n_cached_tokens: int = 0,
+    clock: Clock,
+    *,
+    concurrency: int,
+    n_input_tokens: int,
+    n_output_tokens: int,
+    n_cached_tokens: int = 0,
     mixed: bool = True,
-) -> float:  # fmt: skip
+) -> float:
     """Time of the step that computes a prompt, beside everybody else's decodes where steps are mixed [s]."""
     n_decodes = concurrency - 1 if mixed else 0
     context = round(n_decodes * _mean_context(n_input_tokens, n_output_tokens))
-    first = _plan(
-        n_decodes, context, n_prefills=1, n_input_tokens=n_input_tokens, n_cached_tokens=n_cached_tokens
-    )
+    first = _plan(n_decodes, context, n_prefills=1, n_input_tokens=n_input_tokens, n_cached_tokens=n_cached_tokens)
     return clock.segment(first).seconds(1)
 
 
 def output_tokens_per_s(
-    clock: Clock, *, concurrency: int, n_input_tokens: int, n_output_tokens: int, n_cached_tokens: int = 0,
+    clock: Clock,
+    *,
+    concurrency: int,
+    n_input_tokens: int,
+    n_output_tokens: int,
+    n_cached_tokens: int = 0,
     mixed: bool = True,
-) -> float:  # fmt: skip
+) -> float:
     """Output tokens a second of a closed loop of equal requests, the whole group's [tok/s].
 
     >>> from bytebill.hardware import accelerator
@@ -73,17 +88,25 @@ def output_tokens_per_s(
     True
     """
     loop = {
-        "concurrency": concurrency, "n_input_tokens": n_input_tokens, "n_output_tokens": n_output_tokens,
+        "concurrency": concurrency,
+        "n_input_tokens": n_input_tokens,
+        "n_output_tokens": n_output_tokens,
         "n_cached_tokens": n_cached_tokens,
-    }  # fmt: skip
+    }
     gap_s, first_s = tpot_s(clock, mixed=mixed, **loop), first_step_s(clock, mixed=mixed, **loop)
     return concurrency * n_output_tokens / (first_s + (n_output_tokens - 1) * gap_s)
 
 
 def _gap_s(
-    clock: Clock, *, n_prefills: int, mixed: bool, concurrency: int, n_input_tokens: int, n_output_tokens: int,
+    clock: Clock,
+    *,
+    n_prefills: int,
+    mixed: bool,
+    concurrency: int,
+    n_input_tokens: int,
+    n_output_tokens: int,
     n_cached_tokens: int,
-) -> float:  # fmt: skip
+) -> float:
     """Time between two tokens of a request when so many prefills fall between them."""
     mean_context = _mean_context(n_input_tokens, n_output_tokens)
     n_decodes = max(1, concurrency - n_prefills) if mixed else concurrency
@@ -106,7 +129,9 @@ def _plan(
 ) -> Plan:
     request = Request(id=0, n_input_tokens=n_input_tokens, n_output_tokens=1)
     chunk = PrefillChunk(
-        sequence=Sequence(request), context_len=n_cached_tokens, n_new_tokens=n_input_tokens - n_cached_tokens,
+        sequence=Sequence(request),
+        context_len=n_cached_tokens,
+        n_new_tokens=n_input_tokens - n_cached_tokens,
         emits=True,
-    )  # fmt: skip
+    )
     return Plan(n_decodes=n_decodes, n_context_tokens=n_context_tokens, prefills=(chunk,) * n_prefills)

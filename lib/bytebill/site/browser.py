@@ -22,18 +22,20 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 FLAGS = (
-    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 VIEWS: Mapping[str, tuple[dict[str, int], str]] = {
     "desk": (DESK, "light"),
     "phone": (PHONE, "light"),
     "dark": (DESK, "dark"),
 }
-SETTLED = (
-    "async () => { await document.fonts.ready; if (window.MathJax?.startup) await MathJax.startup.promise; }"
-)
+SETTLED = "async () => { await document.fonts.ready; if (window.MathJax?.startup) await MathJax.startup.promise; }"
 PATIENCE_MS = 20_000
 
 
@@ -125,18 +127,13 @@ def main() -> int:
     given = parser.parse_args()
     root, program = given.root.resolve(), executable()
     if program is None:
-        print(
-            "Not checked: the pages in a browser (no Chromium on this machine; name one with CHROMIUM=path)."
-        )
+        print("Not checked: the pages in a browser (no Chromium on this machine; name one with CHROMIUM=path).")
         return 0
     names = given.pages or _pages(root)
     if given.shots:
         given.shots.mkdir(parents=True, exist_ok=True)
     found = look(root, names, program=program, shots=given.shots)
-    print(
-        "\n".join(found)
-        or f"{len(names)} pages in Chromium: no outside request, no console error, no overflow."
-    )
+    print("\n".join(found) or f"{len(names)} pages in Chromium: no outside request, no console error, no overflow.")
     return 1 if found else 0
 
 

@@ -27,12 +27,8 @@ def render(source: Path, *, root: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.stderr.write(done.stdout + done.stderr)
-        raise BytebillError(
-            "The book was not rendered: Sphinx warned (above), and a warning counts as an error."
-        )
+        raise BytebillError("The book was not rendered: Sphinx warned (above), and a warning counts as an error.")
     if found := check.problems(html):
         sys.stderr.write("\n".join(found) + "\n")
-        raise BytebillError(
-            f"The book was rendered, and {len(found)} faults were found in its pages (above)."
-        )
+        raise BytebillError(f"The book was rendered, and {len(found)} faults were found in its pages (above).")
     return html / "index.html"

@@ -25,9 +25,18 @@ from urllib.parse import unquote, urldefrag, urlsplit
 from bs4 import BeautifulSoup, Tag
 
 LOADS = (
-    ("link", "href"), ("script", "src"), ("img", "src"), ("iframe", "src"), ("source", "src"), ("video", "src"),
-    ("audio", "src"), ("object", "data"), ("embed", "src"), ("img", "srcset"), ("source", "srcset"),
-)  # fmt: skip
+    ("link", "href"),
+    ("script", "src"),
+    ("img", "src"),
+    ("iframe", "src"),
+    ("source", "src"),
+    ("video", "src"),
+    ("audio", "src"),
+    ("object", "data"),
+    ("embed", "src"),
+    ("img", "srcset"),
+    ("source", "srcset"),
+)
 STYLE_LOAD = re.compile(r"""(?:url\(\s*["']?|@import\s+["'])((?:https?:)?//[^"')\s]+)""")
 RAW = {
     "a role": re.compile(r"\{[a-z][\w:.+-]*\}\n?`[^`]*`"),
@@ -77,8 +86,7 @@ def read(root: Path) -> Site:
     """The pages of a built site, by path."""
     paths = [path for path in sorted(root.rglob("*.html")) if "_static" not in path.relative_to(root).parts]
     return {
-        path: Page(path=path, soup=BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser"))
-        for path in paths
+        path: Page(path=path, soup=BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")) for path in paths
     }
 
 
@@ -152,8 +160,14 @@ def tracebacks(page: Page, site: Site) -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[Page, Site], Iterator[str]], ...] = (
-    links, outside, pictures, structure, markup, numbers, tracebacks,
-)  # fmt: skip
+    links,
+    outside,
+    pictures,
+    structure,
+    markup,
+    numbers,
+    tracebacks,
+)
 
 
 def problems(root: Path) -> list[str]:

@@ -1,0 +1,251 @@
+"""How are the chapters run without touching what is committed? Papermill into `_build/`, never in place.
+
+    run      execute into `_build/executed`; a copy arrives there only when its whole chapter has passed
+    refresh  execute everything named afresh, and only if all passed replace the committed notebooks
+    stage    lay out `_build/stage`, the book's sources with the executed notebooks in them
+
+A run that is killed, a full disk or a dead kernel leave `notebooks/` as it was: replacing is one rename a
+file, of a copy that is already complete. What a stored notebook keeps is decided in `bytebill.chapters.tidy`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bytebill import data
+from bytebill.chapters.execute import execute
+from bytebill.chapters.tidy import tidied
+from bytebill.errors import BytebillError, unknown
+
+PROFILES = ("quick", "full")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+Watch = Callable[[str, float | None], AbstractContextManager[object]]
+
+
+def _unwatched(name: str, expected_s: float | None) -> AbstractContextManager[object]:
+    return nullcontext()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Book:
+    """Where the book is, and where its derived files go."""
+
+    root: Path
+
+    @property
+    def notebooks(self) -> Path:
+        """The committed notebooks."""
+        return self.root / "notebooks"
+
+    @property
+    def build(self) -> Path:
+        """Everything that can be deleted."""
+        return self.root / "_build"
+
+    @property
+    def executed(self) -> Path:
+        """Copies that this machine has run to the end."""
+        return self.build / "executed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one chapter's run ended; `error` is None when it passed."""
+
+    name: str
+    run_s: float
+    error: str | None = None
+
+
+def here() -> Book:
+    """This book: the environment's BYTEBILL_ROOT, otherwise the repository the package lies in."""
+    root = Path(os.environ.get("BYTEBILL_ROOT") or data.REPOSITORY).resolve()
+    if not (root / "_toc.yml").is_file():
+        raise BytebillError(f"There is no book at {root} (no _toc.yml); set BYTEBILL_ROOT to a clone of it.")
+    return Book(root=root)
+
+
+def in_order(book: Book) -> list[Path]:
+    """The committed notebooks in the order of `_toc.yml`, the ledger last because it reads the others."""
+    toc = yaml.safe_load((book.root / "_toc.yml").read_text(encoding="utf-8"))
+    paths = [book.root / f"{file}.ipynb" for file in _files(toc)]
+    return sorted((path for path in paths if path.is_file()), key=lambda path: path.stem == "ledger")
+
+
+def find(names: Iterable[str], *, book: Book) -> list[Path]:
+    """The notebooks named ('1', '01' or the whole name), in book order; all of them when none is named."""
+    paths, wanted = in_order(book), set()
+    for name in names:
+        given = Path(name).name.removesuffix(".ipynb")
+        digits = int(given) if given.isdigit() else -1
+        found = [path for path in paths if path.stem == given or number(path) == digits]
+        if not found:
+            raise unknown("chapter", name, [path.stem for path in paths])
+        wanted.update(found)
+    return [path for path in paths if path in wanted or not wanted]
+
+
+def number(path: Path) -> int | None:
+    """The chapter's number; None for a page that is no chapter.
+
+    >>> number(Path("notebooks/02_the_memory_floor.ipynb")), number(Path("ledger.ipynb"))
+    (2, None)
+    """
+    first = path.stem.split("_")[0]
+    return int(first) if first.isdigit() else None
+
+
+def parameters_for(
+    paths: Sequence[Path], *, profile: str | None, device: str | None, parameters: Mapping[str, Any]
+) -> dict[Path, dict[str, Any]]:
+    """What each notebook is given: of all that was asked for, what its parameters cell has."""
+    if profile is not None and profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    if device is not None and device not in DEVICES:
+        raise unknown("device", device, DEVICES)
+    known = {path: _parameter_names(path) for path in paths}
+    names = sorted(set().union(*known.values()))
+    for name in parameters:
+        if name not in names:
+            raise unknown("parameter", name, names)
+    asked = {"profile": profile, "device": device}
+    asked = {name: value for name, value in asked.items() if value is not None} | dict(parameters)
+    return {path: {k: v for k, v in asked.items() if k in known[path]} for path in paths}
+
+
+def run(
+    names: Iterable[str] = (),
+    *,
+    profile: str | None = None,
+    device: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    book: Book | None = None,
+    into: Path | None = None,
+    watch: Watch = _unwatched,
+) -> Iterator[Outcome]:
+    """Execute chapters one by one, yielding how each ended; all names are checked before the first starts.
+
+    `watch` is called with a chapter's name and expected time, and its context lasts as long as the chapter.
+    """
+    book = book or here()
+    paths = find(names, book=book)
+    given = parameters_for(paths, profile=profile, device=device, parameters=parameters or {})
+    return _each(paths, given, book=book, into=into or book.executed, watch=watch)
+
+
+def refresh(names: Iterable[str] = (), *, book: Book | None = None, watch: Watch = _unwatched) -> Iterator[Outcome]:
+    """Execute with the committed parameters and, only if all passed, replace the committed notebooks."""
+    book = book or here()
+    into = book.build / "refreshed"
+    shutil.rmtree(into, ignore_errors=True)  # the ledger must not read what ran with other parameters
+    passed: dict[str, Outcome] = {}
+    for outcome in run(names, book=book, into=into, watch=watch):
+        yield outcome
+        if outcome.error:
+            return
+        passed[outcome.name] = outcome
+    fresh = {book.notebooks / f"{name}.ipynb": into / f"{name}.ipynb" for name in passed}
+    _replace({old: tidied(new, committed=old, run_s=passed[old.stem].run_s) for old, new in fresh.items()})
+
+
+def stage(book: Book | None = None) -> Path:
+    """The book's sources with the executed notebooks in the place of the committed ones, ready to build."""
+    book = book or here()
+    missing = [path.stem for path in in_order(book) if not (book.executed / path.name).is_file()]
+    if missing:
+        raise BytebillError(f"{missing[0]} has not been run to its end here; try: bytebill run {missing[0]}")
+    target = book.build / "stage"
+    try:
+        _lay_out(book, target)
+    except OSError as error:  # copying a tree collects its errors into one without a number
+        raise BytebillError(f"{target} could not be written ({error.strerror or 'is the disk full?'}).") from error
+    return target
+
+
+def expected_s(path: Path) -> float | None:
+    """How long the last refresh took for this notebook."""
+    metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
+    return metadata.get("bytebill", {}).get("run_s")
+
+
+def _files(toc: Any) -> Iterator[str]:
+    """Every `file:` of a table of contents, in order."""
+    if isinstance(toc, list):
+        for entry in toc:
+            yield from _files(entry)
+    elif isinstance(toc, dict):
+        yield from [toc["file"]] if "file" in toc else []
+        for value in toc.values():
+            yield from _files(value)
+
+
+def _lay_out(book: Book, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    for folder in ("book", "data"):
+        if (book.root / folder).is_dir():
+            shutil.copytree(book.root / folder, target / folder)
+    (target / "notebooks").mkdir(parents=True)
+    for path in in_order(book):
+        shutil.copy(book.executed / path.name, target / "notebooks")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(book.root / name, target)
+
+
+def _parameter_names(path: Path) -> set[str]:
+    import papermill
+
+    return set(papermill.inspect_notebook(str(path)))
+
+
+def _each(
+    paths: Sequence[Path], given: Mapping[Path, dict[str, Any]], *, book: Book, into: Path, watch: Watch
+) -> Iterator[Outcome]:
+    for path in paths:
+        changed = set(given[path]) - {"profile", "device"}
+        variables = {
+            "BYTEBILL_ROOT": str(book.root),
+            "BYTEBILL_NOTEBOOKS": str(into),
+            "BYTEBILL_PINS": "lenient" if changed else "strict",
+        }
+        began = time.perf_counter()
+        with watch(path.stem, expected_s(path)), _environment(variables):
+            error = execute(path, into / path.name, parameters=given[path], scratch=book.build / "running")
+        yield Outcome(name=path.stem, run_s=time.perf_counter() - began, error=error)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """These environment variables while the block runs: a kernel inherits them."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _replace(texts: Mapping[Path, str]) -> None:
+    """Write all the files beside their targets first, then rename: no reader ever sees half a notebook."""
+    temporary = {path: path.with_name(f".{path.name}.new") for path in texts}
+    try:
+        for path, text in texts.items():
+            temporary[path].write_text(text, encoding="utf-8")
+        for path in texts:
+            os.replace(temporary[path], path)
+    except OSError as error:
+        said = f"The notebooks could not be replaced ({error.strerror}); 'git status' shows how far it came."
+        raise BytebillError(said) from error
+    finally:
+        for path in temporary.values():
+            path.unlink(missing_ok=True)

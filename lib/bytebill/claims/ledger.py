@@ -1,0 +1,206 @@
+"""How do all claims stand? One table, read back from the verdicts that the executed notebooks hold.
+
+A claim is `not yet tried` while its chapter is not written. One that its chapter leaves without a verdict
+shows as `no verdict`, which the tests refuse. Nothing is judged in this module.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from html import escape
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bytebill import chapters
+from bytebill.claims import view as view
+from bytebill.claims.rule import CLAIMS, HOW, MIME, SIGNS, Claim
+from bytebill.errors import unknown
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+NO_VERDICT = "no verdict"
+WORDS = (*SIGNS, view.NOT_TRIED, NO_VERDICT)
+EMPTY: dict[str, Any] = {"stated": "", "found": "", "evidence": [], "rule": "", "device": None}
+_SCROLLS = 'class="bb-scroll" role="region" aria-labelledby="ledger-caption" tabindex="0" style="overflow-x: auto"'
+KINDS = tuple(HOW.values())
+SLUGS = ("claimed", "stated", *KINDS, "verdict-cell")
+COLUMNS = ("Claim", "What is claimed", "Stated", *(kind.capitalize() for kind in KINDS), "Verdict")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A claim, the page that tries it, and the verdict found there; None for what is missing."""
+
+    claim: Claim
+    page: str | None
+    content: Mapping[str, Any] | None
+
+    @property
+    def word(self) -> str:
+        """One of `WORDS`."""
+        if self.content:
+            return str(self.content["verdict"])
+        return NO_VERDICT if self.page else view.NOT_TRIED
+
+    @property
+    def link(self) -> str | None:
+        """Where the built book shows the verdict, relative to the ledger's own page."""
+        return f"{self.page}.html" + (f"#{view.anchor(self.claim.id)}" if self.content else "") if self.page else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry for programs; what is not there is empty."""
+        head = {"id": self.claim.id, "chapter": self.claim.chapter, "verdict": self.word}
+        return head | {name: (self.content or {}).get(name, empty) for name, empty in EMPTY.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A piece of the page: HTML where that can be shown, otherwise text."""
+
+    html: str
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def folder(book: chapters.Book) -> Path:
+    """The notebooks to read: the environment's BYTEBILL_NOTEBOOKS, otherwise the committed ones."""
+    return Path(os.environ.get("BYTEBILL_NOTEBOOKS") or book.notebooks)
+
+
+def read(notebooks: Path | None = None, *, book: chapters.Book | None = None) -> tuple[Entry, ...]:
+    """Every claim of the register, with its verdict where a chapter has given one."""
+    book = book or chapters.here()
+    found = verdicts(notebooks or folder(book), book=book)
+    pages = {chapters.number(path): path.stem for path in chapters.in_order(book)}
+    return tuple(
+        Entry(claim=claim, page=pages.get(int(claim.chapter)), content=found.get(claim.id)) for claim in CLAIMS.values()
+    )
+
+
+def verdicts(folder: Path, *, book: chapters.Book | None = None) -> dict[str, dict[str, Any]]:
+    """The verdicts in a folder's notebooks by claim; a chapter it lacks is read from the committed ones."""
+    book = book or chapters.here()
+    paths = (path for path in chapters.in_order(book) if chapters.number(path) is not None)
+    copies = (folder / path.name if (folder / path.name).is_file() else path for path in paths)
+    return {content["id"]: content for copy in copies for content in verdicts_in(copy)}
+
+
+def verdicts_in(path: Path) -> list[dict[str, Any]]:
+    """The verdicts stored in one notebook, in the order of its cells."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    bundles = (output.get("data", {}) for cell in cells for output in cell.get("outputs", ()))
+    return [dict(bundle[MIME]) for bundle in bundles if MIME in bundle]
+
+
+def select(entries: Iterable[Entry], *, verdict: str = "all", chapter: str | int = "all") -> tuple[Entry, ...]:
+    """The entries with this verdict, of this chapter; 'all' leaves either open."""
+    if verdict not in ("all", *WORDS):
+        raise unknown("verdict", verdict, ("all", *WORDS))
+    known = {claim.chapter for claim in CLAIMS.values()}
+    wanted = str(chapter).rjust(2, "0") if chapter != "all" else "all"
+    if wanted not in ("all", *known):
+        raise unknown("chapter", wanted, sorted(known))
+    return tuple(
+        entry for entry in entries if verdict in ("all", entry.word) and wanted in ("all", entry.claim.chapter)
+    )
+
+
+def to_json(entries: Iterable[Entry]) -> dict[str, Any]:
+    """The ledger for programs."""
+    return {"claims": [entry.to_json() for entry in entries]}
+
+
+def counts(entries: Iterable[Entry]) -> Shown:
+    """How often each verdict was given."""
+    numbers = Counter(entry.word for entry in entries)
+    words = [word for word in WORDS if numbers[word] or word in SIGNS]
+    rows = "".join(f'<tr><th scope="row">{view.marked(word)}</th><td>{numbers[word]}</td></tr>' for word in words)
+    head = '<thead><tr><th scope="col">Verdict</th><th scope="col">Claims</th></tr></thead>'
+    html = f'<table class="bb-counts"><caption>Claims by verdict</caption>{head}<tbody>{rows}</tbody></table>'
+    return Shown(html=html, text="\n".join(f"{numbers[word]:3d} {view.sign(word)} {word}" for word in words))
+
+
+def table(entries: Iterable[Entry]) -> Shown:
+    """The ledger, grouped by chapter, each claim linked to the box of its verdict."""
+    entries = tuple(entries)
+    head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
+    bodies = "".join(_chapter(list(group)) for _, group in groupby(entries, key=lambda entry: entry.claim.chapter))
+    html = (
+        f"<div {_SCROLLS}>"
+        f'<table class="bb-ledger"><caption id="ledger-caption">{escape(_caption(entries))}</caption>'
+        f"<thead><tr>{head}</tr></thead>{bodies}</table></div>"
+    )
+    lines = (f"{entry.claim.id} {view.sign(entry.word)} {entry.word}: {entry.claim.statement}" for entry in entries)
+    return Shown(html=html, text="\n".join(lines))
+
+
+def for_terminal(entries: Iterable[Entry]) -> Table:
+    """The ledger in the columns a terminal has room for."""
+    from rich.table import Table
+
+    entries = tuple(entries)
+    table = Table(title=_caption(entries), title_justify="left", show_lines=False)
+    for name in ("Claim", "Chapter", "Verdict", "Stated", "Found"):
+        table.add_column(name, no_wrap=name in ("Claim", "Chapter"), overflow="fold")
+    for entry in entries:
+        line = entry.to_json()
+        stated = line["stated"] or entry.claim.statement
+        table.add_row(
+            entry.claim.id, entry.claim.chapter, f"{view.sign(entry.word)} {entry.word}", stated, line["found"]
+        )
+    return table
+
+
+def _caption(entries: tuple[Entry, ...]) -> str:
+    devices = sorted({entry.content["device"] for entry in entries if entry.content and entry.content["device"]})
+    measured = f"; measured on {', '.join(devices)}" if devices else ""
+    return f"{len(entries)} claims and how they stand{measured}"
+
+
+def _chapter(entries: list[Entry]) -> str:
+    page, name = entries[0].page, f"Chapter {int(entries[0].claim.chapter)}"
+    title = f'<a href="{page}.html">{name}</a>' if page else f"{name}, not written yet"
+    heading = f'<tr><th scope="rowgroup" colspan="{len(COLUMNS)}" style="text-align: left">{title}</th></tr>'
+    return f"<tbody>{heading}{''.join(_row(entry) for entry in entries)}</tbody>"
+
+
+def _row(entry: Entry) -> str:
+    id, stated = entry.claim.id, str(entry.content["stated"]) if entry.content else ""
+    name = f'<a href="{entry.link}">{id}</a>' if entry.content else id
+    claimed = f'<div style="min-width: 16em">{escape(entry.claim.statement)}</div>'
+    cells = [claimed, escape(stated), *(_evidence(entry, kind) for kind in KINDS)]
+    cells.append(view.marked(entry.word) + _conditions(entry))
+    body = "".join(f'<td class="bb-{column}">{cell}</td>' for column, cell in zip(SLUGS, cells, strict=True))
+    return f'<tr style="vertical-align: top"><th scope="row">{name}</th>{body}</tr>'
+
+
+def _conditions(entry: Entry) -> str:
+    """The limits that a claim does not keep, where they are all that stands against it."""
+    if entry.content is None or entry.word != "holds with conditions":
+        return ""
+    failing = [item["text"] for item in entry.content["evidence"] if item["role"] == "limit" and not item["passed"]]
+    return f"<br>except: {escape('; '.join(failing))}"
+
+
+def _evidence(entry: Entry, kind: str) -> str:
+    """What was found in this way, a number for each check; a kind that the register asks for may be owed."""
+    if entry.content is None:
+        return ""
+    core = [item for item in entry.content["evidence"] if item["how"] == kind and item["role"] == "core"]
+    limits = [item for item in entry.content["evidence"] if item["how"] == kind and item["role"] == "limit"]
+    if not core and not limits:
+        return "not yet" if kind in entry.claim.how else ""
+    return "<br>".join(
+        f"{escape(item['text'])}: <strong>{escape(view.found(item))}</strong>" for item in core or limits
+    )

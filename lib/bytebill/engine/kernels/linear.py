@@ -1,0 +1,151 @@
+"""Linear layers whose weights were packed once: the one home of packed kernels.
+
+    y [..., n_out] = x [..., n_in] @ weight.T
+
+On a CPU a plain `F.linear` streams weights near memory speed at batch 1 and repacks them on every call from
+batch 2, so a sweep over the batch shows the library's cliff and not the memory's. `PackedLinear` packs once:
+
+    fp32, bf16, int8, int4    this book's panel kernels (`bytebill.engine.kernels.panels`), fp32 accumulation
+    bf16, large batches       oneDNN's packed bf16 matmul, which has instructions of its own for it
+    anything, elsewhere       `F.linear` (CUDA, MPS, or a CPU without numba): plain weights, 16 or 32 bits
+
+int8 keeps one fp32 scale per output; int4 one bf16 scale per output and `panels.SCALE_GROUP` inputs; both are
+symmetric and weight-only, so activations stay as they are.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+
+import torch
+from torch.nn import functional
+
+from bytebill.engine.kernels import panels
+from bytebill.engine.kernels.huge_pages import in_large_pages
+from bytebill.errors import BytebillError
+
+DTYPES = ("fp32", "bf16", "int8", "int4")
+TORCH = {"fp32": torch.float32, "bf16": torch.bfloat16}
+ONEDNN_FROM_BATCH = 13  # bf16: above this batch oneDNN's bf16 dot products beat fp32 registers
+
+
+def path(dtype: str, device: str) -> str:
+    """Which code runs a dtype on a device: 'panels', or 'torch'. Integer weights need the panels.
+
+    >>> path("bf16", "cuda")
+    'torch'
+    """
+    if dtype not in DTYPES:
+        raise BytebillError(f"There is no weight dtype '{dtype}'; there are: {', '.join(DTYPES)}.")
+    if device == "cpu" and panels.available():
+        return "panels"
+    if dtype in TORCH:
+        return "torch"
+    raise BytebillError(f"{dtype} weights need this book's CPU kernels; on {device} use bf16 or fp32.")
+
+
+def arithmetic(dtype: str, *, batch_size: int, device: str) -> str:
+    """The dtype whose peak bounds a step: panels multiply in fp32 registers, whatever the weights are.
+
+    >>> arithmetic("bf16", batch_size=1, device="cuda")
+    'bf16'
+    """
+    if path(dtype, device) == "torch" or (dtype == "bf16" and batch_size >= ONEDNN_FROM_BATCH and onednn_bf16()):
+        return dtype
+    return "fp32"
+
+
+class PackedLinear:
+    """A weight matrix [n_out, n_in] in the form its kernel wants; call it with x [..., n_in].
+
+    `stored_bytes` counts weights and scales as packed: what one decode step reads.
+    """
+
+    def __init__(self, weight: torch.Tensor, *, dtype: str) -> None:
+        self.dtype, (self.n_out, self.n_in) = dtype, weight.shape
+        self.path = path(dtype, weight.device.type)
+        self._whole = False  # whether the panels' outputs are the layer's, with none to cut off
+        self._panels: panels.Panels | None = None
+        self._onednn: torch.Tensor | None = None
+        if self.path == "torch":
+            self.weight = weight.to(TORCH[dtype]).contiguous()
+            return
+        if dtype == "int4" and self.n_in % panels.SCALE_GROUP:
+            raise BytebillError(f"int4 needs inputs in groups of {panels.SCALE_GROUP}; got {self.n_in}.")
+        packed, scales = pack(weight, dtype)
+        self.weight = in_large_pages(packed)
+        self._panels = panels.Panels(dtype, self.weight, scales)
+        self._whole = self.n_out % panels.panel_width() == 0
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of weights and scales that one call reads."""
+        scales = self._panels.scales if self._panels else None
+        return self.weight.nbytes + (scales.nbytes if scales is not None else 0)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """x [..., n_in] -> [..., n_out], in the dtype of x."""
+        if self._whole and x.dtype is torch.float32 and x.dim() == 2 and x.is_contiguous():
+            return self._panels(x)  # type: ignore[misc]
+        if self._panels is None:
+            return functional.linear(x.to(self.weight.dtype), self.weight).to(x.dtype)
+        flat = x if x.dim() == 2 else x.reshape(-1, self.n_in)
+        if self.dtype == "bf16" and flat.shape[0] >= ONEDNN_FROM_BATCH and onednn_bf16():
+            y = self._large(flat)
+        else:
+            y = self._panels(flat.to(torch.float32).contiguous())
+            y = y if y.shape[1] == self.n_out else y[:, : self.n_out]
+        y = y if y.dtype == x.dtype else y.to(x.dtype)
+        return y if x.dim() == 2 else y.reshape(*x.shape[:-1], self.n_out)
+
+    def twin(self) -> PackedLinear:
+        """The same values in memory of their own."""
+        twin = copy.copy(self)
+        twin.weight, twin._onednn = in_large_pages(self.weight.clone()), None
+        if self._panels:
+            scales = self._panels.scales
+            twin._panels = panels.Panels(self.dtype, twin.weight, None if scales is None else scales.clone())
+        return twin
+
+    def _large(self, x: torch.Tensor) -> torch.Tensor:
+        if self._onednn is None:  # a second copy, made only where large batches or prompts need it
+            plain = unpack(self.weight, self.n_out)
+            self._onednn = torch.ops.mkldnn._reorder_linear_weight(plain, x.shape[0])
+        return torch.ops.mkldnn._linear_pointwise(x.bfloat16(), self._onednn, None, "none", [], "")
+
+
+def pack(weight: torch.Tensor, dtype: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """weight [n_out, n_in] -> (panels [n_panels, n_in, width], scales or None), zero rows filling the last panel."""
+    width = panels.panel_width()
+    n_out, n_in = weight.shape
+    padded = functional.pad(weight, (0, 0, 0, -n_out % width))
+    tiles = padded.view(-1, width, n_in).transpose(1, 2)  # [n_panels, n_in, width]
+    if dtype in TORCH:
+        return tiles.to(TORCH[dtype]).contiguous(), None
+    tiles = tiles.float()
+    if dtype == "int8":
+        scale = (tiles.abs().amax(dim=1) / 127).clamp_min(1e-12)  # [n_panels, width]
+        return (tiles / scale[:, None]).round_().to(torch.int8).contiguous(), scale.contiguous()
+    grouped = tiles.reshape(tiles.shape[0], -1, panels.SCALE_GROUP, width)
+    scale = (grouped.abs().amax(dim=2) / 7).clamp_min(1e-12).bfloat16()  # [n_panels, groups, width]
+    levels = (grouped / scale.float()[:, :, None]).round_().clamp_(-8, 7).to(torch.int16) + 8
+    low, high = levels.reshape(tiles.shape).split(width // 2, dim=2)
+    return (low | (high << 4)).to(torch.uint8).contiguous(), scale.contiguous()
+
+
+def unpack(panels: torch.Tensor, n_out: int) -> torch.Tensor:
+    """The weight [n_out, n_in] back from fp32 or bf16 panels."""
+    return panels.transpose(1, 2).reshape(-1, panels.shape[1])[:n_out].contiguous()
+
+
+@functools.cache
+def onednn_bf16() -> bool:
+    """Whether oneDNN's packed bf16 matmul exists here and agrees with `F.linear` (private operators can change)."""
+    try:
+        x, weight = torch.randn(32, 64).bfloat16(), torch.randn(96, 64).bfloat16()
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight, 32)
+        y = torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
+        return bool(torch.allclose(y.float(), functional.linear(x, weight).float(), atol=0.5, rtol=0.05))
+    except (AttributeError, RuntimeError, NotImplementedError):
+        return False

@@ -1,0 +1,171 @@
+"""How fast can a CPU multiply a handful of vectors by a matrix that lives in memory?
+
+At small batch the answer is the memory's: every weight is read once and used `batch` times. A library matmul
+repacks the weights on each call, so its time jumps at batch 2; these kernels read weights that were packed once,
+in the order they are used, and the time stays flat until arithmetic takes over.
+
+    panel layout   [n_panels, n_in, panel]        panel consecutive outputs side by side, one row per input
+    inner step     acc[panel, g] += w[k, panel] * x[k, g]      g = the sequences of one register group
+
+A panel row is loaded once and multiplied by g broadcast inputs, all in registers. Larger batches run group
+after group over a tile of the panel that is still in the level-2 cache.
+
+The code is compiled by numba for the vector unit of this machine and runs on torch's own threads (`openmp`).
+Ignores: sparsity, accumulation below fp32. Where numba or libgomp is missing, `available()` says so and
+`bytebill.engine.kernels.linear` falls back to torch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+import torch
+
+from bytebill.engine.kernels import openmp
+from bytebill.engine.kernels.openmp import available as available
+
+SCALE_GROUP = 64  # inputs that share one int4 scale: 4 + 16/64 = 4.25 bits a weight
+BYTES_PER_WEIGHT = {"fp32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}
+_TILE_BYTES = 128 << 10  # a tile of a panel that several groups pass over: well inside a level-2 cache
+
+
+@functools.cache
+def shape() -> tuple[int, int, int]:
+    """(lanes, vectors in a panel row, largest group) that fill this machine's vector registers.
+
+    Accumulators take vectors * group registers; one row of the panel and one input must fit beside them.
+    """
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 16, 4, 6  # 32 registers of 16 floats
+    if features.get("avx2"):
+        return 8, 2, 5  # 16 registers of 8
+    return 4, 4, 5  # 32 registers of 4 (NEON)
+
+
+def panel_width() -> int:
+    """Outputs that lie side by side in a panel."""
+    lanes, vectors, _ = shape()
+    return lanes * vectors
+
+
+def grouping(batch_size: int) -> tuple[int, int]:
+    """(groups, sequences per group): as few groups as fit the registers, of equal size.
+
+    >>> n_groups, group = grouping(1)
+    >>> (n_groups, group)
+    (1, 1)
+    """
+    n_groups = -(-batch_size // shape()[2])
+    return n_groups, -(-batch_size // n_groups)
+
+
+def _source(dtype: str, group: int, lanes: int, vectors: int) -> str:
+    """The kernel for one dtype and group size, with its accumulators unrolled into registers."""
+    row_bytes = int(lanes * vectors * BYTES_PER_WEIGHT[dtype])
+    cells = [(v, g) for v in range(vectors) for g in range(group)]
+    lines = [
+        "def region(p):",
+        "    w0, x0, y0, s0, n_panels, n_in, n_groups, tile = p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]",
+        "    rank, n_ranks = thread_num(), num_threads()",
+        "    for panel in range(n_panels * rank // n_ranks, n_panels * (rank + 1) // n_ranks):",
+        "        for start in range(0, n_in, tile):",
+        "            stop = min(start + tile, n_in)",
+        "            for group in range(n_groups):",
+        f"                w = w0 + (panel * n_in + start) * {row_bytes}",
+        f"                x = x0 + (group * n_in + start) * {4 * group}",
+        *(f"                a{v}_{g} = zero()" for v, g in cells),
+        "                for k in range(start, stop):",
+        *_row_loads(dtype, lanes, vectors),
+    ]
+    for g in range(group):
+        lines.append(f"                    xk = broadcast(x + {4 * g})")
+        lines += [f"                    a{v}_{g} = fma(w_{v}, xk, a{v}_{g})" for v in range(vectors)]
+    lines += [f"                    x += {4 * group}", f"                    w += {row_bytes}"]
+    lines.append(f"                y = y0 + (group * {group} * n_panels + panel) * {4 * lanes * vectors}")
+    lines += _stores(dtype, group, lanes, vectors)
+    return "\n".join(lines)
+
+
+def _row_loads(dtype: str, lanes: int, vectors: int) -> list[str]:
+    """Lines that bring one panel row into fp32 registers."""
+    pad = " " * 20
+    if dtype != "int4":
+        step = int(lanes * BYTES_PER_WEIGHT[dtype])
+        return [f"{pad}w_{v} = load_{dtype}(w + {v * step})" for v in range(vectors)]
+    half = vectors // 2  # low nibbles hold the first half of the row, high nibbles the second
+    return [f"{pad}w_{v} = load_nibbles(w + {(v % half) * lanes}, {4 * (v // half)})" for v in range(vectors)]
+
+
+def _stores(dtype: str, group: int, lanes: int, vectors: int) -> list[str]:
+    """Lines that scale the accumulators and add them to the output."""
+    pad, lines, width = " " * 16, [], lanes * vectors
+    if dtype == "int8":
+        lines += [f"{pad}s_{v} = load_fp32(s0 + (panel * {width} + {v * lanes}) * 4)" for v in range(vectors)]
+    if dtype == "int4":
+        row = f"(panel * (n_in // {SCALE_GROUP}) + start // {SCALE_GROUP}) * {width}"
+        lines += [f"{pad}s_{v} = load_bf16(s0 + ({row} + {v * lanes}) * 2)" for v in range(vectors)]
+    for v in range(vectors):
+        for g in range(group):
+            to = f"y + {g} * n_panels * {4 * width} + {4 * v * lanes}"
+            scaled = f"mul(a{v}_{g}, s_{v})" if dtype in ("int8", "int4") else f"a{v}_{g}"
+            lines.append(f"{pad}add_to({to}, {scaled}, start > 0)")
+    return lines
+
+
+@functools.cache
+def kernel(dtype: str, group: int) -> int:
+    """Address of the compiled kernel for `group` sequences at a time; a quarter of a second the first time."""
+    from bytebill.engine.kernels import simd
+
+    lanes, vectors, _ = shape()
+    names: dict[str, Any] = simd.operations(lanes) | openmp.thread_functions()
+    exec(_source(dtype, group, lanes, vectors), names)
+    return openmp.compiled(names["region"])
+
+
+_Args = ctypes.c_int64 * 8
+
+
+class Panels:
+    """A packed matrix [n_panels, n_in, panel] with its scales, ready to multiply batches of any size.
+
+    What a call needs besides the two addresses is worked out once per batch size: at batch 1 a small model
+    makes a hundred of these calls for each token.
+    """
+
+    def __init__(self, dtype: str, packed: torch.Tensor, scales: torch.Tensor | None) -> None:
+        self.dtype, self.packed, self.scales = dtype, packed, scales
+        self.n_panels, self.n_in = packed.shape[:2]
+        self._n_out, self._call = self.n_panels * panel_width(), openmp.parallel()
+        self._plans: dict[int, tuple[int, Any, int, int, int]] = {}
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """x [B, n_in] fp32, contiguous -> [B, n_panels * panel] fp32."""
+        batch_size = x.shape[0]
+        address, args, pointer, n_groups, group = self._plans.get(batch_size) or self._plan(batch_size)
+        if batch_size > 1:
+            if n_groups * group != batch_size:
+                x = torch.nn.functional.pad(x, (0, 0, 0, n_groups * group - batch_size))
+            x = x.view(n_groups, group, self.n_in).transpose(1, 2).contiguous()  # [groups, n_in, g]
+        y = torch.empty((n_groups * group, self._n_out))
+        args[1], args[2] = x.data_ptr(), y.data_ptr()
+        self._call(address, pointer, torch.get_num_threads(), 0)
+        return y[:batch_size] if n_groups * group != batch_size else y
+
+    def _plan(self, batch_size: int) -> tuple[int, Any, int, int, int]:
+        n_groups, group = grouping(batch_size)
+        tile = self.n_in
+        if self.dtype == "int4":
+            tile = SCALE_GROUP
+        elif n_groups > 1:
+            tile = max(64, int(_TILE_BYTES / (panel_width() * BYTES_PER_WEIGHT[self.dtype])))
+        scales = self.scales.data_ptr() if self.scales is not None else 0
+        args = _Args(self.packed.data_ptr(), 0, 0, scales, self.n_panels, self.n_in, n_groups, tile)
+        plan = (kernel(self.dtype, group), args, ctypes.addressof(args), n_groups, group)
+        self._plans[batch_size] = plan
+        return plan

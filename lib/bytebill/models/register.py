@@ -1,0 +1,105 @@
+"""How many bytes is a model, stored and per cached token? The published models, and both sizes.
+
+    weight_bytes = n_params * bits_per_weight / 8                          [bytes]
+    kv_stored_bytes_per_token = 2 * L * K * H * kv_bytes_per_value         [bytes/token]   (MHA, GQA, MQA)
+                              = L * (kv_lora_rank + d_rope) * kv_bytes_per_value           (MLA)
+
+Symbols: L `n_layers`, K `n_kv_heads`, H `d_head`. Shapes are counted in `bytebill.models.shapes`, widths in
+`bytebill.models.precisions`; both are imported here, so that a chapter needs this module alone. Published shapes and
+their sources: `data/models.csv`. Ignores what a runtime adds to the weights (workspace, fragmentation:
+`bytebill.capacity`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+
+from bytebill import data
+from bytebill.errors import unknown
+from bytebill.models.precisions import Precision
+from bytebill.models.shapes import MLASpec, ModelSpec, MoESpec
+
+
+def weight_bytes(model: ModelSpec, *, precision: Precision) -> float:
+    """Bytes of the stored weights, every parameter at the precision's width, group scales counted.
+
+    n_params * bits_per_weight / 8     [bytes]
+
+    >>> weight_bytes(model("llama-2-13b"), precision=precision("bf16")) / 1e9
+    26.03172864
+    """
+    return model.n_params * precision.bytes_per_weight
+
+
+def kv_values_per_token(model: ModelSpec) -> int:
+    """Numbers the cache keeps for one token, all layers: 2 L K H, or L (kv_lora_rank + d_rope) for MLA."""
+    if model.mla is not None:
+        return model.n_layers * (model.mla.kv_lora_rank + model.mla.d_rope)
+    return 2 * model.n_layers * model.n_kv_heads * model.d_head
+
+
+def kv_stored_bytes_per_token(model: ModelSpec, *, precision: Precision) -> float:
+    """KV-cache bytes kept for one token, over all layers.
+
+    2 (K and V) * n_layers * n_kv_heads * d_head * kv_bytes_per_value     [bytes/token]
+
+    >>> kv_stored_bytes_per_token(model("llama-2-13b"), precision=precision("bf16"))    # 2*40*40*128*2
+    819200.0
+    >>> kv_stored_bytes_per_token(model("deepseek-v3"), precision=precision("bf16"))    # 61*(512+64)*2
+    70272.0
+    """
+    return kv_values_per_token(model) * float(precision.kv_bytes_per_value)
+
+
+def kept_context_len(model: ModelSpec, context_len: int) -> int:
+    """Tokens of a context that the cache must keep: all of them, or those a sliding window still reaches.
+
+    >>> kept_context_len(model("mistral-7b"), 10_000), kept_context_len(model("llama-2-7b"), 10_000)
+    (4096, 10000)
+    """
+    return min(context_len, model.window_len or context_len)
+
+
+def model(id: str) -> ModelSpec:
+    """The model with this id.
+
+    >>> model("llama-3-70b").queries_per_kv_head
+    8
+    """
+    known = _models()
+    if id not in known:
+        raise unknown("model", id, known)
+    return known[id]
+
+
+class _Models(Mapping[str, ModelSpec]):
+    """The models by id, read from the data when first asked for."""
+
+    def __getitem__(self, id: str) -> ModelSpec:
+        return _models()[id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_models())
+
+    def __len__(self) -> int:
+        return len(_models())
+
+
+MODELS: Mapping[str, ModelSpec] = _Models()
+
+_MOE = ("n_experts", "n_experts_per_token", "d_ff_expert", "n_shared_experts", "n_dense_layers", "router_bias")
+_MLA = ("q_lora_rank", "kv_lora_rank", "d_nope", "d_rope", "d_v")
+_PROVENANCE = ("source_id", "source_locator", "value_kind", "conditions", "as_of", "caution")
+
+
+@cache
+def _models() -> dict[str, ModelSpec]:
+    return {row["id"]: _from_row(row) for row in data.table("models")}
+
+
+def _from_row(row: data.Row) -> ModelSpec:
+    known = {key: value for key, value in row.items() if value is not None and key not in _PROVENANCE}
+    moe = {key: known.pop(key) for key in _MOE if key in known}
+    mla = {key: known.pop(key) for key in _MLA if key in known}
+    return ModelSpec(**known, moe=MoESpec(**moe) if moe else None, mla=MLASpec(**mla) if mla else None)

@@ -1,0 +1,239 @@
+"""What does a model store? Its shape, and the one list of matrices that everything is counted from.
+
+    n_params = sum of n_in * n_out * copies over `matrices(model)`
+
+Symbols: L `n_layers`, D `d_model`, F `d_ff`, N `n_heads` (query heads), K `n_kv_heads`, H `d_head`. A tied
+embedding is stored once, and listed as the output head it also is. Ignores the draft layers some models ship
+beside the served ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoESpec:
+    """Routed experts: each token takes `n_experts_per_token` of `n_experts`, and all shared ones."""
+
+    n_experts: int
+    n_experts_per_token: int
+    d_ff_expert: int
+    n_shared_experts: int = 0
+    n_dense_layers: int = 0  # the first layers, which keep one ordinary MLP of width `d_ff`
+    router_bias: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.n_experts_per_token <= self.n_experts:
+            raise ValueError("a token goes through at least one expert and at most all of them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLASpec:
+    """Multi-head latent attention: all heads share the one latent and rotary key cached for a token."""
+
+    q_lora_rank: int
+    kv_lora_rank: int
+    d_nope: int
+    d_rope: int
+    d_v: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """The shape of a decoder. For an MLA model `d_head` is the query head's (d_nope + d_rope)."""
+
+    id: str
+    name: str
+    n_layers: int
+    d_model: int
+    d_ff: int
+    n_heads: int
+    n_kv_heads: int
+    d_head: int
+    vocab_size: int
+    context_len: int
+    tied_embeddings: bool = False
+    mlp: str = "swiglu"  # "swiglu": gate, up and down; "gelu" and "relu": up and down
+    norm: str = "rms"  # "layer" has a bias beside its scale
+    norms_per_layer: int = 2
+    biases: bool = False  # on every linear layer but the head
+    qkv_bias: bool = False  # on the query, key and value projections alone
+    qk_norm: bool = False  # one scale of d_head for queries and one for keys, in each layer
+    parallel: bool = False  # attention and MLP read the same input and are added (Falcon)
+    positions: str = "rope"  # or "learned", a table of n_positions rows
+    n_positions: int = 0
+    window_len: int | None = None  # sliding window: a token attends to this many at most
+    rope_base: float = 10_000.0
+    norm_eps: float = 1e-5
+    moe: MoESpec | None = None
+    mla: MLASpec | None = None
+
+    def __post_init__(self) -> None:
+        heads = (self.n_heads, self.n_kv_heads, self.d_head)
+        if min(self.n_layers, self.d_model, self.d_ff, self.vocab_size, *heads) < 1:
+            raise ValueError(f"{self.id}: every size must be at least 1")
+        if self.n_heads % self.n_kv_heads:
+            raise ValueError(f"{self.id}: {self.n_heads} heads cannot share {self.n_kv_heads} KV heads evenly")
+        if self.mlp not in ("swiglu", "gelu", "relu") or self.norm not in ("rms", "layer"):
+            raise ValueError(f"{self.id}: unknown mlp '{self.mlp}' or norm '{self.norm}'")
+        if (self.positions == "learned") != (self.n_positions > 0):
+            raise ValueError(f"{self.id}: a table of positions needs n_positions, and rope needs none")
+
+    @property
+    def queries_per_kv_head(self) -> int:
+        """N / K: query heads that share one cached head (1 in MHA, N in MQA)."""
+        return self.n_heads // self.n_kv_heads
+
+    @property
+    def n_params(self) -> int:
+        """Parameters stored.
+
+        >>> from bytebill.models import model
+        >>> model("llama-2-13b").n_params, model("mixtral-8x7b").n_params
+        (13015864320, 46702792704)
+        """
+        return sum(matrix.n_params for matrix in matrices(self))
+
+    @property
+    def n_active_params(self) -> int:
+        """Parameters a token meets: all but the experts it is not routed to (embedding included).
+
+        >>> from bytebill.models import model
+        >>> model("mixtral-8x7b").n_active_params
+        12879925248
+        """
+        if self.moe is None:
+            return self.n_params
+        routed = sum(matrix.n_params for matrix in matrices(self) if matrix.group == "expert")
+        skipped = self.moe.n_experts - self.moe.n_experts_per_token
+        return self.n_params - routed * skipped // self.moe.n_experts
+
+    @property
+    def n_matmul_params(self) -> int:
+        """Parameters a large batch reads in a step: all but the embedding tables, which are looked up by row.
+
+        >>> from bytebill.models import model
+        >>> spec = model("llama-3-70b")
+        >>> spec.n_params - spec.n_matmul_params == spec.vocab_size * spec.d_model
+        True
+        """
+        return sum(matrix.n_params for matrix in matrices(self) if matrix.group != "embedding")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """`copies` equal matrices [n_out, n_in] of one group.
+
+    Groups: embedding, attention, mlp, expert, shared_expert, router, head; norm and bias hold vectors.
+    """
+
+    name: str
+    group: str
+    n_in: int
+    n_out: int
+    copies: int = 1
+
+    @property
+    def n_params(self) -> int:
+        return self.n_in * self.n_out * self.copies
+
+    @property
+    def is_matmul(self) -> bool:
+        """Whether a token is multiplied by it: neither a lookup table nor a vector."""
+        return self.group not in ("embedding", "norm", "bias")
+
+
+@cache
+def matrices(model: ModelSpec) -> tuple[Matrix, ...]:
+    """Everything a model stores, the one list from which parameters, bytes and FLOPs are counted.
+
+    >>> from bytebill.models import model
+    >>> [(m.name, m.n_in, m.n_out, m.copies) for m in matrices(model("llama-2-13b")) if m.group == "mlp"]
+    [('gate', 5120, 13824, 40), ('up', 5120, 13824, 40), ('down', 13824, 5120, 40)]
+    """
+    weights = (*_embedding(model), *_attention(model), *_mlp(model), _head(model))
+    return (*weights, *_biases(model, weights), *_norms(model))
+
+
+def _embedding(model: ModelSpec) -> Iterator[Matrix]:
+    if not model.tied_embeddings:
+        yield Matrix(name="embedding", group="embedding", n_in=model.vocab_size, n_out=model.d_model)
+    if model.positions == "learned":
+        yield Matrix(name="positions", group="embedding", n_in=model.n_positions, n_out=model.d_model)
+
+
+def _head(model: ModelSpec) -> Matrix:
+    return Matrix(name="head", group="head", n_in=model.d_model, n_out=model.vocab_size)
+
+
+def _attention(model: ModelSpec) -> Iterator[Matrix]:
+    if model.mla is not None:
+        yield from _latent_attention(model, model.mla)
+        return
+    query, keyvalue = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
+    shapes = {
+        "q": (model.d_model, query),
+        "k": (model.d_model, keyvalue),
+        "v": (model.d_model, keyvalue),
+        "o": (query, model.d_model),
+    }
+    for name, (n_in, n_out) in shapes.items():
+        yield Matrix(name=name, group="attention", n_in=n_in, n_out=n_out, copies=model.n_layers)
+
+
+def _latent_attention(model: ModelSpec, mla: MLASpec) -> Iterator[Matrix]:
+    """Queries, keys and values pass through low-rank latents; the cached part is `kv_down`'s output."""
+    shapes = {
+        "q_down": (model.d_model, mla.q_lora_rank),
+        "q_up": (mla.q_lora_rank, model.n_heads * (mla.d_nope + mla.d_rope)),
+        "kv_down": (model.d_model, mla.kv_lora_rank + mla.d_rope),
+        "kv_up": (mla.kv_lora_rank, model.n_heads * (mla.d_nope + mla.d_v)),
+        "o": (model.n_heads * mla.d_v, model.d_model),
+    }
+    for name, (n_in, n_out) in shapes.items():
+        yield Matrix(name=name, group="attention", n_in=n_in, n_out=n_out, copies=model.n_layers)
+
+
+def _mlp(model: ModelSpec) -> Iterator[Matrix]:
+    moe = model.moe
+    n_dense = model.n_layers if moe is None else moe.n_dense_layers
+    if n_dense:
+        yield from _mlp_matrices(model, group="mlp", d_ff=model.d_ff, copies=n_dense)
+    if moe is not None:
+        n_sparse, d_ff = model.n_layers - n_dense, moe.d_ff_expert
+        yield Matrix(name="router", group="router", n_in=model.d_model, n_out=moe.n_experts, copies=n_sparse)
+        yield from _mlp_matrices(model, group="expert", d_ff=d_ff, copies=n_sparse * moe.n_experts)
+        if moe.n_shared_experts:
+            copies = n_sparse * moe.n_shared_experts
+            yield from _mlp_matrices(model, group="shared_expert", d_ff=d_ff, copies=copies)
+
+
+def _mlp_matrices(model: ModelSpec, *, group: str, d_ff: int, copies: int) -> Iterator[Matrix]:
+    for name in ("gate", "up") if model.mlp == "swiglu" else ("up",):
+        yield Matrix(name=name, group=group, n_in=model.d_model, n_out=d_ff, copies=copies)
+    yield Matrix(name="down", group=group, n_in=d_ff, n_out=model.d_model, copies=copies)
+
+
+def _biases(model: ModelSpec, weights: tuple[Matrix, ...]) -> Iterator[Matrix]:
+    """One vector per biased matrix (never the head or a table)."""
+    for matrix in weights:
+        biased = model.biases and matrix.group not in ("head", "embedding")
+        biased = biased or (model.qkv_bias and matrix.name in ("q", "k", "v"))
+        biased = biased or (matrix.group == "router" and model.moe is not None and model.moe.router_bias)
+        if biased:
+            yield Matrix(name=f"{matrix.name}_bias", group="bias", n_in=1, n_out=matrix.n_out, copies=matrix.copies)
+
+
+def _norms(model: ModelSpec) -> Iterator[Matrix]:
+    vectors = 2 if model.norm == "layer" else 1  # a layer norm has a bias beside its scale
+    n_norms = model.n_layers * model.norms_per_layer + 1  # and one before the head
+    yield Matrix(name="norm", group="norm", n_in=1, n_out=model.d_model, copies=n_norms * vectors)
+    if model.qk_norm:
+        yield Matrix(name="qk_norm", group="norm", n_in=1, n_out=model.d_head, copies=2 * model.n_layers)
+    if model.mla is not None:
+        widths = {"q_latent_norm": model.mla.q_lora_rank, "kv_latent_norm": model.mla.kv_lora_rank}
+        for name, width in widths.items():
+            yield Matrix(name=name, group="norm", n_in=1, n_out=width, copies=model.n_layers)

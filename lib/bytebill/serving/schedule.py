@@ -1,0 +1,153 @@
+"""Who ran in which step? A schedule, kept step by step, compared, printed, and laid out by slots.
+
+    trace.planned(plan)                                       with each plan, before the scheduler advances
+    trace.step(outcome, start_s=..., end_s=...)               after it has run, before the next plan
+
+Two executions of one scheduler agree if their `rows` are equal: times are not part of a row. A `Span` says which
+request held which slot from when to when, and whether it computed its prompt, a token, or padding; each takes
+the lowest slot that is free. Costs O(batch) a step, so it is for schedules that one looks at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bytebill.serving.plan import Outcome, Plan
+from bytebill.serving.request import State
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One step: request ids, and for prefills the cached and the new tokens."""
+
+    prefills: tuple[tuple[int, int, int], ...] = ()
+    decodes: tuple[tuple[int, int], ...] = ()  # id, cached tokens before the step
+    padding: tuple[int, ...] = ()
+    preempted: tuple[int, ...] = ()
+    swapped_out: tuple[int, ...] = ()
+    swapped_in: tuple[int, ...] = ()
+    finished: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """A slot's use: `kind` is prefill, decode, idle (holds its place, computes nothing) or padding."""
+
+    slot: int
+    id: int
+    kind: str
+    start_step: int
+    end_step: int
+    start_s: float
+    end_s: float
+
+
+class Trace:
+    """Rows and times of the steps of a run."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.begins_s: list[float] = []
+        self.ends_s: list[float] = []
+        self._held: tuple[Plan, tuple[tuple[int, int, bool], ...]] | None = None
+
+    def planned(self, plan: Plan) -> None:
+        """Call with each plan before the scheduler advances: decodes are read off as they stand."""
+        decodes = tuple((s.request.id, n, s.state is State.FINISHED) for s, n in plan.decode_contexts())
+        self._held = (plan, decodes)
+
+    def ran(self, outcome: Outcome, *, start_s: float, n_steps: int, ends_s: Callable[[int], float]) -> None:
+        """The plan has run n times; `ends_s(i)` is when its i-th repeat ended (i from 1)."""
+        assert self._held is not None, "planned() comes before ran()"
+        plan, decodes = self._held
+        finished = tuple(s.request.id for s in outcome.finished)
+        for i in range(n_steps):
+            moved = plan if i == 0 else Plan(n_decodes=0, n_context_tokens=0)
+            self.rows.append(
+                Row(
+                    prefills=tuple((c.sequence.request.id, c.context_len, c.n_new_tokens) for c in plan.prefills),
+                    decodes=tuple((id, n + i) for id, n, done in decodes if not done),
+                    padding=tuple(id for id, _, done in decodes if done),
+                    preempted=tuple(s.request.id for s in moved.preempted),
+                    swapped_out=tuple(s.sequence.request.id for s in moved.swaps if s.out),
+                    swapped_in=tuple(s.sequence.request.id for s in moved.swaps if not s.out),
+                    finished=finished if i == n_steps - 1 else (),
+                )
+            )
+            self.begins_s.append(start_s if i == 0 else self.ends_s[-1])
+            self.ends_s.append(ends_s(i + 1))
+
+    def step(self, outcome: Outcome, *, start_s: float, end_s: float) -> None:
+        """One step that was `planned` has run."""
+        self.ran(outcome, start_s=start_s, n_steps=1, ends_s=lambda _: end_s)
+
+    def spans(self) -> list[Span]:
+        """Which request held which slot, neighbouring steps of one kind joined."""
+        slots: dict[int, int] = {}
+        spans: list[Span] = []
+        last: dict[int, int] = {}  # slot: index in spans
+        for i, row in enumerate(self.rows):
+            for id in row.preempted:
+                slots.pop(id)
+            kinds = _kinds(row)
+            holding = {id: "idle" for id in slots} | kinds
+            for id, kind in holding.items():
+                slots.setdefault(id, _lowest(slots))
+                self._extend(spans, last, slots[id], id, kind, i)
+            for id in row.finished:
+                if not self._pads(i + 1, id):
+                    slots.pop(id)
+            for id in row.padding:
+                if not self._pads(i + 1, id) and id in slots:
+                    slots.pop(id)
+        return spans
+
+    def text(self, *, width: int = 100) -> str:
+        """A line a slot and a character a step: capitals compute a prompt, small letters decode, dots are padding.
+
+        Requests are lettered by id: 0 is A, 26 is A again.
+        """
+        spans = self.spans()
+        n_slots = 1 + max((span.slot for span in spans), default=-1)
+        lines = [[" "] * min(width, len(self.rows)) for _ in range(n_slots)]
+        for span in spans:
+            letter = chr(ord("a") + span.id % 26)
+            mark = {"prefill": letter.upper(), "decode": letter, "idle": "-", "padding": "."}[span.kind]
+            for step in range(span.start_step, min(span.end_step, width)):
+                lines[span.slot][step] = mark
+        return "\n".join("".join(line).rstrip() for line in lines)
+
+    def _pads(self, step: int, id: int) -> bool:
+        return step < len(self.rows) and id in self.rows[step].padding
+
+    def _extend(self, spans: list[Span], last: dict[int, int], slot: int, id: int, kind: str, step: int) -> None:
+        before = spans[last[slot]] if slot in last else None
+        joins = before is not None and (before.id, before.kind, before.end_step) == (id, kind, step)
+        start_step = before.start_step if joins and before else step
+        start_s = before.start_s if joins and before else self.begins_s[step]
+        span = Span(
+            slot=slot,
+            id=id,
+            kind=kind,
+            start_step=start_step,
+            end_step=step + 1,
+            start_s=start_s,
+            end_s=self.ends_s[step],
+        )
+        if joins:
+            spans[last[slot]] = span
+        else:
+            last[slot] = len(spans)
+            spans.append(span)
+
+
+def _kinds(row: Row) -> dict[int, str]:
+    kinds = {id: "decode" for id, _ in row.decodes} | {id: "padding" for id in row.padding}
+    return kinds | {id: "prefill" for id, _, _ in row.prefills}
+
+
+def _lowest(slots: dict[int, int]) -> int:
+    """The lowest slot nobody holds."""
+    taken = set(slots.values())
+    return next(slot for slot in range(len(taken) + 1) if slot not in taken)

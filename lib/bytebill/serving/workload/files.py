@@ -1,0 +1,122 @@
+"""What do your requests look like? A trace of your own: a CSV file with a header, or JSON lines.
+
+A line is a request. Columns go by our names or by those of the published traces (Azure's CSV, Mooncake's JSON lines):
+
+    n_input_tokens     or input_length,  ContextTokens
+    n_output_tokens    or output_length, GeneratedTokens
+    arrival_s [s]      or timestamp [ms], or TIMESTAMP (dates and times; the first is time 0); none: all at once
+    hash_ids           names of the prompt's blocks of `hash_block_tokens`, of JSON lines only
+
+Files are read line by line, so a long trace needs no memory. A line that is no request is named in the error.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bytebill.errors import BytebillError
+from bytebill.serving.request import Request
+
+N_INPUT = ("n_input_tokens", "input_length", "ContextTokens")
+N_OUTPUT = ("n_output_tokens", "output_length", "GeneratedTokens")
+
+Row = Mapping[str, Any]
+
+
+def read_trace(path: Path | str, *, block_size_tokens: int = 16, hash_block_tokens: int = 512) -> Iterator[Request]:
+    """The requests of a `.csv` or `.jsonl` file, in its order, which must be that of arrival.
+
+    A hashed block of `hash_block_tokens` becomes several of `block_size_tokens`, each with a name of its own.
+    """
+    path = Path(path)
+    if path.suffix not in (".csv", ".jsonl"):
+        raise BytebillError(f"A trace is a .csv or a .jsonl file, not {path.name}.")
+    if block_size_tokens < 1 or hash_block_tokens % block_size_tokens:
+        raise BytebillError(f"Blocks of {block_size_tokens} tokens do not fill blocks of {hash_block_tokens}.")
+    return _requests(path, hash_block_tokens // block_size_tokens)
+
+
+def _requests(path: Path, n_blocks_per_hash: int) -> Iterator[Request]:
+    first_date: datetime.datetime | None = None
+    last_s, id = 0.0, -1
+    for id, (line, row) in enumerate(_rows(path)):
+        try:
+            date = datetime.datetime.fromisoformat(row["TIMESTAMP"]) if "TIMESTAMP" in row else None
+            first_date = first_date or date
+            arrival_s = _arrival_s(row) if date is None else (date - (first_date or date)).total_seconds()
+            request = _request(id, row, arrival_s, n_blocks_per_hash)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise BytebillError(f"{path.name} line {line} is no request: {_reason(error)}.") from error
+        if arrival_s < last_s:
+            raise BytebillError(f"{path.name} line {line} arrives before the line above it: sort the trace.")
+        last_s = arrival_s
+        yield request
+    if id < 0:
+        raise BytebillError(f"The trace {path.name} holds no requests.")
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Row]]:
+    """(line number, its cells)."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            yield from _json_rows(path, lines) if path.suffix == ".jsonl" else _csv_rows(lines)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BytebillError(f"The trace {path} cannot be read: {error}.") from error
+
+
+def _csv_rows(lines: Iterable[str]) -> Iterator[tuple[int, Row]]:
+    reader = csv.DictReader(lines)
+    for row in reader:
+        yield reader.line_num, row
+
+
+def _json_rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Row]]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise BytebillError(f"{path.name} line {number} is not JSON: {error}.") from error
+        if not isinstance(row, dict):
+            raise BytebillError(f"{path.name} line {number} is no request: not an object of names and values.")
+        yield number, row
+
+
+def _request(id: int, row: Row, arrival_s: float, n_blocks_per_hash: int) -> Request:
+    names = tuple(
+        int(name) * n_blocks_per_hash + part for name in row.get("hash_ids") or () for part in range(n_blocks_per_hash)
+    )
+    return Request(
+        id=id,
+        n_input_tokens=_whole(row, N_INPUT),
+        n_output_tokens=_whole(row, N_OUTPUT),
+        arrival_s=arrival_s,
+        prefix=names,
+    )
+
+
+def _arrival_s(row: Row) -> float:
+    if "arrival_s" in row:
+        return float(row["arrival_s"])
+    return float(row.get("timestamp", 0)) / 1e3
+
+
+def _whole(row: Row, names: tuple[str, ...]) -> int:
+    """A count under the first of its names that the row has."""
+    name = next((name for name in names if name in row), None)
+    if name is None:
+        raise KeyError(f"there is no column {' or '.join(names)}")
+    value = float(row[name])
+    if value != int(value) or value < 1:
+        raise ValueError(f"{name} is {row[name]}, not a whole number of at least one token")
+    return int(value)
+
+
+def _reason(error: Exception) -> str:
+    return str(error.args[0]) if error.args else type(error).__name__

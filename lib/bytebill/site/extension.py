@@ -1,0 +1,106 @@
+"""How does the book become pages? A Sphinx extension for what the builder does not do by itself.
+
+    tidy_scripts     Sphinx 7.4 writes inline scripts twice, which is an error in every browser's console, and
+                     Jupyter Book adds thebe, which would ask another host, even where it is switched off
+    drop_twin_ids    sphinx-exercise gives the inside of every exercise of a page the same id
+    share_handlers   sphinx-exercise claims the builder 'singlehtml' and thereby hides all 'html' handlers from it
+    share_anchors    lets Markdown link to a verdict on another page, `[C01](01_name.ipynb#claim-c01)`
+    number_by_name   Sphinx numbers chapters by their place in the table of contents; the text means the number in
+                     their file's name, and some chapters are not written yet
+
+`verdict_nodes` shows verdicts natively, `dark` draws twins for the dark, `build` renders, `check` and `browser` look at
+what came out.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from docutils import nodes
+    from sphinx.application import Sphinx
+
+ANCHOR_PREFIX = "claim-"
+
+
+def tidy_scripts(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Keep each script of a page once, and thebe not at all."""
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for script in context.get("script_files", []):
+        key = (str(getattr(script, "filename", script) or ""), str(getattr(script, "attributes", {}).get("body", "")))
+        if key not in seen and "thebe" not in "".join(key).lower():
+            kept.append(script)
+        seen.add(key)
+    if kept:
+        context["script_files"][:] = kept
+
+
+def drop_twin_ids(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """An id may stand on a page once, and nothing links to these."""
+    if "body" in context:
+        context["body"] = re.sub(r' id="(?:exercise|solution)-content"', "", context["body"])
+
+
+def share_handlers(app: Sphinx) -> None:
+    """Let the one-page builder draw whatever the many-page builder can draw."""
+    handlers = app.registry.translation_handlers
+    if "singlehtml" in handlers:
+        handlers["singlehtml"] = {**handlers.get("html", {}), **handlers["singlehtml"]}
+
+
+def share_anchors(app: Sphinx, doctree: nodes.document) -> None:
+    """Add the page's verdicts to the anchors that MyST knows of it."""
+    slugs = app.env.metadata[app.env.docname].setdefault("myst_slugs", {})
+    for name, id in doctree.nameids.items():
+        if name.startswith(ANCHOR_PREFIX) and id:
+            slugs[name] = (0, id, name.removeprefix(ANCHOR_PREFIX).upper())
+
+
+def number_by_name(app: Sphinx) -> None:
+    """Give each chapter and its figures the number in its file's name: notebooks/10_... is chapter 10.
+
+    A heading without a number keeps its None: one that is missing would take its chapter's.
+    """
+    from docutils import nodes
+    from sphinx_external_toc.collectors import TocTreeCollectorWithStyles as Collector
+
+    def assign(collector: Any, env: Any) -> list[str]:
+        rewritten: list[str] = by_place(collector, env)
+        for name, numbers in env.toc_secnumbers.items():
+            number = chapter_number(name)
+            if number is not None:
+                env.toc_secnumbers[name] = {at: rest and (number, *rest[1:]) for at, rest in numbers.items()}
+                for node in (env.titles[name], *env.tocs[name].findall(nodes.reference)):
+                    if node.get("secnumber"):
+                        node["secnumber"] = [number, *node["secnumber"][1:]]
+        return rewritten
+
+    by_place = getattr(Collector, "by_place", Collector.assign_section_numbers)
+    setattr(Collector, "by_place", by_place)  # noqa: B010  # a second build in one process wraps no wrapper
+    setattr(Collector, "assign_section_numbers", assign)  # noqa: B010
+
+
+def chapter_number(page: str) -> int | None:
+    """The number in a page's name.
+
+    >>> chapter_number("notebooks/10_deepseek_reanalysed"), chapter_number("notebooks/ledger")
+    (10, None)
+    """
+    found = re.match(r"notebooks/(\d\d)_", page)
+    return int(found[1]) if found else None
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    from bytebill.site import dark  # matplotlib comes with it, which the checks of the pages do without
+
+    app.connect("builder-inited", share_handlers)
+    app.connect("builder-inited", number_by_name)
+    app.connect("doctree-read", share_anchors)
+    app.connect("html-page-context", tidy_scripts, priority=900)  # after whoever adds scripts
+    app.connect("html-page-context", drop_twin_ids)
+    app.connect("html-page-context", dark.pair_drawings)
+    app.connect("build-finished", dark.write_twins)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

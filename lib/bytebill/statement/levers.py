@@ -1,0 +1,158 @@
+"""What would lower this bill, and by how much? Every lever of the book, tried on one deployment.
+
+    factor = bill without the lever / bill with it            of the same case, all else equal
+
+A lever already pulled (`in_place`) is priced by letting go of it: its factor is what it saves today. Each says which
+term of the equation it moves, as the book's chapters found it: the bytes of a token, the tokens that share
+a read, the arithmetic, or the dollars of an hour; whether bytes per token did fall is computed beside it, not
+believed. Factors of several levers do not multiply: the second finds less to save. Used by chapter 20.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bytebill.errors import BytebillError
+from bytebill.hardware import Accelerator
+from bytebill.models import ModelSpec, Precision, precision
+from bytebill.statement.case import Case, Statement, statement
+
+FEWER_BYTES, MORE_TOKENS, ARITHMETIC, DOLLARS = (
+    "fewer bytes per token",
+    "more tokens per read",
+    "less arithmetic",
+    "fewer dollars per hour",
+)
+Moved = Sequence[tuple[float, Case]]  # shares of the requests, and the case that each becomes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lever:
+    """A change to a case; `move` says what becomes of it with the lever, or without it where it is in place."""
+
+    name: str
+    chapter: int
+    term: str
+    move: Callable[[Case], Moved]
+    in_place: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pulled:
+    """A lever on a case: how much cheaper, and how many fewer bytes a token moves."""
+
+    lever: Lever
+    factor: float
+    bytes_factor: float
+    statements: tuple[Statement, ...]  # of what the case became
+
+
+def pull(lever: Lever, case: Case) -> Pulled | None:
+    """The lever's effect; None where the changed case cannot be served at all."""
+    before = statement(case)
+    try:
+        moved = [(share, statement(each)) for share, each in lever.move(case)]
+    except BytebillError:
+        return None
+    usd = sum(share * each.usd_per_request for share, each in moved)
+    n_bytes = sum(share * each.bytes_per_output_token for share, each in moved)
+    ratios = before.usd_per_request / usd, before.bytes_per_output_token / n_bytes
+    factor, bytes_factor = (1 / ratio if lever.in_place else ratio for ratio in ratios)
+    return Pulled(lever=lever, factor=factor, bytes_factor=bytes_factor, statements=tuple(each for _, each in moved))
+
+
+def ranked(levers: Sequence[Lever], case: Case) -> list[Pulled]:
+    """All levers that the case allows, the one that saves most first."""
+    found = [pulled for lever in levers if (pulled := pull(lever, case)) is not None]
+    return sorted(found, key=lambda pulled: -pulled.factor)
+
+
+def standard_levers(
+    *,
+    faster: Accelerator,
+    faster_usd_per_hour: float,
+    contract_usd_per_hour: float,
+    longest_tokens: int,
+    smaller: ModelSpec,
+    routed_share: float = 0.5,
+    hit_rate: float = 0.5,
+    n_draft_tokens: int = 3,
+) -> tuple[Lever, ...]:
+    """The levers of the book; rents, devices and models come from data, so the caller names them."""
+
+    def route(case: Case) -> Moved:
+        small = _cheapest_group(replace(case, model=smaller), largest=case.n_devices)
+        return [(1 - routed_share, case), (routed_share, small)]
+
+    def move_house(case: Case) -> Moved:
+        there = replace(case, accelerator=faster, usd_per_device_hour=faster_usd_per_hour)
+        return [(1.0, _cheapest_group(there, largest=case.n_devices))]
+
+    def loosen(case: Case) -> Moved:
+        return [(1.0, replace(case, tpot_slo_s=2 * case.tpot_slo_s, ttft_slo_s=2 * case.ttft_slo_s))]
+
+    def follow(case: Case) -> Moved:
+        return [(1.0, replace(case, peak_over_mean=1 + (case.peak_over_mean - 1) / 4))]
+
+    def share_prefixes(case: Case) -> Moved:
+        return [(1.0, replace(case, hit_rate=max(case.hit_rate, hit_rate)))]
+
+    rows: tuple[tuple[str, int, str, Callable[[Case], Moved], bool], ...] = (
+        ("batching at all", 3, MORE_TOKENS, _with(max_batch_size=1), True),
+        ("refilling slots", 4, MORE_TOKENS, _with(refills=False), True),
+        ("paging the cache", 5, MORE_TOKENS, _with(reserved_tokens=longest_tokens), True),
+        ("devices follow the day", 6, DOLLARS, follow, False),
+        ("8-bit weights", 11, FEWER_BYTES, _in("fp8"), False),
+        ("4-bit weights", 11, FEWER_BYTES, _in("int4"), False),
+        (f"half to {smaller.name}", 12, FEWER_BYTES, route, False),
+        ("prefixes found", 13, ARITHMETIC, share_prefixes, False),
+        ("guessing ahead", 14, MORE_TOKENS, _with(n_draft_tokens=n_draft_tokens), False),
+        (f"{faster.name}", 15, DOLLARS, move_house, False),
+        ("8-bit cache", 17, FEWER_BYTES, _narrow_cache, False),
+        ("limits twice as loose", 18, MORE_TOKENS, loosen, False),
+        ("contract for a year", 19, DOLLARS, _with(usd_per_device_hour=contract_usd_per_hour), False),
+    )
+    return tuple(
+        Lever(name=name, chapter=chapter, term=term, move=move, in_place=in_place)
+        for name, chapter, term, move, in_place in rows
+    )
+
+
+def _with(**changes: Any) -> Callable[[Case], Moved]:
+    return lambda case: [(1.0, replace(case, **changes))]
+
+
+def _in(name: str) -> Callable[[Case], Moved]:
+    """Other weights, on as few devices as they then need; the cache keeps its width."""
+
+    def move(case: Case) -> Moved:
+        width = _cache_of(precision(name), case.precision.kv_bytes_per_value)
+        return [(1.0, _cheapest_group(replace(case, precision=width), largest=case.n_devices))]
+
+    return move
+
+
+def _narrow_cache(case: Case) -> Moved:
+    return [(1.0, replace(case, precision=_cache_of(case.precision, 1)))]
+
+
+def _cache_of(width: Precision, kv_bytes_per_value: float) -> Precision:
+    return replace(width, kv_bytes_per_value=kv_bytes_per_value)
+
+
+def _cheapest_group(case: Case, *, largest: int) -> Case:
+    """The case on the group of at most `largest` devices, halved as often as one likes, with the smallest bill."""
+    found: list[tuple[float, Case]] = []
+    n_devices = largest
+    while n_devices >= 1:
+        try:
+            each = replace(case, n_devices=n_devices)
+            found.append((statement(each).usd_per_request, each))
+        except BytebillError:
+            pass  # too small for the model or its limits
+        n_devices //= 2
+    if not found:
+        raise BytebillError(f"{case.name}: no group of up to {largest} {case.accelerator.name} serves it.")
+    return min(found, key=lambda pair: pair[0])[1]

@@ -1,0 +1,130 @@
+"""How far is the simulator from the engine? One scheduler, one workload, two clocks, at rising loads.
+
+    capacity = requests/s of the simulator with everybody there at once       predicted before anything is served
+    load     = arrival rate / capacity                                         Poisson arrivals, the same for both
+    ratio    = simulated / measured                                            of throughput, TTFT and TPOT
+
+The engine serves SmolLM2 on the wall clock; the simulator serves the same requests under a clock made of this machine's
+constants (`bytebill.trials.machine`). They are fitted to steps timed before, between and after the loads, because a
+machine is not equally fast all day; no step that was served is among them. The engine's own times, played back, must
+lead to the same schedule (`bytebill.trials.replay`): if they do, what remains between the two is the clock's. Arrival
+rates are set from a first fit, made before anything is served. Used on the page about the two clocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from bytebill.device import Device
+from bytebill.engine.runner import Runner
+from bytebill.engine.serve import Served, serve
+from bytebill.engine.transformer import Transformer
+from bytebill.engine.weights.names import Weights
+from bytebill.serving.continuous import ContinuousScheduler
+from bytebill.serving.memory.paged import Paged
+from bytebill.serving.metrics import Metrics, mean, quantile
+from bytebill.serving.request import Request
+from bytebill.serving.workload import rng, workload
+from bytebill.serving.workload.arrivals import poisson
+from bytebill.serving.workload.lengths import Uniform
+from bytebill.sim.clock import Clock
+from bytebill.sim.server import simulate
+from bytebill.trials.machine import MachineConstants, TimedSteps
+from bytebill.trials.replay import ReplayClock
+
+LOADS = (0.5, 0.8, 1.5)
+MAX_BATCH_SIZE, N_BLOCKS = 8, 256
+INPUTS, OUTPUTS = Uniform(8, 64), Uniform(4, 32)
+# Steps like those that will be served.
+DECODES = tuple((batch_size, context_len) for context_len in (32, 80) for batch_size in (1, 3, 8))
+PREFILLS, MIXED = (16, 64), ((7, 48, 16), (7, 48, 48))
+
+QUANTITIES: dict[str, Callable[[Metrics], float]] = {
+    "output tokens/s": lambda run: run.output_tokens_per_s,
+    "TTFT mean [s]": lambda run: mean(run.ttft_s),
+    "TTFT p99 [s]": lambda run: quantile(run.ttft_s, 0.99),
+    "TPOT mean [s]": lambda run: mean(run.tpot_s),
+    "TPOT p99 [s]": lambda run: quantile(run.tpot_s, 0.99),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """The engine's numbers at one load beside the simulator's."""
+
+    load: float  # arrival rate over the predicted capacity
+    rate_per_s: float
+    measured: Metrics
+    simulated: Metrics
+    same_schedule: bool  # the engine's own times, played back, give the engine's schedule
+
+    def ratio(self, quantity: str) -> float:
+        """Simulated over measured of one of QUANTITIES."""
+        value = QUANTITIES[quantity]
+        return value(self.simulated) / value(self.measured)
+
+
+def scheduler() -> ContinuousScheduler:
+    """A fresh one, as engine and simulator are both given."""
+    return ContinuousScheduler(Paged(n_blocks=N_BLOCKS), max_batch_size=MAX_BATCH_SIZE)
+
+
+def requests(n_requests: int, *, rate_per_s: float | None = None, seed: int = 0) -> Iterator[Request]:
+    """The workload: all at once, or at a rate. Lengths do not depend on it."""
+    arrivals = None if rate_per_s is None else poisson(rate_per_s, rng=rng(seed, "arrivals"))
+    return workload(n_requests, inputs=INPUTS, outputs=OUTPUTS, arrivals=arrivals, seed=seed)
+
+
+def capacity_per_s(clock: Clock, *, n_requests: int, seed: int = 0) -> float:
+    """Requests a second of the simulator when everybody is there at once."""
+    return simulate(scheduler(), requests(n_requests, seed=seed), clock).metrics.requests_per_s
+
+
+def agreements(
+    device: Device,
+    *,
+    dtype: str = "fp32",
+    weights: Weights | None = None,
+    loads: Sequence[float] = LOADS,
+    n_requests: int = 100,
+    repeats: int = 3,
+    seed: int = 0,
+) -> tuple[MachineConstants, list[Agreement]]:
+    """Serve the workload at each load on the engine with SmolLM2 or other weights, and simulate it with the
+    machine's constants."""
+    steps = TimedSteps(device, dtype=dtype, weights=weights, decodes=DECODES, prefills=PREFILLS, mixed=MIXED)
+    spec, streams, served = steps.model.spec, {}, {}
+    _serve(steps.model, requests(MAX_BATCH_SIZE))  # to warm up
+    steps.time(repeats)
+    capacity = capacity_per_s(steps.constants().clock(spec), n_requests=n_requests, seed=seed)
+    for load in loads:
+        streams[load] = partial(requests, n_requests, rate_per_s=load * capacity, seed=seed)
+        served[load] = _serve(steps.model, streams[load]())
+        steps.time(repeats)
+    machine = steps.constants()
+    return machine, [
+        Agreement(
+            load=load,
+            rate_per_s=load * capacity,
+            measured=served[load].metrics,
+            simulated=simulate(scheduler(), streams[load](), machine.clock(spec)).metrics,
+            same_schedule=_replayed(served[load], streams[load]()) == served[load].trace.rows,
+        )
+        for load in loads
+    ]
+
+
+def _serve(model: Transformer, stream: Iterable[Request]) -> Served:
+    deciding = scheduler()
+    runner = Runner.of(model, deciding)
+    runner.warm_up(n_rows=MAX_BATCH_SIZE)
+    return serve(deciding, stream, runner)
+
+
+def _replayed(served: Served, stream: Iterable[Request]) -> object:
+    clock = ReplayClock(served.trace.begins_s, served.trace.ends_s)
+    trace = simulate(scheduler(), stream, clock, trace=True).trace
+    assert trace is not None
+    return trace.rows

@@ -1,0 +1,107 @@
+"""How does a machine that the reader does not have decode? A record of one, kept in `data/measured/`.
+
+`python -m bytebill.trials.record MODEL --dtypes bf16 --batches 1 8 64 > data/measured/NAME.json` decodes random
+weights of a published shape (SmolLM2: its own) and writes down what a later reader needs to judge the numbers:
+device, driver, versions, command, commit, repeats, warm-up, and the spread of the samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from bytebill.device import Device, pick
+from bytebill.engine.weights.names import random_weights
+from bytebill.engine.weights.smollm2 import smollm2
+from bytebill.measure.ceilings import TORCH_DTYPES, peak_flops_per_s, read_bytes_per_s
+from bytebill.measure.decode import sweep_model
+from bytebill.models import model
+
+REAL = "smollm2-135m"  # the one shape that has real weights here
+
+
+def record(
+    device: Device, *, model_id: str, dtypes: Sequence[str], batches: Sequence[int], context_len: int, repeats: int
+) -> dict[str, Any]:
+    """Decode of a published shape at each dtype and batch; only SmolLM2 has weights of its own."""
+    spec = model(model_id)
+    peaks = {dtype: peak_flops_per_s(device, dtype=dtype) for dtype in TORCH_DTYPES}
+    found = provenance(device) | {
+        "model": spec.name,
+        "model_id": model_id,
+        "context_len": context_len,
+        "repeats": repeats,
+        "warm_up": 1,
+        "read_bytes_per_s": read_bytes_per_s(device),
+        "peak_flops_per_s": peaks,
+        "steps": [],
+    }
+    for dtype in dtypes:
+        weights = smollm2() if spec.id == REAL else random_weights(spec)
+        points = sweep_model(
+            weights, device, dtype=dtype, batches=batches, peaks=peaks, context_len=context_len, repeats=repeats
+        )
+        found["steps"] += [point.as_row() for point in points]
+    return found
+
+
+def provenance(device: Device) -> dict[str, Any]:
+    """What made a record: machine, software, command, commit and day."""
+    return {
+        "device": device.name,
+        "kind": device.kind,
+        "memory_bytes": device.memory_bytes,
+        "total_memory_bytes": _total_memory_bytes(device),
+        "driver": _driver() if device.kind == "cuda" else None,
+        "torch": torch.__version__,
+        "command": " ".join(["python -m bytebill.trials.record", *sys.argv[1:]]),
+        "commit": _said("git", "rev-parse", "HEAD"),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def _total_memory_bytes(device: Device) -> int | None:
+    return torch.cuda.mem_get_info()[1] if device.kind == "cuda" else None
+
+
+def _driver() -> str | None:
+    return _said("nvidia-smi", "--query-gpu=driver_version,memory.total", "--format=csv,noheader")
+
+
+def _said(*command: str) -> str | None:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def main() -> None:
+    """Print a record as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model_id")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtypes", nargs="+", default=["bf16"])
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 64])
+    parser.add_argument("--context-len", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=11)
+    given = parser.parse_args()
+    found = record(
+        pick(given.device),
+        model_id=given.model_id,
+        dtypes=given.dtypes,
+        batches=given.batches,
+        context_len=given.context_len,
+        repeats=given.repeats,
+    )
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

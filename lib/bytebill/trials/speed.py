@@ -1,0 +1,80 @@
+"""How many requests a second does the simulator serve, and does a long run cost more of each?
+
+Llama-3-8B on one H100, requests as long as a published trace of conversations, and more users than the cache has
+room for, so that the pool stays nearly full and sequences are preempted. Each size runs in a process of its own
+(`python -m bytebill.trials.speed N`), so that its peak memory is its own. The clock on the wall includes drawing the
+requests and recording them.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bytebill.deployments import Deployment
+from bytebill.errors import BytebillError
+from bytebill.hardware import accelerator
+from bytebill.models import model, precision
+from bytebill.serving.continuous import ContinuousScheduler
+from bytebill.serving.workload.published import synthetic
+from bytebill.sim.clock import Clock
+from bytebill.sim.pressure import pool
+from bytebill.sim.server import simulate
+
+SIZES = (10_000, 100_000, 1_000_000)
+N_USERS = 400
+
+
+def in_a_process(n_requests: int) -> dict[str, Any]:
+    """One size, measured by itself."""
+    command = [sys.executable, "-m", __name__, str(n_requests)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise BytebillError(f"Simulating {n_requests} requests failed: {last}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def measured(n_requests: int) -> dict[str, Any]:
+    """Requests a second, and how full batch and pool were."""
+    deployment = Deployment(
+        model=model("llama-3-8b"),
+        accelerator=accelerator("h100-sxm"),
+        precision=precision("bf16"),
+        n_devices=1,
+        context_len=8192,
+    )
+    scheduler = ContinuousScheduler(pool(deployment), max_batch_size=N_USERS)
+    clock = Clock(deployment.model, accelerator=deployment.accelerator, precision=deployment.precision)
+    start = time.perf_counter()
+    run = simulate(scheduler, synthetic("azure-conv", n_requests, max_len_tokens=8192), clock, concurrency=N_USERS)
+    seconds = time.perf_counter() - start
+    metrics = run.metrics
+    return {
+        "requests": metrics.n_finished,
+        "requests_per_s": metrics.n_finished / seconds,
+        "peak_rss_bytes": _peak_rss_bytes(),
+        "mean_batch": metrics.slot_s / metrics.busy_s,
+        "kv_utilization": metrics.kv_token_s / metrics.busy_s / (metrics.n_kv_tokens or 1),
+        "n_preemptions": metrics.n_preemptions,
+    }
+
+
+def _peak_rss_bytes() -> int:
+    """Most memory this process ever held. Linux's own count, where there is one: `getrusage` begins at the parent's."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+if __name__ == "__main__":
+    print(json.dumps(measured(int(sys.argv[1]))))
