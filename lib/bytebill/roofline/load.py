@@ -89,7 +89,7 @@ class Load:
         """(new token, earlier-or-own token) pairs of all sequences, decodes at their mean context.
 
         >>> Load.verify(batch_size=2, context_len=10, n_draft_tokens=2).attended_pairs()    # 2 * (11 + 12 + 13)
-        72.0
+        72
         """
         new, n_decodes = self.n_new_each, self.n_decodes
         if window_len is None or not n_decodes:  # whole contexts: their sum is all that counts
