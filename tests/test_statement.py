@@ -29,7 +29,7 @@ cases = st.builds(
     lambda **changes: replace(CHAT, **changes),
     n_input_tokens=st.integers(1, 6000), n_output_tokens=st.integers(1, 2000), hit_rate=st.floats(0, 0.9),
     requests_per_s=st.floats(0.1, 1000), peak_over_mean=st.floats(1, 10), tpot_slo_s=st.floats(0.03, 1),
-    ttft_slo_s=st.floats(1, 10),
+    ttft_slo_s=st.floats(1, 10), max_batch_size=st.sampled_from((1, 32, 4096)),
 )  # fmt: skip
 
 
@@ -44,8 +44,11 @@ def test_the_batch_is_the_largest_that_keeps_every_limit(case):
         assert larger > case.memory_batch
     elif found.limit == "TPOT":
         assert case.tpot_s(larger) > case.tpot_slo_s
+    elif found.limit == "TTFT":
+        assert case.ttft_s(larger) > case.ttft_slo_s
     else:
-        assert found.limit == "TTFT" and case.ttft_s(larger) > case.ttft_slo_s
+        assert found.limit == "slots" and found.batch_size == case.max_batch_size < case.memory_batch
+        assert case.tpot_s(larger) <= case.tpot_slo_s and case.ttft_s(larger) <= case.ttft_slo_s
 
 
 @settings(max_examples=40, deadline=None)
