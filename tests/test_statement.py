@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import inf
+from math import inf, nan
 
 import pytest
 from hypothesis import given, settings
@@ -94,6 +94,8 @@ def test_drafts_give_the_tokens_that_theory_promises_and_cost_a_longer_step():
         ({"usd_per_device_hour": -1}, "A rent is positive"),
         ({"requests_per_s": 0}, "A rate is positive"),
         ({"n_output_tokens": 0}, "at least one input token"),
+        ({"n_devices": nan}, "in whole numbers"),
+        ({"n_devices": 2.5}, "in whole numbers"),
         ({"hit_rate": 1.0}, "shares from 0 to below 1"),
         ({"peak_over_mean": 0.5}, "A peak is at least the mean"),
         ({"n_devices": 1}, "there is room for 0 tokens"),

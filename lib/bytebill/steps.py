@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bytebill.errors import BytebillError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
@@ -41,6 +43,10 @@ class Step:
         >>> Step.decode(batch_size=64, context_len=2048).n_new_tokens
         64
         """
+        if batch_size < 1 or context_len < 0:
+            raise BytebillError(
+                f"A step decodes one sequence or more, with zero or more cached tokens: {batch_size}, {context_len}."
+            )
         return cls((Chunk(context_len=context_len, n_new_tokens=1),) * batch_size)
 
     @classmethod
