@@ -19,6 +19,7 @@ from bytebill.capacity import (
     min_group,
     tensor_parallel_sizes,
 )
+from bytebill.errors import BytebillError
 from bytebill.hardware import ACCELERATORS, Accelerator, accelerator
 from bytebill.models import MODELS, ModelSpec, model, precision
 
@@ -137,7 +138,7 @@ def test_halving_the_cache_never_fits_fewer_users(
 
 @pytest.mark.parametrize("reserve", [-0.1, 1.0])
 def test_impossible_reserves_are_refused(reserve: float) -> None:
-    with pytest.raises(ValueError, match="reserve is a share"):
+    with pytest.raises(BytebillError, match="A reserve is a share"):
         memory_budget(
             model("llama-3-8b"), accelerator=accelerator("l4"), precision=BF16, n_devices=1, reserve=reserve
         )

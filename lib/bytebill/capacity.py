@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 from math import ceil, floor
 
+from bytebill.errors import BytebillError
 from bytebill.hardware import Accelerator
 from bytebill.models import ModelSpec, Precision, kept_context_len, kv_stored_bytes_per_token, weight_bytes
 from bytebill.roofline import critical_batch
@@ -75,8 +76,7 @@ def memory_budget(
     >>> round(budget.free_bytes / 1e9, 2), budget.kv_tokens    # 2 * 80 * 0.9 - 141.11 GB; / 327,680 B
     (2.89, 8827)
     """
-    if not 0 <= reserve < 1:
-        raise ValueError(f"reserve is a share of the memory, from 0 to below 1, not {reserve}")
+    _check_reserve(reserve)
     per_token = kv_stored_bytes_per_token(model, precision=precision)
     return MemoryBudget(
         n_devices=n_devices,
@@ -98,7 +98,13 @@ def min_devices(
     ...  for id in ("a100-sxm-40", "h100-sxm", "mi300x")]    # 141.11 GB over 36, 72 and 172.8 GB
     [4, 2, 1]
     """
+    _check_reserve(reserve)
     return ceil(weight_bytes(model, precision=precision) / (accelerator.memory_bytes * (1 - reserve)))
+
+
+def _check_reserve(reserve: float) -> None:
+    if not (isinstance(reserve, (int, float)) and 0 <= reserve < 1):
+        raise BytebillError(f"A reserve is a share of the memory, from 0 to below 1, not {reserve}.")
 
 
 def tensor_parallel_sizes(model: ModelSpec, *, largest: int = 64) -> tuple[int, ...]:
