@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import inf
+from math import inf, nan
 
 import pytest
 from hypothesis import given, settings
@@ -46,6 +46,7 @@ cases = st.builds(
     peak_over_mean=st.floats(1, 10),
     tpot_slo_s=st.floats(0.03, 1),
     ttft_slo_s=st.floats(1, 10),
+    max_batch_size=st.sampled_from((1, 32, 4096)),
 )
 
 
@@ -60,8 +61,11 @@ def test_the_batch_is_the_largest_that_keeps_every_limit(case):
         assert larger > case.memory_batch
     elif found.limit == "TPOT":
         assert case.tpot_s(larger) > case.tpot_slo_s
+    elif found.limit == "TTFT":
+        assert case.ttft_s(larger) > case.ttft_slo_s
     else:
-        assert found.limit == "TTFT" and case.ttft_s(larger) > case.ttft_slo_s
+        assert found.limit == "slots" and found.batch_size == case.max_batch_size < case.memory_batch
+        assert case.tpot_s(larger) <= case.tpot_slo_s and case.ttft_s(larger) <= case.ttft_slo_s
 
 
 @settings(max_examples=40, deadline=None)
@@ -110,6 +114,8 @@ def test_drafts_give_the_tokens_that_theory_promises_and_cost_a_longer_step():
         ({"usd_per_device_hour": -1}, "A rent is positive"),
         ({"requests_per_s": 0}, "A rate is positive"),
         ({"n_output_tokens": 0}, "at least one input token"),
+        ({"n_devices": nan}, "in whole numbers"),
+        ({"n_devices": 2.5}, "in whole numbers"),
         ({"hit_rate": 1.0}, "shares from 0 to below 1"),
         ({"peak_over_mean": 0.5}, "A peak is at least the mean"),
         ({"n_devices": 1}, "there is room for 0 tokens"),

@@ -190,7 +190,19 @@ def pin(written: float, found: float, *, rtol: float = 0.005, what: str = "") ->
     if isclose(written, found, rel_tol=rtol):
         return
     about = f" ({what})" if what else ""
-    said = f"the prose says {show(written)}, this run gives {show(_number(found))}{about}"
+    _not_as_written(f"the prose says {show(written)}, this run gives {show(_number(found))}{about}")
+
+
+def pin_that(said: str, holds: bool) -> None:
+    """Hold what the prose says without a number to this run: silent when it is so, otherwise as `pin`.
+
+    >>> pin_that("a full step has room for more answers than a user waits for", 160 > 1)
+    """
+    if not holds:
+        _not_as_written(f"the prose says {said}; not in this run")
+
+
+def _not_as_written(said: str) -> None:
     if os.environ.get("BYTEBILL_PINS") == "strict":
         raise AssertionError(said)
     print(f"written for the default parameters: {said}")

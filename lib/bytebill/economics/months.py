@@ -21,6 +21,7 @@ from bytebill.errors import BytebillError
 
 HOURS_PER_MONTH = 730.0
 MONTHS_PER_YEAR = 12
+LONGEST_TERM = 1200
 
 
 def rent_usd(*, n_months: int, n_devices: int, usd_per_device_hour: float) -> list[float]:
@@ -116,5 +117,5 @@ def break_even_factor(*, n_months: int, commitment_usd_per_month: float, api_usd
 
 
 def _check_months(n_months: int) -> None:
-    if n_months < 1:
-        raise BytebillError(f"A term has at least one month, not {n_months}.")
+    if not (1 <= n_months <= LONGEST_TERM and float(n_months).is_integer()):
+        raise BytebillError(f"A term is a whole number of months from 1 to {LONGEST_TERM:,}, not {n_months}.")

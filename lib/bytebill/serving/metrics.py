@@ -185,7 +185,7 @@ def max_rate_at_slo(
     1.0
     """
     if not 0 < low_per_s < high_per_s or attainment(low_per_s) < target:
-        raise BytebillError(f"At {low_per_s} requests/s the target {target} is missed already; start lower.")
+        raise BytebillError(f"At {low_per_s:.3g} requests/s the target {target} is missed already; loosen the limits.")
     if attainment(high_per_s) >= target:
         raise BytebillError(f"At {high_per_s} requests/s the target {target} is still met; end higher.")
     while high_per_s > low_per_s * (1 + rtol):
