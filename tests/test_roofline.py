@@ -308,8 +308,8 @@ def test_impossible_chunks_are_refused(chunk: dict[str, int]) -> None:
 
 @pytest.mark.parametrize("asked", [{"batch_size": 0, "context_len": 1}, {"batch_size": 1, "context_len": -5}])
 def test_what_cannot_be_decoded_is_refused_in_one_sentence(asked: dict[str, int]) -> None:
-    with pytest.raises(BytebillError, match="one sequence or more"):
-        Step.decode(**asked)
+    with pytest.raises(BytebillError, match="at least one sequence"):
+        Load.decode(**asked)
 
 
 def test_an_empty_step_is_refused() -> None:

@@ -180,7 +180,7 @@ def _joined(arguments: list[str]) -> Iterator[str]:
 
 
 def _pair(text: str) -> tuple[str, str]:
-    """Name and value of a parameter, both as text: `bytebill.chapters.parameters` reads the value as the chapter has it.
+    """Name and value of a parameter, both as text: `chapters.parameters` reads the value as the chapter has it.
 
     >>> _pair("batch=8"), _pair("model=llama-3-8b"), _pair("ratios=[1, 2]")
     (('batch', '8'), ('model', 'llama-3-8b'), ('ratios', '[1, 2]'))
