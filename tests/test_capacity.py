@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bytebill.capacity import (
@@ -22,8 +22,6 @@ from bytebill.capacity import (
 from bytebill.hardware import ACCELERATORS, Accelerator, accelerator
 from bytebill.models import MODELS, ModelSpec, model, precision
 
-settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
-settings.load_profile("book")
 BF16 = precision("bf16")
 models = st.sampled_from(sorted(MODELS)).map(model)
 devices = st.sampled_from(sorted(ACCELERATORS)).map(accelerator)

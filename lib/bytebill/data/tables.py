@@ -49,8 +49,8 @@ def names() -> tuple[str, ...]:
     >>> "models" in names()
     True
     """
-    place = source()
-    return tuple(_bundle(place)) if place.is_file() else tuple(sorted(path.stem for path in root().glob("*.csv")))
+    bundled = _bundle(source())
+    return tuple(bundled or sorted(path.stem for path in root().glob("*.csv")))
 
 
 def table(name: str) -> tuple[Row, ...]:
@@ -68,11 +68,15 @@ def column_types(name: str) -> dict[str, str]:
     >>> column_types("models")["n_layers"]
     'int'
     """
-    columns = sidecar(name).get("columns", ())
-    try:
-        return {column["name"]: column["type"] for column in columns}
-    except (KeyError, TypeError):
-        raise BytebillError(f"{name}.yml: no columns, or one without a name and a type.") from None
+    _existing(name, ".yml")
+    if bundled := _bundle(source()):
+        return dict(bundled[name]["types"])
+    columns = sidecar(name).get("columns")
+    sound = isinstance(columns, list) and all(
+        isinstance(each, dict) and {"name", "type"} <= each.keys() for each in columns
+    )
+    require(sound, f"{name}.yml: no columns, or one without a name and a type.")
+    return {column["name"]: column["type"] for column in columns or ()}
 
 
 def sidecar(name: str) -> dict[str, Any]:
@@ -81,7 +85,7 @@ def sidecar(name: str) -> dict[str, Any]:
     >>> sidecar("accelerators")["columns"][0]["name"]
     'device_id'
     """
-    return dict(_yaml(_existing(name, ".yml"), dict))
+    return dict(_read(_existing(name, ".yml"), _yaml, dict))
 
 
 def claims() -> list[dict[str, Any]]:
@@ -90,7 +94,7 @@ def claims() -> list[dict[str, Any]]:
     >>> len(claims()), claims()[0]["id"]
     (56, 'C01')
     """
-    return list(_yaml(root() / "claims.yaml", list))
+    return list(_read(root() / "claims.yaml", _yaml, list))
 
 
 def measured(name: str) -> dict[str, Any]:
@@ -98,7 +102,7 @@ def measured(name: str) -> dict[str, Any]:
     files = {path.stem: path for path in sorted((root() / "measured").glob("*.json"))}
     if name not in files:
         raise unknown("measured run", name, files)
-    return _json(files[name])
+    return dict(_read(files[name], json.loads, dict))
 
 
 def sha256(path: Path) -> str:
@@ -110,104 +114,78 @@ def rehash() -> None:
     """After editing a table: write its new sha256 into its sidecar, touching nothing else of it."""
     for name in names():
         path = root() / f"{name}.yml"
-        lines = _text(path).splitlines(keepends=True)
+        lines = str(_read(path)).splitlines(keepends=True)
         fresh = f"sha256: {sha256(path.with_suffix('.csv'))}\n"
         renewed = (fresh if line.startswith("sha256:") else line for line in lines)
         path.write_text("".join(renewed), encoding="utf-8")
 
 
-def typed(text: str, kind: str) -> Any:
-    """One cell as its sidecar types it.
+def typed(cell: Any, kind: str) -> Any:
+    """One cell as its sidecar types it, out of a table's text or a bundle.
 
     >>> typed("61", "int"), typed("", "float"), typed("true", "bool"), typed("2026-11-23", "date").year
     (61, None, True, 2026)
     """
-    return None if text == "" else _READERS[kind](text)
+    return None if cell in ("", None) else _READERS[kind](cell)
 
 
-def raw_rows(name: str) -> list[dict[str, str]]:
+def raw_rows(name: str) -> list[dict[str, Any]]:
     """The rows as text, before typing: what the rules look at."""
-    lines = [line for line in csv.reader(io.StringIO(_text(_existing(name, ".csv")))) if line]
-    require(bool(lines), f"{name}.csv is empty.")
-    header, *rows = lines
-    for number, row in enumerate(rows, start=2):
-        require(len(row) == len(header), f"{name}.csv row {number} has {len(row)} cells and its heading {len(header)}.")
-    return [dict(zip(header, row, strict=True)) for row in rows]
+    if bundled := _bundle(source()):
+        return [dict(zip(bundled[name]["types"], row, strict=True)) for row in bundled[name]["rows"]]
+    lines = [line for line in csv.reader(io.StringIO(_read(_existing(name, ".csv")))) if line]
+    wrong = [number for number, line in enumerate(lines, start=1) if len(line) != len(lines[0])]
+    require(bool(lines) and not wrong, f"{name}.csv: no heading, or not as many cells as that in lines {wrong}.")
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
 
 
 @cache
 def _table(place: Path, name: str) -> tuple[Row, ...]:
-    if place.is_file():
-        return _unpacked(place, name)
     kinds = column_types(name)
     try:
-        return tuple({key: typed(text, kinds[key]) for key, text in row.items()} for row in raw_rows(name))
+        return tuple({key: typed(cell, kinds[key]) for key, cell in row.items()} for row in raw_rows(name))
     except (KeyError, ValueError):
         raise BytebillError(f"{name}.csv does not fit {name}.yml; python -m bytebill.data says where.") from None
 
 
-def _unpacked(place: Path, name: str) -> tuple[Row, ...]:
-    """A table out of a bundle, whose cells have their types but for dates, which JSON does not know."""
-    if name not in _bundle(place):
-        raise unknown("data table", name, names())
-    kinds, rows = _bundle(place)[name]["types"], _bundle(place)[name]["rows"]
-    found = (dict(zip(kinds, row, strict=True)) for row in rows)
-    return tuple(
-        {key: typed(cell, "date") if cell and kinds[key] == "date" else cell for key, cell in row.items()}
-        for row in found
-    )
-
-
 @cache
-def _bundle(path: Path) -> dict[str, Any]:
-    return _json(path)
+def _bundle(place: Path) -> dict[str, Any]:
+    """The tables of a bundle; none where the data are a folder."""
+    return dict(_read(place, json.loads, dict)) if place.is_file() else {}
 
 
 def _existing(name: str, suffix: str) -> Path:
     if name not in names():
         raise unknown("data table", name, names())
-    return root() / f"{name}{suffix}"
+    return source() / f"{name}{suffix}"
 
 
-def _text(path: Path) -> str:
+def _read(path: Path, parse: Callable[[str], Any] = str, kind: type = str) -> Any:
+    """What a file holds; one sentence where it is not there, is damaged, or holds something else."""
     try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise BytebillError(f"There is no {path.name} in {path.parent}.") from None
-    except UnicodeDecodeError:
-        raise BytebillError(f"{path.name} is not a text in UTF-8.") from None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(_text(path)))
-    except (TypeError, ValueError, RecursionError):
-        raise BytebillError(
-            f"{path.name} is not a JSON object; make it again, or take it from the repository."
-        ) from None
-
-
-def _yaml(path: Path, kind: type) -> Any:
-    import yaml  # not in a browser, which reads a bundle
-
-    try:
-        found = yaml.safe_load(_text(path))
-    except yaml.YAMLError as error:
-        raise BytebillError(f"{path.name} is not YAML: {' '.join(str(error).split())}.") from None
-    require(isinstance(found, kind), f"{path.name} holds no {kind.__name__}.")
+        found = parse(path.read_text(encoding="utf-8"))
+    except Exception as error:  # each parser has its own kinds
+        raise BytebillError(f"{path.name} cannot be read: {' '.join(str(error).split())}.") from None
+    require(isinstance(found, kind), f"{path.name} holds a {type(found).__name__}, not a {kind.__name__}.")
     return found
 
 
-def _finite(text: str) -> float:
-    if not math.isfinite(value := float(text)):
-        raise ValueError(f"{text} is no number")
+def _yaml(text: str) -> Any:
+    import yaml  # not in a browser, which reads a bundle
+
+    return yaml.safe_load(text)
+
+
+def _finite(cell: Any) -> float:
+    if not math.isfinite(value := float(cell)):
+        raise ValueError(f"{cell} is no number")
     return value
 
 
-_READERS: dict[str, Callable[[str], Any]] = {
+_READERS: dict[str, Callable[[Any], Any]] = {
     "str": str,
     "int": int,
     "float": _finite,
-    "bool": lambda text: {"true": True, "false": False}[text],
+    "bool": {"true": True, "false": False, True: True, False: False}.__getitem__,
     "date": datetime.date.fromisoformat,
 }

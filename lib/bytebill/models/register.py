@@ -5,8 +5,8 @@
                               = L * (kv_lora_rank + d_rope) * kv_bytes_per_value           (MLA)
 
 Symbols: L `n_layers`, K `n_kv_heads`, H `d_head`. Shapes are counted in `bytebill.models.shapes`, widths in
-`bytebill.models.precisions`; published shapes and their sources: `data/models.csv`. Ignores what a runtime adds to the weights (workspace, fragmentation:
-`bytebill.capacity`).
+`bytebill.models.precisions`; published shapes and their sources: `data/models.csv`. Ignores what a
+runtime adds to the weights (workspace, fragmentation: `bytebill.capacity`).
 """
 
 from __future__ import annotations
