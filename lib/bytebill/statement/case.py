@@ -19,7 +19,8 @@ from math import ceil, inf
 from typing import Any
 
 from bytebill.capacity import memory_budget
-from bytebill.economics.cost import SECONDS_PER_HOUR, TOKENS_PER_PRICE, check_positive, check_utilization
+from bytebill.economics.cost import TOKENS_PER_PRICE, check_positive, check_utilization
+from bytebill.economics.time import HOURS_PER_MONTH, SECONDS_PER_HOUR, SECONDS_PER_MONTH
 from bytebill.errors import BytebillError
 from bytebill.hardware import Accelerator
 from bytebill.models import ModelSpec, Precision
@@ -181,8 +182,8 @@ class Statement:
 
     @property
     def usd_per_month(self) -> float:
-        """Rent of whole devices for 30 days."""
-        return self.n_devices * self.case.usd_per_device_hour * 24 * 30
+        """Rent of whole devices."""
+        return self.n_devices * self.case.usd_per_device_hour * HOURS_PER_MONTH
 
     @property
     def usd_per_request(self) -> float:
@@ -202,7 +203,7 @@ class Statement:
     def markdown(self) -> str:
         """One page for a design document: the price, and the five qualifiers without which it says nothing."""
         case = self.case
-        per_request = self.usd_per_month / (case.requests_per_s * SECONDS_PER_HOUR * 24 * 30)
+        per_request = self.usd_per_month / (case.requests_per_s * SECONDS_PER_MONTH)
         limits = (f"TTFT {_ms(case.ttft_slo_s)}", f"TPOT {_ms(case.tpot_slo_s)}")
         cached = f", {case.hit_rate:.0%} of it cached" if case.hit_rate else ""
         rows = {
