@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
+from bytebill.serving.memory.paged import Paged
+from bytebill.serving.memory.waste import mean_usage
+from bytebill.serving.workload.published import sharegpt_like
 from bytebill.sim.steady import output_tokens_per_s
-from bytebill.statement import Case, statement
+from bytebill.statement import HELD_SHARE, Case, statement
 from bytebill.statement.levers import DOLLARS, ranked, standard_levers
 
 CHAT = Case(
@@ -147,3 +150,10 @@ def test_a_lever_that_cannot_be_pulled_is_left_out():
     )
     names = {each.lever.name for each in ranked(LEVERS, small)}
     assert "8-bit weights" not in names  # no fp8 there
+
+
+def test_a_paged_cache_holds_tokens_in_the_share_of_its_slots_that_a_statement_takes():
+    """Chapter 5's pool and chats: what blocks that are not yet full, and the free ones at the end, leave."""
+    pool = Paged(n_blocks=15_728 // 16, block_size_tokens=16)
+    used = mean_usage(pool, sharegpt_like(None), n_steps=4000, skip_steps=500).shares["used"]
+    assert round(used, 2) == HELD_SHARE
