@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bytebill.deployment import Deployment, Limit, kv_copies, tensor_parallel_sizes
@@ -15,8 +15,6 @@ from bytebill.hardware import ACCELERATORS, Accelerator, accelerator
 from bytebill.models import MODELS, ModelSpec, model, precision
 from bytebill.roofline import Load
 
-settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
-settings.load_profile("book")
 BF16 = precision("bf16")
 models = st.sampled_from(sorted(MODELS)).map(model)
 devices = st.sampled_from(sorted(ACCELERATORS)).map(accelerator)

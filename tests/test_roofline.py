@@ -6,7 +6,7 @@ import pickle
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bytebill import data
@@ -26,8 +26,6 @@ from bytebill.roofline import (
     weight_read_params,
 )
 
-settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
-settings.load_profile("book")
 BF16 = precision("bf16")
 models = st.sampled_from(sorted(MODELS)).map(model)
 batches = st.integers(min_value=1, max_value=512)

@@ -13,8 +13,11 @@ from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
+from bytebill.serving.memory.paged import Paged
+from bytebill.serving.memory.waste import mean_usage
+from bytebill.serving.workload.published import sharegpt_like
 from bytebill.sim.steady import SteadyState
-from bytebill.statement import Case, statement
+from bytebill.statement import HELD_SHARE, Case, statement
 from bytebill.statement.levers import DOLLARS, ranked, standard_levers
 
 CHAT = Case(
@@ -72,7 +75,7 @@ def test_the_batch_is_the_largest_that_keeps_every_limit(case):
 @given(case=cases)
 def test_money_and_requests_are_conserved(case):
     found = statement(case)
-    per_month = case.requests_per_s * 3600 * 24 * 30
+    per_month = case.requests_per_s * 3600 * 730
     assert found.usd_per_request * per_month <= found.usd_per_month * (1 + 1e-9)  # whole devices cost at least as much
     assert (
         found.n_devices * found.capacity_per_s / case.deployment.n_devices
@@ -152,3 +155,10 @@ def test_a_lever_that_cannot_be_pulled_is_left_out():
     small = replace(there, ttft_slo_s=inf, tpot_slo_s=inf)
     names = {each.lever.name for each in ranked(LEVERS, small)}
     assert "8-bit weights" not in names  # no fp8 there
+
+
+def test_a_paged_cache_holds_tokens_in_the_share_of_its_slots_that_a_statement_takes():
+    """Chapter 5's pool and chats: what blocks that are not yet full, and the free ones at the end, leave."""
+    pool = Paged(n_blocks=15_728 // 16, block_size_tokens=16)
+    used = mean_usage(pool, sharegpt_like(None), n_steps=4000, skip_steps=500).shares["used"]
+    assert round(used, 2) == HELD_SHARE
