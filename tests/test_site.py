@@ -147,7 +147,7 @@ def test_a_verdict_is_drawn_with_word_sign_and_anchor(core, limit, slug, sign):
     for part in ("C01", f"{sign} {slug.replace('-', ' ')}", "140 GB", "Measured on: a laptop", "long context"):
         assert part in text
     rows = list(box.findall(nodes.row))
-    assert [len(row) for row in rows] == [len(verdict_nodes.COLUMNS)] * 3
+    assert [len(row) for row in rows] == [len(claims.view.COLUMNS)] * 3
 
 
 def test_stored_text_is_read_and_other_types_are_left_alone():
