@@ -13,7 +13,8 @@ from docutils.frontend import get_default_settings
 from docutils.utils import new_document
 
 from bytebill import claims
-from bytebill.site import browser, check, dark, verdict_nodes
+from bytebill.errors import BytebillError
+from bytebill.site import browser, build, check, dark, verdict_nodes
 from bytebill.site.extension import share_anchors, tidy_scripts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,6 +100,14 @@ def test_a_page_names_itself(tmp_path):
 def test_no_pages_is_a_fault(tmp_path, capsys):
     assert check.main([str(tmp_path)]) == 1
     assert "no page was built" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch, capsys):
+    failed = SimpleNamespace(returncode=2, stdout="", stderr="OSError: [Errno 28] No space left on device")
+    monkeypatch.setattr(build.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(BytebillError, match=r"was not rendered into .*: no space left"):
+        build.render(tmp_path, root=tmp_path)
+    assert capsys.readouterr().err == ""
 
 
 def test_no_browser_is_said_and_no_failure(tmp_path, capsys, monkeypatch):

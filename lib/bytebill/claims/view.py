@@ -105,9 +105,13 @@ def _line(evidence: Content) -> str:
 
 def _paragraph(given: Paragraph) -> str:
     name, pieces = given
-    drawn = {"text": escape, "word": marked}
-    shown = (drawn[kind](said) if kind in drawn else f"<{kind}>{escape(said)}</{kind}>" for kind, said in pieces)
-    return f'<p class="{name}">{" ".join(shown)}</p>'
+    return f'<p class="{name}">{" ".join(_piece(*piece) for piece in pieces)}</p>'
+
+
+def _piece(kind: str, said: str) -> str:
+    if kind == "word":
+        return marked(said)
+    return escape(said) if kind == "text" else f"<{kind}>{escape(said)}</{kind}>"
 
 
 def _row(name: str, *others: str) -> str:
