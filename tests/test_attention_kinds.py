@@ -21,7 +21,7 @@ from bytebill.engine.weights.names import Weights, random_weights, tensor_shapes
 from bytebill.errors import BytebillError
 from bytebill.measure.attention import attention_cost, sweep_attention, sweep_inside
 from bytebill.models import MLASpec, ModelSpec, kv_stored_bytes_per_token, model, precision
-from bytebill.roofline import Step, step_cost
+from bytebill.roofline import Load, step_cost
 
 GROUPED = ModelSpec(
     id="grouped",
@@ -193,7 +193,7 @@ def test_the_cache_keeps_what_the_models_count(decoder: Transformer) -> None:
     cache = decoder.new_cache(4, 50)
     assert cache.bytes_per_token == counted
     cache.set_lengths(31)
-    step = step_cost(decoder.spec, step=Step.decode(batch_size=4, context_len=31), precision=precision("fp32"))
+    step = step_cost(decoder.spec, load=Load.decode(batch_size=4, context_len=31), precision=precision("fp32"))
     assert cache.nbytes_stored == step.kv_read_bytes
 
 
@@ -211,7 +211,7 @@ def test_weights_are_counted_with_latents_too(kind: str) -> None:
         spec = replace(spec, mla=replace(spec.mla, q_lora_rank=64, kv_lora_rank=56))
     decoder = Transformer(random_weights(spec), dtype="fp32")
     assert sum(prod(shape) for shape in tensor_shapes(spec).values()) == spec.n_params
-    step = step_cost(spec, step=Step.decode(batch_size=1, context_len=0), precision=precision("fp32"))
+    step = step_cost(spec, load=Load.decode(batch_size=1, context_len=0), precision=precision("fp32"))
     row_bytes = 4 * spec.d_model  # the embedding row that the roofline adds
     assert decoder.weight_bytes_read == step.weight_bytes - row_bytes
 

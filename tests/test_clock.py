@@ -10,47 +10,48 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import MODELS, model, precision
-from bytebill.roofline import Chunk, Step, step_cost, step_time_bounds
+from bytebill.roofline import Chunk, Load, step_cost, step_time_bounds
 from bytebill.serving.plan import Plan, PrefillChunk, Swap
 from bytebill.serving.request import Request, Sequence
 from bytebill.sim import guards
 from bytebill.sim.clock import Clock, Segment
 from bytebill.sim.coefficients import coefficients
 from bytebill.sim.constants import IDEAL, NAMES, Constants, Estimate
-from bytebill.sim.steady import output_tokens_per_s, tpot_s
+from bytebill.sim.steady import SteadyState
 
 settings.register_profile("book", deadline=None)
 settings.load_profile("book")
 BF16, H100 = precision("bf16"), accelerator("h100-sxm")
 WHOLE = [spec for spec in MODELS.values() if spec.window_len is None]
-models = st.sampled_from(WHOLE)
+models, models_all = st.sampled_from(WHOLE), st.sampled_from(list(MODELS.values()))
 precisions = st.sampled_from(["bf16", "fp8", "int8", "int4"]).map(precision)
 REAL = Constants.exact(
     bandwidth_share=0.8, flops_share=0.7, step_s=1e-3, layer_s=1e-5, sequence_s=2e-5, link_bytes_per_s=60e9
 )
 
 
-def clock_of(spec, *, at=BF16, constants=IDEAL, n_devices=64, **more):
-    return Clock(spec, accelerator=H100, precision=at, constants=constants, n_devices=n_devices, **more)
+def clock_of(spec, *, at=BF16, constants=IDEAL, n_devices=64, accelerator=H100, **more):
+    group = Deployment(model=spec, accelerator=accelerator, precision=at, n_devices=n_devices)
+    return Clock(group, constants, **more)
 
 
 def plan_of(contexts=(), chunks=(), **more):
     sequence = Sequence(Request(id=0, n_input_tokens=1, n_output_tokens=1))
     prefills = tuple(
-        PrefillChunk(sequence=sequence, context_len=before, n_new_tokens=new, emits=emits)
+        PrefillChunk(sequence=sequence, context_len=before, n_new_tokens=new, n_logits=int(emits))
         for before, new, emits in chunks
     )
     decodes = tuple((sequence, context) for context in contexts)
-    return Plan(n_decodes=len(contexts), n_context_tokens=sum(contexts), prefills=prefills, decodes=decodes, **more)
+    return Plan(n_decodes=len(contexts), n_context_tokens=sum(contexts), chunks=prefills, decodes=decodes, **more)
 
 
-def step_of(contexts=(), chunks=()):
-    decodes = (Chunk(context_len=context, n_new_tokens=1) for context in contexts)
+def load_of(contexts=(), chunks=()):
     prefills = (Chunk(context_len=before, n_new_tokens=new, n_logits=int(emits)) for before, new, emits in chunks)
-    return Step((*decodes, *prefills))
+    return Load(n_decodes=len(contexts), n_context_tokens=sum(contexts), chunks=tuple(prefills))
 
 
 contexts_st = st.lists(st.integers(0, 5000), max_size=12)
@@ -71,9 +72,9 @@ def test_a_perfect_device_stays_between_the_roofline_s_two_bounds(spec, at, load
         bandwidth_bytes_per_s=group.bandwidth_bytes_per_s,
         peak_flops_per_s=group.peak_flops_per_s,
     )
-    clock = Clock(spec, accelerator=unsplit, precision=at)
+    clock = clock_of(spec, at=at, n_devices=1, accelerator=unsplit)
     bounds = step_time_bounds(
-        step_cost(spec, step=step_of(*load), precision=at), accelerator=group, dtype=at.compute_dtype
+        step_cost(spec, load=load_of(*load), precision=at), accelerator=group, dtype=at.compute_dtype
     )
     seconds = clock.segment(plan_of(*load)).seconds(1)
     assert bounds.max_s * (1 - 1e-9) <= seconds <= bounds.sum_s * (1 + 1e-9)
@@ -83,11 +84,11 @@ def test_a_perfect_device_stays_between_the_roofline_s_two_bounds(spec, at, load
 def test_the_clock_is_the_cost_function_part_by_part(spec, load):
     contexts, chunks = load
     huge = replace(H100, memory_bytes=1e13)
-    clock = Clock(spec, accelerator=huge, precision=BF16)
+    clock = clock_of(spec, n_devices=1, accelerator=huge)
     width, peak = huge.bandwidth_bytes_per_s, huge.peak()
 
     def parts(contexts, chunks):
-        return step_cost(spec, step=step_of(contexts, chunks), precision=BF16)
+        return step_cost(spec, load=load_of(contexts, chunks), precision=BF16)
 
     whole = parts(contexts, chunks)
     linear = hypot((whole.weight_bytes + whole.activation_bytes + whole.logit_bytes) / width, whole.linear_flops / peak)
@@ -122,7 +123,7 @@ def test_n_until_is_the_first_that_reaches(first_s, growth_s, once_s, n, off_s):
 def test_no_step_beats_its_bytes_or_flops_and_every_constant_only_slows(spec, load):
     plan = plan_of(*load)
     fast, real = clock_of(spec).segment(plan).seconds(1), clock_of(spec, constants=REAL).segment(plan).seconds(1)
-    cost = step_cost(spec, step=step_of(*load), precision=BF16)
+    cost = step_cost(spec, load=load_of(*load), precision=BF16)
     bounds = step_time_bounds(cost, accelerator=H100)
     assert bounds.max_s / 64 * (1 - 1e-9) <= fast <= real
     for name in NAMES:
@@ -144,7 +145,11 @@ def test_devices_share_the_bytes_and_wait_for_each_other():
 
 def test_experts_are_resident_whether_or_not_they_are_met():
     mixtral = model("mixtral-8x7b")
-    assert clock_of(mixtral, n_devices=2).resident_bytes == mixtral.n_params * 2 > mixtral.n_active_params * 2
+    assert (
+        clock_of(mixtral, n_devices=2).deployment.memory.weight_bytes
+        == mixtral.n_params * 2
+        > mixtral.n_active_params * 2
+    )
     with pytest.raises(BytebillError, match=r"takes 93\.4 GB, and 1 x H100 SXM5 hold 80\.0 GB"):
         clock_of(mixtral, n_devices=1)  # though the active 25.8 GB would fit
 
@@ -163,21 +168,21 @@ def test_a_wrong_count_stops_the_clock(wrong, what):
     spec = model("llama-3-8b")
     read = coefficients(spec, precision=BF16)
     guards.counted_once(read, model=spec, precision=BF16)
-    with pytest.raises(AssertionError, match=what):
+    with pytest.raises(guards.PhysicsError, match=what):
         guards.counted_once(replace(read, **wrong), model=spec, precision=BF16)
 
 
 def test_a_time_below_the_bytes_stops_the_clock():
     clock = clock_of(model("llama-3-8b"), n_devices=1)
     clock._bytes_per_s *= 1.01
-    with pytest.raises(AssertionError, match="below"):
+    with pytest.raises(guards.PhysicsError, match="below"):
         clock.segment(plan_of([100]))
 
 
 def test_swaps_are_paid_once_and_only_with_a_link():
     sequence = Sequence(Request(id=0, n_input_tokens=1, n_output_tokens=1))
     swap = Swap(sequence=sequence, device_blocks=(1, 2, 3), host_blocks=(0, 1, 2), out=True)
-    plan, bare = plan_of([100], swaps=(swap,), n_repeats=5), plan_of([100], n_repeats=5)
+    plan, bare = plan_of([100], swaps=(swap,), n_swapped_blocks=3, n_repeats=5), plan_of([100], n_repeats=5)
     spec = model("llama-3-8b")
     linked = clock_of(spec, n_devices=1, host_bytes_per_s=25e9)
     extra = linked.segment(plan).seconds(5) - linked.segment(bare).seconds(5)
@@ -186,17 +191,60 @@ def test_swaps_are_paid_once_and_only_with_a_link():
         clock_of(spec, n_devices=1).segment(plan)
 
 
-def test_a_window_shorter_than_the_context_is_refused():
-    clock = clock_of(model("mistral-7b"), n_devices=1)
-    assert clock.segment(plan_of([4000, 10])).seconds(1) > 0
-    for load in (plan_of([4096, 10]), plan_of([4000], n_repeats=97), plan_of((), [(4000, 97, True)])):
-        with pytest.raises(BytebillError, match="last 4096 tokens"):
-            clock.segment(load)
+@given(models_all, loads, st.integers(1, 400))
+def test_a_load_takes_as_long_whether_or_not_its_sequences_are_listed(spec, load, n):
+    clock, n = clock_of(spec, constants=REAL), n if not load[1] else 1
+    listed, counts = clock.segment(plan_of(*load, n_repeats=n)), clock.segment(load_of(*load))
+    assert [listed.seconds(i) for i in (1, n)] == [counts.seconds(i) for i in (1, n)]
+
+
+@given(st.integers(0, 6000), st.integers(1, 40), st.integers(1, 300))
+def test_a_window_is_held_against_a_context_and_not_against_their_sum(context, n_decodes, n):
+    """Mistral-7B: each step reads the cached tokens that its window reaches, and no more."""
+    spec = model("mistral-7b")
+    clock = clock_of(spec, n_devices=1)
+    met = [min(context + i + 1, spec.window_len) for i in range(n)]
+    bare_s = clock.step_s(Load(n_decodes=n_decodes)) - n_decodes * 131_072 / H100.bandwidth_bytes_per_s
+    run = clock.segment(Load(n_decodes=n_decodes, n_context_tokens=n_decodes * context))
+    expected = n * bare_s + n_decodes * sum(met) * 131_072 / H100.bandwidth_bytes_per_s
+    assert run.seconds(n) == pytest.approx(expected, rel=1e-9)
+    assert run.n_until(run.seconds(n)) == n
+
+
+@given(st.lists(st.integers(1, 9000), min_size=1, max_size=12))
+def test_under_a_window_counts_are_never_too_fast(contexts):
+    spec = model("mistral-7b")
+    clock = clock_of(spec, n_devices=1)
+    each = sum(min(context + 1, spec.window_len) for context in contexts) * 131_072 / H100.bandwidth_bytes_per_s
+    bare_s = clock.step_s(Load(n_decodes=len(contexts))) - len(contexts) * 131_072 / H100.bandwidth_bytes_per_s
+    assert clock.step_s(load_of(contexts)) >= (bare_s + each) * (1 - 1e-9)
+
+
+def test_a_prompt_longer_than_the_window_attends_to_the_window():
+    spec = model("mistral-7b")
+    whole, windowed = (clock_of(s, n_devices=1) for s in (replace(spec, window_len=None), spec))
+    short, long = (load_of((), [(0, n, True)]) for n in (4096, 16_384))
+    assert windowed.step_s(short) == whole.step_s(short)
+    assert windowed.step_s(long) < whole.step_s(long)
+
+
+@given(models, st.integers(1, 64), st.integers(0, 4000), st.integers(1, 6))
+def test_drafts_are_verified_in_one_pass(spec, batch_size, context_len, n_draft_tokens):
+    clock = clock_of(spec)
+    shape = {"batch_size": batch_size, "context_len": context_len}
+    verify = Load.verify(**shape, n_draft_tokens=n_draft_tokens)
+    as_chunks = tuple(
+        Chunk(context_len=context_len, n_new_tokens=n_draft_tokens + 1, n_logits=n_draft_tokens + 1)
+        for _ in range(batch_size)
+    )
+    assert clock.step_s(verify) == pytest.approx(clock.step_s(Load(chunks=as_chunks)), rel=1e-9)
+    one, several = clock.step_s(Load.decode(**shape)), clock.step_s(verify)
+    assert one <= several <= (n_draft_tokens + 1) * one * (1 + 1e-9)
 
 
 def test_a_prefill_is_never_repeated():
     with pytest.raises(ValueError, match="one step"):
-        clock_of(model("llama-3-8b")).segment(plan_of([10], [(0, 10, True)], n_repeats=2))
+        plan_of([10], [(0, 10, True)], n_repeats=2)
 
 
 def test_a_prediction_carries_the_range_of_its_constants():
@@ -226,8 +274,8 @@ def test_the_steady_state_is_a_closed_loop_played_step_by_step():
         ages = [(step - 8 * user) % 64 for user in range(8)]  # age 0: its prefill
         decodes = [700 + age - 1 for age in ages if age]
         seconds += clock.segment(plan_of(decodes, [(0, 700, True) for age in ages if not age])).seconds(1)
-    assert output_tokens_per_s(clock, **loop) == pytest.approx(8 * 64 / seconds, rel=0.01)
-    assert seconds / 64 == pytest.approx(tpot_s(clock, **loop), rel=0.05)
+    assert SteadyState(clock=clock, **loop).output_tokens_per_s == pytest.approx(8 * 64 / seconds, rel=0.01)
+    assert seconds / 64 == pytest.approx(SteadyState(clock=clock, **loop).tpot_s, rel=0.05)
 
 
 def test_prefills_in_steps_of_their_own_make_everybody_wait():
@@ -238,6 +286,7 @@ def test_prefills_in_steps_of_their_own_make_everybody_wait():
     seconds = 8 * alone_s
     for step in range(64):
         seconds += clock.segment(plan_of([700 + (step - 8 * user) % 64 for user in range(8)])).seconds(1)
-    assert output_tokens_per_s(clock, mixed=False, **loop) == pytest.approx(8 * 65 / seconds, rel=1e-3)
-    assert tpot_s(clock, mixed=False, **loop) == pytest.approx((seconds - alone_s) / 64, rel=1e-3)
-    assert tpot_s(clock, mixed=True, **loop) < tpot_s(clock, mixed=False, **loop)
+    apart, together = (SteadyState(clock=clock, mixed=mixed, **loop) for mixed in (False, True))
+    assert apart.output_tokens_per_s == pytest.approx(8 * 65 / seconds, rel=1e-3)
+    assert apart.tpot_s == pytest.approx((seconds - alone_s) / 64, rel=1e-3)
+    assert together.tpot_s < apart.tpot_s

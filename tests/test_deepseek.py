@@ -22,7 +22,7 @@ from bytebill.economics.phases import (
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
-from bytebill.roofline import Step, step_cost
+from bytebill.roofline import Load, step_cost
 
 SPEC = model("deepseek-v3")
 assert SPEC.moe is not None
@@ -189,8 +189,8 @@ def test_another_team_reads_the_same_fresh_rate_from_it() -> None:
 def test_bytes_and_flops_of_a_decode_gpu() -> None:
     spec, h800, fp8 = SPEC, accelerator("h800-sxm"), precision("fp8")
     share = replace(spec, moe=replace(spec.moe, n_experts=2, n_experts_per_token=2))
-    cost = step_cost(spec, step=Step.decode(batch_size=88, context_len=4989), precision=fp8)
-    mine = step_cost(share, step=Step.decode(batch_size=88, context_len=4989), precision=fp8).weight_bytes
+    cost = step_cost(spec, load=Load.decode(batch_size=88, context_len=4989), precision=fp8)
+    mine = step_cost(share, load=Load.decode(batch_size=88, context_len=4989), precision=fp8).weight_bytes
     with_head = mine + spec.vocab_size * spec.d_model  # the head in 16 bits
     assert f"{with_head / 1e9:.1f}" == "22.1"
     assert f"{cost.kv_read_bytes / 88 / 1e6:.1f}" == "350.6"

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from bytebill.deployment import Deployment
 from bytebill.economics.load import Curve, max_rate, operating_point
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
 from bytebill.sim.clock import Clock
-from bytebill.sim.steady import tpot_s
+from bytebill.sim.steady import SteadyState
 
 settings.register_profile("book", deadline=None)
 settings.load_profile("book")
@@ -103,13 +104,16 @@ def test_a_device_nobody_uses_is_mostly_idle_and_one_in_flight_leaves_it_busy() 
 
 @given(batch=st.integers(1, 256))
 def test_the_simulators_closed_form_is_a_curve(batch: int) -> None:
-    clock = Clock(model("llama-3-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"))
+    group = Deployment(model=model("llama-3-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"))
+    clock = Clock(group)
+
+    def tpot_s(users: int) -> float:
+        return SteadyState(clock=clock, concurrency=users, n_input_tokens=512, n_output_tokens=256).tpot_s
+
     batches = sorted({1, batch, 256})
-    curve = Curve.of({b: tpot_s(clock, concurrency=b, n_input_tokens=512, n_output_tokens=256) for b in batches})
+    curve = Curve.of({b: tpot_s(b) for b in batches})
     assume(batch > 1)
-    assert curve.step_s(batch) == pytest.approx(
-        tpot_s(clock, concurrency=batch, n_input_tokens=512, n_output_tokens=256)
-    )
+    assert curve.step_s(batch) == pytest.approx(tpot_s(batch))
 
 
 CURVE = Curve.of({1: 0.010, 100: 0.040})

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from bytebill.deployments import Deployment
+from bytebill.deployment import BLOCK_SIZE_TOKENS, Deployment
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
-from bytebill.sim.pressure import BLOCK_SIZE_TOKENS, largest_batch, pool
+from bytebill.sim.pressure import largest_batch, pool
 
-ON_ONE_H100 = {"accelerator": accelerator("h100-sxm"), "precision": precision("bf16"), "n_devices": 1}
-ROOMY = Deployment(model=model("smollm2-135m"), context_len=2048, **ON_ONE_H100)  # type: ignore[arg-type]
-TIGHT = Deployment(model=model("llama-2-13b"), context_len=2048, **ON_ONE_H100)  # type: ignore[arg-type]
+ON_ONE_H100 = {"accelerator": accelerator("h100-sxm"), "precision": precision("bf16")}
+ROOMY = Deployment(model=model("smollm2-135m"), **ON_ONE_H100)  # type: ignore[arg-type]
+TIGHT = Deployment(model=model("llama-2-13b"), **ON_ONE_H100)  # type: ignore[arg-type]
 
 
 def test_the_pool_is_what_the_weights_leave() -> None:
@@ -22,16 +22,19 @@ def test_the_pool_is_what_the_weights_leave() -> None:
 
 
 def test_a_small_model_reaches_the_critical_batch_and_a_large_cache_does_not() -> None:
-    assert largest_batch(ROOMY, n_requests=400) == (296, False)
-    most, stopped = largest_batch(TIGHT, n_requests=400)
+    assert largest_batch(ROOMY, context_len=2048, n_requests=400) == (296, False)
+    most, stopped = largest_batch(TIGHT, context_len=2048, n_requests=400)
     assert stopped and most < 296
 
 
 @pytest.mark.parametrize("n_requests", [1, 10])
 def test_few_users_are_never_stopped(n_requests: int) -> None:
-    assert largest_batch(TIGHT, n_requests=n_requests) == (n_requests, False)
+    assert largest_batch(TIGHT, context_len=2048, n_requests=n_requests) == (n_requests, False)
 
 
 def test_a_larger_reserve_lets_fewer_in() -> None:
     tighter = replace(TIGHT, reserve=0.3)
-    assert largest_batch(tighter, n_requests=400)[0] < largest_batch(TIGHT, n_requests=400)[0]
+    assert (
+        largest_batch(tighter, context_len=2048, n_requests=400)[0]
+        < largest_batch(TIGHT, context_len=2048, n_requests=400)[0]
+    )

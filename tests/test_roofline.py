@@ -16,7 +16,7 @@ from bytebill.models import MODELS, ModelSpec, Precision, kv_stored_bytes_per_to
 from bytebill.roofline import (
     Bound,
     Chunk,
-    Step,
+    Load,
     StepCost,
     attended_pairs,
     critical_batch,
@@ -39,7 +39,7 @@ UNBOUNDED = [spec for spec in MODELS.values() if spec.window_len is None]
 
 
 def decode(spec: ModelSpec, *, batch_size: int, context_len: int) -> StepCost:
-    return step_cost(spec, step=Step.decode(batch_size=batch_size, context_len=context_len), precision=BF16)
+    return step_cost(spec, load=Load.decode(batch_size=batch_size, context_len=context_len), precision=BF16)
 
 
 # ---- published anchors
@@ -127,8 +127,8 @@ def test_published_serving_is_slower_than_its_roofline_and_less_than_twice() -> 
 
 def test_fp8_weights_double_decode_only_while_the_cache_is_small() -> None:
     def speedup(batch_size: int, context_len: int) -> float:
-        step = Step.decode(batch_size=batch_size, context_len=context_len)
-        wide, narrow = (step_cost(model("llama-3-70b"), step=step, precision=precision(p)) for p in ("bf16", "fp8"))
+        step = Load.decode(batch_size=batch_size, context_len=context_len)
+        wide, narrow = (step_cost(model("llama-3-70b"), load=step, precision=precision(p)) for p in ("bf16", "fp8"))
         return wide.bytes / narrow.bytes
 
     assert speedup(1, 2048) == pytest.approx(1.99, abs=0.01)
@@ -147,7 +147,7 @@ def test_intensity_of_the_linears_never_falls_with_the_batch(
     if spec.moe is not None:
         return
     small, large = (
-        step_cost(spec, step=Step.decode(batch_size=size, context_len=0), precision=width)
+        step_cost(spec, load=Load.decode(batch_size=size, context_len=0), precision=width)
         for size in (batch_size, batch_size + 1)
     )
     assert large.linear_flops / large.weight_bytes >= small.linear_flops / small.weight_bytes
@@ -185,14 +185,14 @@ def test_cache_reads_are_linear_in_context_and_in_batch(
 
 @given(models, st.lists(st.integers(min_value=1, max_value=4000), min_size=1, max_size=8))
 def test_a_prefill_in_chunks_does_the_same_work_and_only_rereads(spec: ModelSpec, parts: list[int]) -> None:
-    whole = step_cost(spec, step=Step.prefill(n_tokens=sum(parts)), precision=BF16)
+    whole = step_cost(spec, load=Load.prefill(n_tokens=sum(parts)), precision=BF16)
     starts = [sum(parts[:i]) for i in range(len(parts))]
     last = len(parts) - 1
     chunks = [
         Chunk(context_len=s, n_new_tokens=n, n_logits=int(i == last))
         for i, (s, n) in enumerate(zip(starts, parts, strict=True))
     ]
-    costs = [step_cost(spec, step=Step((chunk,)), precision=BF16) for chunk in chunks]
+    costs = [step_cost(spec, load=Load(chunks=(chunk,)), precision=BF16) for chunk in chunks]
     assert sum(cost.flops for cost in costs) == pytest.approx(whole.flops, rel=1e-12)
     assert sum(cost.kv_write_bytes for cost in costs) == whole.kv_write_bytes
     assert sum(cost.logit_bytes for cost in costs) == whole.logit_bytes
@@ -207,8 +207,8 @@ def test_verifying_reads_what_decode_reads_and_multiplies_more(
     spec: ModelSpec, batch_size: int, context_len: int, n_draft_tokens: int
 ) -> None:
     one = decode(spec, batch_size=batch_size, context_len=context_len)
-    step = Step.verify(batch_size=batch_size, context_len=context_len, n_draft_tokens=n_draft_tokens)
-    many = step_cost(spec, step=step, precision=BF16)
+    step = Load.verify(batch_size=batch_size, context_len=context_len, n_draft_tokens=n_draft_tokens)
+    many = step_cost(spec, load=step, precision=BF16)
     assert many.kv_read_bytes == one.kv_read_bytes
     assert many.linear_flops == pytest.approx((n_draft_tokens + 1) * one.linear_flops, rel=1e-12)
     assert many.logit_bytes == (n_draft_tokens + 1) * one.logit_bytes
@@ -230,18 +230,19 @@ def test_distinct_experts_grow_and_never_exceed_their_number(shape: tuple[int, i
 def test_a_mixture_reads_its_active_experts_alone_and_all_of_them_in_a_crowd(id: str) -> None:
     spec = model(id)
     table = spec.vocab_size * spec.d_model
-    alone = weight_read_params(spec, step=Step.decode(batch_size=1, context_len=0))
+    alone = weight_read_params(spec, load=Load.decode(batch_size=1, context_len=0))
     assert alone == pytest.approx(spec.n_active_params - table + spec.d_model, rel=1e-12)
     crowd = 100_000
-    everyone = weight_read_params(spec, step=Step.decode(batch_size=crowd, context_len=0))
+    everyone = weight_read_params(spec, load=Load.decode(batch_size=crowd, context_len=0))
     assert everyone == pytest.approx(spec.n_matmul_params + crowd * spec.d_model, rel=1e-9)
 
 
 @given(st.integers(0, 300), st.integers(1, 300), st.integers(1, 400) | st.none())
 def test_attended_pairs_are_the_sum_they_stand_for(context_len: int, n_new_tokens: int, window_len: int | None) -> None:
-    chunk = Chunk(context_len=context_len, n_new_tokens=n_new_tokens)
     spans = range(context_len + 1, context_len + n_new_tokens + 1)
-    assert attended_pairs(chunk, window_len=window_len) == sum(min(n, window_len or n) for n in spans)
+    assert attended_pairs(context_len, n_new_tokens, window_len=window_len) == sum(
+        min(n, window_len or n) for n in spans
+    )
 
 
 # ---- what tools get wrong
@@ -258,7 +259,8 @@ def test_no_matrix_is_forgotten(spec: ModelSpec) -> None:
 def test_a_chunk_that_wants_no_logits_reads_no_head() -> None:
     spec = model("llama-3-8b")
     silent, last = (
-        step_cost(spec, step=Step((Chunk(context_len=0, n_new_tokens=64, n_logits=n),)), precision=BF16) for n in (0, 1)
+        step_cost(spec, load=Load(chunks=(Chunk(context_len=0, n_new_tokens=64, n_logits=n),)), precision=BF16)
+        for n in (0, 1)
     )
     assert last.weight_bytes - silent.weight_bytes == 2 * spec.vocab_size * spec.d_model
     assert last.linear_flops - silent.linear_flops == 2 * spec.vocab_size * spec.d_model
@@ -282,9 +284,9 @@ def test_the_cache_is_read_by_kv_heads_not_by_query_heads() -> None:
 def test_a_step_of_mixed_chunks_is_not_two_steps() -> None:
     """Prefill riding along with decode shares the weights: less is moved than apart, the same is computed."""
     spec, piece = model("llama-3-8b"), Chunk(context_len=512, n_new_tokens=256, n_logits=0)
-    alone = Step.decode(batch_size=16, context_len=1024)
+    alone = Load.decode(batch_size=16, context_len=1024)
     mixed, apart, rider = (
-        step_cost(spec, step=s, precision=BF16) for s in (Step((*alone.chunks, piece)), alone, Step((piece,)))
+        step_cost(spec, load=s, precision=BF16) for s in (replace(alone, chunks=(piece,)), alone, Load(chunks=(piece,)))
     )
     assert mixed.flops == pytest.approx(apart.flops + rider.flops, rel=1e-12)
     assert mixed.kv_read_bytes == apart.kv_read_bytes + rider.kv_read_bytes
@@ -306,7 +308,7 @@ def test_impossible_chunks_are_refused(chunk: dict[str, int]) -> None:
 
 def test_an_empty_step_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one sequence"):
-        Step(())
+        Load().checked()
 
 
 def test_a_dtype_without_units_is_refused_not_guessed() -> None:
@@ -320,3 +322,15 @@ def test_a_dtype_without_units_is_refused_not_guessed() -> None:
 
 def test_accelerators_travel_between_processes() -> None:
     assert pickle.loads(pickle.dumps(accelerator("b200"))) == accelerator("b200")
+
+
+@given(models, st.lists(st.integers(0, 3000), min_size=1, max_size=6), st.integers(1, 5))
+def test_decodes_as_counts_are_decodes_one_by_one(spec: ModelSpec, each: list[int], n_new: int) -> None:
+    listed = tuple(Chunk(context_len=n, n_new_tokens=n_new, n_logits=n_new) for n in each)
+    counts = Load(n_decodes=len(each), n_context_tokens=sum(each), n_new_each=n_new)
+    one_by_one, together = (step_cost(spec, load=s, precision=BF16) for s in (Load(chunks=listed), counts))
+    if spec.window_len is None or max(each) + n_new <= spec.window_len:
+        assert vars(one_by_one) == pytest.approx(vars(together), rel=1e-12)
+    else:  # under a window, counts are an upper bound: equal lengths forget least
+        assert together.kv_read_bytes >= one_by_one.kv_read_bytes
+        assert together.attention_flops >= one_by_one.attention_flops * (1 - 1e-12)

@@ -73,7 +73,7 @@ class Table:
     def check_room(self, plan: Plan, contexts: list[tuple[Sequence, int]]) -> None:
         pool = self.scheduler.allocator
         writes = [(s, n + 1) for s, n in contexts]
-        writes += [(c.sequence, c.context_len + c.n_new_tokens) for c in plan.prefills]
+        writes += [(c.sequence, c.context_len + c.n_new_tokens) for c in plan.chunks]
         for sequence, n_tokens in writes:
             assert pool.capacity(sequence.request.id) >= n_tokens
         for sequence, n in contexts:
@@ -89,14 +89,14 @@ class Table:
             assert len(set(owned)) == len(owned) == pool.n_total - pool.n_free
 
     def count(self, plan: Plan, outcome: Any) -> None:
-        for chunk in plan.prefills:
+        for chunk in plan.chunks:
             id = chunk.sequence.request.id
             self.cached[id] = chunk.context_len + chunk.n_new_tokens
             self.emitted[id] += chunk.emits
         for sequence in outcome.finished:
             self.finished.append(sequence.request.id)
         if plan.n_decodes and not isinstance(self.scheduler, StaticScheduler):
-            alone = {c.sequence.request.id for c in plan.prefills}
+            alone = {c.sequence.request.id for c in plan.chunks}
             for id in self.decoding - alone:
                 self.cached[id] += 1
                 self.emitted[id] += 1
@@ -207,7 +207,7 @@ def test_a_window_starts_a_batch_that_is_not_full() -> None:
     scheduler.add(Request(id=0, n_input_tokens=3, n_output_tokens=1, arrival_s=1.0))
     assert scheduler.plan(2.9) is None and scheduler.wakes_at_s == 3.0
     plan = scheduler.plan(3.0)
-    assert plan is not None and len(plan.prefills) == 1
+    assert plan is not None and len(plan.chunks) == 1
 
 
 def test_a_shared_prefix_is_not_computed_twice() -> None:
@@ -216,7 +216,7 @@ def test_a_shared_prefix_is_not_computed_twice() -> None:
         scheduler.add(Request(id=id, n_input_tokens=9, n_output_tokens=2, prefix=(7, 8)))
         plan = scheduler.plan(0.0)
         assert plan is not None
-        chunk = plan.prefills[0]
+        chunk = plan.chunks[0]
         assert (chunk.context_len, chunk.n_new_tokens) == ((0, 9) if id == 0 else (8, 1))
         scheduler.advance()
 

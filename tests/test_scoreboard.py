@@ -8,6 +8,7 @@ from statistics import fmean
 import pytest
 
 from bytebill import data
+from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
@@ -17,7 +18,7 @@ from bytebill.serving.request import Request
 from bytebill.sim.clock import Clock
 from bytebill.sim.constants import NAMES, Constants
 from bytebill.sim.server import simulate
-from bytebill.sim.steady import tpot_s
+from bytebill.sim.steady import SteadyState
 from bytebill.trials.fit import BOUNDS, NOISE, Point, calibrate
 from bytebill.trials.published import gemm_points, serving_points
 from bytebill.trials.scoreboard import calibrated_constants, mean_error, scoreboard, trtllm_h100, vllm_v0_h100
@@ -149,12 +150,8 @@ def test_there_are_at_most_six_constants():
 @pytest.mark.parametrize("n_users", [8, 16, 32, 64, 128])
 def test_the_simulator_agrees_with_the_closed_form_and_with_what_was_measured(n_users):
     """The same closed loop served by a scheduler: the first requests' ends are spread, the rest are counted."""
-    clock = Clock(
-        model("llama-3-8b"),
-        accelerator=accelerator("h100-sxm"),
-        precision=precision("bf16"),
-        constants=calibrated_constants("trtllm-h100"),
-    )
+    group = Deployment(model=model("llama-3-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"))
+    clock = Clock(group, calibrated_constants("trtllm-h100"))
     shorter = [max(2, 512 * (i + 1) // n_users) for i in range(n_users)]
     requests = (
         Request(id=i, n_input_tokens=1024, n_output_tokens=(shorter[i] if i < n_users else 512))
@@ -162,7 +159,8 @@ def test_the_simulator_agrees_with_the_closed_form_and_with_what_was_measured(n_
     )
     scheduler = ContinuousScheduler(Paged(n_blocks=25_000), max_batch_size=n_users, max_tokens_per_step=8192)
     run = simulate(scheduler, requests, clock, concurrency=n_users)
+    closed = SteadyState(clock=clock, concurrency=n_users, n_input_tokens=1024, n_output_tokens=512)
     tpot = fmean(run.metrics.tpot_s[n_users : 4 * n_users])
-    assert tpot == pytest.approx(tpot_s(clock, concurrency=n_users, n_input_tokens=1024, n_output_tokens=512), rel=0.05)
+    assert tpot == pytest.approx(closed.tpot_s, rel=0.05)
     measured = {point.name: point.measured for point in serving_points()}[f"c={n_users} tp=1"]
     assert tpot == pytest.approx(measured, rel=0.20)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
@@ -192,9 +193,8 @@ def test_a_record_that_is_too_short_says_so() -> None:
 @pytest.mark.parametrize("preemption", ["recompute", "swap"])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_skipping_is_stepping_on_a_real_clock_with_a_full_cache(preemption: str, chunked: bool) -> None:
-    clock = Clock(
-        model("llama-3-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"), host_bytes_per_s=50e9
-    )
+    group = Deployment(model=model("llama-3-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"))
+    clock = Clock(group, host_bytes_per_s=50e9)
 
     def run(stepwise: bool) -> Any:
         pool = Paged(n_blocks=300, n_host_blocks=60)

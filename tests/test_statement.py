@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
-from bytebill.sim.steady import output_tokens_per_s
+from bytebill.sim.steady import SteadyState
 from bytebill.statement import Case, statement
 from bytebill.statement.levers import DOLLARS, ranked, standard_levers
 
 CHAT = Case(
     name="chat",
-    model=model("llama-3-70b"),
-    accelerator=accelerator("h100-sxm"),
-    precision=precision("bf16"),
-    n_devices=4,
+    deployment=Deployment(
+        model=model("llama-3-70b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"), n_devices=4
+    ),
     n_input_tokens=1155,
     n_output_tokens=211,
     requests_per_s=40,
@@ -70,7 +70,10 @@ def test_money_and_requests_are_conserved(case):
     found = statement(case)
     per_month = case.requests_per_s * 3600 * 24 * 30
     assert found.usd_per_request * per_month <= found.usd_per_month * (1 + 1e-9)  # whole devices cost at least as much
-    assert found.n_devices * found.capacity_per_s / case.n_devices >= case.requests_per_s * case.peak_over_mean * 0.999
+    assert (
+        found.n_devices * found.capacity_per_s / case.deployment.n_devices
+        >= case.requests_per_s * case.peak_over_mean * 0.999
+    )
     assert 0 < found.utilization <= 1 / case.peak_over_mean + 1e-9
     assert found.usd_per_m_output * case.n_output_tokens / 1e6 == pytest.approx(found.usd_per_request)
 
@@ -84,8 +87,8 @@ def test_twice_the_rent_is_twice_the_bill_and_twice_the_traffic_the_same_price()
 
 
 def test_one_replica_serves_what_the_closed_form_says():
-    rate = output_tokens_per_s(CHAT.clock, concurrency=10, n_input_tokens=1155, n_output_tokens=211)
-    assert CHAT.requests_per_s_of_one(10) == pytest.approx(rate / 211)
+    closed = SteadyState(clock=CHAT.clock, concurrency=10, n_input_tokens=1155, n_output_tokens=211)
+    assert CHAT.requests_per_s_of_one(10) == pytest.approx(closed.output_tokens_per_s / 211)
 
 
 def test_a_prompt_that_is_cached_is_attended_to_and_not_computed():
@@ -116,7 +119,8 @@ def test_drafts_give_the_tokens_that_theory_promises_and_cost_a_longer_step():
 )
 def test_what_cannot_be_is_refused_in_one_sentence(changes, sentence):
     with pytest.raises(BytebillError, match=sentence):
-        statement(replace(CHAT, **changes))
+        n_devices = changes.pop("n_devices", 4)
+        statement(replace(CHAT.on(n_devices=n_devices), **changes))
 
 
 def test_levers_in_place_save_and_the_ranking_is_one():
@@ -136,14 +140,9 @@ def test_a_cheaper_hour_moves_no_byte_and_a_narrower_weight_does():
 
 
 def test_a_lever_that_cannot_be_pulled_is_left_out():
-    small = replace(
-        CHAT,
-        model=model("llama-3-8b"),
-        n_devices=1,
-        ttft_slo_s=inf,
-        tpot_slo_s=inf,
-        precision=precision("int4"),
-        accelerator=accelerator("tpu-v5e"),
+    there = CHAT.on(
+        model=model("llama-3-8b"), n_devices=1, precision=precision("int4"), accelerator=accelerator("tpu-v5e")
     )
+    small = replace(there, ttft_slo_s=inf, tpot_slo_s=inf)
     names = {each.lever.name for each in ranked(LEVERS, small)}
     assert "8-bit weights" not in names  # no fp8 there

@@ -115,8 +115,8 @@ class Runner:
             self.cache.swap(device_blocks=swap.device_blocks, host_blocks=swap.host_blocks, out=swap.out)
         self._release(plan)
         parts = [self._decode(sequence.request.id, n) for sequence, n in plan.decode_contexts()]
-        parts += [self._prefill(chunk) for chunk in plan.prefills]
-        if len(plan.prefills) and min(chunk.n_new_tokens for chunk in plan.prefills) == 1:
+        parts += [self._prefill(chunk) for chunk in plan.chunks]
+        if len(plan.chunks) and min(chunk.n_new_tokens for chunk in plan.chunks) == 1:
             parts.sort(key=lambda part: part.span.n_new > 1)
         chosen = self._chosen(parts)
         emitted = {}

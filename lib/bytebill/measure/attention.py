@@ -30,7 +30,7 @@ from bytebill.engine.weights.names import random_weights
 from bytebill.measure.ceilings import TORCH_DTYPES
 from bytebill.measure.timing import Timing, in_turns, measure
 from bytebill.models import MLASpec, ModelSpec, precision
-from bytebill.roofline import Step, StepCost, step_cost
+from bytebill.roofline import StepCost, decode_cost
 
 BEYOND_CACHES_BYTES = 256 << 20
 LATENT = MLASpec(q_lora_rank=1536, kv_lora_rank=512, d_nope=128, d_rope=64, d_v=128)
@@ -84,8 +84,7 @@ def kinds(*, n_heads: int = 32, group: int = 8, d_head: int = 128, n_latent_head
 
 def attention_cost(spec: ModelSpec, *, batch_size: int, context_len: int, dtype: str) -> StepCost:
     """What the roofline counts for a step of this layer; attention is its KV read and its attention FLOPs."""
-    step = Step.decode(batch_size=batch_size, context_len=context_len)
-    return step_cost(spec, step=step, precision=precision(dtype))
+    return decode_cost(spec, batch_size=batch_size, context_len=context_len, precision=precision(dtype))
 
 
 def sweep_attention(

@@ -26,7 +26,7 @@ from bytebill.engine.weights.names import Weights, random_weights
 from bytebill.measure.ceilings import peak_flops_per_s
 from bytebill.measure.timing import in_turns
 from bytebill.models import ModelSpec, MoESpec, precision
-from bytebill.roofline import Step, StepCost, step_cost
+from bytebill.roofline import StepCost, decode_cost
 
 CONTEXT_LEN = 16
 _HOLLOW = {"d_model": 64, "d_ff": 64, "vocab_size": 64}
@@ -175,8 +175,7 @@ def _point(
 
 def expert_cost(spec: ModelSpec, *, batch_size: int, dtype: str) -> StepCost:
     """What the roofline counts for a step of the sweep."""
-    step = Step.decode(batch_size=batch_size, context_len=CONTEXT_LEN)
-    return step_cost(spec, step=step, precision=precision(dtype))
+    return decode_cost(spec, batch_size=batch_size, context_len=CONTEXT_LEN, precision=precision(dtype))
 
 
 def _step(model: Transformer, batch_size: int, moved: list[float]) -> Callable[[], None]:

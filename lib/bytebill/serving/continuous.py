@@ -107,7 +107,7 @@ class ContinuousScheduler:
         self._step += n_steps
         done = self._decoding.advance(n_steps) if plan.n_decodes else []
         started: list[Sequence] = []
-        for chunk in plan.prefills:
+        for chunk in plan.chunks:
             self._computed(chunk, started, done)
         if not done and not started:
             return NOTHING
@@ -133,8 +133,9 @@ class ContinuousScheduler:
         return Plan(
             n_decodes=n_decodes,
             n_context_tokens=n_context if n_decodes else 0,
-            prefills=prefills,
+            chunks=prefills,
             swaps=swaps,
+            n_swapped_blocks=sum(len(swap.device_blocks) for swap in swaps),
             preempted=preempted,
             n_repeats=1 if prefills or swaps or preempted else decoding.n_equal_steps(),
             step=self._step,
@@ -167,7 +168,7 @@ class ContinuousScheduler:
         if n_new:
             emits = n_new == n_missing
             chunks.append(
-                PrefillChunk(sequence=sequence, context_len=sequence.n_cached, n_new_tokens=n_new, emits=emits)
+                PrefillChunk(sequence=sequence, context_len=sequence.n_cached, n_new_tokens=n_new, n_logits=int(emits))
             )
         return None if left is None else left - n_new
 

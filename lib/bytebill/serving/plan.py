@@ -11,21 +11,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from bytebill.roofline.load import Chunk, Load
 from bytebill.serving.request import Sequence
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PrefillChunk:
+class PrefillChunk(Chunk):
     """Part of a prompt, or all of it: `n_new_tokens` after `context_len` cached ones; the last chunk emits.
 
     The first `n_pad_tokens` of the new ones are padding in front of the prompt: computed, cached, never attended to.
     """
 
     sequence: Sequence
-    context_len: int
-    n_new_tokens: int
-    emits: bool
     n_pad_tokens: int = 0
+
+    @property
+    def emits(self) -> bool:
+        """Whether the prompt is complete with it, so that the sequence gets its next token."""
+        return self.n_logits > 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,17 +42,15 @@ class Swap:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """One step, repeatable. Totals are of the first repeat.
+class Plan(Load):
+    """One step, repeatable: a load of the first repeat, and whose it is.
 
     `decodes` are the sequences that get one token each, padding rows of a static batch included (they compute and
     emit nothing: `n_padding` of them, those whose state is finished); `decode_contexts` walks over (sequence,
     context length) as they stand before the step, so read it before the scheduler advances.
     """
 
-    n_decodes: int
-    n_context_tokens: int  # sum of the decoding sequences' cached tokens, padding included
-    prefills: tuple[PrefillChunk, ...] = ()
+    chunks: tuple[PrefillChunk, ...] = ()
     swaps: tuple[Swap, ...] = ()
     preempted: tuple[Sequence, ...] = ()  # lost their room when this plan was made
     n_repeats: int = 1
@@ -59,10 +60,9 @@ class Plan:
     n_cached_tokens: int = 0  # of all running sequences before the step, padding not counted
     decodes: Iterable[tuple[Sequence, int]] = field(default=(), repr=False)
 
-    @property
-    def n_new_tokens(self) -> int:
-        """Tokens the first repeat computes."""
-        return self.n_decodes + sum(chunk.n_new_tokens for chunk in self.prefills)
+    def __post_init__(self) -> None:
+        if self.chunks and self.n_repeats != 1:
+            raise ValueError("a plan with prefill chunks is one step: its chunks change")
 
     @property
     def n_emitting_decodes(self) -> int:
@@ -83,7 +83,7 @@ class Plan:
             and self.n_context_tokens == before.n_context_tokens + n_steps * before.n_decodes
             and self.n_running == before.n_running
             and self.n_padding == before.n_padding
-            and not (self.prefills or before.prefills or self.swaps or before.swaps or self.preempted)
+            and not (self.chunks or before.chunks or self.swaps or before.swaps or self.preempted)
         )
 
 

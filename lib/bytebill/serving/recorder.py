@@ -59,7 +59,7 @@ class Recorder:
             self._move(plan)
         if plan.n_emitting_decodes:
             self._decoded(plan, first_s if n_steps > 1 and first_s is not None else end_s, end_s, n_steps)
-        for chunk in plan.prefills:
+        for chunk in plan.chunks:
             self._scheduled.setdefault(chunk.sequence.request.id, start_s)
             if chunk.emits:
                 self._emitted(chunk.sequence.request.id, end_s)
@@ -144,13 +144,13 @@ class Recorder:
         """Time-weighted sums; within a run of equal steps, the mean over its steps stands for the mean over time."""
         n_emitting = plan.n_emitting_decodes
         n_prefilled = n_padding = 0
-        for chunk in plan.prefills:
+        for chunk in plan.chunks:
             n_prefilled += chunk.n_new_tokens
             n_padding += chunk.n_pad_tokens
         self.n_steps += n_steps
         self.busy_s += seconds
         self.slot_s += plan.n_running * seconds
-        self.useful_slot_s += (n_emitting + len(plan.prefills)) * seconds
+        self.useful_slot_s += (n_emitting + len(plan.chunks)) * seconds
         self.kv_token_s += (plan.n_cached_tokens + 0.5 * n_emitting * (n_steps - 1)) * seconds
         self.n_computed_tokens += plan.n_decodes * n_steps + n_prefilled
         self.n_padding_tokens += plan.n_padding * n_steps + n_padding

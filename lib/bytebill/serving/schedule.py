@@ -66,7 +66,7 @@ class Trace:
             moved = plan if i == 0 else Plan(n_decodes=0, n_context_tokens=0)
             self.rows.append(
                 Row(
-                    prefills=tuple((c.sequence.request.id, c.context_len, c.n_new_tokens) for c in plan.prefills),
+                    prefills=tuple((c.sequence.request.id, c.context_len, c.n_new_tokens) for c in plan.chunks),
                     decodes=tuple((id, n + i) for id, n, done in decodes if not done),
                     padding=tuple(id for id, _, done in decodes if done),
                     preempted=tuple(s.request.id for s in moved.preempted),

@@ -88,7 +88,7 @@ class StaticScheduler:
         self._plan = None
         self._step += n_steps
         self._n_done += n_steps
-        started = tuple(self._batch) if plan.prefills else ()
+        started = tuple(self._batch) if plan.chunks else ()
         for sequence in started:
             sequence.state, sequence.n_emitted = State.DECODING, 1
         finished = tuple(s for s in self._running.values() if s.request.n_output_tokens <= self._n_done)
@@ -143,14 +143,11 @@ class StaticScheduler:
                 sequence=s,
                 context_len=0,
                 n_new_tokens=self._n_input,
-                emits=True,
                 n_pad_tokens=self._n_input - s.request.n_input_tokens,
             )
             for s in self._batch
         )
-        return Plan(
-            n_decodes=0, n_context_tokens=0, prefills=tuple(chunks), step=self._step, n_running=len(self._batch)
-        )
+        return Plan(chunks=tuple(chunks), step=self._step, n_running=len(self._batch))
 
     def _decode(self) -> Plan:
         n_rows, n_running = len(self._batch), len(self._running)

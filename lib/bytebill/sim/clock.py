@@ -9,41 +9,51 @@
 W and peak are the device's published rates times its achieved shares (`bytebill.sim.constants`), n devices have n
 times both, `layers` counts a layer twice where devices must wait for each other. The root of the sum of squares is the
 soft knee that matrix products have (`bytebill.measure.decode`); attention lies far to one side of its own. So a step
-lies between the roofline's two bounds of what the device reaches, plus its overheads. Repeating a plan adds a token to
-every decoding sequence and so the same time to every step: n steps take a sum in closed form. Ignores overlap of
-kernels with communication, skew among experts, copies of norms and biases, and what sliding windows forget.
+lies between the roofline's two bounds of what the device reaches, plus its overheads. Repeating a load adds a token to
+every decoding sequence and so the same time to every step, until a sliding window is full: n steps take a sum in
+closed form. A clock sees counts alone, so under a window sequences that decode together count as equally long, which
+is never too fast. Ignores overlap of kernels with communication, skew among experts, copies of norms and biases.
 """
 
 from __future__ import annotations
 
-from math import ceil, hypot, sqrt
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil, floor, hypot, inf, sqrt
 
-from bytebill.capacity import kv_copies, memory_budget
+from bytebill.deployment import BLOCK_SIZE_TOKENS, Deployment
 from bytebill.errors import BytebillError
-from bytebill.hardware import Accelerator
 from bytebill.models import ModelSpec, Precision
-from bytebill.serving.plan import Plan
+from bytebill.roofline.load import Load, attended_pairs
 from bytebill.sim.coefficients import coefficients
 from bytebill.sim.constants import IDEAL, Constants
 from bytebill.sim.guards import counted_once, no_faster
 
 
+@dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of equal plans: `first_s` for the first, `growth_s` more for each one after, `once_s` before all."""
+    """A run of equal loads: `first_s` for the first, `growth_s` more for each one after, `once_s` before all.
 
-    __slots__ = ("first_s", "growth_s", "once_s")
+    After `n_growing` of them, windows are full, and each further one takes `last_s`.
+    """
 
-    def __init__(self, first_s: float, growth_s: float, once_s: float = 0.0) -> None:
-        self.first_s = first_s
-        self.growth_s = growth_s
-        self.once_s = once_s
+    first_s: float
+    growth_s: float
+    once_s: float = 0.0
+    n_growing: float = inf
+    last_s: float = 0.0
 
     def seconds(self, n: int) -> float:
         """Time of the first n repeats, from the run's start: n * first + growth * n (n - 1) / 2.
 
         >>> Segment(10.0, 1.0).seconds(3)    # 10 + 11 + 12
         33.0
+        >>> Segment(10.0, 1.0, n_growing=2, last_s=11.5).seconds(4)    # 10 + 11 + 11.5 + 11.5
+        44.0
         """
+        if n > self.n_growing:
+            n_grown = int(self.n_growing)
+            return self.seconds(n_grown) + (n - n_grown) * self.last_s + (0.0 if n_grown else self.once_s)
         return self.once_s + n * (self.first_s + 0.5 * (n - 1) * self.growth_s) if n else 0.0
 
     def n_until(self, seconds: float) -> int:
@@ -59,6 +69,9 @@ class Segment:
         linear = self.first_s - half
         # the root of half n^2 + linear n = left, in the form that keeps its digits where half is next to nothing
         n = ceil(2 * left / (linear + sqrt(linear * linear + 4 * half * left)))
+        if n > self.n_growing:
+            n_grown = int(self.n_growing)
+            n = n_grown + ceil((seconds - self.seconds(n_grown)) / self.last_s)
         while self.seconds(n) < seconds:
             n += 1
         while n > 1 and self.seconds(n - 1) >= seconds:
@@ -67,27 +80,25 @@ class Segment:
 
 
 class Clock:
-    """The time of plans for one model on a group of equal devices."""
+    """The time of loads, and of a scheduler's plans, on a deployment."""
 
     def __init__(
         self,
-        model: ModelSpec,
-        *,
-        accelerator: Accelerator,
-        precision: Precision,
+        deployment: Deployment,
         constants: Constants = IDEAL,
-        n_devices: int = 1,
+        *,
         host_bytes_per_s: float | None = None,
-        block_size_tokens: int = 16,
+        block_size_tokens: int = BLOCK_SIZE_TOKENS,
     ) -> None:
         """`host_bytes_per_s` is one device's link to its host; blocks of `block_size_tokens` are swapped over it."""
-        self.model, self.accelerator, self.precision = model, accelerator, precision
-        self.constants, self.n_devices = constants, n_devices
+        self.deployment, self.constants = deployment, constants
         self.host_bytes_per_s, self.block_size_tokens = host_bytes_per_s, block_size_tokens
+        model, precision, n_devices = deployment.model, deployment.precision, deployment.n_devices
         self._read = coefficients(model, precision=precision)
         counted_once(self._read, model=model, precision=precision)
         self._check_memory()
         known = constants.values()
+        accelerator = deployment.accelerator
         peak = accelerator.peak(precision.compute_dtype)
         self._peaks = (n_devices * accelerator.bandwidth_bytes_per_s, n_devices * peak)
         self._bytes_per_s = self._peaks[0] * known["bandwidth_share"]
@@ -95,64 +106,67 @@ class Clock:
         self._sequence_s = known["sequence_s"]
         self._stop_s = known["step_s"] + known["layer_s"] * model.n_layers * (2 if n_devices > 1 else 1)
         self._all_reduce_s = _all_reduce_bytes(model, precision, n_devices) / known["link_bytes_per_s"]
-        self._kv_bytes = self._read.kv_bytes * kv_copies(model, n_devices=n_devices)
+        self._kv_bytes = deployment.memory.kv_bytes_per_token
         # a decoding token reads, and attends to, its whole context: both times grow alike, so one of them wins
-        self._context_s = max(self._kv_bytes / self._bytes_per_s, self._read.pair_flops / self._flops_per_s)
-        self._no_faster(self._context_s, n_bytes=self._kv_bytes, n_flops=self._read.pair_flops)
-        self._decode_s: dict[int, float] = {}  # all but attention, by number of sequences
+        self._context_s = self._attention_s(self._kv_bytes, self._read.pair_flops)
+        self._window_len = model.window_len
+        self._rests_s: dict[int, float] = {}  # of a decode step, all but attention, by number of sequences
 
-    @property
-    def resident_bytes(self) -> float:
-        """Weights that the group holds: all parameters, of experts too that no token meets."""
-        return self._read.resident_bytes
-
-    @property
+    @cached_property
     def fastest(self) -> Clock:
         """This clock with every constant at its fast end."""
         return self._with(self.constants.fastest)
 
-    @property
+    @cached_property
     def slowest(self) -> Clock:
         """This clock with every constant at its slow end."""
         return self._with(self.constants.slowest)
 
-    def segment(self, plan: Plan) -> Segment:
-        """The time of a plan and its repeats."""
-        if self.model.window_len is not None:
-            self._check_window(plan)
-        if plan.prefills:
-            return self._mixed(plan)
-        n = plan.n_decodes
-        rest_s = self._decode_s.get(n)
+    def segment(self, load: Load) -> Segment:
+        """The time of a load, repeated with one more cached token in each decoding sequence every time."""
+        if load.chunks or load.n_new_each > 1:
+            return self._mixed(load)
+        n, n_context, window = load.n_decodes, load.n_context_tokens, self._window_len
+        rest_s = self._rests_s.get(n)
         if rest_s is None:
-            rest_s = self._decode_s[n] = self._rest_s(n_new_tokens=n, n_logits=n, n_sequences=n)
-        context_s = self._context_s
-        once_s = self._swap_s(plan) if plan.swaps else 0.0
-        return Segment(rest_s + (plan.n_context_tokens + n) * context_s, n * context_s, once_s)
+            rest_s = self._rests_s[n] = self._rest_s(n_new_tokens=n, n_logits=n, n_sequences=n)
+        once_s = self._swap_s(load) if load.n_swapped_blocks else 0.0
+        first_s = rest_s + self._decode_s(n, n_context)
+        if window is None or not n:
+            return Segment(first_s, n * self._context_s, once_s)
+        full_s = rest_s + n * window * self._context_s
+        return Segment(first_s, n * self._context_s, once_s, max(0, floor(window - n_context / n)), full_s)
 
-    def range_s(self, plan: Plan) -> tuple[float, float, float]:
-        """Time of one repeat: with every constant at its fast end, as calibrated, at its slow end [s]."""
-        clocks = (self.fastest, self, self.slowest)
-        low, mid, high = (clock.segment(plan).seconds(1) for clock in clocks)
-        return low, mid, high
+    def step_s(self, load: Load) -> float:
+        """Time of one step of a load [s]."""
+        return self.segment(load).seconds(1)
 
-    def _mixed(self, plan: Plan) -> Segment:
-        """A step with prefill chunks in it; such a plan is never repeated, since its chunks change."""
-        if plan.n_repeats != 1:
-            raise ValueError("a plan with prefill chunks is one step")
-        n_tokens = cached = pairs = 0
-        n_logits = plan.n_decodes
-        for chunk in plan.prefills:
-            new, context = chunk.n_new_tokens, chunk.context_len
-            n_tokens += new
-            cached += context + new
-            pairs += new * context + new * (new + 1) // 2
-            n_logits += chunk.emits
-        n_decoded = plan.n_decodes
-        first_s = self._rest_s(n_tokens + n_decoded, n_logits, n_decoded + len(plan.prefills))
-        first_s += (plan.n_context_tokens + n_decoded) * self._context_s
-        first_s += self._prefill_attention_s(cached * self._kv_bytes, pairs * self._read.pair_flops)
-        return Segment(first_s, 0.0, self._swap_s(plan) if plan.swaps else 0.0)
+    def range_s(self, load: Load) -> tuple[float, float, float]:
+        """Time of one step: with every constant at its fast end, as calibrated, at its slow end [s]."""
+        return self.fastest.step_s(load), self.step_s(load), self.slowest.step_s(load)
+
+    def _mixed(self, load: Load) -> Segment:
+        """A step with chunks or drafts in it: one step, since what it holds changes with the next."""
+        n, new, window = load.n_decodes, load.n_new_each, self._window_len
+        n_read = n_pairs = 0.0
+        for chunk in load.chunks:
+            context, n_new = chunk.context_len, chunk.n_new_tokens
+            n_read += n_new + (context if window is None else min(context, window))
+            n_pairs += attended_pairs(context, n_new, window_len=window)
+        decodes = Load(n_decodes=n, n_context_tokens=load.n_context_tokens, n_new_each=new)
+        if new == 1:
+            first_s = self._decode_s(n, load.n_context_tokens)
+        else:
+            read = decodes.kept_tokens(window) + n * new
+            first_s = self._attention_s(read * self._kv_bytes, decodes.attended_pairs(window) * self._read.pair_flops)
+        first_s = self._rest_s(load.n_new_tokens, load.n_logits, load.n_sequences) + first_s
+        first_s += self._attention_s(n_read * self._kv_bytes, n_pairs * self._read.pair_flops)
+        return Segment(first_s, 0.0, self._swap_s(load))
+
+    def _decode_s(self, n_decodes: int, n_context_tokens: int) -> float:
+        """Attention of sequences that get one token each."""
+        met = n_context_tokens + n_decodes
+        return (met if self._window_len is None else min(met, n_decodes * self._window_len)) * self._context_s
 
     def _rest_s(self, n_new_tokens: int, n_logits: int, n_sequences: int) -> float:
         """Everything but attention: linear layers, all-reduces and overheads."""
@@ -163,7 +177,7 @@ class Clock:
         self._no_faster(rest_s, n_bytes=n_bytes, n_flops=n_flops)
         return rest_s
 
-    def _prefill_attention_s(self, n_bytes: float, n_flops: float) -> float:
+    def _attention_s(self, n_bytes: float, n_flops: float) -> float:
         seconds = max(n_bytes / self._bytes_per_s, n_flops / self._flops_per_s)
         self._no_faster(seconds, n_bytes=n_bytes, n_flops=n_flops)
         return seconds
@@ -172,46 +186,29 @@ class Clock:
         """Each part of a step keeps to the group's published rates, so their sum does."""
         no_faster(seconds, n_bytes=n_bytes, n_flops=n_flops, bytes_per_s=self._peaks[0], flops_per_s=self._peaks[1])
 
-    def _swap_s(self, plan: Plan) -> float:
+    def _swap_s(self, load: Load) -> float:
         """Blocks cross the link to the host, each device's share over its own, one direction after the other."""
+        if not load.n_swapped_blocks:
+            return 0.0
         if self.host_bytes_per_s is None:
             raise BytebillError("This plan swaps blocks, and the clock was given no host_bytes_per_s to time that.")
-        n_blocks = sum(len(swap.device_blocks) for swap in plan.swaps)
-        moved = n_blocks * self.block_size_tokens * self._kv_bytes / self.n_devices
+        moved = load.n_swapped_blocks * self.block_size_tokens * self._kv_bytes / self.deployment.n_devices
         return moved / self.host_bytes_per_s
 
     def _with(self, constants: Constants) -> Clock:
         return Clock(
-            self.model,
-            accelerator=self.accelerator,
-            precision=self.precision,
-            constants=constants,
-            n_devices=self.n_devices,
-            host_bytes_per_s=self.host_bytes_per_s,
-            block_size_tokens=self.block_size_tokens,
+            self.deployment, constants, host_bytes_per_s=self.host_bytes_per_s, block_size_tokens=self.block_size_tokens
         )
 
     def _check_memory(self) -> None:
-        budget = memory_budget(
-            self.model, accelerator=self.accelerator, precision=self.precision, n_devices=self.n_devices, reserve=0
-        )
-        assert budget.weight_bytes == self.resident_bytes, "weights in memory are all parameters"
-        if not budget.fits:
-            needed, held = budget.weight_bytes / 1e9, budget.memory_bytes / 1e9
+        group = self.deployment
+        needed, held = group.memory.weight_bytes, group.memory.memory_bytes
+        if needed != self._read.resident_bytes:
+            raise RuntimeError("weights in memory are all parameters")
+        if needed > held:
             raise BytebillError(
-                f"{self.model.name} in {self.precision.name} takes {needed:.1f} GB, and {self.n_devices} x "
-                f"{self.accelerator.name} hold {held:.1f} GB; take more devices or fewer bits."
-            )
-
-    def _check_window(self, plan: Plan) -> None:
-        """A plan's totals say whole contexts, so no context may be longer than a sliding window reaches."""
-        window = self.model.window_len or 0
-        longest = max((context for _, context in plan.decode_contexts()), default=plan.n_context_tokens)
-        in_prefills = (chunk.context_len + chunk.n_new_tokens for chunk in plan.prefills)
-        if max((longest + plan.n_repeats if plan.n_decodes else 0, *in_prefills)) > window:
-            raise BytebillError(
-                f"{self.model.name} attends to the last {window} tokens, and this clock counts whole contexts; "
-                "give it shorter requests."
+                f"{group.model.name} in {group.precision.name} takes {needed / 1e9:.1f} GB, and {group.n_devices} x "
+                f"{group.accelerator.name} hold {held / 1e9:.1f} GB; take more devices or fewer bits."
             )
 
 

@@ -6,8 +6,8 @@
     attention flops = pair_flops * pairs
 
 T `n_new_tokens`, logits `n_logits`. The coefficients are read off the cost function itself, at steps of one and
-two tokens, and checked against it at others, so nothing is counted here a second time. Ignores sliding windows: a
-whole context is read.
+two tokens, and checked against it at others, so nothing is counted here a second time. Whole contexts: what a
+sliding window forgets is the clock's to subtract.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import cache
 from math import isclose
 
 from bytebill.models import ModelSpec, Precision, kv_stored_bytes_per_token, matrices, weight_bytes
-from bytebill.roofline import Chunk, Step, StepCost, distinct_experts, step_cost
+from bytebill.roofline import Chunk, Load, StepCost, step_cost, touched_share
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,7 @@ class Coefficients:
         """Bytes that everything but attention moves: weights, activations and logits."""
         moved = self.fixed_bytes + self.token_bytes * n_new_tokens + self.logit_bytes * n_logits
         if self.expert_bytes:
-            moved += self.expert_bytes * _touched_share(self.model, n_new_tokens)
+            moved += self.expert_bytes * touched_share(self.model, n_tokens=n_new_tokens)
         return moved + self.head_bytes if n_logits else moved
 
     def linear_flops(self, n_new_tokens: int, n_logits: int) -> float:
@@ -60,7 +60,7 @@ def coefficients(model: ModelSpec, *, precision: Precision) -> Coefficients:
     experts = sum(m.n_params for m in matrices(model) if m.group == "expert") * precision.bytes_per_weight
 
     def moved(n_new_tokens: int, n_logits: int) -> float:
-        rest = experts * _touched_share(model, n_new_tokens) if experts else 0.0
+        rest = experts * touched_share(model, n_tokens=n_new_tokens) if experts else 0.0
         return _linear(_cost(model, precision, n_new_tokens, n_logits)) - rest
 
     alone, logit = _cost(model, precision, 1, 0), _cost(model, precision, 1, 1)
@@ -79,34 +79,27 @@ def coefficients(model: ModelSpec, *, precision: Precision) -> Coefficients:
         resident_bytes=weight_bytes(model, precision=precision),
     )
     for step in ((3, 0), (7, 7), (640, 5)):
-        check(found, precision=precision, n_new_tokens=step[0], n_logits=step[1])
+        _check(found, precision=precision, n_new_tokens=step[0], n_logits=step[1])
     return found
 
 
-def check(found: Coefficients, *, precision: Precision, n_new_tokens: int, n_logits: int) -> None:
-    """Assert that the coefficients give the bytes and FLOPs that `roofline.step_cost` counts."""
+def _check(found: Coefficients, *, precision: Precision, n_new_tokens: int, n_logits: int) -> None:
+    """Refuse coefficients that do not give the bytes and FLOPs that `roofline.step_cost` counts."""
     cost = _cost(found.model, precision, n_new_tokens, n_logits)
-    pairs = n_new_tokens * (n_new_tokens + 1) // 2
-    assert isclose(found.linear_bytes(n_new_tokens, n_logits), _linear(cost), rel_tol=1e-9)
-    assert isclose(found.linear_flops(n_new_tokens, n_logits), cost.linear_flops, rel_tol=1e-9)
-    assert isclose(found.kv_bytes * n_new_tokens, cost.kv_write_bytes, rel_tol=1e-9)
+    pairs = [(found.linear_bytes(n_new_tokens, n_logits), _linear(cost))]
+    pairs += [(found.linear_flops(n_new_tokens, n_logits), cost.linear_flops)]
+    pairs += [(found.kv_bytes * n_new_tokens, cost.kv_write_bytes)]
     if found.model.window_len is None or n_new_tokens <= found.model.window_len:
-        assert isclose(found.pair_flops * pairs, cost.attention_flops, rel_tol=1e-9)
+        pairs += [(found.pair_flops * (n_new_tokens * (n_new_tokens + 1) // 2), cost.attention_flops)]
+    for mine, counted in pairs:
+        if not isclose(mine, counted, rel_tol=1e-9):
+            raise RuntimeError(f"{found.model.id}: the coefficients give {mine}, the cost function {counted}")
 
 
 def _cost(model: ModelSpec, precision: Precision, n_new_tokens: int, n_logits: int) -> StepCost:
     chunk = Chunk(context_len=0, n_new_tokens=n_new_tokens, n_logits=n_logits)
-    return step_cost(model, step=Step((chunk,)), precision=precision)
+    return step_cost(model, load=Load(chunks=(chunk,)), precision=precision)
 
 
 def _linear(cost: StepCost) -> float:
     return cost.weight_bytes + cost.activation_bytes + cost.logit_bytes
-
-
-def _touched_share(model: ModelSpec, n_new_tokens: int) -> float:
-    """Share of the experts that T tokens are expected to meet, 0 where there are none."""
-    if model.moe is None:
-        return 0.0
-    k = model.moe.n_experts_per_token
-    n_experts = model.moe.n_experts
-    return distinct_experts(n_experts, n_experts_per_token=k, n_tokens=n_new_tokens) / n_experts

@@ -1,4 +1,4 @@
-"""What may no prediction ever do? The physics that published tools get wrong, as assertions.
+"""What may no prediction ever do? The physics that published tools get wrong, and what stops them here.
 
     step time            >= bytes / published bandwidth, and >= FLOPs / published peak
     KV read a token       = 2 L K H values: KV heads, not query heads (MLA: the latent and its rotary key)
@@ -20,14 +20,19 @@ from bytebill.sim.coefficients import Coefficients
 _DIGITS = 1e-9  # what the order of additions may change in a float
 
 
+class PhysicsError(RuntimeError):
+    """A prediction that no device can keep, or a count that is not the model's."""
+
+
 def no_faster(seconds: float, *, n_bytes: float, n_flops: float, bytes_per_s: float, flops_per_s: float) -> None:
-    """Assert that a time is not below what the published rates allow."""
+    """Refuse a time that is below what the published rates allow."""
     least_s = max(n_bytes / bytes_per_s, n_flops / flops_per_s)
-    assert seconds >= least_s * (1 - _DIGITS), f"{seconds} s is below the {least_s} s that bytes and FLOPs take"
+    if seconds < least_s * (1 - _DIGITS):
+        raise PhysicsError(f"{seconds} s is below the {least_s} s that bytes and FLOPs take")
 
 
 def counted_once(read: Coefficients, *, model: ModelSpec, precision: Precision) -> None:
-    """Assert that cache, weights in memory, weights read and FLOPs are those of the model's shape.
+    """Refuse cache, weights in memory, weights read or FLOPs other than those of the model's shape.
 
     >>> from bytebill.models import model, precision
     >>> from bytebill.sim.coefficients import coefficients
@@ -59,4 +64,5 @@ def _vectors(model: ModelSpec) -> int:
 
 
 def _same(found: float, expected: float, what: str) -> None:
-    assert isclose(found, expected, rel_tol=_DIGITS), f"{what}: {found}, and the model's shape says {expected}"
+    if not isclose(found, expected, rel_tol=_DIGITS):
+        raise PhysicsError(f"{what}: {found}, and the model's shape says {expected}")

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from bytebill.capacity import memory_budget
-from bytebill.deployments import Deployment
-from bytebill.roofline import critical_batch
+from bytebill.deployment import Deployment
 from bytebill.serving.continuous import ContinuousScheduler
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.plan import Plan
@@ -20,28 +18,20 @@ from bytebill.serving.workload.published import synthetic
 from bytebill.sim.clock import Clock
 from bytebill.sim.server import simulate
 
-BLOCK_SIZE_TOKENS = 16
-
 
 def pool(deployment: Deployment) -> Paged:
     """Blocks in what the weights leave of a deployment's memory."""
-    budget = memory_budget(
-        deployment.model,
-        accelerator=deployment.accelerator,
-        precision=deployment.precision,
-        n_devices=deployment.n_devices,
-        reserve=deployment.reserve,
-    )
-    n_blocks = int(budget.free_bytes // (BLOCK_SIZE_TOKENS * budget.kv_bytes_per_token))
-    return Paged(n_blocks=n_blocks, block_size_tokens=BLOCK_SIZE_TOKENS)
+    return Paged(n_blocks=deployment.n_blocks())
 
 
-def largest_batch(deployment: Deployment, *, n_requests: int = 1000, trace_id: str = "azure-conv") -> tuple[int, bool]:
+def largest_batch(
+    deployment: Deployment, *, context_len: int, n_requests: int = 1000, trace_id: str = "azure-conv"
+) -> tuple[int, bool]:
     """Most sequences that ran at once, and whether memory kept somebody out while they were fewer than critical.
 
-    Lengths are those of a published trace, cut to the deployment's context.
+    Lengths are those of a published trace, cut to `context_len`.
     """
-    critical = ceil(critical_batch(deployment.accelerator, precision=deployment.precision, model=deployment.model))
+    critical = ceil(deployment.critical_batch)
     scheduler = ContinuousScheduler(pool(deployment), max_batch_size=critical)
     most, stopped = 0, False
 
@@ -50,12 +40,6 @@ def largest_batch(deployment: Deployment, *, n_requests: int = 1000, trace_id: s
         most = max(most, scheduler.n_running)
         stopped = stopped or (scheduler.n_waiting > 0 and scheduler.n_running < critical)
 
-    clock = Clock(
-        deployment.model,
-        accelerator=deployment.accelerator,
-        precision=deployment.precision,
-        n_devices=deployment.n_devices,
-    )
-    requests = synthetic(trace_id, n_requests, max_len_tokens=deployment.context_len)
-    simulate(scheduler, requests, clock, observe=watch)
+    requests = synthetic(trace_id, n_requests, max_len_tokens=context_len)
+    simulate(scheduler, requests, Clock(deployment), observe=watch)
     return most, stopped

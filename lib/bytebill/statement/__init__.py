@@ -1,4 +1,6 @@
-"""What will a deployment cost? A case, its statement, and the levers that would lower the bill."""
+"""What will a deployment cost? A case, its bill, one page of it, and the levers that would lower it."""
 
-from bytebill.statement.case import HELD_SHARE, Case, Statement, statement
+from bytebill.statement.bill import Statement, statement
+from bytebill.statement.case import HELD_SHARE, Case
 from bytebill.statement.levers import ranked, standard_levers
+from bytebill.statement.page import markdown

@@ -17,7 +17,8 @@ from typing import Any
 from bytebill.errors import BytebillError
 from bytebill.hardware import Accelerator
 from bytebill.models import ModelSpec, Precision, precision
-from bytebill.statement.case import Case, Statement, statement
+from bytebill.statement.bill import Statement, statement
+from bytebill.statement.case import Case
 
 FEWER_BYTES, MORE_TOKENS, ARITHMETIC, DOLLARS = (
     "fewer bytes per token",
@@ -83,12 +84,12 @@ def standard_levers(
     """The levers of the book; rents, devices and models come from data, so the caller names them."""
 
     def route(case: Case) -> Moved:
-        small = _cheapest_group(replace(case, model=smaller), largest=case.n_devices)
+        small = _cheapest_group(case.on(model=smaller), largest=case.deployment.n_devices)
         return [(1 - routed_share, case), (routed_share, small)]
 
     def move_house(case: Case) -> Moved:
-        there = replace(case, accelerator=faster, usd_per_device_hour=faster_usd_per_hour)
-        return [(1.0, _cheapest_group(there, largest=case.n_devices))]
+        there = replace(case.on(accelerator=faster), usd_per_device_hour=faster_usd_per_hour)
+        return [(1.0, _cheapest_group(there, largest=case.deployment.n_devices))]
 
     def loosen(case: Case) -> Moved:
         return [(1.0, replace(case, tpot_slo_s=2 * case.tpot_slo_s, ttft_slo_s=2 * case.ttft_slo_s))]
@@ -128,14 +129,14 @@ def _in(name: str) -> Callable[[Case], Moved]:
     """Other weights, on as few devices as they then need; the cache keeps its width."""
 
     def move(case: Case) -> Moved:
-        width = _cache_of(precision(name), case.precision.kv_bytes_per_value)
-        return [(1.0, _cheapest_group(replace(case, precision=width), largest=case.n_devices))]
+        width = _cache_of(precision(name), case.deployment.precision.kv_bytes_per_value)
+        return [(1.0, _cheapest_group(case.on(precision=width), largest=case.deployment.n_devices))]
 
     return move
 
 
 def _narrow_cache(case: Case) -> Moved:
-    return [(1.0, replace(case, precision=_cache_of(case.precision, 1)))]
+    return [(1.0, case.on(precision=_cache_of(case.deployment.precision, 1)))]
 
 
 def _cache_of(width: Precision, kv_bytes_per_value: float) -> Precision:
@@ -148,11 +149,11 @@ def _cheapest_group(case: Case, *, largest: int) -> Case:
     n_devices = largest
     while n_devices >= 1:
         try:
-            each = replace(case, n_devices=n_devices)
+            each = case.on(n_devices=n_devices)
             found.append((statement(each).usd_per_request, each))
         except BytebillError:
             pass  # too small for the model or its limits
         n_devices //= 2
     if not found:
-        raise BytebillError(f"{case.name}: no group of up to {largest} {case.accelerator.name} serves it.")
+        raise BytebillError(f"{case.name}: no group of up to {largest} {case.deployment.accelerator.name} serves it.")
     return min(found, key=lambda pair: pair[0])[1]

@@ -16,6 +16,7 @@ from collections.abc import Sequence as Items
 from dataclasses import dataclass, replace
 from statistics import median
 
+from bytebill.deployment import Deployment
 from bytebill.device import Device, synchronizer
 from bytebill.engine.runner import Runner
 from bytebill.engine.transformer import Transformer
@@ -53,7 +54,7 @@ class MachineConstants:
 
     def clock(self, spec: ModelSpec) -> Clock:
         """The clock of a model on this machine."""
-        return Clock(spec, accelerator=self.accelerator, precision=self.precision, constants=self.constants)
+        return Clock(_alone(spec, self.accelerator, self.precision), self.constants)
 
     @property
     def mean_error(self) -> float:
@@ -141,9 +142,10 @@ class _Step:
     def point(self, seconds: float, machine: Accelerator, width: Precision) -> Point:
         """What it took, beside what a clock of this machine says with any constants."""
 
+        group = _alone(self.runner.model.spec, machine, width)
+
         def predict(constants: Constants) -> float:
-            clock = Clock(self.runner.model.spec, accelerator=machine, precision=width, constants=constants)
-            return clock.segment(self.plan).seconds(1)
+            return Clock(group, constants).step_s(self.plan)
 
         return Point(name=self.name, measured=seconds, predict=predict)
 
@@ -153,18 +155,22 @@ def _step(model: Transformer, n_decodes: int, context_len: int, n_prompt_tokens:
     n_blocks = n_decodes * (context_len // _BLOCK + 1) + n_prompt_tokens // _BLOCK + 1
     runner = Runner(model, n_blocks=n_blocks, block_size_tokens=_BLOCK)
     held = [_held(runner, id, n_input_tokens=context_len + 1) for id in range(n_decodes)]
-    prefills: tuple[PrefillChunk, ...] = ()
+    chunks: tuple[PrefillChunk, ...] = ()
     if n_prompt_tokens:
         prompt = _held(runner, n_decodes, n_input_tokens=n_prompt_tokens)
-        prefills = (PrefillChunk(sequence=prompt, context_len=0, n_new_tokens=n_prompt_tokens, emits=True),)
+        chunks = (PrefillChunk(sequence=prompt, context_len=0, n_new_tokens=n_prompt_tokens),)
     plan = Plan(
         n_decodes=n_decodes,
         n_context_tokens=n_decodes * context_len,
-        prefills=prefills,
+        chunks=chunks,
         decodes=tuple((sequence, context_len) for sequence in held),
     )
     name = f"{model.spec.id} B={n_decodes} S={context_len} T={n_prompt_tokens}"
     return _Step(name=name, plan=plan, runner=runner)
+
+
+def _alone(spec: ModelSpec, machine: Accelerator, width: Precision) -> Deployment:
+    return Deployment(model=spec, accelerator=machine, precision=width)
 
 
 def _held(runner: Runner, id: int, *, n_input_tokens: int) -> Sequence:

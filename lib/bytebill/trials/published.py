@@ -12,15 +12,16 @@ card, and at which context a source measured one user (taken as 5 tokens in and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import hypot
+from typing import Any
 
 from bytebill import data
+from bytebill.deployment import Deployment
 from bytebill.hardware import Accelerator, accelerator
 from bytebill.models import model, precision
 from bytebill.sim.clock import Clock
 from bytebill.sim.constants import Constants
-from bytebill.sim.steady import output_tokens_per_s, tpot_s
+from bytebill.sim.steady import SteadyState
 from bytebill.trials.fit import Point
 
 _TWO_BYTES = 2  # bf16, the only format of the kernel tables
@@ -82,15 +83,15 @@ def _attention(row: data.Row, device: Accelerator) -> Point:
 
 def _serving(row: data.Row) -> Point:
     n_devices = row["tensor_parallel"]
-    clock = _clock(row, device=accelerator(row["device_id"]), dtype=row["dtype"], n_devices=n_devices)
+    group = _group(row, device=accelerator(row["device_id"]), dtype=row["dtype"], n_devices=n_devices)
     loop = {name: row[name] for name in ("concurrency", "n_input_tokens", "n_output_tokens")}
     name = f"c={row['concurrency']} tp={n_devices}"
     if row["quantity"] == "tpot":
-        return Point(name=name, measured=row["value"] / 1e3, predict=lambda c: tpot_s(clock(c), **loop))
+        return Point(name=name, measured=row["value"] / 1e3, predict=lambda c: _steady(group, c, **loop).tpot_s)
     return Point(
         name=f"{name} rate",
         measured=row["concurrency"] / (row["value"] * n_devices),
-        predict=lambda c: row["concurrency"] / output_tokens_per_s(clock(c), **loop),
+        predict=lambda c: row["concurrency"] / _steady(group, c, **loop).output_tokens_per_s,
     )
 
 
@@ -103,36 +104,31 @@ def _batch(row: data.Row) -> Point:
         bandwidth_bytes_per_s=row["bandwidth_tb_per_s"] * 1e12,
         peak_flops_per_s=accelerator("h100-sxm").peak_flops_per_s,
     )
-    clock = _clock(row, device=device, dtype="fp16", n_devices=1)
+    group = _group(row, device=device, dtype="fp16", n_devices=1)
     n_in, n_out, batch = row["n_input_tokens"], row["n_output_tokens"], row["mean_running"]
-    loop = {"concurrency": batch, "n_input_tokens": round(n_in), "n_output_tokens": round(n_out)}
+    loop = {"concurrency": batch, "n_input_tokens": round(n_in), "n_output_tokens": round(n_out), "mixed": False}
     output_rate = row["total_tokens_per_s"] * n_out / (n_in + n_out)
     return Point(
         name=f"{row['model_id']} cap={row['max_num_seqs']}",
         measured=batch / output_rate,
-        predict=lambda c: batch / output_tokens_per_s(clock(c), mixed=False, **loop),
+        predict=lambda c: batch / _steady(group, c, **loop).output_tokens_per_s,
     )
 
 
 def _one_user(row: data.Row) -> Point:
     n_devices, dtype = row["tensor_parallel"], row["weight_dtype"]
     n_in, n_out = _ONE_USER_TOKENS
-    clock = _clock(row, device=accelerator(row["device_id"]), dtype=dtype, n_devices=n_devices)
+    group = _group(row, device=accelerator(row["device_id"]), dtype=dtype, n_devices=n_devices)
     return Point(
         name=f"{row['model_id']} {dtype} tp={n_devices}",
         measured=row["batch_size"] / row["tokens_per_s"],
-        predict=lambda c: tpot_s(clock(c), concurrency=1, n_input_tokens=n_in, n_output_tokens=n_out),
+        predict=lambda c: _steady(group, c, concurrency=1, n_input_tokens=n_in, n_output_tokens=n_out).tpot_s,
     )
 
 
-def _clock(row: data.Row, *, device: Accelerator, dtype: str, n_devices: int) -> Callable[[Constants], Clock]:
-    def clock(constants: Constants) -> Clock:
-        return Clock(
-            model(row["model_id"]),
-            accelerator=device,
-            precision=precision(dtype),
-            constants=constants,
-            n_devices=n_devices,
-        )
+def _group(row: data.Row, *, device: Accelerator, dtype: str, n_devices: int) -> Deployment:
+    return Deployment(model=model(row["model_id"]), accelerator=device, precision=precision(dtype), n_devices=n_devices)
 
-    return clock
+
+def _steady(group: Deployment, constants: Constants, **loop: Any) -> SteadyState:
+    return SteadyState(clock=Clock(group, constants), **loop)

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bytebill.deployments import Deployment
+from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
@@ -42,15 +42,9 @@ def in_a_process(n_requests: int) -> dict[str, Any]:
 
 def measured(n_requests: int) -> dict[str, Any]:
     """Requests a second, and how full batch and pool were."""
-    deployment = Deployment(
-        model=model("llama-3-8b"),
-        accelerator=accelerator("h100-sxm"),
-        precision=precision("bf16"),
-        n_devices=1,
-        context_len=8192,
-    )
+    deployment = Deployment(model=model("llama-3-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"))
     scheduler = ContinuousScheduler(pool(deployment), max_batch_size=N_USERS)
-    clock = Clock(deployment.model, accelerator=deployment.accelerator, precision=deployment.precision)
+    clock = Clock(deployment)
     start = time.perf_counter()
     run = simulate(scheduler, synthetic("azure-conv", n_requests, max_len_tokens=8192), clock, concurrency=N_USERS)
     seconds = time.perf_counter() - start

@@ -1,0 +1,246 @@
+"""What is rented, and what runs on it? A model on a group of equal devices, in a precision.
+
+    usable      = n_devices * M * (1 - reserve)                                      [bytes]
+    free        = usable - weight_bytes                                              [bytes], for everybody's cache
+    users       = floor(free / (context_len * kv_bytes_per_token * kv_copies))
+    min_devices = ceil(weight_bytes / (M * (1 - reserve)))
+
+M is the device's `memory_bytes`. The reserve is what a runtime keeps from both weights and cache: context,
+graphs, activations, fragmentation. vLLM's `gpu_memory_utilization` of 0.9 is a reserve of 0.1. A group of
+devices shares every layer (tensor parallelism), so its size must split the heads: a group larger than the
+number of KV heads keeps copies of them, and MLA's one latent is copied to every device. Ignores that a
+device's capacity by the driver differs from its datasheet's, block padding, shared prefixes, and pipelines,
+which split layers and copy nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import cached_property
+from math import ceil, floor
+
+from bytebill.hardware import ACCELERATORS, Accelerator
+from bytebill.models import MODELS, ModelSpec, Precision, kept_context_len, kv_stored_bytes_per_token, weight_bytes
+from bytebill.roofline import Load, StepCost, TimeBounds, critical_batch, decode_cost, step_cost, step_time_bounds
+
+RUNTIME_RESERVE = 0.1
+BLOCK_SIZE_TOKENS = 16
+CONTEXT_LENS = (2048, 8192, 32_768)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryBudget:
+    """Where the memory of a group of devices goes; `free_bytes` below zero: the weights do not fit."""
+
+    memory_bytes: float
+    reserve_bytes: float
+    weight_bytes: float
+    kv_bytes_per_token: float  # over the whole group, copies included
+
+    @property
+    def free_bytes(self) -> float:
+        return self.memory_bytes - self.reserve_bytes - self.weight_bytes
+
+    @property
+    def fits(self) -> bool:
+        return self.free_bytes >= 0
+
+    @property
+    def kv_bytes(self) -> float:
+        """Bytes for everybody's cache; zero if the weights do not fit."""
+        return max(0.0, self.free_bytes)
+
+
+class Limit(Enum):
+    """What a growing batch meets first."""
+
+    WEIGHTS = "weights"  # nothing to grow: they do not fit
+    MEMORY = "memory"  # the cache is full while the step still waits for bandwidth
+    CRITICAL_BATCH = "critical batch"  # arithmetic, with cache to spare
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """A model, and the devices that hold it together.
+
+    >>> from bytebill.hardware import accelerator
+    >>> from bytebill.models import model, precision
+    >>> two = Deployment(model=model("llama-3-70b"), accelerator=accelerator("h100-sxm"),
+    ...                  precision=precision("bf16"), n_devices=2)
+    >>> round(two.memory.free_bytes / 1e9, 2), two.kv_tokens    # 2 * 80 * 0.9 - 141.11 GB; / 327,680 B
+    (2.89, 8827)
+    """
+
+    model: ModelSpec
+    accelerator: Accelerator
+    precision: Precision
+    n_devices: int = 1
+    reserve: float = RUNTIME_RESERVE
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.reserve < 1:
+            raise ValueError(f"reserve is a share of the memory, from 0 to below 1, not {self.reserve}")
+        if self.n_devices < 1:
+            raise ValueError(f"a deployment has at least one device, not {self.n_devices}")
+
+    @classmethod
+    def smallest(
+        cls, *, model: ModelSpec, accelerator: Accelerator, precision: Precision, reserve: float = RUNTIME_RESERVE
+    ) -> Deployment | None:
+        """On the smallest tensor-parallel group that holds the weights; None if no even split up to 64 devices does.
+
+        >>> from bytebill.hardware import accelerator
+        >>> from bytebill.models import model, precision
+        >>> falcon = Deployment.smallest(model=model("falcon-180b"), accelerator=accelerator("h100-sxm"),
+        ...                              precision=precision("bf16"))
+        >>> falcon.n_devices, falcon.min_devices    # 359 GB over 72: five would do, but heads split over eight
+        (8, 5)
+        """
+        one = cls(model=model, accelerator=accelerator, precision=precision, reserve=reserve)
+        size = next((size for size in tensor_parallel_sizes(model) if size >= one.min_devices), None)
+        return None if size is None else replace(one, n_devices=size)
+
+    @cached_property
+    def memory(self) -> MemoryBudget:
+        """The split of the group's memory into reserve, weights and cache."""
+        per_token = kv_stored_bytes_per_token(self.model, precision=self.precision)
+        return MemoryBudget(
+            memory_bytes=self.n_devices * self.accelerator.memory_bytes,
+            reserve_bytes=self.n_devices * self.accelerator.memory_bytes * self.reserve,
+            weight_bytes=weight_bytes(self.model, precision=self.precision),
+            kv_bytes_per_token=per_token * kv_copies(self.model, n_devices=self.n_devices),
+        )
+
+    @property
+    def min_devices(self) -> int:
+        """Devices of this kind needed to hold the weights alone, before any user.
+
+        >>> from bytebill.hardware import accelerator
+        >>> from bytebill.models import model, precision
+        >>> llm, bf16 = model("llama-3-70b"), precision("bf16")
+        >>> [Deployment(model=llm, accelerator=accelerator(id), precision=bf16).min_devices
+        ...  for id in ("a100-sxm-40", "h100-sxm", "mi300x")]    # 141.11 GB over 36, 72 and 172.8 GB
+        [4, 2, 1]
+        """
+        return ceil(self.memory.weight_bytes / (self.accelerator.memory_bytes * (1 - self.reserve)))
+
+    @property
+    def kv_tokens(self) -> int:
+        """Cached tokens there is room for, over all users."""
+        return floor(self.memory.kv_bytes / self.memory.kv_bytes_per_token)
+
+    def n_blocks(self, block_size_tokens: int = BLOCK_SIZE_TOKENS) -> int:
+        """Whole blocks of cache there is room for."""
+        return int(self.memory.kv_bytes // (block_size_tokens * self.memory.kv_bytes_per_token))
+
+    def users(self, context_len: int) -> int:
+        """Sequences of one length that fit at once, their caches full and without padding.
+
+        >>> from bytebill.hardware import accelerator
+        >>> from bytebill.models import model, precision
+        >>> one = Deployment(model=model("llama-2-13b"), accelerator=accelerator("h100-sxm"),
+        ...                  precision=precision("bf16"))
+        >>> one.users(8192)    # (72 - 26.03) GB / 6.71 GB
+        6
+        """
+        if context_len < 1:
+            raise ValueError(f"a user has at least one token of context, not {context_len}")
+        per_user = kept_context_len(self.model, context_len) * self.memory.kv_bytes_per_token
+        return floor(self.memory.kv_bytes / per_user)
+
+    @property
+    def critical_batch(self) -> float:
+        """Tokens a step must share its weights among before arithmetic takes as long as reading them.
+
+        A group has one device's critical batch, since bandwidth and arithmetic grow alike.
+        """
+        return critical_batch(self.accelerator, precision=self.precision, model=self.model)
+
+    def limit(self, context_len: int) -> Limit:
+        """What runs out first as users of one length are added: memory for their caches, or arithmetic.
+
+        Memory, if fewer users fit than the critical batch of the weights. Ignores that reading the cache moves
+        it up, so memory is the answer even more often than this says.
+
+        >>> from bytebill.hardware import accelerator
+        >>> from bytebill.models import model, precision
+        >>> Deployment(model=model("llama-2-13b"), accelerator=accelerator("h100-sxm"),
+        ...            precision=precision("bf16")).limit(2048).value
+        'memory'
+        """
+        if self.n_devices < self.min_devices:
+            return Limit.WEIGHTS
+        return Limit.CRITICAL_BATCH if self.users(context_len) >= self.critical_batch else Limit.MEMORY
+
+    def step_cost(self, load: Load) -> StepCost:
+        """Bytes and FLOPs of a step, over the whole group."""
+        return step_cost(self.model, load=load, precision=self.precision)
+
+    def step_bounds(self, load: Load) -> TimeBounds:
+        """Memory time and compute time of a step at the group's published rates."""
+        bounds = step_time_bounds(
+            self.step_cost(load), accelerator=self.accelerator, dtype=self.precision.compute_dtype
+        )
+        return TimeBounds(memory_s=bounds.memory_s / self.n_devices, compute_s=bounds.compute_s / self.n_devices)
+
+    def cache_share(self, context_len: int) -> float:
+        """Share of the cache in what users add to the weights, counting every layer's activations, which is more
+        than ever live at once."""
+        cost = decode_cost(
+            self.model, batch_size=max(self.users(context_len), 1), context_len=context_len, precision=self.precision
+        )
+        return cost.kv_read_bytes / (cost.kv_read_bytes + cost.activation_bytes + cost.logit_bytes)
+
+    @property
+    def gain_of_one_more_device(self) -> float:
+        """Room for caches per device with one device more, over the room per device now."""
+        now, more = (replace(self, n_devices=n).memory.kv_bytes / n for n in (self.n_devices, self.n_devices + 1))
+        return more / now if now else float("inf")
+
+
+def tensor_parallel_sizes(model: ModelSpec, *, largest: int = 64) -> tuple[int, ...]:
+    """Group sizes that split the query heads evenly, and the KV heads or whole copies of them.
+
+    >>> from bytebill.models import model
+    >>> tensor_parallel_sizes(model("llama-3-70b")), tensor_parallel_sizes(model("smollm2-135m"))
+    ((1, 2, 4, 8, 16, 32, 64), (1, 3, 9))
+    """
+    n_kv_heads = model.n_heads if model.mla is not None else model.n_kv_heads
+    sizes = (size for size in range(1, largest + 1) if model.n_heads % size == 0)
+    return tuple(size for size in sizes if n_kv_heads % size == 0 or size % n_kv_heads == 0)
+
+
+def kv_copies(model: ModelSpec, *, n_devices: int) -> float:
+    """How many times a tensor-parallel group stores a cached value: once, until devices outnumber KV heads.
+
+    >>> from bytebill.models import model
+    >>> [kv_copies(model("llama-3-70b"), n_devices=n) for n in (2, 8, 16)]    # 8 KV heads
+    [1.0, 1.0, 2.0]
+    >>> kv_copies(model("deepseek-v3"), n_devices=8)    # one latent, which no head split divides
+    8.0
+    """
+    n_shares = 1 if model.mla is not None else model.n_kv_heads
+    return max(1.0, n_devices / n_shares)
+
+
+def smallest_deployments(
+    *, precision: Precision, context_lens: Iterable[int] = CONTEXT_LENS, reserve: float = RUNTIME_RESERVE
+) -> list[tuple[Deployment, int]]:
+    """Every model of the register on the smallest even group of every device, with each context it was made for.
+
+    A population in which "almost always" and "usually" can be counted. Ignores what deployments are worth: each
+    counts once.
+
+    >>> from bytebill.models import precision
+    >>> len(smallest_deployments(precision=precision("bf16"), context_lens=(2048,)))    # 16 * 15, less 7 too large
+    233
+    """
+    lengths = tuple(context_lens)
+    groups = (
+        Deployment.smallest(model=model, accelerator=accelerator, precision=precision, reserve=reserve)
+        for model in MODELS.values()
+        for accelerator in ACCELERATORS.values()
+    )
+    return [(group, n) for group in groups if group is not None for n in lengths if n <= group.model.context_len]

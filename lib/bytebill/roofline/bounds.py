@@ -1,0 +1,88 @@
+"""How fast can a device do a step? Its two bounds, and the batch at which they meet.
+
+    step time >= max(bytes / W, flops / peak)       if reading and arithmetic overlap perfectly
+    step time <= bytes / W + flops / peak           if they do not overlap at all, both still at full rate
+
+W `bandwidth_bytes_per_s` [B/s], peak [FLOP/s]. Bytes and FLOPs are those of `bytebill.roofline.cost`. Ignores launch
+overhead, on-chip caches, links between devices, and that kernels reach 0.7 to 0.95 of a published rate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from bytebill.hardware import Accelerator
+from bytebill.models import ModelSpec, Precision
+from bytebill.roofline.cost import StepCost
+
+
+class Bound(Enum):
+    """What a step waits for."""
+
+    BANDWIDTH = "bandwidth"
+    COMPUTE = "compute"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeBounds:
+    """Time to move a step's bytes and time to do its arithmetic; at full rates the truth is between."""
+
+    memory_s: float
+    compute_s: float
+
+    @property
+    def max_s(self) -> float:
+        return max(self.memory_s, self.compute_s)
+
+    @property
+    def sum_s(self) -> float:
+        return self.memory_s + self.compute_s
+
+    @property
+    def bound(self) -> Bound:
+        return Bound.BANDWIDTH if self.memory_s >= self.compute_s else Bound.COMPUTE
+
+    @property
+    def compute_idle_share(self) -> float:
+        """Share of the shortest possible step in which the arithmetic units have nothing to do."""
+        return 1 - self.compute_s / self.max_s
+
+
+def step_time_bounds(cost: StepCost, *, accelerator: Accelerator, dtype: str = "bf16") -> TimeBounds:
+    """Memory time and compute time of a step on a device; `dtype` is what its units multiply in.
+
+    memory_s = bytes / W,  compute_s = flops / peak(dtype)     [s]
+
+    >>> from bytebill.hardware import accelerator
+    >>> cost = StepCost(weight_bytes=3.35e9, kv_read_bytes=0, kv_write_bytes=0, activation_bytes=0,
+    ...                 logit_bytes=0, linear_flops=3.35e9, attention_flops=0)
+    >>> bounds = step_time_bounds(cost, accelerator=accelerator("h100-sxm"))
+    >>> round(bounds.memory_s * 1e3, 6), bounds.bound.value
+    (1.0, 'bandwidth')
+    """
+    return TimeBounds(
+        memory_s=cost.bytes / accelerator.bandwidth_bytes_per_s, compute_s=cost.flops / accelerator.peak(dtype)
+    )
+
+
+def critical_batch(accelerator: Accelerator, *, precision: Precision, model: ModelSpec | None = None) -> float:
+    """Tokens a step must share its weights among before arithmetic takes as long as reading them.
+
+    B = peak * bytes_per_weight / (2 * W)     [tokens], times E/k for routed experts
+
+    In bf16 that is the ridge point; 8-bit weights halve it, unless the arithmetic doubles its rate as well.
+    Ignores KV, which only ever raises it, to infinity once attention alone stays under the ridge.
+
+    >>> from bytebill.hardware import accelerator
+    >>> from bytebill.models import model, precision
+    >>> round(critical_batch(accelerator("tpu-v5e"), precision=precision("bf16")), 1)    # 197e12 / 0.819e12
+    240.5
+    >>> h100, mixtral = accelerator("h100-sxm"), model("mixtral-8x7b")
+    >>> round(critical_batch(h100, precision=precision("bf16"), model=mixtral))    # 295.3 * 8 / 2
+    1181
+    """
+    dense = accelerator.ridge_point(precision.compute_dtype) * precision.bytes_per_weight / 2
+    if model is None or model.moe is None:
+        return dense
+    return dense * model.moe.n_experts / model.moe.n_experts_per_token
