@@ -81,7 +81,7 @@ def test_a_module_imports_what_stands_below_it(name: str) -> None:
 def test_no_two_modules_need_each_other() -> None:
     """A package's face stands above its rooms, so a room imports rooms and never its own face."""
     TopologicalSorter({name: ours(name) - {name} for name in INSIDE}).prepare()
-    for name in INSIDE:
+    for name in (each for each in INSIDE if not each.endswith("__main__")):
         assert not [face for face in ours(name) if face and name.startswith(f"{face}.")], f"{name} imports its own face"
 
 
