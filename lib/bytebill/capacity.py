@@ -181,7 +181,7 @@ def max_users(
     6
     """
     if context_len < 1:
-        raise ValueError(f"a user has at least one token of context, not {context_len}")
+        raise BytebillError(f"A user has at least one token of context, not {context_len}.")
     budget = memory_budget(
         model, accelerator=accelerator, precision=precision, n_devices=n_devices, reserve=reserve
     )

@@ -45,7 +45,8 @@ class Step:
         """
         if batch_size < 1 or context_len < 0:
             raise BytebillError(
-                f"A step decodes one sequence or more, with zero or more cached tokens: {batch_size}, {context_len}."
+                f"A step decodes one sequence or more, with zero or more cached tokens; of {context_len:,} tokens "
+                f"there are {batch_size}, so take a shorter context or more memory."
             )
         return cls((Chunk(context_len=context_len, n_new_tokens=1),) * batch_size)
 
