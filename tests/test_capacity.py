@@ -145,7 +145,7 @@ def test_impossible_reserves_are_refused(reserve: float) -> None:
 
 
 def test_a_user_without_context_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one token"):
+    with pytest.raises(BytebillError, match="at least one token"):
         max_users(
             model("llama-3-8b"), accelerator=accelerator("l4"), precision=BF16, n_devices=1, context_len=0
         )
