@@ -19,7 +19,9 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from bytebill.engine.layers import Linear, SwiGLU
+from bytebill.engine.build import Linear, Loader
+from bytebill.engine.layers import SwiGLU
+from bytebill.models import MoESpec
 
 Routing = tuple[Tensor, Tensor]  # experts [n, k] of each token, and their weights [n, k], which add up to 1
 
@@ -29,6 +31,12 @@ class Router:
 
     def __init__(self, gate: Linear, *, n_experts_per_token: int, bias: Tensor | None = None) -> None:
         self.gate, self.bias, self.k = gate, bias, n_experts_per_token
+
+    @classmethod
+    def from_weights(cls, load: Loader, prefix: str, moe: MoESpec) -> Router:
+        """The router of one layer."""
+        bias = load.vector(prefix + "router_bias") if moe.router_bias else None
+        return cls(load.linear(prefix + "router"), n_experts_per_token=moe.n_experts_per_token, bias=bias)
 
     def __call__(self, x: Tensor) -> Routing:
         """x [n, D] -> routing of its rows"""
@@ -79,6 +87,22 @@ class Experts:
     ) -> None:
         self.mlps, self.router, self.shared = tuple(mlps), router, shared
         self.tokens_by_expert = [0] * len(mlps)  # of the last call
+
+    @classmethod
+    def from_weights(cls, load: Loader, prefix: str, moe: MoESpec) -> Experts:
+        """The experts of one layer."""
+        return cls(
+            [SwiGLU.from_weights(load, f"{prefix}experts.{expert}.") for expert in range(moe.n_experts)],
+            router=Router.from_weights(load, prefix, moe),
+            shared=SwiGLU.from_weights(load, prefix + "shared.") if moe.n_shared_experts else None,
+        )
+
+    @property
+    def idle_bytes(self) -> int:
+        """Bytes of the experts that the last call left alone."""
+        return sum(
+            mlp.stored_bytes for mlp, n_tokens in zip(self.mlps, self.tokens_by_expert, strict=True) if not n_tokens
+        )
 
     @property
     def n_touched(self) -> int:

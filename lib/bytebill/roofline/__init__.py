@@ -5,6 +5,7 @@ from bytebill.roofline.cost import (
     StepCost,
     TimeBounds,
     critical_batch,
+    decode_cost,
     step_cost,
     step_time_bounds,
     weight_read_params,

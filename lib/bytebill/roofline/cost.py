@@ -111,6 +111,17 @@ def step_cost(model: ModelSpec, *, step: Step, precision: Precision) -> StepCost
     )
 
 
+def decode_cost(model: ModelSpec, *, batch_size: int, context_len: int, precision: Precision) -> StepCost:
+    """Bytes and FLOPs of decoding one token for each of `batch_size` sequences of one length.
+
+    >>> from bytebill.models import model, precision
+    >>> cost = decode_cost(model("llama-2-13b"), batch_size=1, context_len=8192, precision=precision("bf16"))
+    >>> round(cost.kv_read_bytes / 1e9, 2)
+    6.71
+    """
+    return step_cost(model, step=Step.decode(batch_size=batch_size, context_len=context_len), precision=precision)
+
+
 def weight_read_params(model: ModelSpec, *, step: Step) -> float:
     """Parameters a step reads: every matrix once, experts as far as touched, embeddings by row.
 

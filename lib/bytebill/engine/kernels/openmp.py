@@ -45,7 +45,8 @@ def available() -> bool:
 
 def _library() -> ctypes.CDLL:
     library = _libgomp()
-    assert library is not None, "call available() first"
+    if library is None:
+        raise RuntimeError("no OpenMP runtime of torch's to run kernels on: ask available() first")
     return library
 
 

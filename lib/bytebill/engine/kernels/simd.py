@@ -40,7 +40,7 @@ def multiply_add(builder: Any, x: Any, y: Any, z: Any) -> Any:
 
 
 @functools.cache
-def operations(lanes: int) -> dict[str, Any]:
+def matmul_operations(lanes: int) -> dict[str, Any]:
     """The operations by name, for vectors of `lanes` floats."""
     vector, of = Vector(lanes), lambda element: ir.VectorType(element, lanes)
 

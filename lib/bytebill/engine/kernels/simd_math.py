@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from bytebill.engine.kernels.simd import FLOAT, I16, I32, Vector, multiply_add
+from bytebill.engine.kernels.simd import FLOAT, I16, I32, Vector, matmul_operations, multiply_add
 
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4  # their sum is ln 2; n * high is exact
 _ROUND = 12582912.0  # 1.5 * 2^23: a float this large keeps no fraction, and its low bits are the integer
@@ -127,10 +127,10 @@ def _operation(result: Any, arguments: tuple[Any, ...], emit: Emit) -> Any:
 
 @functools.cache
 def operations(lanes: int) -> dict[str, Any]:
-    """The operations by name, for vectors of `lanes` floats."""
+    """All operations by name, for vectors of `lanes` floats: those of a matmul, and what is added here."""
     vector, address, number = Vector(lanes), types.int64, types.float64
     to_bf16 = _rounded_to_bf16(lanes)
-    return {
+    return matmul_operations(lanes) | {
         "add": _operation(vector, (vector, vector), lambda b, x, y: b.fadd(x, y)),
         "sub": _operation(vector, (vector, vector), lambda b, x, y: b.fsub(x, y)),
         "div": _operation(vector, (vector, vector), lambda b, x, y: b.fdiv(x, y)),
