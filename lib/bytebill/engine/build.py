@@ -10,7 +10,6 @@ the same parts, a share of each (`sharding`) or narrower ones, writes another lo
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,15 +20,7 @@ from bytebill.engine.kernels.norm import RMSNorm
 from bytebill.engine.weights.names import Weights
 from bytebill.engine.weights.room import require_room
 
-
-class Linear(Protocol):
-    """A matrix to multiply by: [..., n_in] -> [..., n_out]."""
-
-    @property
-    def stored_bytes(self) -> int:
-        """Bytes of weights and scales that one call reads."""
-
-    def __call__(self, x: Tensor) -> Tensor: ...
+Linear = Callable[[Tensor], Tensor]  # [..., n_in] -> [..., n_out]
 
 
 class Loader:
@@ -73,12 +64,12 @@ class Loader:
         """A norm with its weights."""
         return RMSNorm(self.vector(name), eps=self.spec.norm_eps)
 
-    def embedding(self) -> Callable[[Tensor], Tensor]:
+    def embedding(self) -> Linear:
         """The table of embeddings: tokens [n] -> [n, D]."""
         table = self._table
         return lambda tokens: table[tokens.to(table.device)]
 
-    def head(self) -> Callable[[Tensor], Tensor]:
+    def head(self) -> Linear:
         """What turns a normed x [n, D] into logits [n, V]; a tied one is the embedding."""
         return self._packed(self._table) if self.spec.tied_embeddings else self.linear("head")
 

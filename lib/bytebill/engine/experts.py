@@ -83,16 +83,24 @@ class Experts:
     """The sparse MLP: `mlps` of which each token takes k, and one that all tokens share where the model has it."""
 
     def __init__(
-        self, mlps: Sequence[SwiGLU], *, router: Callable[[Tensor], Routing], shared: SwiGLU | None = None
+        self,
+        mlps: Sequence[SwiGLU],
+        *,
+        router: Callable[[Tensor], Routing],
+        shared: SwiGLU | None = None,
+        bytes_by_expert: int = 0,
     ) -> None:
-        self.mlps, self.router, self.shared = tuple(mlps), router, shared
+        self.mlps, self.router, self.shared, self.bytes_by_expert = tuple(mlps), router, shared, bytes_by_expert
         self.tokens_by_expert = [0] * len(mlps)  # of the last call
 
     @classmethod
     def from_weights(cls, load: Loader, prefix: str, moe: MoESpec) -> Experts:
         """The experts of one layer."""
+        before = load.bytes_read
+        mlps = [SwiGLU.from_weights(load, f"{prefix}experts.{expert}.") for expert in range(moe.n_experts)]
         return cls(
-            [SwiGLU.from_weights(load, f"{prefix}experts.{expert}.") for expert in range(moe.n_experts)],
+            mlps,
+            bytes_by_expert=(load.bytes_read - before) // moe.n_experts,
             router=Router.from_weights(load, prefix, moe),
             shared=SwiGLU.from_weights(load, prefix + "shared.") if moe.n_shared_experts else None,
         )
@@ -100,9 +108,7 @@ class Experts:
     @property
     def idle_bytes(self) -> int:
         """Bytes of the experts that the last call left alone."""
-        return sum(
-            mlp.stored_bytes for mlp, n_tokens in zip(self.mlps, self.tokens_by_expert, strict=True) if not n_tokens
-        )
+        return (len(self.mlps) - self.n_touched) * self.bytes_by_expert
 
     @property
     def n_touched(self) -> int:

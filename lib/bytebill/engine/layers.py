@@ -81,11 +81,6 @@ class SwiGLU:
         """The MLP whose matrices are named behind the prefix."""
         return cls(gate_up=load.linear(prefix + "gate_up"), down=load.summed(prefix + "down"))
 
-    @property
-    def stored_bytes(self) -> int:
-        """Bytes that one call reads."""
-        return self.gate_up.stored_bytes + self.down.stored_bytes
-
     def __call__(self, x: Tensor) -> Tensor:
         """x [n, D] -> [n, D]"""
         gate, up = self.gate_up(x).chunk(2, -1)

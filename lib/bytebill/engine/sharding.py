@@ -11,8 +11,7 @@ and head where the vocabulary does not divide. Ignores overlap of communication 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 import torch.distributed as dist
@@ -55,9 +54,10 @@ class ShardLoader(Loader):
 
     def summed(self, name: str) -> Linear:
         """A matrix cut by columns: each rank has a part of the sum."""
-        return _Summed(super().summed(name), self.ranks)
+        part = super().summed(name)
+        return lambda x: self.ranks.all_reduce(part(x))
 
-    def embedding(self) -> Callable[[Tensor], Tensor]:
+    def embedding(self) -> Linear:
         """Each rank looks up the tokens it holds, and the sum has them all."""
         lookup, n_held = super().embedding(), self._table.shape[0]
         if not self._cuts_vocabulary:
@@ -70,23 +70,10 @@ class ShardLoader(Loader):
 
         return embed
 
-    def head(self) -> Callable[[Tensor], Tensor]:
+    def head(self) -> Linear:
         """Each rank's part of the vocabulary, gathered."""
         part = super().head()
         return (lambda x: self.ranks.all_gather(part(x))) if self._cuts_vocabulary else part
-
-
-@dataclass(frozen=True)
-class _Summed:
-    part: Linear
-    ranks: Ranks
-
-    @property
-    def stored_bytes(self) -> int:
-        return self.part.stored_bytes
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.ranks.all_reduce(self.part(x))
 
 
 def require_even_shares(spec: ModelSpec, n_ranks: int) -> None:

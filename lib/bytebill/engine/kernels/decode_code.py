@@ -45,18 +45,11 @@ class HeadGroup(NamedTuple):
 
     @property
     def operations(self) -> dict[str, Any]:
-        """What the code may do with vectors."""
+        """What the code may do with vectors; `load` and `store` take the cache's dtype."""
         from bytebill.engine.kernels import simd_math
 
-        return simd_math.operations(self.lanes)
-
-    @property
-    def load(self) -> Any:
-        return self.operations[f"load_{self.dtype}"]
-
-    @property
-    def store(self) -> Any:
-        return self.operations[f"store_{self.dtype}"]
+        ops = simd_math.operations(self.lanes)
+        return ops | {name: ops[f"{name}_{self.dtype}"] for name in ("load", "store")}
 
 
 def scratch_layout(d_head: int, n_heads: int, max_len: int) -> tuple[int, int]:
@@ -79,8 +72,7 @@ def _region(group: HeadGroup) -> Any:
     """What every thread of a team runs: the pairs (sequence, KV head) number rank, rank + n_ranks, ..."""
     append, attend, slot = _append(group), _attend(group), _slot(group)
     load_int = group.operations["load_int"]
-    threads = openmp.thread_functions()
-    thread_num, num_threads = threads["thread_num"], threads["num_threads"]
+    thread_num, num_threads = openmp.thread_functions().values()
     head_bytes, n_heads = group.head_bytes, group.n_heads
 
     def region(p: Any) -> None:
@@ -116,8 +108,8 @@ def _slot(group: HeadGroup) -> Any:
 
 def _append(group: HeadGroup) -> Any:
     """Rotate the group's queries into scratch, and write key and value into their slot."""
-    load, store, store_fp32 = group.load, group.store, group.operations["store_fp32"]
-    fma, mul = group.operations["fma"], group.operations["mul"]
+    ops = group.operations
+    load, store, store_fp32, fma, mul = (ops[name] for name in ("load", "store", "store_fp32", "fma", "mul"))
     head_bytes, half, vector = group.head_bytes, group.head_bytes // 2, group.lanes * group.value_bytes
     n_heads, widened = group.n_heads, 4 // group.value_bytes
 
@@ -205,7 +197,7 @@ def _softmax(group: HeadGroup) -> Any:
 def _finish(group: HeadGroup) -> Any:
     """One head's mixed values over the sum of their weights, to the output."""
     ops, d_head, n, value_bytes = group.operations, group.d_head, group.lanes, group.value_bytes
-    load, store, div, broadcast = ops["load_fp32"], group.store, ops["div"], ops["broadcast"]
+    load, store, div, broadcast = ops["load_fp32"], ops["store"], ops["div"], ops["broadcast"]
 
     @openmp.part
     def finish(mixed: int, total: int, out: int) -> None:
@@ -222,7 +214,7 @@ def _scores(group: HeadGroup) -> Any:
     lines = ["def scores(q, k, n_slots, to, score_bytes, again):"]
     lines += [f"    q{j}_{v} = load_fp32(q + {(j * d_head + v * n) * 4})" for j in heads for v in vectors]
     lines += ["    for s in range(n_slots):"]
-    lines += [f"        k{v} = load_{group.dtype}(k + {v * step})" for v in vectors]
+    lines += [f"        k{v} = load(k + {v * step})" for v in vectors]
     for j in heads:
         lines += [f"        x{j} = mul(q{j}_0, k0)"]
         lines += [f"        x{j} = fma(q{j}_{v}, k{v}, x{j})" for v in vectors[1:]]
@@ -240,7 +232,7 @@ def _mix(group: HeadGroup) -> Any:
         lines += ["    w, x = weights, values"]
         lines += [f"    a{j}_{v} = zero()" for j, v in cells]
         lines += ["    for s in range(n_slots):"]
-        lines += [f"        x{v} = load_{group.dtype}(x + {v * n * group.value_bytes})" for v in vectors]
+        lines += [f"        x{v} = load(x + {v * n * group.value_bytes})" for v in vectors]
         for j in heads:
             lines += [f"        w{j} = broadcast(w + {j} * score_bytes)"]
             lines += [f"        a{j}_{v} = fma(w{j}, x{v}, a{j}_{v})" for v in vectors]

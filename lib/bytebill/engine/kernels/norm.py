@@ -50,28 +50,27 @@ class RMSNorm:
 
 
 def norm(weight: Tensor, *, eps: float) -> Callable[[Tensor], Tensor] | None:
-    """`x [..., D] -> [..., D]` for rows of the weight's dtype; None where torch must serve."""
+    """`x [..., D] -> [..., D]` for rows of the weight's dtype; None where torch must serve. Keep the weight: it is read
+    where it lies."""
     if weight.device.type != "cpu" or weight.dtype not in PLAIN_NAMES or weight.dim() != 1 or not openmp.available():
         return None
-    lanes = panels.fitting_lanes(len(weight))
-    return None if lanes is None else _Norm(weight, _kernel(PLAIN_NAMES[weight.dtype], len(weight), lanes, eps))
+    width, lanes = len(weight), panels.fitting_lanes(len(weight))
+    if lanes is None:
+        return None
+    address, call = _kernel(PLAIN_NAMES[weight.dtype], width, lanes, eps), openmp.parallel()
+    args = _Args()
+    args[_WEIGHT], pointer = weight.data_ptr(), ctypes.addressof(args)
 
-
-class _Norm:
-    def __init__(self, weight: Tensor, address: int) -> None:
-        self._weight, self._address, self._width = weight, address, len(weight)
-        self._args = _Args()
-        self._args[_WEIGHT] = weight.data_ptr()
-        self._pointer, self._call = ctypes.addressof(self._args), openmp.parallel()
-
-    def __call__(self, x: Tensor) -> Tensor:
+    def scaled(x: Tensor) -> Tensor:
         x = x.contiguous()
         y = torch.empty_like(x)
-        n_rows = x.numel() // self._width
-        self._args[_X], self._args[_Y], self._args[_N_ROWS] = x.data_ptr(), y.data_ptr(), n_rows
+        n_rows = x.numel() // width
+        args[_X], args[_Y], args[_N_ROWS] = x.data_ptr(), y.data_ptr(), n_rows
         n_threads = 1 if n_rows <= _ROWS_PER_THREAD else torch.get_num_threads()
-        self._call(self._address, self._pointer, n_threads, 0)
+        call(address, pointer, n_threads, 0)
         return y
+
+    return scaled
 
 
 @functools.cache
