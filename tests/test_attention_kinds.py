@@ -10,18 +10,19 @@ import torch
 from torch import Tensor
 
 from bytebill.device import pick
+from bytebill.engine import latents
 from bytebill.engine.cache.contiguous import ContiguousCache
 from bytebill.engine.cache.latent import LatentCache
 from bytebill.engine.cache.paged import PagedCache
 from bytebill.engine.kernels import panels
-from bytebill.engine.latent_attention import LatentAttention, attend
+from bytebill.engine.latents import attend_latents
 from bytebill.engine.sharding import share_of
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights.names import Weights, random_weights, tensor_shapes
 from bytebill.errors import BytebillError
-from bytebill.measure.attention import attention_cost, sweep_attention, sweep_inside
+from bytebill.measure.attention import sweep_attention, sweep_inside
 from bytebill.models import MLASpec, ModelSpec, kv_stored_bytes_per_token, model, precision
-from bytebill.roofline import Load, step_cost
+from bytebill.roofline import Load, decode_cost, step_cost
 
 GROUPED = ModelSpec(
     id="grouped",
@@ -140,7 +141,7 @@ def test_latents_absorbed_equal_latents_expanded(expand_above: int, monkeypatch:
     decoder, tokens = Transformer(random_weights(LATENT), dtype="fp32"), prompts()
     cache = decoder.new_cache(3, 40)
     usual = decoded(decoder, tokens)
-    monkeypatch.setattr(LatentAttention, "expand_above", expand_above)
+    monkeypatch.setattr(LatentCache, "expand_above", expand_above)
     chunks = [decoder.forward(chunk, cache, last_only=False) for chunk in tokens.split(5, 1)]
     assert apart(torch.cat(chunks, 1), usual) < CLOSE
     assert apart(decoded(decoder, tokens), usual) < CLOSE
@@ -148,18 +149,18 @@ def test_latents_absorbed_equal_latents_expanded(expand_above: int, monkeypatch:
 
 def test_the_form_of_the_latents_is_chosen_by_the_number_of_new_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     decoder, called = Transformer(random_weights(LATENT), dtype="fp32"), []
-    for form in ("_absorbed", "_expanded"):
-        original = getattr(LatentAttention, form)
+    for form in ("absorbed", "expanded"):
+        original = getattr(latents, form)
 
-        def spy(self, *args, form=form, original=original, **kwargs):  # type: ignore[no-untyped-def]
+        def spy(*args, form=form, original=original, **kwargs):  # type: ignore[no-untyped-def]
             called.append(form)
-            return original(self, *args, **kwargs)
+            return original(*args, **kwargs)
 
-        monkeypatch.setattr(LatentAttention, form, spy)
+        monkeypatch.setattr(latents, form, spy)
     cache = decoder.new_cache(3, 40)
     for n_tokens in (17, 1, 5, 17):
         decoder.forward(prompts(n_tokens=n_tokens), cache)
-    assert called[:: LATENT.n_layers] == ["_expanded", "_absorbed", "_absorbed", "_expanded"]
+    assert called[:: LATENT.n_layers] == ["expanded", "absorbed", "absorbed", "expanded"]
 
 
 def test_cached_equals_uncached(decoder: Transformer) -> None:
@@ -227,17 +228,16 @@ def test_attend_is_softmax_over_shared_latents() -> None:
     q, seen = torch.randn(2, 1, 5, 24), torch.randn(2, 33, 24)
     scores = torch.einsum("btnx,bsx->btns", q.double(), seen.double())
     expected = torch.einsum("btns,bsc->btnc", scores.softmax(-1), seen[..., :16].double())
-    assert apart(attend(q, seen, bias=None, d_latent=16).double(), expected) < 1e-5
+    assert apart(attend_latents(q, seen, bias=None, d_latent=16).double(), expected) < 1e-5
 
 
 def test_each_kind_of_attention_refuses_the_other_kind_of_cache() -> None:
     with pytest.raises(BytebillError, match="Grouped has no latent attention"):
         LatentCache(GROUPED, batch_size=1, max_len=4, dtype=torch.float32)
-    decoder = Transformer(random_weights(LATENT), dtype="fp32")
-    keys_and_values = ContiguousCache(LATENT, batch_size=1, max_len=4, dtype=torch.float32)
-    with pytest.raises(BytebillError, match="its own contiguous cache"):
-        decoder.forward(prompts(1, 2), keys_and_values)
-    assert not issubclass(PagedCache, LatentCache)
+    with pytest.raises(BytebillError, match="Latent has latent attention"):
+        ContiguousCache(LATENT, batch_size=1, max_len=4, dtype=torch.float32)
+    with pytest.raises(BytebillError, match="it needs a cache of latents"):
+        PagedCache(LATENT, n_blocks=4, block_size_tokens=4, dtype=torch.float32)
 
 
 def test_ranks_share_heads_and_each_keeps_all_latents() -> None:
@@ -336,7 +336,7 @@ def test_a_longer_context_and_a_larger_batch_move_no_intensity() -> None:
     for kind, spec in specs.items():
         of_kind = [point for point in points if point.kind == kind]
         assert [(point.context_len, point.batch) for point in of_kind] == [(16, 1), (16, 4), (48, 1), (48, 4)]
-        cost = attention_cost(spec, batch_size=4, context_len=48, dtype="fp32")
+        cost = decode_cost(spec, batch_size=4, context_len=48, precision=precision("fp32"))
         assert of_kind[-1].n_bytes == cost.kv_read_bytes and of_kind[-1].flops == cost.attention_flops
         intensities = [point.intensity for point in of_kind]
         assert max(intensities) < 1.07 * min(intensities)  # 17/16 and 49/48: a token also attends to itself
@@ -356,6 +356,6 @@ def test_whole_models_take_turns_and_count_their_step() -> None:
     )
     assert [(point.kind, point.batch) for point in points] == [("MHA", 1), ("MLA", 1), ("MHA", 3), ("MLA", 3)]
     for point in points:
-        cost = attention_cost(specs[point.kind], batch_size=point.batch, context_len=32, dtype="fp32")
+        cost = decode_cost(specs[point.kind], batch_size=point.batch, context_len=32, precision=precision("fp32"))
         assert point.n_bytes == cost.bytes and point.flops == cost.flops
         assert point.time_s > 0 and point.predicted_s > point.read_s > 0

@@ -11,7 +11,7 @@ from torch import Tensor
 from bytebill.engine.cache.contiguous import ContiguousCache
 from bytebill.engine.kernels import openmp, panels
 from bytebill.engine.kernels.decode import DecodeAttention, decode_attention
-from bytebill.engine.layers import Rotary, rope_frequencies, rotate
+from bytebill.engine.rotary import Rotary, rope_frequencies, rotate
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights.names import random_weights
 from bytebill.models import ModelSpec
@@ -126,23 +126,23 @@ def test_a_row_that_takes_no_token_keeps_its_cache() -> None:
     model = Transformer(random_weights(spec_of(2, 3, 32)), dtype="fp32")
     cache = model.new_cache(2, 20)
     model.forward(torch.randint(50, (2, 5)), cache)
-    before = cache._keys[:, 2:].clone()
+    before = cache.tensors[0][:, 2:].clone()
     model.forward(torch.randint(50, (2, 1)), cache, n_new=[1, 0])
-    assert torch.equal(cache._keys[:, 2:], before) and cache.lengths == [6, 5]
+    assert torch.equal(cache.tensors[0][:, 2:], before) and cache.lengths == [6, 5]
 
 
 @pytest.mark.parametrize("d_head", [20, 6])
 def test_odd_heads_fall_back_to_torch(d_head: int) -> None:
     cache = ContiguousCache(spec_of(2, 3, d_head), batch_size=1, max_len=8, dtype=torch.float32)
-    assert not cache.place(1, 1).fused
+    assert cache.place(1, 1).table is None
 
 
 @needs_kernels
 def test_exp_is_exact_to_a_millionth() -> None:
-    from bytebill.engine.kernels import simd, simd_math
+    from bytebill.engine.kernels import simd_math
 
-    lanes = panels.shape()[0]
-    names = simd.operations(lanes) | simd_math.operations(lanes)
+    lanes = panels.register_tile()[0]
+    names = simd_math.operations(lanes)
     load, store, exp = names["load_fp32"], names["store_fp32"], names["exp"]
 
     def region(p) -> None:  # type: ignore[no-untyped-def]

@@ -134,3 +134,9 @@ def test_a_group_steps_n_times_as_fast_as_one_device_at_its_published_rates() ->
 def test_a_group_without_devices_is_refused() -> None:
     with pytest.raises(BytebillError, match="at least one device"):
         on("l4", "llama-3-8b", n_devices=0)
+
+
+def test_a_group_reads_every_copy_of_the_cache() -> None:
+    load = Load.decode(batch_size=4, context_len=1000)
+    eight, sixteen = (on("h200-sxm", "llama-3-70b", n_devices=n).step_cost(load) for n in (8, 16))
+    assert sixteen.kv_read_bytes == 2 * eight.kv_read_bytes and sixteen.weight_bytes == eight.weight_bytes

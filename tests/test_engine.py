@@ -10,13 +10,17 @@ from torch import Tensor
 
 from bytebill.engine import attention
 from bytebill.engine.cache.contiguous import ContiguousCache
+from bytebill.engine.cache.latent import LatentCache
+from bytebill.engine.cache.paged import PagedCache
 from bytebill.engine.generation import generate
 from bytebill.engine.graphs import GraphedDecode
 from bytebill.engine.kernels import panels
+from bytebill.engine.kernels.dtypes import FORMATS, PLAIN
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights.names import Weights, random_weights, tensor_shapes
+from bytebill.engine.weights.room import held_bytes
 from bytebill.errors import BytebillError
-from bytebill.models import ModelSpec, kv_stored_bytes_per_token, model, precision
+from bytebill.models import MLASpec, ModelSpec, MoESpec, kv_stored_bytes_per_token, model, precision
 
 TINY = ModelSpec(
     id="tiny",
@@ -198,6 +202,32 @@ def test_other_families_are_refused(name: str, lacks: str) -> None:
         tensor_shapes(model(name))
 
 
+FAMILIES = {
+    "grouped": TINY,
+    "tied": replace(TINY, tied_embeddings=True),
+    "with norms and biases": replace(TINY, qk_norm=True, qkv_bias=True),
+    "sparse": replace(
+        TINY, moe=MoESpec(n_experts=4, n_experts_per_token=2, d_ff_expert=64, n_shared_experts=1, router_bias=True)
+    ),
+    "latent": replace(TINY, d_head=24, mla=MLASpec(q_lora_rank=64, kv_lora_rank=64, d_nope=16, d_rope=8, d_v=16)),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_what_will_be_held_is_known_before(family: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Panels of outputs and scales included: 101 logits take two panels of 64."""
+    spec = FAMILIES[family]
+    if dtype in PLAIN or panels.available():
+        loaded = Transformer(random_weights(spec), dtype=dtype)
+        assert loaded.weight_bytes_stored == held_bytes(spec, dtype=dtype, device="cpu")
+    if dtype in PLAIN:
+        monkeypatch.setattr(panels, "available", lambda: False)
+        assert Transformer(random_weights(spec), dtype=dtype).weight_bytes_stored == held_bytes(
+            spec, dtype=dtype, device="cpu"
+        )
+
+
 def test_what_does_not_fit_is_refused() -> None:
     huge = replace(TINY, name="Huge", d_ff=10**10)
     with pytest.raises(BytebillError, match=r"Huge in bf16 are .* free; choose a smaller"):
@@ -260,8 +290,9 @@ def test_a_graph_replays_the_step(tokens: Tensor, lengths: list[int]) -> None:
     assert eager.lengths == graphed.lengths
 
 
-def test_a_cache_of_another_kind_has_four_methods() -> None:
-    assert all(hasattr(ContiguousCache, name) for name in ("place", "attend", "commit", "reset"))
+@pytest.mark.parametrize("kind", [ContiguousCache, LatentCache, PagedCache])
+def test_a_cache_of_any_kind_places_and_attends(kind: type) -> None:
+    assert all(callable(getattr(kind, name)) for name in ("place", "attend"))
 
 
 @pytest.mark.parametrize("n_layers", [1, 3])

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from bytebill.engine.kernels import linear, panels
+from bytebill.engine.kernels.dtypes import FORMATS, PLAIN, SCALE_GROUP
 from bytebill.engine.kernels.linear import PackedLinear
 from bytebill.errors import BytebillError
 
@@ -19,10 +20,10 @@ def relative_error(y: torch.Tensor, expected: torch.Tensor) -> float:
     return float((y.float() - expected.float()).norm() / expected.float().norm())
 
 
-@pytest.mark.parametrize("dtype", linear.DTYPES)
+@pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 6, 7, 12, 13, 33])
 def test_it_is_a_matmul(dtype, batch_size):
-    if dtype not in linear.TORCH and not panels.available():
+    if dtype not in PLAIN and not panels.available():
         pytest.skip("integer weights need the panels")
     torch.manual_seed(batch_size)
     for n_out, n_in in SHAPES:
@@ -61,8 +62,8 @@ def test_packing_and_unpacking_are_inverse():
 @packed_only
 def test_stored_bytes_are_the_bits_that_were_promised():
     weight = torch.randn(256, 512)
-    bits = {dtype: PackedLinear(weight, dtype=dtype).stored_bytes * 8 / weight.numel() for dtype in linear.DTYPES}
-    assert bits == {"fp32": 32, "bf16": 16, "int8": 8 + 32 / 512, "int4": 4 + 16 / panels.SCALE_GROUP}
+    bits = {dtype: PackedLinear(weight, dtype=dtype).stored_bytes * 8 / weight.numel() for dtype in FORMATS}
+    assert bits == {"fp32": 32, "bf16": 16, "int8": 8 + 32 / 512, "int4": 4 + 16 / SCALE_GROUP}
 
 
 @packed_only
@@ -95,7 +96,7 @@ def test_the_number_of_threads_changes_nothing():
 def test_every_size_of_group_covers_its_batch():
     for batch_size in range(1, 200):
         n_groups, group = panels.grouping(batch_size)
-        assert group <= panels.shape()[2]
+        assert group <= panels.register_tile()[2]
         assert batch_size <= n_groups * group < batch_size + n_groups
 
 

@@ -11,10 +11,10 @@ import pytest
 from bytebill.device import Device, cpu_name, pick, used_memory_bytes
 from bytebill.errors import BytebillError
 from bytebill.measure import peers
-from bytebill.measure.decode import Point, median_error, point
+from bytebill.measure.decode import DecodePoint, median_error, point
 from bytebill.measure.paging import attention_by_block_size
 from bytebill.measure.stack import build_stack
-from bytebill.measure.timing import Timing, drift, measure
+from bytebill.measure.timing import Timing, drift, timed
 from bytebill.models import model
 from bytebill.trials import bench, record
 
@@ -45,7 +45,7 @@ def test_a_device_that_is_not_there_gets_a_sentence():
 
 def test_a_call_and_its_reference_take_turns():
     calls: list[str] = []
-    timing = measure(lambda: calls.append("a"), sync=lambda: None, reference=lambda: calls.append("b"), repeats=3)
+    timing = timed(lambda: calls.append("a"), sync=lambda: None, reference=lambda: calls.append("b"), repeats=3)
     assert "".join(calls) == "abababab"  # once to warm up, three times to count
     assert len(timing.samples_s) == len(timing.reference_samples_s) == 3
 
@@ -67,7 +67,7 @@ def test_a_point_lies_between_the_two_bounds():
 def test_the_median_error_stops_at_batch_64():
     rows = {"dtype": "fp32", "spread": 0.0, "tokens_per_s": 1.0, "weight_bytes": 1, "read_bytes_per_s": 1.0}
     points = [
-        Point(batch=batch, step_s=1 + error, predicted_s=1.0, fraction_of_read=1.0, **rows)
+        DecodePoint(batch=batch, step_s=1.0, predicted_s=1 + error, fraction_of_read=1.0, **rows)
         for batch, error in ((1, 0.1), (8, -0.2), (64, 0.3), (128, 5.0))
     ]
     assert median_error(points) == pytest.approx(0.2)
@@ -156,7 +156,7 @@ def test_eight_users_are_served_whole(cpu):
         vocab_size=64,
         context_len=256,
     )
-    run = users.served(Transformer(random_weights(spec), dtype="fp32"), n_users=8)
+    run = users.serve_users(Transformer(random_weights(spec), dtype="fp32"), n_users=8)
     assert run.metrics.n_finished == 16
     assert run.metrics.n_output_tokens == 16 * users.N_OUTPUT_TOKENS
     assert 0 < run.scheduler_s < sum(run.durations_s)

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from bytebill.engine.kernels import openmp
-from bytebill.engine.kernels.norm import norm
-from bytebill.engine.layers import RMSNorm
+from bytebill.engine.kernels.norm import RMSNorm, norm
 
 needs_kernels = pytest.mark.skipif(not openmp.available(), reason="no compiled kernels here")
 

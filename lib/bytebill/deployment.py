@@ -38,6 +38,7 @@ class MemoryBudget:
     memory_bytes: float
     reserve_bytes: float
     weight_bytes: float
+    kv_copies: float  # how often a cached value is stored
     kv_bytes_per_token: float  # over the whole group, copies included
 
     @property
@@ -106,12 +107,13 @@ class Deployment:
     @cached_property
     def memory(self) -> MemoryBudget:
         """The split of the group's memory into reserve, weights and cache."""
-        per_token = kv_stored_bytes_per_token(self.model, precision=self.precision)
+        copies = kv_copies(self.model, n_devices=self.n_devices)
         return MemoryBudget(
             memory_bytes=self.n_devices * self.accelerator.memory_bytes,
             reserve_bytes=self.n_devices * self.accelerator.memory_bytes * self.reserve,
             weight_bytes=weight_bytes(self.model, precision=self.precision),
-            kv_bytes_per_token=per_token * kv_copies(self.model, n_devices=self.n_devices),
+            kv_copies=copies,
+            kv_bytes_per_token=kv_stored_bytes_per_token(self.model, precision=self.precision) * copies,
         )
 
     @property
@@ -176,8 +178,9 @@ class Deployment:
         return Limit.CRITICAL_BATCH if self.users(context_len) >= self.critical_batch else Limit.MEMORY
 
     def step_cost(self, load: Load) -> StepCost:
-        """Bytes and FLOPs of a step, over the whole group."""
-        return step_cost(self.model, load=load, precision=self.precision)
+        """Bytes and FLOPs of a step, over the whole group: caches that it cannot share out are read by each copy."""
+        cost, copies = step_cost(self.model, load=load, precision=self.precision), self.memory.kv_copies
+        return replace(cost, kv_read_bytes=cost.kv_read_bytes * copies, kv_write_bytes=cost.kv_write_bytes * copies)
 
     def step_bounds(self, load: Load) -> TimeBounds:
         """Memory time and compute time of a step at the group's published rates."""

@@ -3,9 +3,8 @@
     out[t] = sum over s of softmax_s(q[t] . k[s]) v[s]          s runs over the slots that token t may see
 
 Symbols: B sequences, T new tokens of each, S cache slots read, N query heads, K KV heads, g = N / K, H head
-size [numbers]. Queries arrive scaled by H**-0.5 (`blocks.Rotary` does it), keys are cached transposed, [B
-K, H, S]: the shape a batched matmul of scores takes as it is. Ignores sliding
-windows (`Transformer.new_cache` refuses them).
+size [numbers]. Queries arrive scaled by H**-0.5 (`Rotary` does it), keys are cached transposed, [B K, H, S]:
+the shape a batched matmul of scores takes as it is. Ignores sliding windows (`Transformer.new_cache` refuses them).
 """
 
 from __future__ import annotations
@@ -15,6 +14,13 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 FEW_TOKENS = 16  # up to here two batched matmuls per KV head beat SDPA on a CPU, by up to four times
+
+
+def queries(q: Tensor, *, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
+    """Attention of new tokens over the cache, by their number; the shapes are those of `few_queries`."""
+    if q.shape[1] <= FEW_TOKENS or bias is None:
+        return few_queries(q, keys=keys, values=values, bias=bias)
+    return many_queries(q, keys=keys, values=values, bias=bias)
 
 
 def few_queries(q: Tensor, *, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:

@@ -19,7 +19,9 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from bytebill.engine.layers import Linear, SwiGLU
+from bytebill.engine.build import Linear, Loader
+from bytebill.engine.layers import SwiGLU
+from bytebill.models import MoESpec
 
 Routing = tuple[Tensor, Tensor]  # experts [n, k] of each token, and their weights [n, k], which add up to 1
 
@@ -29,6 +31,12 @@ class Router:
 
     def __init__(self, gate: Linear, *, n_experts_per_token: int, bias: Tensor | None = None) -> None:
         self.gate, self.bias, self.k = gate, bias, n_experts_per_token
+
+    @classmethod
+    def from_weights(cls, load: Loader, prefix: str, moe: MoESpec) -> Router:
+        """The router of one layer."""
+        bias = load.vector(prefix + "router_bias") if moe.router_bias else None
+        return cls(load.linear(prefix + "router"), n_experts_per_token=moe.n_experts_per_token, bias=bias)
 
     def __call__(self, x: Tensor) -> Routing:
         """x [n, D] -> routing of its rows"""
@@ -75,10 +83,32 @@ class Experts:
     """The sparse MLP: `mlps` of which each token takes k, and one that all tokens share where the model has it."""
 
     def __init__(
-        self, mlps: Sequence[SwiGLU], *, router: Callable[[Tensor], Routing], shared: SwiGLU | None = None
+        self,
+        mlps: Sequence[SwiGLU],
+        *,
+        router: Callable[[Tensor], Routing],
+        shared: SwiGLU | None = None,
+        bytes_by_expert: int = 0,
     ) -> None:
-        self.mlps, self.router, self.shared = tuple(mlps), router, shared
+        self.mlps, self.router, self.shared, self.bytes_by_expert = tuple(mlps), router, shared, bytes_by_expert
         self.tokens_by_expert = [0] * len(mlps)  # of the last call
+
+    @classmethod
+    def from_weights(cls, load: Loader, prefix: str, moe: MoESpec) -> Experts:
+        """The experts of one layer."""
+        before = load.bytes_read
+        mlps = [SwiGLU.from_weights(load, f"{prefix}experts.{expert}.") for expert in range(moe.n_experts)]
+        return cls(
+            mlps,
+            bytes_by_expert=(load.bytes_read - before) // moe.n_experts,
+            router=Router.from_weights(load, prefix, moe),
+            shared=SwiGLU.from_weights(load, prefix + "shared.") if moe.n_shared_experts else None,
+        )
+
+    @property
+    def idle_bytes(self) -> int:
+        """Bytes of the experts that the last call left alone."""
+        return (len(self.mlps) - self.n_touched) * self.bytes_by_expert
 
     @property
     def n_touched(self) -> int:

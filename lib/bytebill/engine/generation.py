@@ -28,14 +28,11 @@ def generate(
 
     `on_step(i)` is called when token i of every sequence is known (i = 0: after the prefill).
     """
-    if not prompts or not all(prompts):
-        raise ValueError("every prompt needs at least one token")
     n_input = [len(prompt) for prompt in prompts]
+    if not n_input or not all(n_input):
+        raise ValueError("every prompt needs at least one token")
     cache = model.new_cache(len(prompts), max(n_input) + n_new_tokens)
-    tokens = torch.zeros(len(prompts), max(n_input), dtype=torch.long)
-    for row, prompt in zip(tokens, prompts, strict=True):
-        row[: len(prompt)] = torch.as_tensor(prompt)
-    logits = model.forward(tokens.to(model.device), cache, n_new=n_input)
+    logits = model.forward(_padded(prompts, max(n_input)).to(model.device), cache, n_new=n_input)
     chosen: list[list[int]] = [[] for _ in prompts]
     for step in range(n_new_tokens):
         latest = logits[:, -1].argmax(-1, keepdim=True)  # [B, 1]
@@ -46,8 +43,9 @@ def generate(
         if step + 1 == n_new_tokens or all(stop_token in row for row in chosen):
             break
         logits = model.forward(latest, cache)
-    return [_before(row, stop_token) for row in chosen]
+    return [row[: row.index(stop_token)] if stop_token in row else row for row in chosen]
 
 
-def _before(tokens: list[int], stop_token: int | None) -> list[int]:
-    return tokens[: tokens.index(stop_token)] if stop_token in tokens else tokens
+def _padded(prompts: Sequence[Sequence[int]], n_tokens: int) -> torch.Tensor:
+    """The prompts as one matrix, zeros behind the shorter ones."""
+    return torch.tensor([[*prompt, *[0] * (n_tokens - len(prompt))] for prompt in prompts])

@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bytebill.engine.cache.contiguous import ContiguousCache, Placement
+from bytebill.engine.cache.latent import SlotCache
+from bytebill.engine.cache.places import Placement
 from bytebill.engine.transformer import Transformer
 from bytebill.errors import BytebillError
 
@@ -24,7 +25,7 @@ class GraphedDecode:
     `n_slots` (default: all) bounds the contexts it serves, and is what each step reads.
     """
 
-    def __init__(self, model: Transformer, cache: ContiguousCache, *, n_slots: int | None = None) -> None:
+    def __init__(self, model: Transformer, cache: SlotCache, *, n_slots: int | None = None) -> None:
         if model.device.type != "cuda":
             raise BytebillError(f"CUDA graphs need a CUDA device, and this model is on {model.device.type}.")
         self.model, self.cache = model, cache

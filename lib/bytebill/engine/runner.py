@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from bytebill.engine.cache.paged import PagedCache, Span
+from bytebill.engine.cache.paged import PagedCache, PlacedTokens
 from bytebill.engine.transformer import Transformer
 from bytebill.errors import BytebillError
 from bytebill.serving.memory.paged import Allocator
@@ -36,7 +36,7 @@ class _Part:
     """One sequence's share of a pass."""
 
     id: int
-    span: Span
+    span: PlacedTokens
     tokens: list[int]
     end: int | None  # which of them wants logits
     emits: bool
@@ -103,7 +103,7 @@ class Runner:
     @torch.inference_mode()
     def warm_up(self, *, n_rows: int = 16) -> None:
         """Compile and pack what passes of up to so many rows need, before anything is served and timed."""
-        span = Span(blocks=[0], start=0, n_new=1)
+        span = PlacedTokens(blocks=[0], start=0, n_new=1)
         part = _Part(id=-1, span=span, tokens=[0], end=0, emits=False)
         for n in range(1, n_rows + 1):
             self._chosen([part] * n)
@@ -157,12 +157,12 @@ class Runner:
             emits=chunk.emits,
         )
 
-    def _span(self, id: int, start: int, n_new: int, *, n_padding: int = 0) -> Span:
+    def _span(self, id: int, start: int, n_new: int, *, n_padding: int = 0) -> PlacedTokens:
         if self._allocator is not None:
             blocks: Sequence[int] = self._allocator.blocks(id)
         else:
             blocks = self._own_blocks(id, start + n_new + n_padding)
-        return Span(blocks=blocks, start=start, n_new=n_new, n_padding=n_padding)
+        return PlacedTokens(blocks=blocks, start=start, n_new=n_new, n_padding=n_padding)
 
     def _own_blocks(self, id: int, n_tokens: int) -> list[int]:
         table = self._tables.setdefault(id, [])

@@ -17,8 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from bytebill.engine.layers import Linear
-from bytebill.engine.transformer import Transformer
+from bytebill.engine.build import Linear, Loader
 from bytebill.engine.weights.names import Weights
 from bytebill.errors import BytebillError
 from bytebill.models import ModelSpec
@@ -45,33 +44,36 @@ class Ranks:
         return torch.cat(parts, -1)
 
 
-class ShardedTransformer(Transformer):
-    """One rank's share of a decoder; every rank calls `forward` alike, and every rank gets all logits."""
+class ShardLoader(Loader):
+    """One rank's share of a decoder, whose parts say to the other ranks what they must; every rank runs alike, and
+    every rank gets all logits."""
 
-    def __init__(
-        self, weights: Weights, *, ranks: Ranks, dtype: str = "bf16", device: torch.device | str = "cpu"
-    ) -> None:
-        self.ranks = ranks
-        self._cuts_vocabulary = weights.spec.vocab_size % ranks.size == 0
+    def __init__(self, weights: Weights, *, ranks: Ranks, dtype: str, device: torch.device | str) -> None:
         super().__init__(share_of(weights, rank=ranks.rank, n_ranks=ranks.size), dtype=dtype, device=device)
+        self.ranks, self._cuts_vocabulary = ranks, weights.spec.vocab_size % ranks.size == 0
 
-    def embed(self, tokens: Tensor) -> Tensor:
+    def summed(self, name: str) -> Linear:
+        """A matrix cut by columns: each rank has a part of the sum."""
+        part = super().summed(name)
+        return lambda x: self.ranks.all_reduce(part(x))
+
+    def embedding(self) -> Linear:
         """Each rank looks up the tokens it holds, and the sum has them all."""
+        lookup, n_held = super().embedding(), self._table.shape[0]
         if not self._cuts_vocabulary:
-            return super().embed(tokens)
-        n_held = self._embedding.shape[0]
-        index = tokens.to(self.device) - self.ranks.rank * n_held
-        held = (index >= 0) & (index < n_held)
-        return self.ranks.all_reduce(super().embed(index.clamp(0, n_held - 1)) * held[:, None])
+            return lookup
 
-    def logits(self, x: Tensor) -> Tensor:
+        def embed(tokens: Tensor) -> Tensor:
+            index = tokens.to(self.device) - self.ranks.rank * n_held
+            held = (index >= 0) & (index < n_held)
+            return self.ranks.all_reduce(lookup(index.clamp(0, n_held - 1)) * held[:, None])
+
+        return embed
+
+    def head(self) -> Linear:
         """Each rank's part of the vocabulary, gathered."""
-        logits = super().logits(x)
-        return self.ranks.all_gather(logits) if self._cuts_vocabulary else logits
-
-    def _summed(self, weight: Tensor) -> Linear:
-        linear = super()._summed(weight)
-        return lambda x: self.ranks.all_reduce(linear(x))
+        part = super().head()
+        return (lambda x: self.ranks.all_gather(part(x))) if self._cuts_vocabulary else part
 
 
 def require_even_shares(spec: ModelSpec, n_ranks: int) -> None:

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -27,14 +28,14 @@ import torch.distributed as dist
 from torch import Tensor
 
 from bytebill.engine.kernels import openmp
-from bytebill.engine.sharding import Ranks, ShardedTransformer, require_even_shares
+from bytebill.engine.sharding import Ranks, ShardLoader, require_even_shares
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import smollm2, smollm2_folder
 from bytebill.engine.weights.names import Weights, random_weights
 from bytebill.errors import BytebillError, unknown
 from bytebill.models import MODELS, ModelSpec
 
-REAL = "smollm2-135m"
+_REAL = "smollm2-135m"
 RANDOM_SMALL = ModelSpec(
     id="random-llama-small",
     name="random-llama-small",
@@ -51,7 +52,7 @@ _SAID = "bytebill: "  # marks our one sentence among torchrun's lines
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class ParallelRun:
     """What to decode: `n_steps` tokens after a context, of `batch_size` sequences of random tokens."""
 
     model: str = RANDOM_SMALL.id
@@ -78,16 +79,16 @@ class Run:
 
     def weights(self) -> Weights:
         """The weights, the same in every process."""
-        return smollm2() if self.model == REAL else random_weights(self.spec)
+        return smollm2() if self.model == _REAL else random_weights(self.spec)
 
 
-def launch(n_ranks: int, run: Run | None = None, *, timeout_s: float = 300) -> dict[str, Any]:
+def launch(n_ranks: int, run: ParallelRun | None = None, *, timeout_s: float = 300) -> dict[str, Any]:
     """Run `n_ranks` processes on this machine and return what rank 0 printed."""
-    run = run or Run()
+    run = run or ParallelRun()
     require_even_shares(run.spec, n_ranks)
     if run.device == "cuda" and torch.cuda.device_count() < n_ranks:
         raise BytebillError(f"{n_ranks} ranks need as many GPUs; this machine has {torch.cuda.device_count()}.")
-    if run.model == REAL:
+    if run.model == _REAL:
         smollm2_folder()  # converted once, before the ranks look for it
     process = subprocess.Popen(
         _command(n_ranks, run), env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -105,7 +106,7 @@ def launch(n_ranks: int, run: Run | None = None, *, timeout_s: float = 300) -> d
     return _last_json(out)
 
 
-def _command(n_ranks: int, run: Run) -> list[str]:
+def _command(n_ranks: int, run: ParallelRun) -> list[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -153,43 +154,35 @@ def _reason(err: str) -> str | None:
     return said[0] if said else (f"A rank failed: {named[0]}" if named else None)
 
 
-def measure(run: Run) -> dict[str, Any] | None:
-    """The run as one rank sees it; rank 0 returns the result."""
+def compared(run: ParallelRun) -> dict[str, Any] | None:
+    """The run as one rank sees it; rank 0 returns the result, held against the whole model alone."""
     ranks = Ranks()
     device = torch.device(run.device, int(os.environ["LOCAL_RANK"])) if run.device == "cuda" else torch.device("cpu")
-    share = ShardedTransformer(run.weights(), ranks=ranks, dtype=run.dtype, device=device)
-    logits, step_s, kv_bytes = _decode(share, run)
+    place: dict[str, Any] = {"dtype": run.dtype, "device": device}
+    logits, held = _decode(Transformer(run.weights(), loader=partial(ShardLoader, ranks=ranks), **place), run)
     said = _said_per_step(ranks, run)
-    held = [share.weight_bytes_stored, share.weight_bytes_read, kv_bytes, step_s]
-    held_by_rank: list[Any] = [None] * ranks.size
-    dist.all_gather_object(held_by_rank, held)
+    by_rank: list[Any] = [None] * ranks.size
+    dist.all_gather_object(by_rank, held)
     if ranks.rank > 0:
         return None
-    whole = Transformer(run.weights(), dtype=run.dtype, device=device)
-    whole_logits, whole_step_s, whole_kv_bytes = _decode(whole, run)
-    stored, read, kv, steps_s = zip(*held_by_rank, strict=True)
+    whole_logits, whole = _decode(Transformer(run.weights(), **place), run)
+    figures = {"step_s": max(each.pop("step_s") for each in by_rank), "step_s_whole": whole.pop("step_s")}
+    for name, value in whole.items():
+        figures |= {f"{name}_by_rank": [each[name] for each in by_rank], f"{name}_whole": value}
     return {
         **asdict(run),
         "n_ranks": ranks.size,
         "backend": dist.get_backend(),
         "threads_per_rank": torch.get_num_threads(),
-        "weight_bytes_stored_by_rank": stored,
-        "weight_bytes_stored_whole": whole.weight_bytes_stored,
-        "weight_bytes_read_by_rank": read,
-        "weight_bytes_read_whole": whole.weight_bytes_read,
-        "kv_bytes_by_rank": kv,
-        "kv_bytes_whole": whole_kv_bytes,
         "max_abs_logit_difference": float((logits - whole_logits).abs().max()),
         "max_abs_logit": float(whole_logits.abs().max()),
-        "step_s": max(steps_s),
-        "step_s_whole": whole_step_s,
+        **figures,
         **said,
     }
 
 
-def _decode(model: Transformer, run: Run) -> tuple[Tensor, float, int]:
-    """Prefill and decode fixed tokens: logits of every step [B, steps, V] in fp32, median step, KV bytes
-    held."""
+def _decode(model: Transformer, run: ParallelRun) -> tuple[Tensor, dict[str, float]]:
+    """Prefill and decode fixed tokens: logits of every step [B, steps, V] in fp32, bytes held, median step."""
     length = run.context_len + run.n_steps
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(model.spec.vocab_size, (run.batch_size, length), generator=generator).to(model.device)
@@ -202,10 +195,16 @@ def _decode(model: Transformer, run: Run) -> tuple[Tensor, float, int]:
         if model.device.type == "cuda":
             torch.cuda.synchronize(model.device)
         times.append(time.perf_counter() - start)
-    return torch.cat(logits, 1).float(), median(times), cache.nbytes_stored
+    held = {
+        "weight_bytes_stored": model.weight_bytes_stored,
+        "weight_bytes_read": model.weight_bytes_read,
+        "kv_bytes": cache.nbytes_stored,
+        "step_s": median(times),
+    }
+    return torch.cat(logits, 1).float(), held
 
 
-def _said_per_step(ranks: Ranks, run: Run) -> dict[str, int]:
+def _said_per_step(ranks: Ranks, run: ParallelRun) -> dict[str, int]:
     """Bytes of one decode step: the counters hold a prefill of `context_len` tokens and the steps.
 
     Reductions grow with tokens, gathers with rows of logits: one a sequence, prefill or not.
@@ -228,11 +227,11 @@ def _take_own_core(local_rank: int, n_ranks: int) -> None:
         os.sched_setaffinity(0, {cores[local_rank]})
 
 
-def _parse(arguments: list[str]) -> Run:
+def _parse(arguments: list[str]) -> ParallelRun:
     parser = argparse.ArgumentParser(prog="bytebill.engine.tensor_parallel")
-    for key, default in asdict(Run()).items():
+    for key, default in asdict(ParallelRun()).items():
         parser.add_argument(f"--{key.replace('_', '-')}", type=type(default), default=default)
-    return Run(**vars(parser.parse_args(arguments)))
+    return ParallelRun(**vars(parser.parse_args(arguments)))
 
 
 def main(arguments: list[str], environment: Mapping[str, str] = os.environ) -> int:
@@ -249,7 +248,7 @@ def main(arguments: list[str], environment: Mapping[str, str] = os.environ) -> i
         else:
             torch.cuda.set_device(local_rank)
         dist.init_process_group("nccl" if run.device == "cuda" else "gloo")
-        result = measure(run)
+        result = compared(run)
         dist.barrier()
         dist.destroy_process_group()
     except BytebillError as error:

@@ -22,13 +22,13 @@ from torch import Tensor
 
 from bytebill.device import Device, synchronizer
 from bytebill.engine.cache.contiguous import ContiguousCache
-from bytebill.engine.cache.latent import LatentCache
-from bytebill.engine.latent_attention import attend
-from bytebill.engine.layers import Rotary, rope_frequencies, rotate
+from bytebill.engine.cache.latent import LatentCache, SlotCache, slot_cache
+from bytebill.engine.kernels.dtypes import PLAIN
+from bytebill.engine.latents import attend_latents
+from bytebill.engine.rotary import Rotary, rope_frequencies
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights.names import random_weights
-from bytebill.measure.ceilings import TORCH_DTYPES
-from bytebill.measure.timing import Timing, in_turns, measure
+from bytebill.measure.timing import Predicted, Timing, in_turns, timed
 from bytebill.models import MLASpec, ModelSpec, precision
 from bytebill.roofline import StepCost, decode_cost
 
@@ -38,17 +38,13 @@ _SHAPE: dict[str, Any] = {"n_layers": 1, "d_model": 64, "d_ff": 64, "vocab_size"
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttentionPoint:
-    """Attention of one layer, measured and predicted."""
+class AttentionPoint(Predicted):
+    """Attention of one layer, or a whole step, measured and predicted."""
 
-    kind: str
-    batch: int
     context_len: int
-    time_s: float
     read_s: float
     n_bytes: float
     flops: float
-    predicted_s: float
 
     @property
     def intensity(self) -> float:
@@ -60,19 +56,53 @@ class AttentionPoint:
         """FLOPs done in the time that a plain read takes for one byte."""
         return self.intensity * self.read_s / self.time_s
 
+
+@dataclass(frozen=True, kw_only=True)
+class _Decode:
+    """One new token for each sequence of a batch, on a device."""
+
+    kind: str
+    spec: ModelSpec
+    device: Device
+    dtype: str
+    batch: int
+    context_len: int
+
     @property
-    def error(self) -> float:
-        """Measured over predicted, minus one."""
-        return self.time_s / self.predicted_s - 1
+    def cost(self) -> StepCost:
+        """What the roofline counts for it; attention is its KV read and its attention FLOPs."""
+        return decode_cost(
+            self.spec, batch_size=self.batch, context_len=self.context_len, precision=precision(self.dtype)
+        )
+
+    def filled(self) -> SlotCache:
+        """A cache whose pages are its own, with room for one token more than the context."""
+        cache = slot_cache(
+            self.spec,
+            batch_size=self.batch,
+            max_len=self.context_len + 1,
+            dtype=PLAIN[self.dtype],
+            device=self.device.torch,
+        )
+        cache.occupy(self.context_len)
+        return cache
+
+    def point(self, **measured: float) -> AttentionPoint:
+        """It, as measured."""
+        return AttentionPoint(kind=self.kind, batch=self.batch, context_len=self.context_len, **measured)
 
 
-def kinds(*, n_heads: int = 32, group: int = 8, d_head: int = 128, n_latent_heads: int = 128) -> dict[str, ModelSpec]:
+def kinds(
+    *, n_heads: int = 32, n_kv_heads: int = 4, d_head: int = 128, n_latent_heads: int = 128
+) -> dict[str, ModelSpec]:
     """One layer each of MHA, GQA, MQA and MLA (of DeepSeek-V3's sizes), with next to nothing around the attention.
 
-    >>> [spec.queries_per_kv_head for spec in kinds().values()]
-    [1, 8, 32, 1]
+    GQA-G has G KV heads, as in its paper.
+
+    >>> {name: spec.queries_per_kv_head for name, spec in kinds().items()}
+    {'MHA': 1, 'GQA-4': 8, 'MQA': 32, 'MLA': 1}
     """
-    kv_heads = {"MHA": n_heads, f"GQA-{group}": n_heads // group, "MQA": 1}
+    kv_heads = {"MHA": n_heads, f"GQA-{n_kv_heads}": n_kv_heads, "MQA": 1}
     found = {
         name: ModelSpec(id=name, name=name, n_heads=n_heads, n_kv_heads=n, d_head=d_head, **_SHAPE)
         for name, n in kv_heads.items()
@@ -80,11 +110,6 @@ def kinds(*, n_heads: int = 32, group: int = 8, d_head: int = 128, n_latent_head
     width = LATENT.d_nope + LATENT.d_rope
     heads: dict[str, Any] = {"n_heads": n_latent_heads, "n_kv_heads": n_latent_heads, "d_head": width}
     return found | {"MLA": ModelSpec(id="MLA", name="MLA", mla=LATENT, **heads, **_SHAPE)}
-
-
-def attention_cost(spec: ModelSpec, *, batch_size: int, context_len: int, dtype: str) -> StepCost:
-    """What the roofline counts for a step of this layer; attention is its KV read and its attention FLOPs."""
-    return decode_cost(spec, batch_size=batch_size, context_len=context_len, precision=precision(dtype))
 
 
 def sweep_attention(
@@ -100,34 +125,26 @@ def sweep_attention(
 ) -> list[AttentionPoint]:
     """Every kind at every batch; `peak` is the FLOP/s that their kernel reaches. As many layers are passed as make the
     cache larger than `beyond_bytes`."""
-    found = []
-    for kind, spec in specs.items():
-        for batch in batches:
-            cost = attention_cost(spec, batch_size=batch, context_len=context_len, dtype=dtype)
-            n_bytes, flops = cost.kv_read_bytes, cost.attention_flops
-            n_layers = ceil(beyond_bytes / n_bytes)
-            timing = time_attention(
-                replace(spec, n_layers=n_layers),
-                device,
-                dtype=dtype,
-                batch_size=batch,
-                context_len=context_len,
-                repeats=repeats,
-            )
-            time_s, read_s = timing.median_s / n_layers, timing.reference_s / n_layers
-            found.append(
-                AttentionPoint(
-                    kind=kind,
-                    batch=batch,
-                    context_len=context_len,
-                    time_s=time_s,
-                    read_s=read_s,
-                    n_bytes=n_bytes,
-                    flops=flops,
-                    predicted_s=hypot(read_s, flops / peak),
-                )
-            )
-    return found
+    decodes = [
+        _Decode(kind=kind, spec=spec, device=device, dtype=dtype, batch=batch, context_len=context_len)
+        for kind, spec in specs.items()
+        for batch in batches
+    ]
+    return [_alone(decode, peak=peak, repeats=repeats, beyond_bytes=beyond_bytes) for decode in decodes]
+
+
+def _alone(decode: _Decode, *, peak: float, repeats: int, beyond_bytes: float) -> AttentionPoint:
+    n_bytes, flops = decode.cost.kv_read_bytes, decode.cost.attention_flops
+    n_layers = ceil(beyond_bytes / n_bytes)
+    timing = _time(replace(decode, spec=replace(decode.spec, n_layers=n_layers)), repeats=repeats)
+    read_s = timing.reference_s / n_layers
+    return decode.point(
+        time_s=timing.median_s / n_layers,
+        predicted_s=hypot(read_s, flops / peak),
+        read_s=read_s,
+        n_bytes=n_bytes,
+        flops=flops,
+    )
 
 
 def kernel_flops_per_s(
@@ -135,9 +152,8 @@ def kernel_flops_per_s(
 ) -> float:
     """FLOP/s of attention over a cache that stays on the chip: what its arithmetic is limited to."""
     one = replace(spec, n_layers=1)
-    timing = time_attention(one, device, dtype=dtype, batch_size=batch_size, context_len=context_len, repeats=repeats)
-    cost = attention_cost(one, batch_size=batch_size, context_len=context_len, dtype=dtype)
-    return cost.attention_flops / min(timing.samples_s)
+    decode = _Decode(kind="", spec=one, device=device, dtype=dtype, batch=batch_size, context_len=context_len)
+    return decode.cost.attention_flops / min(_time(decode, repeats=repeats).samples_s)
 
 
 def sweep_inside(
@@ -160,104 +176,78 @@ def sweep_inside(
     models = {kind: Transformer(random_weights(spec), dtype=dtype, device=device.torch) for kind, spec in specs.items()}
     found = []
     for batch in batches:
-        calls = [_step_and_read(model, device, dtype, batch, context_len) for model in models.values()]
+        decodes = [
+            _Decode(kind=kind, spec=spec, device=device, dtype=dtype, batch=batch, context_len=context_len)
+            for kind, spec in specs.items()
+        ]
+        calls = [_step_and_read(models[decode.kind], decode) for decode in decodes]
         steps, reads = (dict(enumerate(each)) for each in zip(*calls, strict=True))
         timings = in_turns(steps, reads, sync=synchronizer(device), repeats=repeats)
-        for (kind, spec), timing in zip(specs.items(), timings.values(), strict=True):
-            cost = attention_cost(spec, batch_size=batch, context_len=context_len, dtype=dtype)
-            cache_s, predicted_s = _inside(cost, timing, peak=peak, kernel_peak=kernel_peaks[kind])
-            found.append(
-                AttentionPoint(
-                    kind=kind,
-                    batch=batch,
-                    context_len=context_len,
-                    time_s=timing.median_s,
-                    read_s=cache_s,
-                    n_bytes=cost.bytes,
-                    flops=cost.flops,
-                    predicted_s=predicted_s,
-                )
-            )
+        for decode, timing in zip(decodes, timings.values(), strict=True):
+            found.append(_inside(decode, timing, peak=peak, kernel_peak=kernel_peaks[decode.kind]))
     return found
 
 
-def _inside(cost: StepCost, timing: Timing, *, peak: float, kernel_peak: float) -> tuple[float, float]:
-    """Time of reading the cache, at the rate at which weights and cache were read, and of the whole step."""
+def _inside(decode: _Decode, timing: Timing, *, peak: float, kernel_peak: float) -> AttentionPoint:
+    """The cache is read at the rate at which weights and cache were."""
+    cost = decode.cost
     per_byte = timing.reference_s / (cost.weight_bytes + cost.kv_read_bytes)
     weights_s, cache_s = cost.weight_bytes * per_byte, cost.kv_read_bytes * per_byte
     rest_s = hypot(weights_s, cost.linear_flops / peak)
-    return cache_s, rest_s + hypot(cache_s, cost.attention_flops / kernel_peak)
+    return decode.point(
+        time_s=timing.median_s,
+        predicted_s=rest_s + hypot(cache_s, cost.attention_flops / kernel_peak),
+        read_s=cache_s,
+        n_bytes=cost.bytes,
+        flops=cost.flops,
+    )
 
 
-def _step_and_read(
-    model: Transformer, device: Device, dtype: str, batch_size: int, context_len: int
-) -> tuple[Callable[[], object], Callable[[], object]]:
+def _step_and_read(model: Transformer, decode: _Decode) -> tuple[Callable[[], object], Callable[[], object]]:
     """A decode step over a filled cache, and a plain read of the same weights and cache."""
-    cache = _filled(model.spec, device, dtype=dtype, batch_size=batch_size, context_len=context_len)
-    tokens, flat = torch.zeros(batch_size, 1, dtype=torch.long, device=device.torch), _flat(cache)
+    cache, tokens = decode.filled(), torch.zeros(decode.batch, 1, dtype=torch.long, device=model.device)
+    flat = _flat(cache)
 
     def step() -> None:
-        cache.set_lengths(context_len)
+        cache.set_lengths(decode.context_len)
         model(tokens, cache)
 
     def read() -> None:
-        for linear in model.linears:
-            linear.weight.view(-1).view(torch.float32).sum()
+        model.read_weights()
         for part in flat:
             part.sum()
 
     return step, read
 
 
-def time_attention(
-    spec: ModelSpec, device: Device, *, dtype: str, batch_size: int, context_len: int, repeats: int = 5
-) -> Timing:
+def _time(decode: _Decode, *, repeats: int) -> Timing:
     """Attention of every layer, one after the other, beside a plain read of the whole cache."""
-    cache = _filled(spec, device, dtype=dtype, batch_size=batch_size, context_len=context_len)
-    call = _latent_call(spec, cache) if isinstance(cache, LatentCache) else _call(spec, cache)
+    cache = decode.filled()
+    call = _call(decode.spec, cache) if isinstance(cache, ContiguousCache) else _latent_call(decode.spec, cache)
     flat = _flat(cache)
-
-    def read() -> None:
-        for tensor in flat:
-            tensor.sum()
-
     with torch.inference_mode():
-        return measure(call, sync=synchronizer(device), reference=read, repeats=repeats)
-
-
-def _filled(spec: ModelSpec, device: Device, *, dtype: str, batch_size: int, context_len: int) -> ContiguousCache:
-    """A cache whose pages are its own, with room for one token more than the context."""
-    kind = ContiguousCache if spec.mla is None else LatentCache
-    cache = kind(spec, batch_size=batch_size, max_len=context_len + 1, dtype=TORCH_DTYPES[dtype], device=device.torch)
-    cache.occupy(context_len)
-    return cache
-
-
-def _flat(cache: ContiguousCache) -> list[Tensor]:
-    """The cache's numbers in the order in which they lie in memory, as fp32."""
-    return [tensor.permute(*_in_memory(tensor)).reshape(-1).view(torch.float32) for tensor in cache.tensors]
+        return timed(
+            call, sync=synchronizer(decode.device), reference=lambda: [part.sum() for part in flat], repeats=repeats
+        )
 
 
 def _call(spec: ModelSpec, cache: ContiguousCache) -> Callable[[], object]:
-    placement, (keys, _) = cache.place(cache.batch_size, 1), cache.tensors
+    placement, keys = cache.place(cache.batch_size, 1), cache.tensors[0]
     rotary = Rotary(spec, frequencies=rope_frequencies(spec).to(keys.device), dtype=keys.dtype)
-    factors, n_kv = rotary.factors(placement.positions), spec.n_kv_heads
-    heads = torch.randn(cache.batch_size, 1, spec.n_heads + 2 * n_kv, spec.d_head).to(keys)
-
-    def attend_once(layer: int) -> Tensor:
-        if placement.fused:
-            return cache.decode(layer, heads, factors, placement)
-        q, k, v = rotate(heads, factors).split([spec.n_heads, n_kv, n_kv], 2)
-        return cache.attend(layer, q, k, v, placement)
-
-    return lambda: [attend_once(layer) for layer in range(spec.n_layers)]
+    factors = rotary.factors(placement.positions)
+    heads = torch.randn(cache.batch_size, 1, spec.n_heads + 2 * spec.n_kv_heads, spec.d_head).to(keys)
+    return lambda: [cache.attend(layer, heads, factors, placement) for layer in range(spec.n_layers)]
 
 
 def _latent_call(spec: ModelSpec, cache: LatentCache) -> Callable[[], object]:
-    assert spec.mla is not None
-    latents, d_latent = cache.tensors[0], spec.mla.kv_lora_rank
-    q = torch.randn(cache.batch_size, 1, spec.n_heads, latents.shape[-1]).to(latents)
-    return lambda: [attend(q, latents[i, :, :-1], bias=None, d_latent=d_latent) for i in range(spec.n_layers)]
+    rows, d_latent = cache.tensors[0], cache.d_latent  # [L, B, context + 1, c + d_rope]
+    q = torch.randn(cache.batch_size, 1, spec.n_heads, rows.shape[-1]).to(rows)
+    return lambda: [attend_latents(q, rows[i, :, :-1], bias=None, d_latent=d_latent) for i in range(spec.n_layers)]
+
+
+def _flat(cache: SlotCache) -> list[Tensor]:
+    """The cache's numbers in the order in which they lie in memory, as fp32."""
+    return [tensor.permute(*_in_memory(tensor)).reshape(-1).view(torch.float32) for tensor in cache.tensors]
 
 
 def _in_memory(tensor: Tensor) -> list[int]:

@@ -11,11 +11,11 @@ from __future__ import annotations
 import torch
 
 from bytebill.device import Device, synchronizer
+from bytebill.engine.kernels.dtypes import PLAIN
 from bytebill.engine.kernels.linear import PackedLinear
 from bytebill.hardware import Accelerator
-from bytebill.measure.timing import Call, in_turns, measure
+from bytebill.measure.timing import Call, in_turns, timed
 
-TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _BUFFER_BYTES = {"cpu": 512 << 20, "mps": 512 << 20, "cuda": 4 << 30}
 _MATMUL_SIZE = {"cpu": 2048, "mps": 4096, "cuda": 8192}
 
@@ -23,7 +23,7 @@ _MATMUL_SIZE = {"cpu": 2048, "mps": 4096, "cuda": 8192}
 def read_bytes_per_s(device: Device, *, repeats: int = 9) -> float:
     """Bytes a second of reading memory once, in order [B/s]."""
     buffer = read_buffer(device)
-    return buffer.nbytes / measure(buffer.sum, sync=synchronizer(device), repeats=repeats).median_s
+    return buffer.nbytes / timed(buffer.sum, sync=synchronizer(device), repeats=repeats).median_s
 
 
 def read_buffer(device: Device) -> torch.Tensor:
@@ -35,7 +35,7 @@ def read_buffer(device: Device) -> torch.Tensor:
 def peak_flops_per_s(device: Device, *, dtype: str, repeats: int = 7) -> float:
     """FLOPs a second of a large matmul in a dtype, torch's or the packed one, whichever is faster [FLOP/s]."""
     size, sync = _MATMUL_SIZE[device.kind], synchronizer(device)
-    a, b = (torch.randn(size, size, device=device.torch).to(TORCH_DTYPES[dtype]) for _ in range(2))
+    a, b = (torch.randn(size, size, device=device.torch).to(PLAIN[dtype]) for _ in range(2))
     packed = PackedLinear(b, dtype=dtype)
     with torch.inference_mode():
         calls: dict[int, Call] = {0: lambda: a @ b, 1: lambda: packed(a)}
@@ -52,3 +52,9 @@ def as_accelerator(device: Device, *, read: float, peaks: dict[str, float]) -> A
         bandwidth_bytes_per_s=read,
         peak_flops_per_s=peaks,
     )
+
+
+def machine(device: Device, *dtypes: str) -> Accelerator:
+    """This machine as an accelerator: what it reads and multiplies in these dtypes is measured now."""
+    peaks = {dtype: peak_flops_per_s(device, dtype=dtype) for dtype in dtypes}
+    return as_accelerator(device, read=read_bytes_per_s(device), peaks=peaks)

@@ -3,7 +3,7 @@
     predicted = hypot(bytes / W, flops / peak) + rest
 
 bytes / W is the time of reading the same weights and nothing else, taken in turn with the step; peak is that of
-a large matmul; rest is what the model's other operations take (`model.hollow_decoder`), nothing for a bare stack.
+a large matmul; rest is what the model's other operations take (`hollow`), nothing for a bare stack.
 The root of the sum of squares lies between the two bounds: the larger of the terms (reading and multiplying
 overlap) and their sum (they do not), and it equals both far from the ridge.
 """
@@ -25,7 +25,7 @@ from bytebill.measure.timing import Timing
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class DecodePoint:
     """One decode step: what it took, what reading its weights took, and what was predicted."""
 
     dtype: str
@@ -40,8 +40,8 @@ class Point:
 
     @property
     def error(self) -> float:
-        """Measured over predicted, minus one."""
-        return self.step_s / self.predicted_s - 1
+        """Predicted over measured, minus one."""
+        return self.predicted_s / self.step_s - 1
 
     def as_row(self) -> dict[str, Any]:
         return asdict(self)
@@ -49,10 +49,10 @@ class Point:
 
 def point(
     timing: Timing, *, dtype: str, batch: int, weight_bytes: int, flops: float, peak: float, rest_s: float = 0.0
-) -> Point:
+) -> DecodePoint:
     """A measured step beside its prediction."""
     step_s, read_s = timing.median_s, timing.reference_s
-    return Point(
+    return DecodePoint(
         dtype=dtype,
         batch=batch,
         step_s=step_s,
@@ -67,7 +67,7 @@ def point(
 
 def sweep_stack(
     device: Device, *, dtype: str, batches: Sequence[int], peaks: Mapping[str, float], n_layers: int, repeats: int = 5
-) -> list[Point]:
+) -> list[DecodePoint]:
     """Decode of a bare stack at each batch; `peaks` holds the FLOP/s of a large matmul by dtype."""
     stack = build_stack(device, dtype=dtype, n_layers=n_layers)
     return [
@@ -92,7 +92,7 @@ def sweep_model(
     peaks: Mapping[str, float],
     context_len: int,
     repeats: int = 5,
-) -> list[Point]:
+) -> list[DecodePoint]:
     """Decode of a model at each batch, every sequence with the same context; the rest from its hollow twin."""
     real = decoder(weights, device, dtype=dtype, context_len=context_len)
     hollow = hollow_decoder(weights.spec, device, dtype=dtype, context_len=context_len)
@@ -114,6 +114,6 @@ def _peak(peaks: Mapping[str, float], dtype: str, batch_size: int, device: Devic
     return peaks[arithmetic(dtype, batch_size=batch_size, device=device.kind)]
 
 
-def median_error(points: Iterable[Point], *, largest_batch: int = 64) -> float:
-    """Median of |measured / predicted - 1| over the batches up to `largest_batch`."""
+def median_error(points: Iterable[DecodePoint], *, largest_batch: int = 64) -> float:
+    """Median of |predicted / measured - 1| over the batches up to `largest_batch`."""
     return median(abs(point.error) for point in points if point.batch <= largest_batch)

@@ -2,7 +2,7 @@
 
     predicted = hypot(weight bytes / W, FLOPs / peak) + hollow step
 
-Bytes and FLOPs are `roofline.step_cost`'s, with the expected number of distinct experts; W is the rate of reading the
+Bytes and FLOPs are `roofline.decode_cost`'s, with the expected number of distinct experts; W is the rate of reading the
 total model's weights, taken in turn with the step, and peak that of a large matmul just before; the hollow model has
 the same layers, routes and batch with next to nothing in its matrices, so its step is what sorting tokens and calling
 one expert after the other take. Routing is drawn anew in every step (`engine.experts.DrawnRouter`), and the experts
@@ -24,37 +24,28 @@ from bytebill.engine.experts import DrawnRouter
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights.names import Weights, random_weights
 from bytebill.measure.ceilings import peak_flops_per_s
-from bytebill.measure.timing import in_turns
+from bytebill.measure.hollow import hollow
+from bytebill.measure.timing import Predicted, in_turns
 from bytebill.models import ModelSpec, MoESpec, precision
 from bytebill.roofline import StepCost, decode_cost
 
-CONTEXT_LEN = 16
-_HOLLOW = {"d_model": 64, "d_ff": 64, "vocab_size": 64}
+_CONTEXT_LEN = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExpertPoint:
+class ExpertPoint(Predicted):
     """One model's decode step at one batch."""
 
-    kind: str
-    batch: int
-    time_s: float
     hollow_s: float
     read_bytes_per_s: float
     peak_flops_per_s: float
     weight_bytes: float  # that the timed steps moved, by count of the experts they touched
     cost: StepCost
-    predicted_s: float
 
     @property
     def busy_s(self) -> float:
         """What is left of a step without its hollow twin's: reading and multiplying."""
         return self.time_s - self.hollow_s
-
-    @property
-    def error(self) -> float:
-        """Measured over predicted, minus one."""
-        return self.time_s / self.predicted_s - 1
 
 
 def dense_twins(spec: ModelSpec) -> dict[str, ModelSpec]:
@@ -133,24 +124,23 @@ def sweep_experts(
 ) -> list[ExpertPoint]:
     """Every model at every batch, in turns; the largest is the one whose weights are read as the reference. `shares`
     are the experts' for each kind whose routing is not uniform."""
-    routed = {kind: (spec, shares.get(kind)) for kind, spec in specs.items()}
-    whole = [build(spec, device, dtype=dtype, shares=each) for spec, each in routed.values()]
-    hollow = [build(_hollow(spec), device, dtype=dtype, shares=each) for spec, each in routed.values()]
+
+    def models(shape: Callable[[ModelSpec], ModelSpec]) -> list[Transformer]:
+        return [build(shape(spec), device, dtype=dtype, shares=shares.get(kind)) for kind, spec in specs.items()]
+
+    whole, twins = models(lambda spec: spec), models(hollow)
     largest = max(whole, key=lambda model: model.weight_bytes_read)
+    reads, n_bytes = {0: largest.read_weights}, sum(linear.weight.nbytes for linear in largest.linears)
     found = []
     for batch in batches:
         peak = peak_flops_per_s(device, dtype=dtype, repeats=2)
-        moved: list[list[float]] = [[] for _ in specs]
-        steps = [_step(model, batch, into) for model, into in zip(whole, moved, strict=True)]
-        steps += [_step(model, batch, []) for model in hollow]
-        reference = {0: lambda: _read(largest)}
-        timings = in_turns(
-            dict(enumerate(steps)), reference, sync=synchronizer(device), repeats=repeats, at_least_s=at_least_s
-        )
-        rate = sum(linear.weight.nbytes for linear in largest.linears) / timings[0].reference_s
+        moved: list[list[float]] = [[] for _ in (*whole, *twins)]
+        steps = {i: _step(model, batch, moved[i]) for i, model in enumerate([*whole, *twins])}
+        timings = in_turns(steps, reads, sync=synchronizer(device), repeats=repeats, at_least_s=at_least_s)
+        rate = n_bytes / timings[0].reference_s
         for i, (kind, spec) in enumerate(specs.items()):
             times = timings[i].median_s, timings[i + len(specs)].median_s
-            cost = expert_cost(spec, batch_size=batch, dtype=dtype)
+            cost = decode_cost(spec, batch_size=batch, context_len=_CONTEXT_LEN, precision=precision(dtype))
             found.append(_point(kind, batch, times, cost=cost, rate=rate, peak=peak, moved=mean(moved[i])))
     return found
 
@@ -173,30 +163,15 @@ def _point(
     )
 
 
-def expert_cost(spec: ModelSpec, *, batch_size: int, dtype: str) -> StepCost:
-    """What the roofline counts for a step of the sweep."""
-    return decode_cost(spec, batch_size=batch_size, context_len=CONTEXT_LEN, precision=precision(dtype))
-
-
 def _step(model: Transformer, batch_size: int, moved: list[float]) -> Callable[[], None]:
     """A decode step that adds the bytes of weights it moved to a list."""
-    cache = model.new_cache(batch_size, CONTEXT_LEN + 1)
-    cache.occupy(CONTEXT_LEN)
+    cache = model.new_cache(batch_size, _CONTEXT_LEN + 1)
+    cache.occupy(_CONTEXT_LEN)
     tokens = torch.zeros(batch_size, 1, dtype=torch.long, device=model.device)
 
     def run() -> None:
-        cache.set_lengths(CONTEXT_LEN)
+        cache.set_lengths(_CONTEXT_LEN)
         model(tokens, cache)
         moved.append(model.weight_bytes_touched)
 
     return run
-
-
-def _read(model: Transformer) -> None:
-    for linear in model.linears:
-        linear.weight.view(-1).view(torch.float32).sum()
-
-
-def _hollow(spec: ModelSpec) -> ModelSpec:
-    moe = spec.moe and replace(spec.moe, d_ff_expert=64)
-    return replace(spec, id=f"{spec.id}-hollow", moe=moe, **_HOLLOW)  # type: ignore[arg-type]

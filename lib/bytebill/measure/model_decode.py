@@ -3,15 +3,13 @@
     predicted step time = sqrt((weights / W)^2 + (flops / peak)^2) + hollow step
                           reading and multiplying the weights        everything else, measured
 
-The *hollow* model has the same layers, heads and context with next to nothing in its matrices: what its step takes
-is the time of some hundreds of small operations and of attention over the cache. In a 135M model that is a large
-term, so it is named and measured by itself rather than hidden in an efficiency.
+The hollow model (`hollow`) has the same layers, heads and context with next to nothing in its matrices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -21,11 +19,10 @@ from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights.names import Weights, random_weights
 from bytebill.engine.weights.smollm2 import smollm2
 from bytebill.errors import BytebillError
+from bytebill.measure.hollow import hollow
 from bytebill.measure.stack import captured
-from bytebill.measure.timing import Timing, measure
+from bytebill.measure.timing import Timing, timed
 from bytebill.models import ModelSpec
-
-_HOLLOW = {"d_model": 64, "d_ff": 64, "vocab_size": 64}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,16 +58,12 @@ class Decoder:
 
         return replay
 
-    def read(self) -> None:
-        """Read the weights and do nothing with them."""
-        for linear in self.model.linears:
-            linear.weight.view(-1).view(torch.float32).sum()
-
     def time(self, batch_size: int, *, repeats: int = 5, at_least_s: float = 0.0) -> Timing:
         """A step's time beside that of reading its weights."""
-        read = captured(self.read) if self.device.kind == "cuda" else self.read
+        read = self.model.read_weights
+        reference = captured(read) if self.device.kind == "cuda" else read
         sync = synchronizer(self.device)
-        return measure(self.step(batch_size), sync=sync, reference=read, repeats=repeats, at_least_s=at_least_s)
+        return timed(self.step(batch_size), sync=sync, reference=reference, repeats=repeats, at_least_s=at_least_s)
 
 
 def decoder(weights: Weights, device: Device, *, dtype: str, context_len: int) -> Decoder:
@@ -88,5 +81,4 @@ def smollm2_decoder(device: Device, *, dtype: str, context_len: int) -> Decoder:
 
 def hollow_decoder(spec: ModelSpec, device: Device, *, dtype: str, context_len: int) -> Decoder:
     """The same layers, heads and context with next to no weights: what a step costs besides them."""
-    hollow = replace(spec, id=f"{spec.id}-hollow", **_HOLLOW)  # type: ignore[arg-type]
-    return decoder(random_weights(hollow), device, dtype=dtype, context_len=context_len)
+    return decoder(random_weights(hollow(spec)), device, dtype=dtype, context_len=context_len)

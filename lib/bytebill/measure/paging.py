@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from bytebill.device import Device, synchronizer
-from bytebill.engine.cache.paged import PagedCache, Span
-from bytebill.engine.layers import Rotary, rope_frequencies
+from bytebill.engine.cache.paged import PagedCache, PlacedTokens
+from bytebill.engine.rotary import Rotary, rope_frequencies
 from bytebill.errors import BytebillError
 from bytebill.measure.timing import Call, Timing, in_turns
 from bytebill.models import ModelSpec
@@ -48,7 +48,7 @@ def _attention(
     )
     blocks = random.Random(0).sample(range(cache.n_blocks), cache.n_blocks)
     tables = [blocks[i * per_sequence :][:per_sequence] for i in range(batch_size)]
-    placement = cache.place([Span(blocks=table, start=context_len - 1, n_new=1) for table in tables])
+    placement = cache.place([PlacedTokens(blocks=table, start=context_len - 1, n_new=1) for table in tables])
     rotary = Rotary(spec, frequencies=rope_frequencies(spec).to(device.torch), dtype=torch.float32)
     factors = rotary.factors(placement.positions)
     heads = torch.randn(batch_size, 1, spec.n_heads + 2 * spec.n_kv_heads, spec.d_head, device=device.torch)
@@ -56,6 +56,6 @@ def _attention(
     @torch.inference_mode()
     def attend() -> None:
         for layer in range(spec.n_layers):
-            cache.decode(layer, heads, factors, placement)
+            cache.attend(layer, heads, factors, placement)
 
     return attend

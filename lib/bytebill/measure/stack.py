@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from bytebill.device import Device, synchronizer
+from bytebill.engine.kernels.dtypes import PLAIN
 from bytebill.engine.kernels.linear import PackedLinear
 from bytebill.measure.timing import Timing, in_turns
 
@@ -42,7 +43,7 @@ class Stack:
 
     def step(self, batch_size: int) -> Callable[[], torch.Tensor]:
         """One decode step of `batch_size` sequences, ready to be timed."""
-        dtype = torch.bfloat16 if self.dtype == "bf16" else torch.float32
+        dtype = PLAIN.get(self.dtype, torch.float32)
         x = torch.randn(batch_size, self.linears[0].n_in, device=self.device.torch).to(dtype)
 
         def run() -> torch.Tensor:
@@ -57,8 +58,7 @@ class Stack:
     def read(self) -> None:
         """Read the same bytes and do nothing with them: the reference that a step is held against."""
         for linear in self.linears:
-            flat = linear.weight.view(-1)
-            (flat.view(torch.float32) if flat.nbytes % 4 == 0 else flat).sum()
+            linear.read()
 
     def time(self, batch_size: int, *, repeats: int = 5) -> Timing:
         """A step's time beside that of reading its weights."""

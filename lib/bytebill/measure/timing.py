@@ -37,6 +37,21 @@ class Timing:
         return (max(self.samples_s) - min(self.samples_s)) / self.median_s
 
 
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """One kind of step at one batch: what it took, and what was predicted before."""
+
+    kind: str
+    batch: int
+    time_s: float
+    predicted_s: float
+
+    @property
+    def error(self) -> float:
+        """Predicted over measured, minus one."""
+        return self.predicted_s / self.time_s - 1
+
+
 def seconds(call: Call, *, sync: Call) -> float:
     """Wall time of one call, until the device has finished it."""
     sync()
@@ -46,12 +61,12 @@ def seconds(call: Call, *, sync: Call) -> float:
     return time.perf_counter() - start
 
 
-def measure(
+def timed(
     call: Call, *, sync: Call, reference: Call | None = None, repeats: int = 5, at_least_s: float = 0.0
 ) -> Timing:
     """Time a call after one warm-up, in turn with its reference, `repeats` times and for `at_least_s` seconds.
 
-    >>> measure(lambda: None, sync=lambda: None, repeats=3).median_s < 0.1
+    >>> timed(lambda: None, sync=lambda: None, repeats=3).median_s < 0.1
     True
     """
     references = {0: reference} if reference else {}

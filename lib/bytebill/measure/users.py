@@ -19,21 +19,21 @@ from bytebill.serving.memory.paged import Paged
 from bytebill.serving.workload import workload
 from bytebill.serving.workload.lengths import Fixed
 
-N_USERS = 8
+_N_USERS = 8
 N_INPUT_TOKENS, N_OUTPUT_TOKENS = 10, 64  # those of `peers`
 _N_BLOCKS = 256
 
 
-def tokens_per_s(device: Device, *, dtype: str, rounds: int = 3) -> dict[str, float | str | int]:
+def alone_and_together(device: Device, *, dtype: str, rounds: int = 3) -> dict[str, float | str | int]:
     """Output tokens a second of one user and of eight, and what scheduling took."""
     model = Transformer(smollm2(), dtype=dtype, device=device.torch)
-    served(model, n_users=N_USERS)
-    found = [(served(model, n_users=1), served(model, n_users=N_USERS)) for _ in range(rounds)]
+    serve_users(model, n_users=_N_USERS)
+    found = [(serve_users(model, n_users=1), serve_users(model, n_users=_N_USERS)) for _ in range(rounds)]
     alone, together = (max(each[i].metrics.output_tokens_per_s for each in found) for i in range(2))
     share = min(run.scheduler_s / sum(run.durations_s) for _, run in found)
     return {
         "dtype": dtype,
-        "users": N_USERS,
+        "users": _N_USERS,
         "alone_tokens_per_s": alone,
         "tokens_per_s": together,
         "gain": together / alone,
@@ -41,7 +41,7 @@ def tokens_per_s(device: Device, *, dtype: str, rounds: int = 3) -> dict[str, fl
     }
 
 
-def served(model: Transformer, *, n_users: int, rounds: int = 2) -> Served:
+def serve_users(model: Transformer, *, n_users: int, rounds: int = 2) -> Served:
     """`rounds` requests of every user, served by the engine."""
     allocator = Paged(n_blocks=_N_BLOCKS)
     scheduler = ContinuousScheduler(allocator, max_batch_size=n_users)

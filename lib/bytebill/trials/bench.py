@@ -14,12 +14,13 @@ from rich.table import Table
 
 import bytebill
 from bytebill.device import Device, pick
+from bytebill.engine.kernels.dtypes import PLAIN
 from bytebill.engine.kernels.linear import path
 from bytebill.engine.weights.smollm2 import smollm2
 from bytebill.errors import BytebillError, unknown
 from bytebill.measure import peers, users
-from bytebill.measure.ceilings import TORCH_DTYPES, peak_flops_per_s, read_bytes_per_s
-from bytebill.measure.decode import Point, median_error, sweep_model, sweep_stack
+from bytebill.measure.ceilings import peak_flops_per_s, read_bytes_per_s
+from bytebill.measure.decode import DecodePoint, median_error, sweep_model, sweep_stack
 from bytebill.measure.timing import drift
 from bytebill.trials import agreement, speed
 
@@ -48,7 +49,7 @@ def run(
     }
     progress("ceilings", 0, len(parts))
     found["read_bytes_per_s"] = read_bytes_per_s(here)
-    peaks = {dtype: peak_flops_per_s(here, dtype=dtype) for dtype in TORCH_DTYPES}
+    peaks = {dtype: peak_flops_per_s(here, dtype=dtype) for dtype in PLAIN}
     found["peak_flops_per_s"] = peaks
     for done, part in enumerate(parts):
         if part in _SWEEPS:
@@ -65,7 +66,7 @@ def run(
             found["peers"] = {f"{peer}_tokens_per_s": rate for peer, rate in peers.all_in_turns().items()}
         elif part == "engine":
             progress("engine", done, len(parts))
-            found["engine"] = [users.tokens_per_s(here, dtype=dtype) for dtype in _dtypes(here, "smollm2")]
+            found["engine"] = [users.alone_and_together(here, dtype=dtype) for dtype in _dtypes(here, "smollm2")]
             found["engine_peers"] = {"llamacpp_8_slots_tokens_per_s": peers.tokens_per_s("llamacpp_8_slots")}
         elif part == "simulator":
             found["simulator"] = []
@@ -78,7 +79,7 @@ def run(
     return found
 
 
-def _stack(device: Device, dtype: str, peaks: dict[str, float]) -> list[Point]:
+def _stack(device: Device, dtype: str, peaks: dict[str, float]) -> list[DecodePoint]:
     # The same 554 M weights in every dtype, where they fit twice: int8 is then still beyond any cache.
     n_layers = int(min(24, device.memory_bytes // (2 * 4 * STACK_WEIGHTS_PER_LAYER)))
     if n_layers < 12:
@@ -86,7 +87,7 @@ def _stack(device: Device, dtype: str, peaks: dict[str, float]) -> list[Point]:
     return sweep_stack(device, dtype=dtype, batches=BATCHES, peaks=peaks, n_layers=n_layers)
 
 
-def _smollm2(device: Device, dtype: str, peaks: dict[str, float]) -> list[Point]:
+def _smollm2(device: Device, dtype: str, peaks: dict[str, float]) -> list[DecodePoint]:
     return sweep_model(smollm2(), device, dtype=dtype, batches=BATCHES, peaks=peaks, context_len=CONTEXT_LEN)
 
 
@@ -106,7 +107,7 @@ def _dtypes(device: Device, part: str) -> list[str]:
     """The weight dtypes that have a kernel on the device, and make sense for the part."""
     # SmolLM2's file has 4 bits already: packing its weights into 4 bits again would say nothing.
     wanted = [dtype for dtype in DTYPES if not (part == "smollm2" and dtype == "int4")]
-    return [dtype for dtype in wanted if dtype in TORCH_DTYPES or _runs(dtype, device)]
+    return [dtype for dtype in wanted if dtype in PLAIN or _runs(dtype, device)]
 
 
 def _runs(dtype: str, device: Device) -> bool:

@@ -18,9 +18,10 @@ from typing import Any
 import torch
 
 from bytebill.device import Device, pick
+from bytebill.engine.kernels.dtypes import PLAIN
 from bytebill.engine.weights.names import random_weights
 from bytebill.engine.weights.smollm2 import smollm2
-from bytebill.measure.ceilings import TORCH_DTYPES, peak_flops_per_s, read_bytes_per_s
+from bytebill.measure.ceilings import peak_flops_per_s, read_bytes_per_s
 from bytebill.measure.decode import sweep_model
 from bytebill.models import model
 
@@ -32,7 +33,7 @@ def record(
 ) -> dict[str, Any]:
     """Decode of a published shape at each dtype and batch; only SmolLM2 has weights of its own."""
     spec = model(model_id)
-    peaks = {dtype: peak_flops_per_s(device, dtype=dtype) for dtype in TORCH_DTYPES}
+    peaks = {dtype: peak_flops_per_s(device, dtype=dtype) for dtype in PLAIN}
     found = provenance(device) | {
         "model": spec.name,
         "model_id": model_id,

@@ -5,7 +5,7 @@
 
 Symbols: L layers, K KV heads, H head size [numbers]. Who holds which block is decided elsewhere
 (`bytebill.serving.memory.paged`); here tables are read. Sequences that get one token each go through this book's kernel
-in one call (`decode_attention`), a longer chunk through torch over its own gathered blocks; without the kernel
+in one call (`kernels.decode`), a longer chunk through torch over its own gathered blocks; without the kernel
 torch gathers for all. Blocks of a sequence that waits may be kept on the host. Ignores who shares a block: only
 whole blocks are shared, so whoever writes to one that others read writes what is there.
 """
@@ -19,15 +19,17 @@ import torch
 from torch import Tensor
 
 from bytebill.engine import attention
+from bytebill.engine.cache.contiguous import require_keys_and_values
+from bytebill.engine.cache.places import seen_bias
 from bytebill.engine.kernels.decode import decode_attention
-from bytebill.engine.kernels.decode_code import BLOCKS
-from bytebill.engine.layers import rotate
+from bytebill.engine.kernels.decode_code import FIRST_BLOCK
+from bytebill.engine.rotary import Factors, rotate
 from bytebill.errors import BytebillError
 from bytebill.models import ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
+class PlacedTokens:
     """One sequence's new tokens in a pass: the slot of the first, their number, and where slots lie."""
 
     blocks: Sequence[int]  # its table
@@ -65,7 +67,6 @@ class PagedPlacement:
     groups: tuple[_Group, ...]  # the rest, behind those rows
     blocks: Tensor  # [n - rows of the kernel] block of each token of the groups
     slots: Tensor  # likewise its slot in the block
-    fused: bool = True
 
 
 class PagedCache:
@@ -81,6 +82,7 @@ class PagedCache:
         device: torch.device | str = "cpu",
         n_host_blocks: int = 0,
     ) -> None:
+        require_keys_and_values(spec)
         block = (spec.n_kv_heads, block_size_tokens, spec.d_head)
         # Zeros, not empty: a slot not yet written gets weight 0, and 0 * nan would still be nan.
         self._values = torch.zeros(spec.n_layers, n_blocks, *block, dtype=dtype, device=device)
@@ -97,7 +99,7 @@ class PagedCache:
         """Bytes of the pool on the device: 2 * L * K * H * bytes_per_value for each slot."""
         return self._keys.nbytes + self._values.nbytes
 
-    def place(self, spans: Sequence[Span]) -> PagedPlacement:
+    def place(self, spans: Sequence[PlacedTokens]) -> PagedPlacement:
         """Where the spans' tokens go, span after span; those of one token must come first."""
         n_singles = next((i for i, span in enumerate(spans) if span.n_new > 1), len(spans))
         if not spans or any(span.n_new < 2 for span in spans[n_singles:]):
@@ -118,21 +120,16 @@ class PagedCache:
             slots=places[len(positions) - len(owners) :] % self.block_size_tokens,
         )
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, placement: PagedPlacement) -> Tensor:
-        """Not asked for: every placement is fused."""
-        raise NotImplementedError
-
-    def decode(self, layer: int, heads: Tensor, factors: tuple[Tensor, Tensor], placement: PagedPlacement) -> Tensor:
+    def attend(self, layer: int, heads: Tensor, factors: Factors, placement: PagedPlacement) -> Tensor:
         """Rotate, store and attend: heads [n, 1, N + 2 K, H] before rotation -> [n, N H]"""
-        table, n_fused = placement.table, 0
-        if table is not None:
-            assert self._kernel is not None
+        table, n_fused, found = placement.table, 0, None
+        if self._kernel is not None and table is not None:
             n_fused = table.shape[0]
             found = self._kernel(layer, heads[:n_fused], factors=factors, table=table)
             if not placement.groups:
                 return found
         out = heads.new_empty(heads.shape[0], self._split[0] * heads.shape[-1])
-        if table is not None:
+        if found is not None:
             out[:n_fused] = found
         rotated = rotate(heads[n_fused:, 0], (factors[0][n_fused:, 0], factors[1][n_fused:, 0]))
         q, k, v = rotated.split(self._split, 1)  # [n, N or K, H]
@@ -152,7 +149,9 @@ class PagedCache:
             else:
                 pool[:, here.to(pool.device)] = host[:, there].to(pool.device)
 
-    def _groups(self, singles: Sequence[Span], chunks: Sequence[Span], places: Tensor) -> tuple[_Group, ...]:
+    def _groups(
+        self, singles: Sequence[PlacedTokens], chunks: Sequence[PlacedTokens], places: Tensor
+    ) -> tuple[_Group, ...]:
         """All single tokens as one group, and each chunk as another."""
         parts = ([singles] if singles else []) + [[chunk] for chunk in chunks]
         groups, at = [], len(places) - sum(span.n_new for part in parts for span in part)
@@ -162,15 +161,13 @@ class PagedCache:
             at = rows.stop
         return tuple(groups)
 
-    def _group(self, spans: Sequence[Span], rows: slice, places: Tensor) -> _Group:
-        fresh = spans[0].start == 0 and spans[0].n_new > 1
-        if fresh:
+    def _group(self, spans: Sequence[PlacedTokens], rows: slice, places: Tensor) -> _Group:
+        if spans[0].start == 0 and spans[0].n_new > 1:
             return _Group(rows=rows, n_sequences=1)
-        tables = _table(spans, self.block_size_tokens)[:, BLOCKS:].to(places.device)
+        tables = _table(spans, self.block_size_tokens)[:, FIRST_BLOCK:].to(places.device)
         seen = torch.arange(tables.shape[1] * self.block_size_tokens, device=places.device)
-        hidden = seen > places.view(len(spans), 1, -1, 1, 1)  # [B, 1, T, 1, S]
         zero = torch.zeros((), dtype=self._keys.dtype, device=places.device)
-        bias = torch.where(hidden, float("-inf"), zero)
+        bias = seen_bias(seen, places.view(len(spans), 1, -1, 1, 1), zero)  # [B, 1, T, 1, S]
         return _Group(rows=rows, n_sequences=len(spans), tables=tables, bias=bias)
 
     def _attended(self, layer: int, q: Tensor, k: Tensor, v: Tensor, group: _Group) -> Tensor:
@@ -178,16 +175,13 @@ class PagedCache:
         q, k, v = (x.unflatten(0, (group.n_sequences, -1)) for x in (q, k, v))
         if group.tables is None:
             return attention.first_queries(q, keys=k, values=v)
-        assert group.bias is not None
         keys, values = (
             pool[layer][group.tables].transpose(1, 2).flatten(0, 1).flatten(1, 2)  # [B K, S, H]
             for pool in (self._keys, self._values)
         )
-        few = q.shape[1] <= attention.FEW_TOKENS
-        queries = attention.few_queries if few else attention.many_queries
-        return queries(q, keys=keys.transpose(1, 2), values=values, bias=group.bias)
+        return attention.queries(q, keys=keys.transpose(1, 2), values=values, bias=group.bias)
 
-    def _require_room(self, spans: Sequence[Span]) -> None:
+    def _require_room(self, spans: Sequence[PlacedTokens]) -> None:
         for span in spans:
             n_slots = min(len(span.blocks) * self.block_size_tokens, self.max_len)
             if span.n_read > n_slots:
@@ -197,8 +191,8 @@ class PagedCache:
                 )
 
 
-def _table(spans: Sequence[Span], block_size: int) -> Tensor:
+def _table(spans: Sequence[PlacedTokens], block_size: int) -> Tensor:
     """[B, 2 + n]: each span's first place, slots read, and the blocks that hold them, filled up with block 0."""
     width = max(-(-span.n_read // block_size) for span in spans)
     rows = [[span.start, span.n_read, *span.blocks[:width]] for span in spans]
-    return torch.tensor([row + [0] * (BLOCKS + width - len(row)) for row in rows])
+    return torch.tensor([row + [0] * (FIRST_BLOCK + width - len(row)) for row in rows])

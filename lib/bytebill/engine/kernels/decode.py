@@ -18,15 +18,16 @@ device but a CPU with `panels.available()`: `decode_attention` then gives None, 
 from __future__ import annotations
 
 import ctypes
+import functools
 
 import torch
 from torch import Tensor
 
+from bytebill.engine.kernels import decode_code as at
 from bytebill.engine.kernels import openmp, panels
-from bytebill.engine.kernels.decode_code import ARGUMENTS, kernel, lanes, scratch_layout
+from bytebill.engine.kernels.dtypes import PLAIN_NAMES
 
-DTYPES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
-_Args = ctypes.c_int64 * len(ARGUMENTS)
+_Args = ctypes.c_int64 * at.N_ARGUMENTS
 
 
 def decode_attention(values: Tensor, *, n_heads: int, max_len: int) -> DecodeAttention | None:
@@ -34,11 +35,14 @@ def decode_attention(values: Tensor, *, n_heads: int, max_len: int) -> DecodeAtt
 
     `max_len` is the longest context of a sequence.
     """
-    if values.device.type != "cpu" or values.dtype not in DTYPES or not panels.available():
+    if values.device.type != "cpu" or values.dtype not in PLAIN_NAMES or not panels.available():
         return None
-    if lanes(values.shape[-1]) is None:
+    d_head = values.shape[-1]
+    lanes = panels.fitting_lanes(d_head // 2) if d_head % 2 == 0 else None
+    if lanes is None:
         return None
-    return DecodeAttention(values, n_heads=n_heads, max_len=max_len)
+    group = at.HeadGroup(PLAIN_NAMES[values.dtype], d_head, n_heads // values.shape[2], lanes)
+    return DecodeAttention(values, group=group, max_len=max_len)
 
 
 class DecodeAttention:
@@ -47,45 +51,36 @@ class DecodeAttention:
     `keys` is the memory of the keys, shaped like `values`: [L, n_blocks, K, block_size, H].
     """
 
-    def __init__(self, values: Tensor, *, n_heads: int, max_len: int) -> None:
-        n_layers, _, n_kv_heads, block_size, d_head = values.shape
-        self.keys, self.values = torch.zeros_like(values), values.contiguous()
-        self._width, self._dtype, self._n_kv_heads = n_heads * d_head, values.dtype, n_kv_heads
-        self._kind = (DTYPES[self._dtype], d_head, n_heads // n_kv_heads)
-        score_bytes, scratch_bytes = scratch_layout(d_head, n_heads // n_kv_heads, max_len)
-        self._scratch = torch.empty(torch.get_num_threads() * scratch_bytes, dtype=torch.uint8)
+    def __init__(self, values: Tensor, *, group: at.HeadGroup, max_len: int) -> None:
+        n_layers, _, self._n_kv_heads, block_size, d_head = values.shape
+        self.keys, self.values, self._group = torch.zeros_like(values), values.contiguous(), group
+        self._width, self._dtype = self._n_kv_heads * group.n_heads * d_head, values.dtype
+        score_bytes, scratch_bytes = at.scratch_layout(d_head, group.n_heads, max_len)
         self._n_threads = torch.get_num_threads()
-        fixed = {
-            "n_kv_heads": n_kv_heads,
-            "block_size": block_size,
-            "score_bytes": score_bytes,
-            "scratch": self._scratch.data_ptr(),
-            "scratch_bytes": scratch_bytes,
-        }
-        self._args = _Args(*(fixed.get(name, 0) for name in ARGUMENTS))
-        self._pointer = ctypes.addressof(self._args)
+        self._scratch = torch.empty(self._n_threads * scratch_bytes, dtype=torch.uint8)
+        self._args = _Args()
+        self._args[at.N_KV_HEADS], self._args[at.BLOCK_SIZE] = self._n_kv_heads, block_size
+        self._args[at.SCRATCH], self._args[at.SCRATCH_BYTES] = self._scratch.data_ptr(), scratch_bytes
+        self._args[at.SCORE_BYTES] = score_bytes
+        self._pointer, self._call = ctypes.addressof(self._args), openmp.parallel()
         self._addresses = [(self.keys[i].data_ptr(), self.values[i].data_ptr()) for i in range(n_layers)]
+
+    @functools.cached_property
+    def _kernel(self) -> int:
+        return at.decode_kernel(self._group)  # compiled when first called: many caches only hold
 
     def __call__(self, layer: int, heads: Tensor, *, factors: tuple[Tensor, Tensor], table: Tensor) -> Tensor:
         """Rotate, append and attend.
 
-        heads [B, 1, N + 2 K, H] before rotation, factors as `blocks.Rotary` makes them, table [B, 2 + n]
-        int64 -> [B, N H]
+        heads [B, 1, N + 2 K, H] before rotation, factors as `Rotary` makes them, table [B, 2 + n] int64 -> [B, N H]
         """
-        heads, (cos, sin), n_rows = heads.contiguous(), factors, heads.shape[0]
+        heads, (cos, sin), n_rows, args = heads.contiguous(), factors, heads.shape[0], self._args
         out = torch.empty(n_rows, self._width, dtype=self._dtype)
-        factor_bytes = cos.stride(0) * cos.element_size() if cos.shape[0] > 1 else 0
-        self._args[:10] = [
-            heads.data_ptr(),
-            out.data_ptr(),
-            cos.data_ptr(),
-            sin.data_ptr(),
-            *self._addresses[layer],
-            table.data_ptr(),
-            factor_bytes,
-            8 * table.stride(0),
-            n_rows,
-        ]
+        args[at.HEADS], args[at.OUT] = heads.data_ptr(), out.data_ptr()
+        args[at.COS], args[at.SIN] = cos.data_ptr(), sin.data_ptr()
+        args[at.KEYS], args[at.VALUES] = self._addresses[layer]
+        args[at.TABLE], args[at.ROW_BYTES], args[at.N_ROWS] = table.data_ptr(), 8 * table.stride(0), n_rows
+        args[at.FACTOR_BYTES] = cos.stride(0) * cos.element_size() if cos.shape[0] > 1 else 0
         n_threads = min(self._n_threads, n_rows * self._n_kv_heads)
-        openmp.parallel()(kernel(*self._kind), self._pointer, n_threads, 0)
+        self._call(self._kernel, self._pointer, n_threads, 0)
         return out

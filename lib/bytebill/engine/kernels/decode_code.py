@@ -15,106 +15,103 @@ sequence's row of the table names. Ignores whatever `decode_attention` ignores.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 from bytebill.engine.kernels import openmp, panels
+from bytebill.engine.kernels.dtypes import PLAIN
 
-BYTES = {"fp32": 4, "bf16": 2}
-ARGUMENTS = (
-    "heads",
-    "out",
-    "cos",
-    "sin",
-    "keys",
-    "values",
-    "table",
-    "factor_bytes",
-    "row_bytes",
-    "n_rows",
-    "n_kv_heads",
-    "block_size",
-    "scratch",
-    "scratch_bytes",
-    "score_bytes",
-)
-PLACE, N_READ, BLOCKS = 0, 1, 2  # columns of the table: where the token goes, slots read, the first block
+N_ARGUMENTS = 15  # of a call, each at its place
+HEADS, OUT, COS, SIN, KEYS, VALUES, TABLE, FACTOR_BYTES, ROW_BYTES, N_ROWS = range(10)
+N_KV_HEADS, BLOCK_SIZE, SCRATCH, SCRATCH_BYTES, SCORE_BYTES = range(10, N_ARGUMENTS)
+PLACE, N_READ, FIRST_BLOCK = range(3)  # columns of the table: where the token goes, slots read, the first block
 _TILE = 64  # slots whose keys or values stay in the level-1 cache while several groups of registers pass
 
 
-def lanes(d_head: int) -> int | None:
-    """Floats in the widest vector of this machine that fits half a head a whole number of times.
+class HeadGroup(NamedTuple):
+    """The query heads that share one KV head: what a kernel is compiled for."""
 
-    >>> lanes(20) is None
-    True
-    """
-    widest = panels.shape()[0]
-    return next((n for n in (16, 8, 4) if n <= widest and d_head % (2 * n) == 0), None)
+    dtype: str
+    d_head: int
+    n_heads: int  # that share the KV head
+    lanes: int
+
+    @property
+    def value_bytes(self) -> int:
+        return PLAIN[self.dtype].itemsize
+
+    @property
+    def head_bytes(self) -> int:
+        return self.d_head * self.value_bytes
+
+    @property
+    def operations(self) -> dict[str, Any]:
+        """What the code may do with vectors; `load` and `store` take the cache's dtype."""
+        from bytebill.engine.kernels import simd_math
+
+        ops = simd_math.operations(self.lanes)
+        return ops | {name: ops[f"{name}_{self.dtype}"] for name in ("load", "store")}
 
 
-def scratch_layout(d_head: int, group: int, max_len: int) -> tuple[int, int]:
+def scratch_layout(d_head: int, n_heads: int, max_len: int) -> tuple[int, int]:
     """(bytes of one head's scores, bytes of a thread's scratch: queries, mixed values, scores).
 
     >>> scratch_layout(64, 3, 16)
     (256, 2304)
     """
     score_bytes = (max_len // 16 + 3) * 64  # room for vectors of -inf behind the last score
-    return score_bytes, group * (2 * d_head * 4 + score_bytes)
+    return score_bytes, n_heads * (2 * d_head * 4 + score_bytes)
 
 
 @functools.cache
-def kernel(dtype: str, d_head: int, group: int) -> int:
+def decode_kernel(group: HeadGroup) -> int:
     """Address of the compiled kernel; a second the first time."""
-    return openmp.compiled(_region(dtype, d_head, group))
+    return openmp.compiled(_region(group))
 
 
-def _region(dtype: str, d_head: int, group: int) -> Any:
+def _region(group: HeadGroup) -> Any:
     """What every thread of a team runs: the pairs (sequence, KV head) number rank, rank + n_ranks, ..."""
-    append, attend, slot = _append(dtype, d_head, group), _attend(dtype, d_head, group), _slot(dtype, d_head)
-    load_int = _operations(d_head)["load_int"]
-    threads = openmp.thread_functions()
-    thread_num, num_threads = threads["thread_num"], threads["num_threads"]
-    head_bytes, group_bytes = d_head * BYTES[dtype], group * d_head * BYTES[dtype]
+    append, attend, slot = _append(group), _attend(group), _slot(group)
+    load_int = group.operations["load_int"]
+    thread_num, num_threads = openmp.thread_functions().values()
+    head_bytes, n_heads = group.head_bytes, group.n_heads
 
     def region(p: Any) -> None:
-        heads, out, cos, sin, keys, values, table = p[0], p[1], p[2], p[3], p[4], p[5], p[6]
-        factor_bytes, row_bytes, n_rows, n_kv_heads, block_size = p[7], p[8], p[9], p[10], p[11]
-        scratch = p[12] + thread_num() * p[13]
-        for pair in range(thread_num(), n_rows * n_kv_heads, num_threads()):
+        n_kv_heads, block_size = p[N_KV_HEADS], p[BLOCK_SIZE]
+        scratch = p[SCRATCH] + thread_num() * p[SCRATCH_BYTES]
+        for pair in range(thread_num(), p[N_ROWS] * n_kv_heads, num_threads()):
             row = pair // n_kv_heads
             head = pair - row * n_kv_heads
-            where = table + row * row_bytes
-            x = heads + row * n_kv_heads * (group + 2) * head_bytes
-            q, k = x + head * group_bytes, x + n_kv_heads * group_bytes + head * head_bytes
-            factors = row * factor_bytes
+            where = p[TABLE] + row * p[ROW_BYTES]
+            x = p[HEADS] + row * n_kv_heads * (n_heads + 2) * head_bytes
+            q, k = x + head * n_heads * head_bytes, x + (n_kv_heads * n_heads + head) * head_bytes
+            cos, sin = p[COS] + row * p[FACTOR_BYTES], p[SIN] + row * p[FACTOR_BYTES]
             new = slot(where, head, n_kv_heads, block_size, load_int(where + 8 * PLACE))
-            append(q, k, n_kv_heads, cos + factors, sin + factors, scratch, keys + new, values + new)
-            to = out + pair * group_bytes
-            attend(keys, values, where, head, n_kv_heads, block_size, scratch, p[14], to)
+            append(q, k, n_kv_heads, cos, sin, scratch, p[KEYS] + new, p[VALUES] + new)
+            to = p[OUT] + pair * n_heads * head_bytes
+            attend(p[KEYS], p[VALUES], where, head, n_kv_heads, block_size, scratch, p[SCORE_BYTES], to)
 
     return region
 
 
-def _slot(dtype: str, d_head: int) -> Any:
+def _slot(group: HeadGroup) -> Any:
     """Bytes from the start of a layer's keys or values to a slot of one head, through a row of the table."""
-    load_int, slot_bytes = _operations(d_head)["load_int"], d_head * BYTES[dtype]
+    load_int, slot_bytes = group.operations["load_int"], group.head_bytes
 
     @openmp.part
     def slot(where: int, head: int, n_kv_heads: int, block_size: int, place: int) -> int:
         nth = place // block_size
-        block = load_int(where + 8 * (BLOCKS + nth))
+        block = load_int(where + 8 * (FIRST_BLOCK + nth))
         return ((block * n_kv_heads + head) * block_size + place - nth * block_size) * slot_bytes
 
     return slot
 
 
-def _append(dtype: str, d_head: int, group: int) -> Any:
+def _append(group: HeadGroup) -> Any:
     """Rotate the group's queries into scratch, and write key and value into their slot."""
-    ops, n = _operations(d_head), lanes(d_head)
-    assert n is not None
-    load, store, store_fp32 = ops[f"load_{dtype}"], ops[f"store_{dtype}"], ops["store_fp32"]
-    fma, mul = ops["fma"], ops["mul"]
-    vector, head_bytes, half = n * BYTES[dtype], d_head * BYTES[dtype], d_head * BYTES[dtype] // 2
-    widened = 4 // BYTES[dtype]
+    ops = group.operations
+    load, store, store_fp32, fma, mul = (ops[name] for name in ("load", "store", "store_fp32", "fma", "mul"))
+    head_bytes, half, vector = group.head_bytes, group.head_bytes // 2, group.lanes * group.value_bytes
+    n_heads, widened = group.n_heads, 4 // group.value_bytes
 
     @openmp.part
     def rotated(x: int, cos: int, sin: int, at: int) -> Any:
@@ -124,62 +121,57 @@ def _append(dtype: str, d_head: int, group: int) -> Any:
     @openmp.part
     def append(q: int, k: int, n_kv_heads: int, cos: int, sin: int, scratch: int, new_key: int, new_value: int) -> None:
         """Factors are those of a query head first, of a key head behind all queries'."""
-        behind = n_kv_heads * group * head_bytes
+        behind = n_kv_heads * n_heads * head_bytes
         v = k + n_kv_heads * head_bytes
         for at in range(0, head_bytes, vector):
             store(new_key + at, rotated(k, cos + behind, sin + behind, at))
             store(new_value + at, load(v + at))
-            for j in range(group):
+            for j in range(n_heads):
                 head = j * head_bytes
                 store_fp32(scratch + (head + at) * widened, rotated(q + head, cos, sin, at))
 
     return append
 
 
-def _attend(dtype: str, d_head: int, group: int) -> Any:
+def _attend(group: HeadGroup) -> Any:
     """Scores of all slots read, their softmax, and the sum of the values so weighted."""
-    scores, mix, softmax = _scores(dtype, d_head, group), _mix(dtype, d_head, group), _softmax(d_head)
-    finish, slot, load_int = _finish(dtype, d_head), _slot(dtype, d_head), _operations(d_head)["load_int"]
-    head_bytes, q_bytes = d_head * BYTES[dtype], group * d_head * 4
+    scores, mix = _over_slots(group, _scores(group)), _over_slots(group, _mix(group))
+    softmax, finish, load_int = _softmax(group), _finish(group), group.operations["load_int"]
+    n_heads, head_bytes, fp32_bytes = group.n_heads, group.head_bytes, group.d_head * 4
 
     @openmp.part
-    def attend(
-        keys: int,
-        values: int,
-        where: int,
-        head: int,
-        n_kv_heads: int,
-        block_size: int,
-        scratch: int,
-        score_bytes: int,
-        out: int,
-    ) -> None:
+    def attend(keys, values, where, head, n_kv_heads, block_size, scratch, score_bytes, out):  # type: ignore[no-untyped-def]
         n_seen, n_read = load_int(where + 8 * PLACE) + 1, load_int(where + 8 * N_READ)
-        q, mixed, weights = scratch, scratch + q_bytes, scratch + 2 * q_bytes
-        start = 0
-        while start < n_read:
-            n = min(_TILE, block_size - start % block_size, n_read - start)  # a tile ends where its block does
-            tile = slot(where, head, n_kv_heads, block_size, start)
-            scores(q, keys + tile, n, weights + start * 4, score_bytes)
-            start += n
-        for j in range(group):  # the queries are done with: sums go there
+        q, mixed, weights = scratch, scratch + n_heads * fp32_bytes, scratch + 2 * n_heads * fp32_bytes
+        scores(keys, where, head, n_kv_heads, block_size, q, weights, score_bytes)
+        for j in range(n_heads):  # the queries are done with: sums go there
             softmax(weights + j * score_bytes, n_seen, n_read, q + j * 4)
-        start = 0
-        while start < n_read:
-            n = min(_TILE, block_size - start % block_size, n_read - start)
-            tile = slot(where, head, n_kv_heads, block_size, start)
-            mix(weights + start * 4, score_bytes, values + tile, n, mixed, start > 0)
-            start += n
-        for j in range(group):
-            finish(mixed + j * d_head * 4, q + j * 4, out + j * head_bytes)
+        mix(values, where, head, n_kv_heads, block_size, mixed, weights, score_bytes)
+        for j in range(n_heads):
+            finish(mixed + j * fp32_bytes, q + j * 4, out + j * head_bytes)
 
     return attend
 
 
-def _softmax(d_head: int) -> Any:
+def _over_slots(group: HeadGroup, work: Any) -> Any:
+    """Call `work` for tile after tile of a sequence's slots; a tile ends where its block does."""
+    slot, load_int = _slot(group), group.operations["load_int"]
+
+    @openmp.part
+    def over_slots(cached, where, head, n_kv_heads, block_size, vectors, weights, score_bytes):  # type: ignore[no-untyped-def]
+        n_read, start = load_int(where + 8 * N_READ), 0
+        while start < n_read:
+            n = min(_TILE, block_size - start % block_size, n_read - start)
+            tile = cached + slot(where, head, n_kv_heads, block_size, start)
+            work(vectors, tile, n, weights + start * 4, score_bytes, start > 0)
+            start += n
+
+    return over_slots
+
+
+def _softmax(group: HeadGroup) -> Any:
     """In place, scores [n_read] -> exp(score - max), 0 from n_seen on, and their sum to `total`."""
-    ops, n = _operations(d_head), lanes(d_head)
-    assert n is not None
+    ops, n = group.operations, group.lanes
     load, store, exp, add, sub = ops["load_fp32"], ops["store_fp32"], ops["exp"], ops["add"], ops["sub"]
     larger, max_lanes, sum_lanes = ops["larger"], ops["max_lanes"], ops["sum_lanes"]
     spread, zero, store_one = ops["spread"], ops["zero"], ops["store_one"]
@@ -202,12 +194,10 @@ def _softmax(d_head: int) -> Any:
     return softmax
 
 
-def _finish(dtype: str, d_head: int) -> Any:
+def _finish(group: HeadGroup) -> Any:
     """One head's mixed values over the sum of their weights, to the output."""
-    ops, n = _operations(d_head), lanes(d_head)
-    assert n is not None
-    load, store, div, broadcast = ops["load_fp32"], ops[f"store_{dtype}"], ops["div"], ops["broadcast"]
-    value_bytes = BYTES[dtype]
+    ops, d_head, n, value_bytes = group.operations, group.d_head, group.lanes, group.value_bytes
+    load, store, div, broadcast = ops["load_fp32"], ops["store"], ops["div"], ops["broadcast"]
 
     @openmp.part
     def finish(mixed: int, total: int, out: int) -> None:
@@ -217,63 +207,54 @@ def _finish(dtype: str, d_head: int) -> Any:
     return finish
 
 
-def _scores(dtype: str, d_head: int, group: int) -> Any:
+def _scores(group: HeadGroup) -> Any:
     """scores[j, s] = q[j] . k[s] for n slots: a key is loaded once and meets g queries held in registers."""
-    n = lanes(d_head)
-    assert n is not None
-    vectors, step = range(d_head // n), n * BYTES[dtype]
-    lines = ["def scores(q, k, n_slots, to, score_bytes):"]
-    lines += [f"    q{j}_{v} = load_fp32(q + {(j * d_head + v * n) * 4})" for j in range(group) for v in vectors]
+    d_head, n, heads = group.d_head, group.lanes, range(group.n_heads)
+    vectors, step = range(d_head // n), n * group.value_bytes
+    lines = ["def scores(q, k, n_slots, to, score_bytes, again):"]
+    lines += [f"    q{j}_{v} = load_fp32(q + {(j * d_head + v * n) * 4})" for j in heads for v in vectors]
     lines += ["    for s in range(n_slots):"]
-    lines += [f"        k{v} = load_{dtype}(k + {v * step})" for v in vectors]
-    for j in range(group):
+    lines += [f"        k{v} = load(k + {v * step})" for v in vectors]
+    for j in heads:
         lines += [f"        x{j} = mul(q{j}_0, k0)"]
         lines += [f"        x{j} = fma(q{j}_{v}, k{v}, x{j})" for v in vectors[1:]]
-    lines += [f"        store_one(to + {j} * score_bytes, sum_lanes(x{j}))" for j in range(group)]
-    lines += [f"        k += {d_head * BYTES[dtype]}", "        to += 4"]
-    return _jitted(lines, d_head)
+    lines += [f"        store_one(to + {j} * score_bytes, sum_lanes(x{j}))" for j in heads]
+    lines += [f"        k += {group.head_bytes}", "        to += 4"]
+    return _jitted(lines, group)
 
 
-def _mix(dtype: str, d_head: int, group: int) -> Any:
+def _mix(group: HeadGroup) -> Any:
     """mixed[j] += sum of weights[j, s] v[s] over n slots, as many heads and vectors at a time as fit registers."""
-    n = lanes(d_head)
-    assert n is not None
-    lines = ["def mix(weights, score_bytes, values, n_slots, mixed, again):"]
-    for heads, vectors in _blocks(group, d_head // n):
+    d_head, n = group.d_head, group.lanes
+    lines = ["def mix(mixed, values, n_slots, weights, score_bytes, again):"]
+    for heads, vectors in _register_blocks(group):
         cells = [(j, v) for j in heads for v in vectors]
         lines += ["    w, x = weights, values"]
         lines += [f"    a{j}_{v} = zero()" for j, v in cells]
         lines += ["    for s in range(n_slots):"]
-        lines += [f"        x{v} = load_{dtype}(x + {v * n * BYTES[dtype]})" for v in vectors]
+        lines += [f"        x{v} = load(x + {v * n * group.value_bytes})" for v in vectors]
         for j in heads:
             lines += [f"        w{j} = broadcast(w + {j} * score_bytes)"]
             lines += [f"        a{j}_{v} = fma(w{j}, x{v}, a{j}_{v})" for v in vectors]
-        lines += [f"        x += {d_head * BYTES[dtype]}", "        w += 4"]
+        lines += [f"        x += {group.head_bytes}", "        w += 4"]
         lines += [f"    add_to(mixed + {(j * d_head + v * n) * 4}, a{j}_{v}, again)" for j, v in cells]
-    return _jitted(lines, d_head)
+    return _jitted(lines, group)
 
 
-def _blocks(group: int, n_vectors: int) -> list[tuple[range, range]]:
+def _register_blocks(group: HeadGroup) -> list[tuple[range, range]]:
     """Heads and vectors of a head that accumulate at a time: as many as a matmul kernel's accumulators."""
-    _, rows, columns = panels.shape()
+    n_vectors = group.d_head // group.lanes
+    _, rows, columns = panels.register_tile()
     width = min(n_vectors, rows * columns)
     height = max(1, rows * columns // width)
     return [
-        (range(j, min(j + height, group)), range(v, min(v + width, n_vectors)))
-        for j in range(0, group, height)
+        (range(j, min(j + height, group.n_heads)), range(v, min(v + width, n_vectors)))
+        for j in range(0, group.n_heads, height)
         for v in range(0, n_vectors, width)
     ]
 
 
-def _jitted(lines: list[str], d_head: int) -> Any:
-    names = dict(_operations(d_head))
+def _jitted(lines: list[str], group: HeadGroup) -> Any:
+    names = dict(group.operations)
     exec("\n".join(lines), names)
     return openmp.part(names[lines[0].split("(")[0].removeprefix("def ")])
-
-
-def _operations(d_head: int) -> dict[str, Any]:
-    from bytebill.engine.kernels import simd, simd_math
-
-    n = lanes(d_head)
-    assert n is not None, "ask lanes() first"
-    return simd.operations(n) | simd_math.operations(n)

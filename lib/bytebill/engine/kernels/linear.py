@@ -9,8 +9,7 @@ batch 2, so a sweep over the batch shows the library's cliff and not the memory'
     bf16, large batches       oneDNN's packed bf16 matmul, which has instructions of its own for it
     anything, elsewhere       `F.linear` (CUDA, MPS, or a CPU without numba): plain weights, 16 or 32 bits
 
-int8 keeps one fp32 scale per output; int4 one bf16 scale per output and `panels.SCALE_GROUP` inputs; both are
-symmetric and weight-only, so activations stay as they are.
+What each dtype stores is said in `dtypes`.
 """
 
 from __future__ import annotations
@@ -22,11 +21,10 @@ import torch
 from torch.nn import functional
 
 from bytebill.engine.kernels import panels
+from bytebill.engine.kernels.dtypes import PLAIN, SCALE_GROUP, weight_format
 from bytebill.engine.kernels.huge_pages import in_large_pages
 from bytebill.errors import BytebillError
 
-DTYPES = ("fp32", "bf16", "int8", "int4")
-TORCH = {"fp32": torch.float32, "bf16": torch.bfloat16}
 ONEDNN_FROM_BATCH = 13  # bf16: above this batch oneDNN's bf16 dot products beat fp32 registers
 
 
@@ -36,11 +34,10 @@ def path(dtype: str, device: str) -> str:
     >>> path("bf16", "cuda")
     'torch'
     """
-    if dtype not in DTYPES:
-        raise BytebillError(f"There is no weight dtype '{dtype}'; there are: {', '.join(DTYPES)}.")
+    plain = weight_format(dtype).plain
     if device == "cpu" and panels.available():
         return "panels"
-    if dtype in TORCH:
+    if plain is not None:
         return "torch"
     raise BytebillError(f"{dtype} weights need this book's CPU kernels; on {device} use bf16 or fp32.")
 
@@ -69,10 +66,10 @@ class PackedLinear:
         self._panels: panels.Panels | None = None
         self._onednn: torch.Tensor | None = None
         if self.path == "torch":
-            self.weight = weight.to(TORCH[dtype]).contiguous()
+            self.weight = weight.to(PLAIN[dtype]).contiguous()
             return
-        if dtype == "int4" and self.n_in % panels.SCALE_GROUP:
-            raise BytebillError(f"int4 needs inputs in groups of {panels.SCALE_GROUP}; got {self.n_in}.")
+        if dtype == "int4" and self.n_in % SCALE_GROUP:
+            raise BytebillError(f"int4 needs inputs in groups of {SCALE_GROUP}; got {self.n_in}.")
         packed, scales = pack(weight, dtype)
         self.weight = in_large_pages(packed)
         self._panels = panels.Panels(dtype, self.weight, scales)
@@ -99,6 +96,11 @@ class PackedLinear:
         y = y if y.dtype == x.dtype else y.to(x.dtype)
         return y if x.dim() == 2 else y.reshape(*x.shape[:-1], self.n_out)
 
+    def read(self) -> None:
+        """Read every weight once and do nothing with it: what the time of a step is held against."""
+        flat = self.weight.view(-1)
+        (flat.view(torch.float32) if flat.nbytes % 4 == 0 else flat).sum()
+
     def twin(self) -> PackedLinear:
         """The same values in memory of their own."""
         twin = copy.copy(self)
@@ -121,22 +123,22 @@ def pack(weight: torch.Tensor, dtype: str) -> tuple[torch.Tensor, torch.Tensor |
     n_out, n_in = weight.shape
     padded = functional.pad(weight, (0, 0, 0, -n_out % width))
     tiles = padded.view(-1, width, n_in).transpose(1, 2)  # [n_panels, n_in, width]
-    if dtype in TORCH:
-        return tiles.to(TORCH[dtype]).contiguous(), None
+    if dtype in PLAIN:
+        return tiles.to(PLAIN[dtype]).contiguous(), None
     tiles = tiles.float()
     if dtype == "int8":
         scale = (tiles.abs().amax(dim=1) / 127).clamp_min(1e-12)  # [n_panels, width]
         return (tiles / scale[:, None]).round_().to(torch.int8).contiguous(), scale.contiguous()
-    grouped = tiles.reshape(tiles.shape[0], -1, panels.SCALE_GROUP, width)
+    grouped = tiles.reshape(tiles.shape[0], -1, SCALE_GROUP, width)
     scale = (grouped.abs().amax(dim=2) / 7).clamp_min(1e-12).bfloat16()  # [n_panels, groups, width]
     levels = (grouped / scale.float()[:, :, None]).round_().clamp_(-8, 7).to(torch.int16) + 8
     low, high = levels.reshape(tiles.shape).split(width // 2, dim=2)
     return (low | (high << 4)).to(torch.uint8).contiguous(), scale.contiguous()
 
 
-def unpack(panels: torch.Tensor, n_out: int) -> torch.Tensor:
+def unpack(packed: torch.Tensor, n_out: int) -> torch.Tensor:
     """The weight [n_out, n_in] back from fp32 or bf16 panels."""
-    return panels.transpose(1, 2).reshape(-1, panels.shape[1])[:n_out].contiguous()
+    return packed.transpose(1, 2).reshape(-1, packed.shape[1])[:n_out].contiguous()
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""How is a vector scaled to unit mean square in one call? Two passes over each row while it is in the cache.
+"""How is a vector scaled to unit mean square? In one call: two passes over each row while it is in the cache.
 
     y = x / sqrt(mean(x^2) + eps) * weight          sums in fp32
 
@@ -17,58 +17,81 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import rms_norm
 
 from bytebill.engine.kernels import openmp, panels
+from bytebill.engine.kernels.dtypes import PLAIN, PLAIN_NAMES
 
-DTYPES = {torch.float32: ("fp32", 4), torch.bfloat16: ("bf16", 2)}
+_X, _Y, _WEIGHT, _N_ROWS = range(4)  # arguments of a call, each at its place
 _Args = ctypes.c_int64 * 4
 _ROWS_PER_THREAD = 16  # below this a second thread costs more than it saves
 
 
-def norm(weight: Tensor, *, eps: float) -> Callable[[Tensor], Tensor] | None:
-    """`x [..., D] -> [..., D]` for rows of the weight's dtype; None where torch must serve."""
-    if weight.device.type != "cpu" or weight.dtype not in DTYPES or weight.dim() != 1 or not openmp.available():
-        return None
-    lanes = next((n for n in (16, 8, 4) if n <= panels.shape()[0] and len(weight) % n == 0), None)
-    return None if lanes is None else _Norm(weight, address=_kernel(DTYPES[weight.dtype][0], len(weight), lanes, eps))
+class RMSNorm:
+    """Scale to unit mean square: by this book's kernel where it serves, else by torch."""
 
-
-class _Norm:
-    def __init__(self, weight: Tensor, *, address: int) -> None:
-        self._weight, self._address, self._width = weight, address, len(weight)
-        self._args = _Args(0, 0, weight.data_ptr(), 0)
-        self._pointer, self._call = ctypes.addressof(self._args), openmp.parallel()
+    def __init__(self, weight: Tensor, *, eps: float) -> None:
+        self.weight, self.eps = weight, eps
+        self._eps = torch.full((1,), eps, dtype=torch.float32, device=weight.device)
+        self._fused = weight.device.type != "cpu"
+        self._kernel = norm(weight, eps=eps)
 
     def __call__(self, x: Tensor) -> Tensor:
+        if self._kernel is not None and x.dtype == self.weight.dtype:
+            return self._kernel(x)
+        width = x.shape[-1]
+        if self._fused:
+            if self.weight.dim() == 1:
+                return rms_norm(x, (width,), self.weight, self.eps)
+            return rms_norm(x, (width,), None, self.eps) * self.weight  # one weight per head
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        scale = torch.addcmul(self._eps, length, length, value=1 / width).rsqrt_()
+        return (x * scale).to(x.dtype).mul_(self.weight)
+
+
+def norm(weight: Tensor, *, eps: float) -> Callable[[Tensor], Tensor] | None:
+    """`x [..., D] -> [..., D]` for rows of the weight's dtype; None where torch must serve. Keep the weight: it is read
+    where it lies."""
+    if weight.device.type != "cpu" or weight.dtype not in PLAIN_NAMES or weight.dim() != 1 or not openmp.available():
+        return None
+    width, lanes = len(weight), panels.fitting_lanes(len(weight))
+    if lanes is None:
+        return None
+    address, call = _kernel(PLAIN_NAMES[weight.dtype], width, lanes, eps), openmp.parallel()
+    args = _Args()
+    args[_WEIGHT], pointer = weight.data_ptr(), ctypes.addressof(args)
+
+    def scaled(x: Tensor) -> Tensor:
         x = x.contiguous()
         y = torch.empty_like(x)
-        n_rows = x.numel() // self._width
-        self._args[0], self._args[1], self._args[3] = x.data_ptr(), y.data_ptr(), n_rows
+        n_rows = x.numel() // width
+        args[_X], args[_Y], args[_N_ROWS] = x.data_ptr(), y.data_ptr(), n_rows
         n_threads = 1 if n_rows <= _ROWS_PER_THREAD else torch.get_num_threads()
-        self._call(self._address, self._pointer, n_threads, 0)
+        call(address, pointer, n_threads, 0)
         return y
+
+    return scaled
 
 
 @functools.cache
 def _kernel(dtype: str, width: int, lanes: int, eps: float) -> int:
     """Address of the compiled region; a quarter of a second the first time."""
-    from bytebill.engine.kernels import simd, simd_math
+    from bytebill.engine.kernels import simd_math
 
-    ops: dict[str, Any] = simd.operations(lanes) | simd_math.operations(lanes) | openmp.thread_functions()
+    ops: dict[str, Any] = simd_math.operations(lanes) | openmp.thread_functions()
     load, store, zero, fma, mul = ops[f"load_{dtype}"], ops[f"store_{dtype}"], ops["zero"], ops["fma"], ops["mul"]
     sum_lanes, spread, thread_num, num_threads = ops["sum_lanes"], ops["spread"], ops["thread_num"], ops["num_threads"]
-    step = lanes * (4 if dtype == "fp32" else 2)
-    row_bytes = width // lanes * step
+    step, row_bytes = lanes * PLAIN[dtype].itemsize, width * PLAIN[dtype].itemsize
 
     def region(p: Any) -> None:
-        n_rows, rank, n_ranks = p[3], thread_num(), num_threads()
+        n_rows, rank, n_ranks = p[_N_ROWS], thread_num(), num_threads()
         for row in range(n_rows * rank // n_ranks, n_rows * (rank + 1) // n_ranks):
-            x, y, squares = p[0] + row * row_bytes, p[1] + row * row_bytes, zero()
+            x, y, squares = p[_X] + row * row_bytes, p[_Y] + row * row_bytes, zero()
             for at in range(0, row_bytes, step):
                 value = load(x + at)
                 squares = fma(value, value, squares)
             scale = spread(1.0 / sqrt(sum_lanes(squares) / width + eps))
             for at in range(0, row_bytes, step):
-                store(y + at, mul(mul(load(x + at), scale), load(p[2] + at)))
+                store(y + at, mul(mul(load(x + at), scale), load(p[_WEIGHT] + at)))
 
     return openmp.compiled(region)

@@ -45,19 +45,16 @@ def available() -> bool:
 
 def _library() -> ctypes.CDLL:
     library = _libgomp()
-    assert library is not None, "call available() first"
+    if library is None:
+        raise RuntimeError("no OpenMP runtime of torch's to run kernels on: ask available() first")
     return library
 
 
 @functools.cache
 def thread_functions() -> dict[str, Any]:
     """`thread_num()` and `num_threads()`, for the code of a region."""
-    names: dict[str, Any] = {}
-    for name in ("thread_num", "num_threads"):
-        function = getattr(_library(), f"omp_get_{name}")
-        function.restype, function.argtypes = ctypes.c_int, []
-        names[name] = function
-    return names
+    number = ctypes.CFUNCTYPE(ctypes.c_int)
+    return {name: number((f"omp_get_{name}", _library())) for name in ("thread_num", "num_threads")}
 
 
 def part(function: Callable[..., Any]) -> Any:
@@ -84,6 +81,5 @@ _KEEP: list[Any] = []  # compiled code must outlive its address
 @functools.cache
 def parallel() -> Callable[[int, int, int, int], None]:
     """`call(address, pointer, n_threads, 0)` runs a compiled region on a team of threads."""
-    call = _library().GOMP_parallel
-    call.restype, call.argtypes = None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
-    return call
+    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+    return call(("GOMP_parallel", _library()))

@@ -24,15 +24,16 @@ from typing import Any
 import torch
 
 from bytebill.engine.kernels import openmp
+from bytebill.engine.kernels.dtypes import FORMATS, SCALE_GROUP
 from bytebill.engine.kernels.openmp import available as available
 
-SCALE_GROUP = 64  # inputs that share one int4 scale: 4 + 16/64 = 4.25 bits a weight
-BYTES_PER_WEIGHT = {"fp32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}
+_ARGUMENTS = ("weights", "x", "y", "scales", "n_panels", "n_in", "n_groups", "tile")
+_X, _Y = _ARGUMENTS.index("x"), _ARGUMENTS.index("y")
 _TILE_BYTES = 128 << 10  # a tile of a panel that several groups pass over: well inside a level-2 cache
 
 
 @functools.cache
-def shape() -> tuple[int, int, int]:
+def register_tile() -> tuple[int, int, int]:
     """(lanes, vectors in a panel row, largest group) that fill this machine's vector registers.
 
     Accumulators take vectors * group registers; one row of the panel and one input must fit beside them.
@@ -47,9 +48,19 @@ def shape() -> tuple[int, int, int]:
     return 4, 4, 5  # 32 registers of 4 (NEON)
 
 
+def fitting_lanes(width: int) -> int | None:
+    """Floats in the widest vector of this machine that fits `width` floats a whole number of times.
+
+    >>> fitting_lanes(10) is None
+    True
+    """
+    widest = register_tile()[0]
+    return next((n for n in (16, 8, 4) if n <= widest and width % n == 0), None)
+
+
 def panel_width() -> int:
     """Outputs that lie side by side in a panel."""
-    lanes, vectors, _ = shape()
+    lanes, vectors, _ = register_tile()
     return lanes * vectors
 
 
@@ -60,33 +71,33 @@ def grouping(batch_size: int) -> tuple[int, int]:
     >>> (n_groups, group)
     (1, 1)
     """
-    n_groups = -(-batch_size // shape()[2])
+    n_groups = -(-batch_size // register_tile()[2])
     return n_groups, -(-batch_size // n_groups)
 
 
 def _source(dtype: str, group: int, lanes: int, vectors: int) -> str:
     """The kernel for one dtype and group size, with its accumulators unrolled into registers."""
-    row_bytes = int(lanes * vectors * BYTES_PER_WEIGHT[dtype])
+    row_bytes = int(lanes * vectors * FORMATS[dtype].bytes_per_weight)
     cells = [(v, g) for v in range(vectors) for g in range(group)]
     lines = [
         "def region(p):",
-        "    w0, x0, y0, s0, n_panels, n_in, n_groups, tile = p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]",
+        *(f"    {name} = p[{i}]" for i, name in enumerate(_ARGUMENTS)),
         "    rank, n_ranks = thread_num(), num_threads()",
         "    for panel in range(n_panels * rank // n_ranks, n_panels * (rank + 1) // n_ranks):",
         "        for start in range(0, n_in, tile):",
         "            stop = min(start + tile, n_in)",
         "            for group in range(n_groups):",
-        f"                w = w0 + (panel * n_in + start) * {row_bytes}",
-        f"                x = x0 + (group * n_in + start) * {4 * group}",
+        f"                w = weights + (panel * n_in + start) * {row_bytes}",
+        f"                x_k = x + (group * n_in + start) * {4 * group}",
         *(f"                a{v}_{g} = zero()" for v, g in cells),
         "                for k in range(start, stop):",
         *_row_loads(dtype, lanes, vectors),
     ]
     for g in range(group):
-        lines.append(f"                    xk = broadcast(x + {4 * g})")
-        lines += [f"                    a{v}_{g} = fma(w_{v}, xk, a{v}_{g})" for v in range(vectors)]
-    lines += [f"                    x += {4 * group}", f"                    w += {row_bytes}"]
-    lines.append(f"                y = y0 + (group * {group} * n_panels + panel) * {4 * lanes * vectors}")
+        lines.append(f"                    broadcast_x = broadcast(x_k + {4 * g})")
+        lines += [f"                    a{v}_{g} = fma(w_{v}, broadcast_x, a{v}_{g})" for v in range(vectors)]
+    lines += [f"                    x_k += {4 * group}", f"                    w += {row_bytes}"]
+    lines.append(f"                to = y + (group * {group} * n_panels + panel) * {4 * lanes * vectors}")
     lines += _stores(dtype, group, lanes, vectors)
     return "\n".join(lines)
 
@@ -95,7 +106,7 @@ def _row_loads(dtype: str, lanes: int, vectors: int) -> list[str]:
     """Lines that bring one panel row into fp32 registers."""
     pad = " " * 20
     if dtype != "int4":
-        step = int(lanes * BYTES_PER_WEIGHT[dtype])
+        step = int(lanes * FORMATS[dtype].bytes_per_weight)
         return [f"{pad}w_{v} = load_{dtype}(w + {v * step})" for v in range(vectors)]
     half = vectors // 2  # low nibbles hold the first half of the row, high nibbles the second
     return [f"{pad}w_{v} = load_nibbles(w + {(v % half) * lanes}, {4 * (v // half)})" for v in range(vectors)]
@@ -105,30 +116,30 @@ def _stores(dtype: str, group: int, lanes: int, vectors: int) -> list[str]:
     """Lines that scale the accumulators and add them to the output."""
     pad, lines, width = " " * 16, [], lanes * vectors
     if dtype == "int8":
-        lines += [f"{pad}s_{v} = load_fp32(s0 + (panel * {width} + {v * lanes}) * 4)" for v in range(vectors)]
+        lines += [f"{pad}s_{v} = load_fp32(scales + (panel * {width} + {v * lanes}) * 4)" for v in range(vectors)]
     if dtype == "int4":
         row = f"(panel * (n_in // {SCALE_GROUP}) + start // {SCALE_GROUP}) * {width}"
-        lines += [f"{pad}s_{v} = load_bf16(s0 + ({row} + {v * lanes}) * 2)" for v in range(vectors)]
+        lines += [f"{pad}s_{v} = load_bf16(scales + ({row} + {v * lanes}) * 2)" for v in range(vectors)]
     for v in range(vectors):
         for g in range(group):
-            to = f"y + {g} * n_panels * {4 * width} + {4 * v * lanes}"
+            to = f"to + {g} * n_panels * {4 * width} + {4 * v * lanes}"
             scaled = f"mul(a{v}_{g}, s_{v})" if dtype in ("int8", "int4") else f"a{v}_{g}"
             lines.append(f"{pad}add_to({to}, {scaled}, start > 0)")
     return lines
 
 
 @functools.cache
-def kernel(dtype: str, group: int) -> int:
+def panels_kernel(dtype: str, group: int) -> int:
     """Address of the compiled kernel for `group` sequences at a time; a quarter of a second the first time."""
     from bytebill.engine.kernels import simd
 
-    lanes, vectors, _ = shape()
-    names: dict[str, Any] = simd.operations(lanes) | openmp.thread_functions()
+    lanes, vectors, _ = register_tile()
+    names: dict[str, Any] = simd.matmul_operations(lanes) | openmp.thread_functions()
     exec(_source(dtype, group, lanes, vectors), names)
     return openmp.compiled(names["region"])
 
 
-_Args = ctypes.c_int64 * 8
+_Args = ctypes.c_int64 * len(_ARGUMENTS)
 
 
 class Panels:
@@ -153,7 +164,7 @@ class Panels:
                 x = torch.nn.functional.pad(x, (0, 0, 0, n_groups * group - batch_size))
             x = x.view(n_groups, group, self.n_in).transpose(1, 2).contiguous()  # [groups, n_in, g]
         y = torch.empty((n_groups * group, self._n_out))
-        args[1], args[2] = x.data_ptr(), y.data_ptr()
+        args[_X], args[_Y] = x.data_ptr(), y.data_ptr()
         self._call(address, pointer, torch.get_num_threads(), 0)
         return y[:batch_size] if n_groups * group != batch_size else y
 
@@ -163,9 +174,9 @@ class Panels:
         if self.dtype == "int4":
             tile = SCALE_GROUP
         elif n_groups > 1:
-            tile = max(64, int(_TILE_BYTES / (panel_width() * BYTES_PER_WEIGHT[self.dtype])))
+            tile = max(64, int(_TILE_BYTES / (panel_width() * FORMATS[self.dtype].bytes_per_weight)))
         scales = self.scales.data_ptr() if self.scales is not None else 0
         args = _Args(self.packed.data_ptr(), 0, 0, scales, self.n_panels, self.n_in, n_groups, tile)
-        plan = (kernel(self.dtype, group), args, ctypes.addressof(args), n_groups, group)
+        plan = (panels_kernel(self.dtype, group), args, ctypes.addressof(args), n_groups, group)
         self._plans[batch_size] = plan
         return plan

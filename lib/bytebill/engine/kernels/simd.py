@@ -8,6 +8,7 @@ addresses are plain integers. `simd_math` adds what attention and norms need.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -16,6 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
 FLOAT, I8, I16, I32 = ir.FloatType(), ir.IntType(8), ir.IntType(16), ir.IntType(32)
+Emit = Callable[..., Any]  # (builder, *values) -> value
 
 
 class Vector(types.Type):
@@ -39,92 +41,83 @@ def multiply_add(builder: Any, x: Any, y: Any, z: Any) -> Any:
     return builder.call(function, (x, y, z))
 
 
+def many(element: ir.Type, value: float, lanes: int) -> ir.Constant:
+    """The same number in every lane."""
+    return ir.Constant(ir.VectorType(element, lanes), [value] * lanes)
+
+
+def spread(builder: Any, number: Any, lanes: int) -> Any:
+    """Emit one number into every lane."""
+    undefined = ir.Constant(ir.VectorType(number.type, lanes), ir.Undefined)
+    first = builder.insert_element(undefined, number, I32(0))
+    return builder.shuffle_vector(first, undefined, many(I32, 0, lanes))
+
+
+def load(builder: Any, address: Any, kind: ir.Type, align: int) -> Any:
+    """Emit the value of a type at an address."""
+    return builder.load(builder.inttoptr(address, kind.as_pointer()), align=align)
+
+
+def store(builder: Any, address: Any, value: Any, align: int) -> None:
+    """Emit a value to an address."""
+    builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=align)
+
+
+def operation(result: Any, arguments: tuple[Any, ...], emit: Emit) -> Any:
+    """An intrinsic whose code `emit` writes."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        value = emit(builder, *values)
+        return context.get_dummy_value() if result is types.void else value
+
+    typed = (result(*arguments), code)
+    by_arity = (  # numba counts the arguments of what it is given
+        lambda context: typed,
+        lambda context, x: typed,
+        lambda context, x, y: typed,
+        lambda context, x, y, z: typed,
+    )
+    return intrinsic(by_arity[len(arguments)])
+
+
+def _add_to(builder: Any, address: Any, x: Any, accumulate: Any) -> None:
+    with builder.if_else(accumulate) as (again, first):
+        with again:
+            store(builder, address, builder.fadd(load(builder, address, x.type, 4), x), 4)
+        with first:
+            store(builder, address, x, 4)
+
+
 @functools.cache
-def operations(lanes: int) -> dict[str, Any]:
-    """The operations by name, for vectors of `lanes` floats."""
-    vector, of = Vector(lanes), lambda element: ir.VectorType(element, lanes)
+def matmul_operations(lanes: int) -> dict[str, Any]:
+    """The operations by name, for vectors of `lanes` floats; `add_to(address, x, accumulate)` is *address = x, or += x
+    where `accumulate`."""
+    vector, address = Vector(lanes), types.int64
+    floats, integers = ir.VectorType(FLOAT, lanes), functools.partial(many, I32, lanes=lanes)
 
-    def constant(element: ir.Type, value: float) -> ir.Constant:
-        return ir.Constant(of(element), [value] * lanes)
+    def widened(builder: Any, at: Any, element: ir.Type, width_bytes: int) -> Any:
+        return load(builder, at, ir.VectorType(element, lanes), width_bytes)
 
-    def read(builder: Any, address: Any, element: ir.Type, width_bytes: int) -> Any:
-        return builder.load(builder.inttoptr(address, of(element).as_pointer()), align=width_bytes)
+    def bf16(builder: Any, at: Any) -> Any:
+        wide = builder.zext(widened(builder, at, I16, 2), ir.VectorType(I32, lanes))
+        return builder.bitcast(builder.shl(wide, integers(16)), floats)
 
-    def loader(convert: Any) -> Any:
-        """An intrinsic address -> vector; `convert` emits its code."""
+    def int8(builder: Any, at: Any) -> Any:
+        return builder.sitofp(builder.sext(widened(builder, at, I8, 1), ir.VectorType(I32, lanes)), floats)
 
-        @intrinsic
-        def load(context: Any, address: Any) -> Any:
-            return vector(types.int64), lambda ctx, builder, sig, args: convert(builder, args[0])
-
-        return load
-
-    def bf16(builder: Any, address: Any) -> Any:
-        wide = builder.zext(read(builder, address, I16, 2), of(I32))
-        return builder.bitcast(builder.shl(wide, constant(I32, 16)), of(FLOAT))
-
-    def int8(builder: Any, address: Any) -> Any:
-        return builder.sitofp(builder.sext(read(builder, address, I8, 1), of(I32)), of(FLOAT))
-
-    def spread(builder: Any, address: Any) -> Any:
-        scalar = builder.load(builder.inttoptr(address, FLOAT.as_pointer()), align=4)
-        undefined = ir.Constant(of(FLOAT), ir.Undefined)
-        first = builder.insert_element(undefined, scalar, I32(0))
-        return builder.shuffle_vector(first, undefined, constant(I32, 0))
-
-    @intrinsic
-    def load_nibbles(context: Any, address: Any, shift: Any) -> Any:
-        def code(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
-            wide = builder.zext(read(builder, args[0], I8, 1), of(I32))
-            amount = builder.trunc(args[1], I32) if args[1].type.width > 32 else args[1]
-            undefined = ir.Constant(of(I32), ir.Undefined)
-            many = builder.shuffle_vector(
-                builder.insert_element(undefined, amount, I32(0)), undefined, constant(I32, 0)
-            )
-            nibble = builder.and_(builder.lshr(wide, many), constant(I32, 15))
-            return builder.sitofp(builder.sub(nibble, constant(I32, 8)), of(FLOAT))
-
-        return vector(types.int64, types.int64), code
-
-    @intrinsic
-    def zero(context: Any) -> Any:
-        return vector(), lambda ctx, builder, sig, args: constant(FLOAT, 0.0)
-
-    @intrinsic
-    def fma(context: Any, x: Any, y: Any, z: Any) -> Any:
-        def code(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return multiply_add(builder, *args)
-
-        return vector(vector, vector, vector), code
-
-    @intrinsic
-    def mul(context: Any, x: Any, y: Any) -> Any:
-        return vector(vector, vector), lambda ctx, builder, sig, args: builder.fmul(*args)
-
-    @intrinsic
-    def add_to(context: Any, address: Any, x: Any, accumulate: Any) -> Any:
-        """*address = x, or *address += x where `accumulate`."""
-
-        def code(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
-            target = builder.inttoptr(args[0], of(FLOAT).as_pointer())
-            with builder.if_else(args[2]) as (again, first):
-                with again:
-                    old = builder.load(target, align=4)
-                    builder.store(builder.fadd(old, args[1]), target, align=4)
-                with first:
-                    builder.store(args[1], target, align=4)
-            return ctx.get_dummy_value()
-
-        return types.void(types.int64, vector, types.boolean), code
+    def nibbles(builder: Any, at: Any, shift: Any) -> Any:
+        wide = builder.zext(widened(builder, at, I8, 1), ir.VectorType(I32, lanes))
+        nibble = builder.and_(builder.lshr(wide, spread(builder, builder.trunc(shift, I32), lanes)), integers(15))
+        return builder.sitofp(builder.sub(nibble, integers(8)), floats)
 
     return {
-        "load_fp32": loader(lambda builder, address: read(builder, address, FLOAT, 4)),
-        "load_bf16": loader(bf16),
-        "load_int8": loader(int8),
-        "load_nibbles": load_nibbles,
-        "broadcast": loader(spread),
-        "zero": zero,
-        "fma": fma,
-        "mul": mul,
-        "add_to": add_to,
+        "load_fp32": operation(vector, (address,), lambda b, at: load(b, at, floats, 4)),
+        "load_bf16": operation(vector, (address,), bf16),
+        "load_int8": operation(vector, (address,), int8),
+        "load_nibbles": operation(vector, (address, types.int64), nibbles),
+        "broadcast": operation(vector, (address,), lambda b, at: spread(b, load(b, at, FLOAT, 4), lanes)),
+        "zero": operation(vector, (), lambda b: many(FLOAT, 0.0, lanes)),
+        "fma": operation(vector, (vector,) * 3, multiply_add),
+        "mul": operation(vector, (vector,) * 2, lambda b, x, y: b.fmul(x, y)),
+        "add_to": operation(types.void, (address, vector, types.boolean), _add_to),
     }

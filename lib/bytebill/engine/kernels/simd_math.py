@@ -9,14 +9,25 @@ operation is a few LLVM instructions, addresses are plain integers, numba's floa
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-from bytebill.engine.kernels.simd import FLOAT, I16, I32, Vector, multiply_add
+from bytebill.engine.kernels.simd import (
+    FLOAT,
+    I16,
+    I32,
+    Emit,
+    Vector,
+    load,
+    many,
+    matmul_operations,
+    multiply_add,
+    operation,
+    spread,
+    store,
+)
 
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4  # their sum is ln 2; n * high is exact
 _ROUND = 12582912.0  # 1.5 * 2^23: a float this large keeps no fraction, and its low bits are the integer
@@ -30,11 +41,6 @@ _POLYNOMIAL = (
     1.0,
     1.0,
 )
-Emit = Callable[..., Any]  # (builder, *values) -> value
-
-
-def _many(element: ir.Type, value: float, lanes: int) -> ir.Constant:
-    return ir.Constant(ir.VectorType(element, lanes), [value] * lanes)
 
 
 def _clamped(builder: Any, x: Any, low: Any, high: Any) -> Any:
@@ -44,7 +50,7 @@ def _clamped(builder: Any, x: Any, low: Any, high: Any) -> Any:
 
 
 def _exp(lanes: int) -> Emit:
-    floats = functools.partial(_many, FLOAT, lanes=lanes)
+    floats = functools.partial(many, FLOAT, lanes=lanes)
 
     def emit(builder: Any, x: Any) -> Any:
         x = _clamped(builder, x, floats(-87.0), floats(88.0))
@@ -55,7 +61,7 @@ def _exp(lanes: int) -> Emit:
         for coefficient in _POLYNOMIAL[1:]:
             y = multiply_add(builder, y, r, floats(coefficient))
         bits = builder.bitcast(shifted, ir.VectorType(I32, lanes))
-        exponent = builder.shl(builder.add(bits, _many(I32, 127, lanes)), _many(I32, 23, lanes))
+        exponent = builder.shl(builder.add(bits, many(I32, 127, lanes)), many(I32, 23, lanes))
         return builder.fmul(y, builder.bitcast(exponent, ir.VectorType(FLOAT, lanes)))
 
     return emit
@@ -80,20 +86,9 @@ def _larger(builder: Any, x: Any, y: Any) -> Any:
     return builder.select(builder.fcmp_ordered(">", x, y), x, y)
 
 
-def _spread(lanes: int) -> Emit:
-    """One number in every lane."""
-
-    def emit(builder: Any, number: Any) -> Any:
-        undefined = ir.Constant(ir.VectorType(FLOAT, lanes), ir.Undefined)
-        first = builder.insert_element(undefined, builder.fptrunc(number, FLOAT), I32(0))
-        return builder.shuffle_vector(first, undefined, _many(I32, 0, lanes))
-
-    return emit
-
-
 def _rounded_to_bf16(lanes: int) -> Emit:
     """The upper halves of the floats, rounded to nearest, ties to even."""
-    integers = functools.partial(_many, I32, lanes=lanes)
+    integers = functools.partial(many, I32, lanes=lanes)
 
     def emit(builder: Any, x: Any) -> Any:
         bits = builder.bitcast(x, ir.VectorType(I32, lanes))
@@ -105,43 +100,23 @@ def _rounded_to_bf16(lanes: int) -> Emit:
     return emit
 
 
-def _store(builder: Any, address: Any, value: Any, align: int) -> None:
-    builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=align)
-
-
-def _load(builder: Any, address: Any, kind: ir.Type, align: int) -> Any:
-    return builder.load(builder.inttoptr(address, kind.as_pointer()), align=align)
-
-
-def _operation(result: Any, arguments: tuple[Any, ...], emit: Emit) -> Any:
-    """An intrinsic of one or two arguments whose code `emit` writes."""
-
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        value = emit(builder, *values)
-        return context.get_dummy_value() if result is types.void else value
-
-    if len(arguments) == 1:
-        return intrinsic(lambda context, x: (result(*arguments), code))
-    return intrinsic(lambda context, x, y: (result(*arguments), code))
-
-
 @functools.cache
 def operations(lanes: int) -> dict[str, Any]:
-    """The operations by name, for vectors of `lanes` floats."""
+    """All operations by name, for vectors of `lanes` floats: those of a matmul, and what is added here."""
     vector, address, number = Vector(lanes), types.int64, types.float64
     to_bf16 = _rounded_to_bf16(lanes)
-    return {
-        "add": _operation(vector, (vector, vector), lambda b, x, y: b.fadd(x, y)),
-        "sub": _operation(vector, (vector, vector), lambda b, x, y: b.fsub(x, y)),
-        "div": _operation(vector, (vector, vector), lambda b, x, y: b.fdiv(x, y)),
-        "larger": _operation(vector, (vector, vector), _larger),
-        "exp": _operation(vector, (vector,), _exp(lanes)),
-        "sum_lanes": _operation(number, (vector,), _over_lanes(lanes, lambda b, x, y: b.fadd(x, y))),
-        "max_lanes": _operation(number, (vector,), _over_lanes(lanes, _larger)),
-        "spread": _operation(vector, (number,), _spread(lanes)),
-        "store_fp32": _operation(types.void, (address, vector), lambda b, to, x: _store(b, to, x, 4)),
-        "store_bf16": _operation(types.void, (address, vector), lambda b, to, x: _store(b, to, to_bf16(b, x), 2)),
-        "store_one": _operation(types.void, (address, number), lambda b, to, x: _store(b, to, b.fptrunc(x, FLOAT), 4)),
-        "load_one": _operation(number, (address,), lambda b, at: b.fpext(_load(b, at, FLOAT, 4), ir.DoubleType())),
-        "load_int": _operation(types.int64, (address,), lambda b, at: _load(b, at, ir.IntType(64), 8)),
+    return matmul_operations(lanes) | {
+        "add": operation(vector, (vector, vector), lambda b, x, y: b.fadd(x, y)),
+        "sub": operation(vector, (vector, vector), lambda b, x, y: b.fsub(x, y)),
+        "div": operation(vector, (vector, vector), lambda b, x, y: b.fdiv(x, y)),
+        "larger": operation(vector, (vector, vector), _larger),
+        "exp": operation(vector, (vector,), _exp(lanes)),
+        "sum_lanes": operation(number, (vector,), _over_lanes(lanes, lambda b, x, y: b.fadd(x, y))),
+        "max_lanes": operation(number, (vector,), _over_lanes(lanes, _larger)),
+        "spread": operation(vector, (number,), lambda b, x: spread(b, b.fptrunc(x, FLOAT), lanes)),
+        "store_fp32": operation(types.void, (address, vector), lambda b, to, x: store(b, to, x, 4)),
+        "store_bf16": operation(types.void, (address, vector), lambda b, to, x: store(b, to, to_bf16(b, x), 2)),
+        "store_one": operation(types.void, (address, number), lambda b, to, x: store(b, to, b.fptrunc(x, FLOAT), 4)),
+        "load_one": operation(number, (address,), lambda b, at: b.fpext(load(b, at, FLOAT, 4), ir.DoubleType())),
+        "load_int": operation(types.int64, (address,), lambda b, at: load(b, at, ir.IntType(64), 8)),
     }

@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from bytebill.engine.layers import rope_frequencies
+from bytebill.engine.rotary import rope_frequencies
 from bytebill.engine.weights.names import Weights
 from bytebill.errors import BytebillError
 from bytebill.models import ModelSpec, MoESpec

@@ -13,7 +13,7 @@ with latent attention, in place of qkv and of attention_out's N H:
 Symbols: D `d_model`, F `d_ff`, V `vocab_size`, N, K, H as in `models`; q, c and r the ranks of the latents of query
 and token and `d_rope`; E experts of width f, and S that all tokens share, side by side in one MLP. Matrices that read
 the same input are one matrix: query, key and value; gate and up. Tensors are made or read one by one when asked for,
-so that a model is packed without ever being in memory twice. Ignores how a checkpoint is stored: see `huggingface`.
+so that a model is packed without ever being in memory twice. Ignores how a checkpoint is stored: see `folder`.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
+from bytebill.engine.rotary import rope_frequencies
 from bytebill.errors import BytebillError
 from bytebill.models import MLASpec, ModelSpec, MoESpec
 
 
 class Weights(Mapping[str, Tensor]):
-    """A model's shape, and its tensors by name, each read when asked for."""
+    """A model's shape, its tensors by name, each read when asked for, and its rotary frequencies."""
 
     def __init__(self, spec: ModelSpec, read: Callable[[str], Tensor], *, frequencies: Tensor | None = None) -> None:
-        self.spec, self.frequencies, self._read = spec, frequencies, read
+        self.spec, self._read = spec, read
+        self.frequencies = rope_frequencies(spec) if frequencies is None else frequencies
         self._names = dict.fromkeys(tensor_shapes(spec))
 
     def __getitem__(self, name: str) -> Tensor:

@@ -1,0 +1,151 @@
+"""Where do new tokens go, and what may each of them see? Places, lengths and masks, apart from what is stored.
+
+    token s of a sequence sits in slot s; token t sees the slots s <= t
+
+A placement is worked out once for a forward pass and used by every layer. Sequences may have different lengths, and
+their new tokens may be right-padded. Ignores the memory itself: see `contiguous`, `latent` and `paged`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from bytebill.engine.rotary import Factors
+from bytebill.errors import BytebillError
+
+
+class Places(Protocol):
+    """Where the new tokens of one forward pass go."""
+
+    @property
+    def positions(self) -> Tensor:
+        """[B or 1, T] place of each token in its sequence."""
+
+
+HeadsT = TypeVar("HeadsT", contravariant=True)  # what a layer makes of its new tokens
+PlacesT = TypeVar("PlacesT", bound=Places, contravariant=True)
+
+
+class Cache(Protocol[HeadsT, PlacesT]):
+    """What the layers ask of a cache, given a placement that it made."""
+
+    def attend(self, layer: int, heads: HeadsT, factors: Factors, placement: PlacesT) -> Tensor:
+        """Rotate, store and attend: heads [B, T, N + 2 K, H] as projected (or latents) -> [B T, N H]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where the new tokens go in a cache of one slot a token."""
+
+    positions: Tensor  # [B or 1, T] place of each token in its sequence
+    n_slots: int  # slots that attention reads: the longest context, new tokens included
+    n_new: tuple[int, ...]  # real tokens of each sequence; the rest of T is right padding
+    start: int = 0  # the slot of the first new token, where it is the same for all sequences
+    scatter: tuple[Tensor, Tensor, Tensor | None] | None = None  # else rows, slots, real tokens (None: all)
+    bias: Tensor | None = None  # [B or 1, 1, T, 1, S] 0 where a token may look, else -inf; None: everywhere
+    fresh: bool = False  # several tokens and no context yet: they see only each other
+    table: Tensor | None = None  # one new token of every sequence, and a kernel that takes it
+
+
+class Slots:
+    """How many of its `max_len` slots each of `batch_size` sequences fills.
+
+    `by_table`: where every sequence gets one token, the cache's kernel takes a table of their places.
+    """
+
+    def __init__(
+        self, *, batch_size: int, max_len: int, dtype: torch.dtype, device: torch.device, by_table: bool = False
+    ) -> None:
+        self.slots = torch.arange(max_len, device=device)
+        self.batch_size, self.max_len = batch_size, max_len
+        self.lengths = [0] * batch_size
+        self._zero, self._by_table = torch.zeros((), dtype=dtype, device=device), by_table
+
+    def reset(self) -> None:
+        """Forget everything; the memory stays."""
+        self.lengths = [0] * self.batch_size
+
+    def set_lengths(self, lengths: int | Sequence[int]) -> None:
+        """Say how many slots count as context.
+
+        Fewer than held forgets the last tokens; more takes the slots as they are: zeros at first, or what
+        `occupy` wrote.
+        """
+        wanted = [lengths] * self.batch_size if isinstance(lengths, int) else list(lengths)
+        self._require_room(max(wanted), n_given=len(wanted))
+        self.lengths = wanted
+
+    def place(self, n_rows: int, n_tokens: int, n_new: Sequence[int] | None = None) -> Placement:
+        """Where `n_tokens` tokens of each sequence go: `n_new[b]` real ones, then right padding."""
+        new = (n_tokens,) * n_rows if n_new is None else tuple(n_new)
+        if len(new) != n_rows or not all(0 <= n <= n_tokens for n in new):
+            raise ValueError(f"n_new must hold {n_rows} counts between 0 and {n_tokens}")
+        n_slots = max((length + n for length, n in zip(self.lengths, new, strict=False)), default=0)
+        self._require_room(n_slots, n_given=n_rows)
+        whole, even = min(new) == n_tokens, len(set(self.lengths)) == 1
+        if self._by_table and n_tokens == 1 and whole:
+            table = torch.tensor([[length, length + 1, row] for row, length in enumerate(self.lengths)])
+            return Placement(positions=table[: 1 if even else None, :1], n_slots=n_slots, n_new=new, table=table)
+        fresh = n_tokens > 1 and not any(self.lengths)
+        if even and whole:
+            return self._place_evenly(n_slots - n_tokens, n_slots, new, fresh=fresh)
+        starts = torch.tensor(self.lengths, device=self.slots.device)
+        positions = starts[:, None] + self.slots.new_tensor(range(n_tokens))
+        rows, columns = _real_tokens(new)
+        tokens = None if whole else (rows * n_tokens + columns).to(self.slots.device)
+        return self.place_at(positions, n_slots=n_slots, n_new=new, rows=rows, tokens=tokens, fresh=fresh)
+
+    def place_at(
+        self,
+        positions: Tensor,
+        *,
+        n_slots: int,
+        n_new: tuple[int, ...],
+        rows: Tensor,
+        tokens: Tensor | None = None,
+        fresh: bool = False,
+    ) -> Placement:
+        """A placement from tensors alone (positions [B, T]), so that a CUDA graph can hold it."""
+        flat = positions.flatten()
+        scatter = (rows.to(positions.device), flat if tokens is None else flat[tokens], tokens)
+        bias = None if fresh else self._bias(positions, n_slots)
+        return Placement(positions=positions, n_slots=n_slots, n_new=n_new, scatter=scatter, bias=bias, fresh=fresh)
+
+    def commit(self, placement: Placement) -> None:
+        """Count the placed tokens as context, once all layers have stored them."""
+        self.lengths = [length + n for length, n in zip(self.lengths, placement.n_new, strict=True)]
+
+    def _place_evenly(self, start: int, end: int, n_new: tuple[int, ...], *, fresh: bool) -> Placement:
+        positions = self.slots[None, start:end]
+        bias = None if end - start == 1 or fresh else self._bias(positions, end)
+        return Placement(positions=positions, n_slots=end, n_new=n_new, start=start, bias=bias, fresh=fresh)
+
+    def _bias(self, positions: Tensor, n_slots: int) -> Tensor:
+        """0 for the slots up to each token's own, -inf for later ones: [B or 1, 1, T, 1, S]."""
+        return seen_bias(self.slots[:n_slots], positions[:, None, :, None, None], self._zero)
+
+    def _require_room(self, n_slots: int, *, n_given: int) -> None:
+        if n_given != self.batch_size:
+            raise BytebillError(f"This cache holds {self.batch_size} sequences, and {n_given} were given.")
+        if n_slots > self.max_len:
+            raise BytebillError(
+                f"A sequence of {n_slots} tokens does not fit this cache, which has room for {self.max_len}."
+            )
+
+
+def seen_bias(slots: Tensor, places: Tensor, zero: Tensor) -> Tensor:
+    """What is added to scores: `zero` for slots up to a token's own place, -inf for later ones."""
+    return torch.where(slots > places, float("-inf"), zero)
+
+
+def _real_tokens(n_new: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the tokens that are not padding, row by row."""
+    counts = torch.tensor(n_new)
+    columns = torch.arange(int(counts.max())) < counts[:, None]
+    rows, columns = torch.nonzero(columns, as_tuple=True)
+    return rows, columns
