@@ -14,19 +14,12 @@ import pytest
 import yaml
 
 from bytebill.claims import CLAIMS
-from prose_pins import GIVEN, PINS
+from prose_pins import GIVEN, MONEY, PINS, WITH_UNIT
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "book").glob("*.md"))]
 SOURCE = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
 BRACKETED = re.compile(r"\[([\d.,]+)\]")
-
-UNIT = (
-    r"(?:[GMT]i?B(?:/s)?|bytes?|bits?|ms|s|minutes?|hours?|tokens?(?:/s)?"
-    r"|[GT]?FLOPS?(?:/s|/byte)?|%|billion|trillion)"
-)
-WITH_UNIT = re.compile(rf"(?<![\w.,^-])(\d[\d,.]*)(?:\\? *(?:\\text\{{)?{UNIT}(?!\w)|%|-bit)")
-MONEY = re.compile(r"\\\$(\d[\d,.]*\d|\d)")
 
 
 def text_of(name: str) -> str:

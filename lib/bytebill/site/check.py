@@ -82,7 +82,7 @@ class Page:
 Site = dict[Path, Page]
 
 
-def read(root: Path) -> Site:
+def parsed(root: Path) -> Site:
     """The pages of a built site, by path."""
     paths = [path for path in sorted(root.rglob("*.html")) if "_static" not in path.relative_to(root).parts]
     return {
@@ -133,7 +133,7 @@ def structure(page: Page, site: Site) -> Iterator[str]:
             yield f"the anchor #{name} is there {count} times"
 
 
-def markup(page: Page, site: Site) -> Iterator[str]:
+def raw_markup(page: Page, site: Site) -> Iterator[str]:
     """Source that was meant to become something else."""
     if page.is_ours:
         for what, pattern in RAW.items():
@@ -164,7 +164,7 @@ CHECKS: tuple[Callable[[Page, Site], Iterator[str]], ...] = (
     outside,
     pictures,
     structure,
-    markup,
+    raw_markup,
     numbers,
     tracebacks,
 )
@@ -172,7 +172,7 @@ CHECKS: tuple[Callable[[Page, Site], Iterator[str]], ...] = (
 
 def problems(root: Path) -> list[str]:
     """Everything that is wrong with a site, one line each; empty is good."""
-    site = read(root)
+    site = parsed(root)
     if not site:
         return [f"{root}: no page was built"]
     return [
@@ -228,7 +228,7 @@ def main(arguments: list[str]) -> int:
     for line in found:
         print(line)
     if not found:
-        print(f"{len(read(root))} pages: links, anchors, images, headings and outputs are whole.")
+        print(f"{len(parsed(root))} pages: links, anchors, images, headings and outputs are whole.")
     return 1 if found else 0
 
 
