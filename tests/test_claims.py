@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from bytebill.claims import CLAIMS, MIME, SIGNS, check, judge, pin, pins, view
+from bytebill.claims import CLAIMS, MIME, SIGNS, check, judge, pin, pin_that, pins, view
 from bytebill.errors import BytebillError
 
 RIGHT = check("found what was said", found=1.0, near=1)
@@ -155,6 +155,17 @@ def test_the_pins_of_a_section_are_held_together(capsys, monkeypatch):
     monkeypatch.setenv("BYTEBILL_PINS", "strict")
     with pytest.raises(AssertionError, match=r"\(ridge point\); .* \(price\)"):
         pins(section, rtol=0)
+
+
+def test_a_sentence_is_pinned_as_a_number_is(capsys, monkeypatch):
+    monkeypatch.setenv("BYTEBILL_PINS", "strict")
+    pin_that("it never turns", True)
+    with pytest.raises(AssertionError, match=r"the prose says so, this run gives not so \(it never turns\)"):
+        pin_that("it never turns", False)
+    monkeypatch.delenv("BYTEBILL_PINS")
+    assert capsys.readouterr().out == ""
+    pin_that("it never turns", False)
+    assert capsys.readouterr().out.startswith("written for the default parameters: the prose says so")
 
 
 def test_the_register_is_complete():

@@ -16,11 +16,9 @@ direction, one for the number, one for the cause. The claims are `data/claims.ya
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from math import inf, isclose, isfinite, nan, nextafter
-from pathlib import Path
 from typing import Any
 
 from bytebill import data
@@ -205,37 +203,28 @@ def pins(numbers: Mapping[str, tuple[Any, Any]], *, rtol: float = 0.005) -> None
         print(f"written for the default parameters: {sentence}")
 
 
+def pin_that(said: str, holds: bool) -> None:
+    """Hold what the prose says without a number to this run: silent when it is so, otherwise as `pin`.
+
+    >>> pin_that("a full step has room for more answers than a user waits for", 160 > 1)
+    """
+    pins({said: ("so", "so" if holds else "not so")})
+
+
+def _claims() -> dict[str, Claim]:
+    return {row["id"]: _from_row(row) for row in data.claims()}
+
+
+CLAIMS = data.Register("claim", _claims)
+
+
 def claim(id: str) -> Claim:
     """The claim with this id.
 
     >>> claim("C06").chapter
     '02'
     """
-    known = _claims(data.root())
-    if id not in known:
-        raise unknown("claim", id, known)
-    return known[id]
-
-
-class _Claims(Mapping[str, Claim]):
-    """The claims by id, in the register's order, read from the data when first asked for."""
-
-    def __getitem__(self, id: str) -> Claim:
-        return _claims(data.root())[id]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_claims(data.root()))
-
-    def __len__(self) -> int:
-        return len(_claims(data.root()))
-
-
-CLAIMS: Mapping[str, Claim] = _Claims()
-
-
-@cache
-def _claims(folder: Path) -> dict[str, Claim]:
-    return {row["id"]: _from_row(row) for row in data.claims()}
+    return CLAIMS[id]
 
 
 def _from_row(row: Mapping[str, Any]) -> Claim:
