@@ -115,6 +115,14 @@ def test_commands_exist() -> None:
     assert typed <= set(re.findall(r"def ([a-z]+)", command_line))
 
 
+def test_files_named_to_contributors_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:\w+/)*\w+\.(?:py|csv|yml|yaml|ipynb|bib))`", text)) - {"NN_its_claim.ipynb"}
+    homes = (ROOT, ROOT / "lib/bytebill", ROOT / "lib/bytebill/serving", ROOT / "data")
+    there = {name for name in named if any((home / name).is_file() for home in homes)}
+    assert named - there == {"notebooks/NN_its_claim.ipynb"}
+
+
 def test_the_citation_file_has_what_its_format_requires() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert {"cff-version", "message", "title", "authors"} <= citation.keys()
