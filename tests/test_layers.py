@@ -20,7 +20,7 @@ N_FLAT = 8
 # What stays apart although it stands above: (who, what it never imports, unless).
 NEVER = (
     ("economics", ("roofline", "hardware", "models"), ()),  # money knows no model
-    ("serving", ("roofline", "models", "hardware", "economics", "deployment"), ("roofline.load",)),  # deciding, no cost
+    ("serving", ("roofline", "models", "hardware", "economics", "deployment"), ("roofline.load", "economics.ranges")),
     ("engine", ("sim", "statement", "economics", "roofline", "deployment"), ()),  # running, no prediction
     ("measure", ("sim", "statement", "economics"), ()),
     ("statement", ("serving",), ()),  # a bill needs no scheduler
