@@ -40,14 +40,8 @@ def day_of_nodes(
     middle = (edges_h[low] + edges_h[low + 1]) / 2
     ax.text(middle, top * 0.62, labels["lent"], ha="center", va="center")
     money = ax.twinx()
-    money.plot(
-        [i + 0.5 for i in range(len(income_usd_per_h))],
-        [usd / 1e3 for usd in income_usd_per_h],
-        "o-",
-        color=MONEY,
-        markerfacecolor="none",
-        linewidth=1,
-    )
+    hours = [i + 0.5 for i in range(len(income_usd_per_h))]
+    money.plot(hours, [usd / 1e3 for usd in income_usd_per_h], "o-", color=MONEY, markerfacecolor="none", linewidth=1)
     money.set_ylim(0, usd_per_h_at_top / 1e3 * 1.14)
     money.set_ylabel("theoretical income [thousand USD/h]", color=MONEY)
     money.tick_params(axis="y", colors=MONEY)
