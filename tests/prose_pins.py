@@ -2,15 +2,25 @@
 
 PINS: page -> a fragment of a sentence, its number in brackets -> the value, in the unit of the sentence.
 GIVEN: numbers that nothing computes: definitions, settings, quotations, experiences of installing.
+GIVEN_IN: the same for chapters, which pin their numbers themselves (`test_notebooks.py`).
 """
 
 from __future__ import annotations
+
+import re
 
 from bytebill.claims import CLAIMS
 from bytebill.hardware import accelerator
 from bytebill.models import kv_stored_bytes_per_token, model, precision, weight_bytes
 from bytebill.roofline import critical_batch
 from bytebill.units import GB, MB, TB, TFLOP, GiB
+
+UNIT = (
+    r"(?:[GMT]i?B(?:/s)?|bytes?|bits?|ms|s|minutes?|hours?|tokens?(?:/s)?"
+    r"|[GT]?FLOPS?(?:/s|/byte)?|%|billion|trillion)"
+)
+WITH_UNIT = re.compile(rf"(?<![\w.,^-])(\d[\d,.]*)(?:\\? *(?:\\text\{{)?{UNIT}(?!\w)|%|-bit)")
+MONEY = re.compile(r"\\\$(\d[\d,.]*\d|\d)")
 
 H100, A100 = accelerator("h100-sxm"), accelerator("a100-sxm-80")
 BF16, INT4 = precision("bf16"), precision("int4")
@@ -116,3 +126,16 @@ GIVEN = (
     "under 50 MB",
     "98 MB",
 )
+
+GIVEN_IN: dict[str, tuple[str, ...]] = {
+    "03_the_batching_crossover": (
+        "A batch of 64 loads",
+        "grows 64 times",
+        "about 240 on a TPU v5e",
+        "20 minutes",
+        "from 1 sequence to 64",
+        "64 times?",
+        "16,384 × 8,192 in bf16",
+        "up to 295",
+    )
+}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from statistics import median
 
 import nbformat
 import pytest
@@ -12,15 +15,26 @@ import yaml
 
 from bytebill import chapters, claims, data
 from bytebill.claims import ledger
+from prose_pins import GIVEN, GIVEN_IN, WITH_UNIT
 
 ROOT = data.REPOSITORY
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CHAPTERS = [path for path in NOTEBOOKS if chapters.number(path) is not None]
+# Chapters that follow the rules for code that reads as insight (CONTRIBUTING, "The code of a chapter").
+CONVERTED = [path for path in CHAPTERS if path.stem in ("03_the_batching_crossover",)]
 N_LINES, N_WORDS, N_CELLS = 25, 3000, (20, 35)
+N_COLUMNS, MEDIAN_LINES, PLUMBING_SHARE = 92, 8, 0.25
+HIDDEN = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
+PLUMBING = {"print", "display", "table", "print_table", "claims.pin", "claims.pins", "claims.pin_that"}
+NUMBER = re.compile(r"(?<![\w.,-])(\d[\d,]*(?:\.\d+)?)(?![\w-])")
+SMALL = 12  # up to here a whole number without a unit is a word
+SCALES = (1, 0.01, 1e-6, 1e-3, 1e3, 1e6, 1e9, 1e12)  # 42.9 GB is 42.9e9, 25% is 0.25
+NO_PROSE = r"\$\$.*?\$\$|(?<!\\)\$[^$]*(?<!\\)\$|\{[\w:]+\}`[^`]*`|`[^`]*`|^(:::|```|:\w+:).*?$|\]\([^)]*\)"
 IMAGES = {"image/png", "image/svg+xml", "image/jpeg"}
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+every_converted = pytest.mark.parametrize("path", CONVERTED, ids=lambda path: path.stem)
 
 
 def cells(path: Path, kind: str | None = None) -> list[nbformat.NotebookNode]:
@@ -35,6 +49,69 @@ def syntax(path: Path) -> list[ast.AST]:
     """Every node of a notebook's code; lines for IPython alone are left out."""
     lines = (line for cell in cells(path, "code") for line in cell.source.splitlines())
     return list(ast.walk(ast.parse("\n".join(line for line in lines if not line.startswith(("%", "!"))))))
+
+
+def visible(path: Path) -> list[str]:
+    """The code that a reader of the book sees."""
+    return [cell.source for cell in cells(path, "code") if not HIDDEN & tags(cell)]
+
+
+def code_lines(source: str) -> set[int]:
+    """Numbers of the lines that are not blank."""
+    return {number for number, line in enumerate(source.splitlines(), start=1) if line.strip()}
+
+
+def plumbing(source: str) -> set[int]:
+    """Numbers of the lines that import, pin, format or print."""
+    found: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        call = node.value if isinstance(node, ast.Expr) else None
+        says = isinstance(call, ast.Call) and ast.unparse(call.func) in PLUMBING
+        if says or isinstance(node, (ast.Import, ast.ImportFrom, ast.JoinedStr)):
+            found |= set(range(node.lineno, node.end_lineno + 1))
+    return found & code_lines(source)
+
+
+def assigned(source: str) -> set[str]:
+    """The global names that a cell assigns; those of functions and comprehensions are their own."""
+    found, open_nodes = set(), list(ast.parse(source).body)
+    for node in open_nodes:  # grows as it is read
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif not isinstance(node, (ast.comprehension, ast.Lambda)):
+            open_nodes += ast.iter_child_nodes(node)
+    return found
+
+
+def sections(path: Path) -> Iterator[tuple[str, str]]:
+    """The kind and source of every piece; of each section the code comes first, for its prose speaks of it."""
+    parts: list[tuple[list[str], list[str]]] = [([], [])]
+    for cell in cells(path):
+        if cell.cell_type == "code":
+            parts[-1][0].append(cell.source)
+            continue
+        rest, *openings = re.split(r"^(?=## )", cell.source, flags=re.MULTILINE)
+        parts[-1][1].append(rest)
+        parts += [([], [text]) for text in openings]
+    for code, texts in parts:
+        yield from (("code", source) for source in code)
+        yield from (("markdown", text) for text in texts)
+
+
+def prose(source: str, *, given: Iterable[str]) -> str:
+    """The sentences of a piece of Markdown in one line, without formulas, code, roles and what is given."""
+    text = re.sub(r"\s+", " ", re.sub(NO_PROSE, " ", source, flags=re.MULTILINE | re.DOTALL))
+    for fragment in given:
+        text = text.replace(fragment, " ")
+    return text
+
+
+def owners(source: str) -> list[float]:
+    """Every number typed in code."""
+    nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
+    return [float(node.value) for node in nodes if isinstance(node.value, (int, float))]
 
 
 def library_names() -> set[str]:
@@ -123,7 +200,60 @@ def test_it_closes_with_its_sources(path):
 
 @every_chapter
 def test_it_has_a_chapters_length(path):
-    assert N_CELLS[0] <= len(cells(path)) <= N_CELLS[1]
+    assert N_CELLS[0] <= sum("remove-cell" not in tags(cell) for cell in cells(path)) <= N_CELLS[1]
+
+
+@every_converted
+def test_its_imports_stand_in_one_folded_cell(path):
+    importing = [cell for cell in cells(path, "code") if re.search(r"^(import|from) ", cell.source, re.MULTILINE)]
+    assert len(importing) == 1 and tags(importing[0]) & {"hide-input", "hide-cell"}
+
+
+@every_converted
+def test_its_judges_are_folded_and_its_pins_removed(path):
+    for cell in cells(path, "code"):
+        if "claims.judge(" in cell.source:
+            assert "hide-input" in tags(cell), cell.source
+        if "claims.pin" in cell.source or "pins" in tags(cell):
+            assert {"pins", "remove-cell"} <= tags(cell), cell.source
+            assert cell.metadata.jupyter.source_hidden and not cell.metadata.jupyter.get("outputs_hidden")
+            assert "claims.pin(" not in cell.source, "pins of a section stand together"
+
+
+@every_converted
+def test_its_code_reads_as_insight(path):
+    sizes = {source: len(code_lines(source)) for source in visible(path)}
+    assert median(sizes.values()) <= MEDIAN_LINES and max(sizes.values()) <= N_LINES
+    assert sum(len(plumbing(source)) for source in sizes) <= PLUMBING_SHARE * sum(sizes.values())
+    assert not re.search(r"\bprint_table\(|^\s*assert\b", "\n".join(sizes), re.MULTILINE)
+
+
+@every_converted
+def test_no_line_is_wider_than_the_page(path):
+    lines = [line for cell in cells(path, "code") for line in cell.source.splitlines()]
+    assert [line for line in lines if len(line) > N_COLUMNS] == []
+
+
+@every_converted
+def test_no_global_name_is_assigned_in_two_cells(path):
+    names = Counter(name for cell in cells(path, "code") for name in assigned(cell.source))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+@every_converted
+def test_every_number_of_its_prose_has_an_owner(path):
+    """A pin or a number in the code, of the same section or an earlier one; otherwise it is listed as given."""
+    owned: list[float] = []
+    for kind, source in sections(path):
+        if kind == "code":
+            owned += owners(source)
+            continue
+        text = prose(source, given=(*GIVEN, *GIVEN_IN.get(path.stem, ())))
+        for found in NUMBER.finditer(text):
+            value = float(found[1].replace(",", "").rstrip("."))
+            near = (abs(value * scale - abs(owner)) <= 1e-9 * abs(owner) for owner in owned for scale in SCALES)
+            small = value == int(value) and value <= SMALL and not WITH_UNIT.match(text, found.start())
+            assert small or any(near), f"nobody computes: …{text[max(0, found.start() - 40) : found.end() + 20]}…"
 
 
 @every_chapter

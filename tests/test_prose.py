@@ -14,19 +14,12 @@ import pytest
 import yaml
 
 from bytebill.claims import CLAIMS
-from prose_pins import GIVEN, PINS
+from prose_pins import GIVEN, MONEY, PINS, WITH_UNIT
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "book").glob("*.md"))]
 SOURCE = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
 BRACKETED = re.compile(r"\[([\d.,]+)\]")
-
-UNIT = (
-    r"(?:[GMT]i?B(?:/s)?|bytes?|bits?|ms|s|minutes?|hours?|tokens?(?:/s)?"
-    r"|[GT]?FLOPS?(?:/s|/byte)?|%|billion|trillion)"
-)
-WITH_UNIT = re.compile(rf"(?<![\w.,^-])(\d[\d,.]*)(?:\\? *(?:\\text\{{)?{UNIT}(?!\w)|%|-bit)")
-MONEY = re.compile(r"\\\$(\d[\d,.]*\d|\d)")
 
 
 def text_of(name: str) -> str:
@@ -120,6 +113,14 @@ def test_commands_exist() -> None:
     command_line = (ROOT / "lib/bytebill/cli.py").read_text(encoding="utf-8")
     typed = set(re.findall(r"(?:bin/|`)bytebill ([a-z]+)", text))
     assert typed <= set(re.findall(r"def ([a-z]+)", command_line))
+
+
+def test_files_named_to_contributors_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:\w+/)*\w+\.(?:py|csv|yml|yaml|ipynb|bib))`", text)) - {"NN_its_claim.ipynb"}
+    homes = (ROOT, ROOT / "lib/bytebill", ROOT / "lib/bytebill/serving", ROOT / "data")
+    there = {name for name in named if any((home / name).is_file() for home in homes)}
+    assert named - there == {"notebooks/NN_its_claim.ipynb"}
 
 
 def test_the_citation_file_has_what_its_format_requires() -> None:

@@ -24,7 +24,7 @@ from bytebill.errors import BytebillError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bytebill.chapters import Outcome
+    from bytebill.chapters import Ending
 
 app = typer.Typer(
     help="Every claim about the cost of LLM inference, on trial with code you can re-run.",
@@ -74,8 +74,8 @@ def book(
     typer.echo(f"The book is rendered; open {page}")
 
 
-@app.command()
-def refresh(chapters: Chapters = None) -> None:
+@app.command("refresh")
+def refresh_committed(chapters: Chapters = None) -> None:
     """Run chapters afresh and, only if all of them pass, replace the committed notebooks."""
     from bytebill import chapters as book
 
@@ -139,7 +139,7 @@ def _run(names: list[str], *, profile: str | None, device: str | None, parameter
     return _report(chapters.run(names, profile=profile, device=device, parameters=parameters, watch=_watch()))
 
 
-def _report(outcomes: Iterable[Outcome]) -> bool:
+def _report(outcomes: Iterable[Ending]) -> bool:
     """Say how each chapter ended; whether all passed."""
     passed = True
     for outcome in outcomes:

@@ -64,8 +64,8 @@ class Column:
     def cell(self, value: object) -> str:
         """A value as its reader sees it.
 
-        >>> Column.of("step [ms]").cell(0.0213), Column.of("idle [%]").cell(0.985), Column.of("read [B]").cell(139e9)
-        ('21.3', '98.5%', '139 GB')
+        >>> [Column.of(heading).cell(0.985) for heading in ("idle [%]", "idle [%:.0f]", "step [ms]")]
+        ['98.5%', '98', '985']
         """
         if not isinstance(value, Real):
             return "–" if value is None else str(value)
@@ -134,9 +134,9 @@ def _shown(column: Column, value: Any) -> Shown:
 
 
 def _scale(unit: str) -> float:
-    """How much of its base a unit is: 0.001 for ms, 1 for one without a prefix."""
+    """How much of its base a unit is: 0.001 for ms, 0.01 for %, 1 for one without a prefix."""
     try:
-        return to_si(1, unit)
+        return 0.01 if unit == "%" else to_si(1, unit)
     except ValueError:
         return 1.0
 

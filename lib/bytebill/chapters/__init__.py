@@ -4,7 +4,7 @@ from bytebill.chapters.run import (
     DEVICES,
     PROFILES,
     Book,
-    Outcome,
+    Ending,
     expected_s,
     find,
     here,

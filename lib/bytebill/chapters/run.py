@@ -62,7 +62,7 @@ class Book:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class Ending:
     """How one chapter's run ended; `error` is None when it passed."""
 
     name: str
@@ -135,7 +135,7 @@ def run(
     book: Book | None = None,
     into: Path | None = None,
     watch: Watch = _unwatched,
-) -> Iterator[Outcome]:
+) -> Iterator[Ending]:
     """Execute chapters one by one, yielding how each ended; all names are checked before the first starts.
 
     `watch` is called with a chapter's name and expected time, and its context lasts as long as the chapter.
@@ -146,7 +146,7 @@ def run(
     return _each(paths, given, book=book, into=into or book.executed, watch=watch)
 
 
-def refresh(names: Iterable[str] = (), *, book: Book | None = None, watch: Watch = _unwatched) -> Iterator[Outcome]:
+def refresh(names: Iterable[str] = (), *, book: Book | None = None, watch: Watch = _unwatched) -> Iterator[Ending]:
     """Execute with the committed parameters and, only if all passed, replace the committed notebooks."""
     book = book or here()
     with disk_errors(book.build, ending=UNTOUCHED):
@@ -214,7 +214,7 @@ def _defaults(path: Path) -> dict[str, Any]:
 
 def _each(
     paths: Sequence[Path], given: Mapping[Path, dict[str, Any]], *, book: Book, into: Path, watch: Watch
-) -> Iterator[Outcome]:
+) -> Iterator[Ending]:
     for path in paths:
         changed = set(given[path]) - {"profile", "device"}
         variables = {
@@ -227,7 +227,7 @@ def _each(
             error = execute(
                 path, into / path.name, parameters=given[path], variables=variables, scratch=book.build / "running"
             )
-        yield Outcome(name=path.stem, run_s=time.perf_counter() - began, error=error)
+        yield Ending(name=path.stem, run_s=time.perf_counter() - began, error=error)
 
 
 def _replace(texts: Mapping[Path, str]) -> None:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TextColumn
 from rich.progress_bar import ProgressBar
-from rich.text import Text
 
 REDRAWS_PER_S = 1  # a chapter measures this machine: the bar must not be seen in its numbers
 
@@ -21,13 +20,6 @@ class _Bar(ProgressColumn):
         if expected_s is None:
             return ProgressBar(pulse=True, width=30)
         return ProgressBar(total=expected_s, completed=min(elapsed_s, expected_s), width=30)
-
-
-class _Clock(ProgressColumn):
-    """Elapsed and expected time in words."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.elapsed or 0:.0f} s{about(task.fields['expected_s'])}")
 
 
 def about(expected_s: float | None) -> str:
@@ -46,9 +38,9 @@ def watch(name: str, expected_s: float | None, *, console: Console) -> Iterator[
         console.print(f"{name} starts{about(expected_s).replace(' of', ':')}", highlight=False)
         yield
         return
-    columns = (TextColumn("{task.description}"), _Bar(), _Clock())
+    columns = (TextColumn("{task.description}"), _Bar(), TextColumn("{task.elapsed:.0f} s{task.fields[about]}"))
     with Progress(*columns, console=console, transient=True, refresh_per_second=REDRAWS_PER_S) as progress:
-        progress.add_task(name, expected_s=expected_s)
+        progress.add_task(name, expected_s=expected_s, about=about(expected_s))
         yield
 
 

@@ -1,5 +1,7 @@
-"""How does every claim stand? The rule that judges (`rule`), what a reader sees (`view`), all of them (`ledger`)."""
+"""How does every claim stand? The rule that judges (`rule`), what a reader sees (`view`), all of them (`ledger`); and
+what holds the words beside them to the numbers (`prose`)."""
 
-from bytebill.claims.rule import CLAIMS, HOW, MIME, Check, Claim, Verdict, check, claim, judge, pin, pin_that, pins
+from bytebill.claims.prose import pin, pin_that, pins
+from bytebill.claims.rule import CLAIMS, HOW, MIME, Check, Claim, Verdict, check, claim, judge
 from bytebill.claims.view import SIGNS
 from bytebill.units import show

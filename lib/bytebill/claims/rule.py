@@ -15,10 +15,9 @@ direction, one for the number, one for the cause. The claims are `data/claims.ya
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isclose, isfinite, nan, nextafter
+from math import inf, isfinite, nan, nextafter
 from typing import Any
 
 from bytebill import data
@@ -28,7 +27,6 @@ from bytebill.units import show
 
 MIME = "application/vnd.bytebill.claim+json"
 HOW = {"D": "derived", "M": "measured", "S": "simulated", "R": "published"}
-_WORDS = (str, type(None))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,41 +174,6 @@ def judge(
     return Verdict(claim=claim(id), stated=stated, core=tuple(core), limits=tuple(limits), sourced=sourced, device=name)
 
 
-def pin(written: float, found: float, *, rtol: float = 0.005, what: str = "") -> None:
-    """Hold one number typed in prose to the computed one; `pins` of one.
-
-    >>> pin(295, 989.4e12 / 3.35e12, what="ridge point of an H100")
-    """
-    pins({what: (written, found)}, rtol=rtol)
-
-
-def pins(numbers: Mapping[str, tuple[Any, Any]], *, rtol: float = 0.005) -> None:
-    """Hold the numbers typed in a section's prose to the computed ones, each (written, found): silent when right.
-
-    A wrong one raises where BYTEBILL_PINS=strict (the book's own runs, default parameters); otherwise a sentence says
-    that the prose was written for other parameters. A word, or None for what there is none of, must be the same.
-
-    >>> pins({"ridge point of an H100": (295, 989.4e12 / 3.35e12), "who reaches it": ("nobody", "nobody")})
-    """
-    wrong = [
-        f"the prose says {_said(written)}, this run gives {_said(found)}" + (f" ({what})" if what else "")
-        for what, (written, found) in numbers.items()
-        if not _agree(written, found, rtol)
-    ]
-    if wrong and os.environ.get("BYTEBILL_PINS") == "strict":
-        raise AssertionError("; ".join(wrong))
-    for sentence in wrong:
-        print(f"written for the default parameters: {sentence}")
-
-
-def pin_that(said: str, holds: bool) -> None:
-    """Hold what the prose says without a number to this run: silent when it is so, otherwise as `pin`.
-
-    >>> pin_that("a full step has room for more answers than a user waits for", 160 > 1)
-    """
-    pins({said: ("so", "so" if holds else "not so")})
-
-
 def _claims() -> dict[str, Claim]:
     return {row["id"]: _from_row(row) for row in data.claims()}
 
@@ -261,15 +224,6 @@ def _bounds(
         return -inf, nextafter(below, -inf), f"below {show(below, unit=unit)}"
     low, high = between or (nan, nan)
     return low, high, f"between {show(low, unit=unit)} and {show(high, unit=unit)}"
-
-
-def _agree(written: Any, found: Any, rtol: float) -> bool:
-    words = isinstance(written, _WORDS) or isinstance(found, _WORDS)
-    return written == found if words else isclose(written, found, rel_tol=rtol)
-
-
-def _said(value: Any) -> str:
-    return str(value) if isinstance(value, _WORDS) else show(_number(value))
 
 
 def _number(found: Any) -> float:

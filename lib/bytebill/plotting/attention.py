@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 
-from bytebill.plotting.style import BYTES, FLOPS, INK, KV, MONEY
+from bytebill.plotting.style import BYTES, FLOPS, INK, KV, MONEY, only_ticks, round_numbers
 
 COLORS = (KV, BYTES, MONEY, FLOPS)
 Curve = tuple[Sequence[float], Sequence[float]]  # x, y
@@ -19,12 +20,8 @@ def attention_roof(ax: Axes, points: Mapping[str, Curve], *, roofs: Mapping[str,
         ax.loglog(x, [each / 1e9 for each in y], style, color=INK, linewidth=1.2, label=name)
     for (name, (x, y)), color, mark in zip(points.items(), COLORS, "osD^", strict=False):
         ax.loglog(x, [each / 1e9 for each in y], mark, color=color, markersize=7, alpha=0.75, label=name)
-    ticks = [1, 2, 4, 8, 16, 32, 64, 128, 256]
-    ax.set_xticks(ticks, labels=[f"{tick}" for tick in ticks])
-    low, high = ax.get_ylim()
-    rates = [rate for power in (1, 10, 100, 1000) for rate in (power, 2 * power, 5 * power) if low < rate < high]
-    ax.set_yticks(rates, labels=[f"{rate:,}" for rate in rates])
-    ax.minorticks_off()
+    only_ticks(ax.xaxis, [1, 2, 4, 8, 16, 32, 64, 128, 256])
+    only_ticks(ax.yaxis, round_numbers(*ax.get_ylim()), "{:,}")
     ax.set(xlabel="FLOPs for each byte of cache", ylabel="attention reaches [GFLOP/s]")
     ax.legend(loc="lower right")
     return ax
@@ -35,9 +32,8 @@ def bending_over(ax: Axes, measured: Mapping[str, Curve], *, predicted: Mapping[
     for (name, (x, y)), color, mark in zip(measured.items(), COLORS, "osD^", strict=False):
         ax.loglog(*predicted[name], color=color, linewidth=1.5)
         ax.loglog(x, y, mark, color=color, markersize=7, label=name)
-    ticks = sorted({tick for x, _ in measured.values() for tick in x})
-    ax.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
-    ax.minorticks_off()
+    only_ticks(ax.xaxis, sorted({tick for x, _ in measured.values() for tick in x}))
+    ax.yaxis.set_minor_locator(NullLocator())
     ax.set(xlabel="sequences in the batch", ylabel="tokens a second")
     ax.legend(loc="upper left")
     return ax

@@ -25,9 +25,7 @@ def line_of_bytes(
     ax.plot([size / 1e9 for size in line_bytes], line, color=BYTES, zorder=1, label="predicted: bytes / bandwidth")
     ax.plot(sizes, [seconds * 1e3 for seconds in read_s], "_", color=IDLE, markersize=12, label="reading alone")
     ax.plot(sizes, [seconds * 1e3 for seconds in step_s], "o", color=BYTES, markersize=7, label="decode, bare stack")
-    ax.set(xlabel="weights read for one token [GB]", ylabel="time for one token [ms]")
-    ax.set_xlim(left=0)
-    ax.set_ylim(bottom=0)
+    ax.set(xlabel="weights read for one token [GB]", ylabel="time for one token [ms]", xlim=(0, None), ylim=(0, None))
     ax.legend(loc="lower right")
     return ax
 

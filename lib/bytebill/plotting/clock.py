@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK
+from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, only_ticks, round_numbers
 
 Pairs = Sequence[tuple[float, float]]  # measured, predicted [s]
 
@@ -29,10 +29,8 @@ def predicted_against_measured(
     ax.loglog(x, y, "x", color=IDLE, markersize=5, label="calibrated on")
     for name, (a, b) in named.items():
         ax.annotate(name, (a * 1e3, b * 1e3), (6, -11), textcoords="offset points", fontsize=9)
-    ticks = [tick for power in (0.1, 1, 10, 100) for tick in (power, 2 * power, 5 * power) if ends[0] < tick < ends[1]]
-    ax.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
-    ax.set_yticks(ticks, labels=[f"{tick:g}" for tick in ticks])
-    ax.minorticks_off()
+    for axis in (ax.xaxis, ax.yaxis):
+        only_ticks(axis, round_numbers(*ends))
     ax.set(xlabel="published time of an output token [ms]", ylabel="predicted [ms]", xlim=ends, ylim=ends)
     ax.legend(loc="upper left")
     return ax

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, MONEY
+from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, MONEY, hours_of_day
 
 
 def day_of_nodes(
@@ -47,8 +47,7 @@ def day_of_nodes(
     money.tick_params(axis="y", colors=MONEY)
     money.grid(False)
     money.text(middle, usd_per_h_at_top / 1e3 * 0.08, labels["income"], color=MONEY, ha="center", va="center")
-    ticks = range(0, int(end) + 1, 4)
-    ax.set_xticks(list(ticks), [f"{(starts_at + tick) % 24:02d}:00" for tick in ticks])
+    hours_of_day(ax, end, starts_at=starts_at)
     ax.set(xlabel=f"time of day [{zone}]", ylabel="nodes of 8 GPUs", xlim=(0, end), ylim=(0, top * 1.14))
     return ax
 
@@ -70,7 +69,6 @@ def two_pools(
     ax.axvline(total, color=INK, linestyle="--", linewidth=1.2)
     ax.annotate(total_label, (total, 0.45), (-6, 0), textcoords="offset points", ha="right", va="bottom")
     ax.set_yticks([-i for i in range(len(pools))], list(pools))
-    ax.set(xlabel="nodes of 8 GPUs, average of the day", ylim=(0.5 - len(pools), 0.85))
-    ax.set_xlim(0, total * 1.06)
+    ax.set(xlabel="nodes of 8 GPUs, average of the day", xlim=(0, total * 1.06), ylim=(0.5 - len(pools), 0.85))
     ax.grid(False, axis="y")
     return ax

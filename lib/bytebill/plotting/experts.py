@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from bytebill.plotting.style import BYTES, FLOPS, INK, KV, MONEY
+from bytebill.plotting.style import BYTES, FLOPS, INK, KV, MONEY, only_ticks, round_numbers
 
 Curve = tuple[Sequence[float], Sequence[float]]  # x, y
 
@@ -18,10 +18,7 @@ def between_two(ax: Axes, measured: Mapping[str, Curve], *, predicted: Mapping[s
         ax.loglog(lines[0], [each * 1e3 for each in lines[1]], color=color, linewidth=1.5)
         ax.loglog(x, [each * 1e3 for each in y], mark, color=color, markersize=7, label=name)
     _batch_axis(ax, max(max(x) for x, _ in measured.values()))
-    low, high = ax.get_ylim()
-    times = [time for power in (0.1, 1, 10, 100, 1000) for time in (power, 2 * power, 5 * power) if low < time < high]
-    ax.set_yticks(times, labels=[f"{time:g}" for time in times])
-    ax.minorticks_off()
+    only_ticks(ax.yaxis, round_numbers(*ax.get_ylim()))
     ax.set(xlabel="sequences in the batch", ylabel="one decode step [ms]")
     ax.legend(loc="upper left")
     return ax
@@ -35,8 +32,7 @@ def over_active(ax: Axes, curves: Mapping[str, Curve], *, fits: Mapping[str, tup
         ax.loglog(*([each] for each in fits[name]), "o", color=color, markersize=9, markerfacecolor="none", mew=2)
     ax.axhline(1, color=INK, linewidth=0.8)
     _batch_axis(ax, max(max(x) for x, _ in curves.values()), step=4)
-    ax.set_yticks([1, 2, 4, 8, 16], labels=["1", "2", "4", "8", "16"])
-    ax.minorticks_off()
+    only_ticks(ax.yaxis, [1, 2, 4, 8, 16])
     ax.set(xlabel="tokens in a step", ylabel="step time, mixture over\ndense model of its active size")
     ax.legend(loc="upper right")
     return ax
@@ -44,7 +40,4 @@ def over_active(ax: Axes, curves: Mapping[str, Curve], *, fits: Mapping[str, tup
 
 def _batch_axis(ax: Axes, largest: float, *, step: int = 2) -> None:
     """Powers of `step` from 1 to the largest batch."""
-    ticks = [1]
-    while ticks[-1] * step <= largest:
-        ticks.append(ticks[-1] * step)
-    ax.set_xticks(ticks, labels=[f"{tick:,}" for tick in ticks])
+    only_ticks(ax.xaxis, [step**n for n in range(40) if step**n <= largest], "{:,}")

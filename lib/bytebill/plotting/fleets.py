@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from bytebill.plotting.style import BYTES, IDLE, INK, KV, MONEY
+from bytebill.plotting.style import BYTES, IDLE, INK, KV, MONEY, hours_of_day
 
 
 def shares_of_load(
@@ -37,8 +37,8 @@ def shares_of_load(
     ax.axvline(limit[0], color=IDLE, linestyle="--", linewidth=1.2)
     ax.axvspan(limit[0], end, color=IDLE, alpha=0.15, linewidth=0)
     ax.text((limit[0] * end) ** 0.5, 50, limit[1], color=INK, rotation=90, ha="center", va="center")
-    ax.set(xlabel="arrivals at one device [requests/s]", ylabel="share of the device [%]", ylim=(0, 104))
-    ax.set_xlim(min(rates), end)
+    ax.set(xlabel="arrivals at one device [requests/s]", xlim=(min(rates), end))
+    ax.set(ylabel="share of the device [%]", ylim=(0, 104))
     ax.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
     return ax
 
@@ -79,7 +79,6 @@ def day_of_fleets(
         va="center",
         arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.8},
     )
-    ticks = list(range(0, int(hours[-1] - hours[0]) + 1, 4))
-    ax.set_xticks([hours[0] + tick for tick in ticks], [f"{(starts_at + tick) % 24:02d}:00" for tick in ticks])
+    hours_of_day(ax, hours[-1] - hours[0], starts_at=starts_at, first=hours[0])
     ax.set(xlabel=f"time of day [{zone}]", ylabel="nodes of 8 GPUs", xlim=(hours[0], hours[-1]), ylim=(0, fixed * 1.13))
     return ax

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from bytebill.plotting.style import BYTES, IDLE, INK, KV, MONEY
+from bytebill.plotting.style import BYTES, IDLE, INK, KV, MONEY, only_ticks
 
 
 def levers_by_case(
@@ -25,8 +25,7 @@ def levers_by_case(
     ax.axhline(n_in_place - 0.5, color=INK, linewidth=0.8, linestyle=":")
     ax.set_xscale("log")
     ticks = [tick for tick in (1, 2, 3, 5, 10, 20) if tick < 1.3 * max(max(case.values()) for case in factors.values())]
-    ax.set_xticks(ticks, labels=[f"{tick} x" for tick in ticks])
-    ax.minorticks_off()
+    only_ticks(ax.xaxis, ticks, "{} x")
     ax.set_yticks(range(len(order)), labels=list(order))
     ax.invert_yaxis()
     ax.set(xlabel="bill without the lever over bill with it")

@@ -26,7 +26,6 @@ def users_by_context(
         ha="right",
         color=FLOPS,
     )
-    ax.set(xlabel="context of each user [tokens]", ylabel="users that fit at once")
-    ax.set_ylim(bottom=1)
+    ax.set(xlabel="context of each user [tokens]", ylabel="users that fit at once", ylim=(1, None))
     ax.legend(loc="lower left")
     return ax

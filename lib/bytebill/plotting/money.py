@@ -32,25 +32,14 @@ def break_even_map(
         line = [share * price for price in prices]
         ax.loglog(prices, line, color=INK, linewidth=0.9, alpha=0.6, zorder=1)
         ax.fill_between(prices, costs[0], line, color=MONEY, alpha=0.05, linewidth=0, zorder=0)
-        ax.text(
-            at,
-            share * at,
-            name,
-            rotation=degrees(atan(share)),
-            transform_rotates_text=True,
-            va="bottom",
-            rotation_mode="anchor",
-            fontsize=10,
-        )
-    ax.fill_between(
-        prices,
-        [max(share for share, _ in shares.values()) * price for price in prices],
-        costs[1],
-        color=IDLE,
-        alpha=0.18,
-        linewidth=0,
-        zorder=0,
-    )
+        along: dict[str, Any] = {
+            "rotation": degrees(atan(share)),
+            "transform_rotates_text": True,
+            "rotation_mode": "anchor",
+        }
+        ax.text(at, share * at, name, va="bottom", fontsize=10, **along)
+    steepest = [max(share for share, _ in shares.values()) * price for price in prices]
+    ax.fill_between(prices, steepest, costs[1], color=IDLE, alpha=0.18, linewidth=0, zorder=0)
     for words, spot in regions.items():
         ax.text(*spot, words, va="center", ha="center", style="italic")
     ax.set(xlim=prices, ylim=costs)

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 
 from bytebill.plotting.style import BYTES, IDLE, INK, WEIGHTS
 
-
-class Held(Protocol):
-    """A slot's use from a step on: see `bytebill.serving.schedule.Span`."""
-
-    @property
-    def slot(self) -> int: ...
-    @property
-    def id(self) -> int: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def start_step(self) -> int: ...
-    @property
-    def end_step(self) -> int: ...
+if TYPE_CHECKING:
+    from bytebill.serving.schedule import Span
 
 
-def slot_timelines(ax: Axes, panels: Mapping[str, Sequence[Held]], *, n_slots: int) -> Axes:
+def slot_timelines(ax: Axes, panels: Mapping[str, Sequence[Span]], *, n_slots: int) -> Axes:
     """One row a slot and one panel a policy, over the same steps: two blues that alternate from request to request,
     grey where a slot is held and computes nothing of use, nothing where it is empty."""
     for i, (name, spans) in enumerate(panels.items()):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import NullLocator
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 BYTES, FLOPS, KV, WEIGHTS = "#0072B2", "#D55E00", "#009E73", "#56B4E9"
@@ -44,3 +48,24 @@ def figure(*, height: float | None = None, wide: bool = False) -> tuple[mpl.figu
     """An empty figure: as wide as a page's text, or wider for one with long names; its height in inches."""
     width, usual = mpl.rcParams["figure.figsize"]
     return plt.subplots(figsize=(WIDE if wide else width, height or usual), layout="constrained")
+
+
+def only_ticks(axis: Axis, ticks: Sequence[float], form: str = "{:g}") -> None:
+    """These ticks and no others on an axis, written in plain numbers."""
+    axis.set_ticks(ticks, labels=[form.format(tick) for tick in ticks])
+    axis.set_minor_locator(NullLocator())
+
+
+def round_numbers(low: float, high: float) -> list[float]:
+    """Ones, twos and fives between two ends.
+
+    >>> round_numbers(0.9, 30)
+    [1, 2, 5, 10, 20]
+    """
+    return [n for power in (0.1, 1, 10, 100, 1000) for n in (power, 2 * power, 5 * power) if low < n < high]
+
+
+def hours_of_day(ax: Axes, n_hours: float, *, starts_at: int, first: float = 0) -> None:
+    """Every fourth hour of a day on the x axis, as a clock shows it."""
+    ticks = range(0, int(n_hours) + 1, 4)
+    ax.set_xticks([first + tick for tick in ticks], [f"{(starts_at + tick) % 24:02d}:00" for tick in ticks])

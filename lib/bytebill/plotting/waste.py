@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -26,26 +27,19 @@ def kinds_of_slots(ax: Axes, shares: Mapping[str, Mapping[str, float]], *, publi
         for kind, (color, label) in _KINDS.items():
             width = 100 * found[kind]
             ax.barh(i, width, left=left, color=color, height=0.7, label=label if i == 0 else None)
+            ink = "#FFFFFE" if kind in ("used", "internal") else "#222222"
             if width > 5:
-                ax.annotate(
-                    f"{width:.0f}%",
-                    (left + width / 2, i),
-                    ha="center",
-                    va="center",
-                    color="#FFFFFE" if kind in ("used", "internal") else "#222222",
-                    weight="bold",
-                )
+                spot = (left + width / 2, i)
+                ax.annotate(f"{width:.0f}%", spot, ha="center", va="center", color=ink, weight="bold")
             left += width
-    places = {name: i for i, name in enumerate(shares)}
-    ax.plot(
-        [100 * share for share in published_used.values()],
-        [places[name] for name in published_used],
-        "D",
-        color=INK,
-        markerfacecolor="white",
-        markersize=8,
-        label="published: holds a token",
-    )
+    places, used = list(shares), [100 * share for share in published_used.values()]
+    hollow: dict[str, Any] = {
+        "color": INK,
+        "markerfacecolor": "white",
+        "markersize": 8,
+        "label": "published: holds a token",
+    }
+    ax.plot(used, [places.index(name) for name in published_used], "D", **hollow)
     ax.set_yticks(range(len(shares)), labels=list(shares))
     ax.invert_yaxis()
     ax.set(xlabel="share of the cache's slots [%]", xlim=(0, 100))

@@ -46,7 +46,7 @@ def executable() -> str | None:
 
 
 @contextmanager
-def served(root: Path) -> Iterator[str]:
+def hosted(root: Path) -> Iterator[str]:
     """A folder at an address of this machine while the block runs."""
     handler = partial(_Quiet, directory=str(root))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -61,7 +61,7 @@ def look(root: Path, names: Sequence[str], *, program: str, shots: Path | None =
 
     flags = [*FLAGS, "--no-sandbox"] if os.getuid() == 0 else [*FLAGS]
     found: list[str] = []
-    with served(root) as base, sync_playwright() as playwright:
+    with hosted(root) as base, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=flags)
         for name in names:
             page = browser.new_page(reduced_motion="reduce")

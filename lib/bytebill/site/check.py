@@ -82,7 +82,7 @@ class Page:
 Site = dict[Path, Page]
 
 
-def read(root: Path) -> Site:
+def parsed(root: Path) -> Site:
     """The pages of a built site, by path."""
     paths = [path for path in sorted(root.rglob("*.html")) if "_static" not in path.relative_to(root).parts]
     return {
@@ -92,19 +92,16 @@ def read(root: Path) -> Site:
 
 def links(page: Page, site: Site) -> Iterator[str]:
     """Local targets that are not there."""
-    for tag, attribute in (("a", "href"), *LOADS):
-        for node in page.soup.find_all(tag, attrs={attribute: True}):
-            if attribute != "srcset" and (fault := _fault(str(node[attribute]), page, site)):
-                yield f"<{tag}> {node[attribute]}: {fault}"
+    for node, address in _addresses(page, ("a", "href"), *LOADS):
+        if node.get("srcset") != address and (fault := _fault(address, page, site)):
+            yield f"<{node.name}> {address}: {fault}"
 
 
 def outside(page: Page, site: Site) -> Iterator[str]:
     """Addresses on other hosts that a browser would load by itself."""
-    for tag, attribute in LOADS:
-        for node in page.soup.find_all(tag, attrs={attribute: True}):
-            address = str(node[attribute])
-            if _is_foreign(address) and "canonical" not in (node.get("rel") or ()):
-                yield f"<{tag}> is loaded from elsewhere: {address}"
+    for node, address in _addresses(page, *LOADS):
+        if _is_foreign(address) and "canonical" not in (node.get("rel") or ()):
+            yield f"<{node.name}> is loaded from elsewhere: {address}"
     for address in STYLE_LOAD.findall("\n".join(_styles(page))):
         yield f"a style sheet loads {address}"
 
@@ -133,7 +130,7 @@ def structure(page: Page, site: Site) -> Iterator[str]:
             yield f"the anchor #{name} is there {count} times"
 
 
-def markup(page: Page, site: Site) -> Iterator[str]:
+def raw_markup(page: Page, site: Site) -> Iterator[str]:
     """Source that was meant to become something else."""
     if page.is_ours:
         for what, pattern in RAW.items():
@@ -164,7 +161,7 @@ CHECKS: tuple[Callable[[Page, Site], Iterator[str]], ...] = (
     outside,
     pictures,
     structure,
-    markup,
+    raw_markup,
     numbers,
     tracebacks,
 )
@@ -172,7 +169,7 @@ CHECKS: tuple[Callable[[Page, Site], Iterator[str]], ...] = (
 
 def problems(root: Path) -> list[str]:
     """Everything that is wrong with a site, one line each; empty is good."""
-    site = read(root)
+    site = parsed(root)
     if not site:
         return [f"{root}: no page was built"]
     return [
@@ -181,6 +178,12 @@ def problems(root: Path) -> list[str]:
         for check in CHECKS
         for fault in dict.fromkeys(check(page, site))
     ]
+
+
+def _addresses(page: Page, *named: tuple[str, str]) -> Iterator[tuple[Tag, str]]:
+    """The tags that have one of these attributes, and what stands in it."""
+    for tag, attribute in named:
+        yield from ((node, str(node[attribute])) for node in page.soup.find_all(tag, attrs={attribute: True}))
 
 
 def _fault(address: str, page: Page, site: Site) -> str | None:
@@ -212,13 +215,9 @@ def _styles(page: Page) -> Iterator[str]:
     for tag in page.soup.find_all("style"):
         yield tag.get_text()
     for tag in page.soup.find_all("link", rel="stylesheet", href=True):
-        path = page.path.parent / urlsplit(_attribute(tag, "href")).path
+        path = page.path.parent / urlsplit(str(tag["href"])).path
         if path.is_file():
             yield path.read_text(encoding="utf-8", errors="replace")
-
-
-def _attribute(tag: Tag, name: str) -> str:
-    return str(tag[name])
 
 
 def main(arguments: list[str]) -> int:
@@ -228,7 +227,7 @@ def main(arguments: list[str]) -> int:
     for line in found:
         print(line)
     if not found:
-        print(f"{len(read(root))} pages: links, anchors, images, headings and outputs are whole.")
+        print(f"{len(parsed(root))} pages: links, anchors, images, headings and outputs are whole.")
     return 1 if found else 0
 
 
