@@ -75,7 +75,7 @@ def test_the_bench_for_programs_is_one_object_on_stdout(monkeypatch, capsys):
         progress("reading", 0, 1)
         return {"only": only, "device": device}
 
-    fake = SimpleNamespace(run=run, table=lambda found: f"a table of {found}")
+    fake = SimpleNamespace(run=run, overview=lambda found: f"a table of {found}")
     monkeypatch.setitem(sys.modules, "bytebill.trials.bench", fake)
     monkeypatch.setattr("bytebill.trials.bench", fake, raising=False)
     cli.bench(only="read", as_json=True)

@@ -18,7 +18,7 @@ from bytebill.sim.clock import Clock
 from bytebill.sim.constants import NAMES, Constants
 from bytebill.sim.server import simulate
 from bytebill.sim.steady import tpot_s
-from bytebill.trials.fit import BOUNDS, NOISE, Point, calibrate
+from bytebill.trials.fit import BOUNDS, NOISE, Observation, calibrate
 from bytebill.trials.published import gemm_points, serving_points
 from bytebill.trials.scoreboard import calibrated_constants, mean_error, scoreboard, trtllm_h100, vllm_v0_h100
 
@@ -106,7 +106,7 @@ def test_calibration_finds_what_made_the_points():
     true = Constants.exact(bandwidth_share=0.72, flops_share=0.61, step_s=2e-3, sequence_s=3e-5)
     names = ("bandwidth_share", "flops_share", "step_s", "sequence_s")
     made = [
-        Point(name=point.name, measured=point.predict(true), predict=point.predict)
+        Observation(name=point.name, measured=point.predict(true), predict=point.predict)
         for point in (*serving_points()[:5], *gemm_points("h100-sxm"))
     ]
     found = calibrate(made, start=Constants.exact(bandwidth_share=0.9, flops_share=0.9), free=names)
@@ -126,7 +126,7 @@ def test_what_no_point_speaks_of_stays_where_it_was_with_the_whole_range():
 
 
 def test_a_bound_is_kept_where_points_ask_for_the_impossible():
-    fast = [Point(name="too fast", measured=0.5, predict=lambda c: 1 / c.bandwidth_share.value)]
+    fast = [Observation(name="too fast", measured=0.5, predict=lambda c: 1 / c.bandwidth_share.value)]
     assert calibrate(fast, start=Constants(), free=["bandwidth_share"]).bandwidth_share.value == 1.0
 
 
