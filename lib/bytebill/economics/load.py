@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import exp, inf, isfinite
 
+from bytebill.economics.cost import check_positive
 from bytebill.errors import BytebillError, require
 
 
@@ -117,7 +118,8 @@ def operating_point(
     >>> round(point.batch_size, 6), round(point.tpot_s, 6)   # 49.5 / (1 - 0.5); 5,000 tokens/s at batch 99
     (99.0, 0.0198)
     """
-    _check(arrival_rate_per_s, n_output_tokens)
+    check_positive("An arrival rate", arrival_rate_per_s, "per second")
+    _check_tokens(n_output_tokens)
     tokens_per_s = arrival_rate_per_s * n_output_tokens
     batch_size = _batch_that_gives(curve, tokens_per_s)
     if batch_size is None:
@@ -147,7 +149,7 @@ def max_rate(curve: BatchCurve, *, n_output_tokens: float, tpot_slo_s: float = i
     >>> round(max_rate(curve, n_output_tokens=200, tpot_slo_s=0.0198), 6)    # batch 99: 99 / 0.0198 / 200
     25.0
     """
-    _check(1.0, n_output_tokens)
+    _check_tokens(n_output_tokens)
     within = [(batch, step_s) for batch, step_s in curve.points if step_s <= tpot_slo_s]
     require(
         bool(within),
@@ -173,6 +175,5 @@ def _batch_that_gives(curve: BatchCurve, tokens_per_s: float) -> float | None:
     return None
 
 
-def _check(arrival_rate_per_s: float, n_output_tokens: float) -> None:
-    require(0 < arrival_rate_per_s < inf, f"An arrival rate is positive, not {arrival_rate_per_s} per second.")
+def _check_tokens(n_output_tokens: float) -> None:
     require(1 <= n_output_tokens < inf, f"A request asks for at least one output token, not {n_output_tokens}.")
