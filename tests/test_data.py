@@ -55,7 +55,7 @@ FAULTS = {
         "accelerators.csv",
         r"bandwidth,,,3\.35,",
         r"bandwidth,,,3350,",
-        "bandwidth 3350 TB/s is out of range",
+        "bandwidth [TB/s] 3350 is out of range",
     ),
     "a unit of another quantity": (
         "accelerators.csv",
@@ -137,6 +137,7 @@ BROKEN = {
     "a sidecar without columns": ("models.yml", lambda old: b"title: x", "models.yml: no columns"),
     "a sidecar with a word for columns": ("models.yml", lambda old: b"columns: id", "models.yml: no columns"),
     "a type nobody knows": ("models.yml", lambda old: old.replace(b"type: int", b"type: whole", 1), "of type whole"),
+    "a range of one end": ("models.yml", lambda old: re.sub(rb"range: .*", b"range: 3", old), "that no rule can read"),
     "an empty table": ("models.csv", lambda old: b"", "models.csv: no heading"),
     "a binary table": ("models.csv", lambda old: bytes(range(256)), "models.csv cannot be read: 'utf-8' codec"),
     "a byte order mark": ("models.csv", lambda old: b"\xef\xbb\xbf" + old, "differ from the sidecar's"),
@@ -168,7 +169,7 @@ def test_a_broken_file_is_reported_in_a_sentence_and_loads_as_one(name: str, cop
     spoilt = spoil(path.read_bytes())
     path.unlink() if spoilt is None else path.write_bytes(spoilt)
     assert any(says in problem for problem in data.validate()), data.validate()
-    if path.stem != "claims":
+    if path.stem != "claims" and "range" not in name:
         with pytest.raises(BytebillError):
             data.table(path.stem)
 

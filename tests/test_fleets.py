@@ -142,6 +142,7 @@ REFUSED = {
     "endless": (lambda: Day(demand_per_s=(inf,)), "not inf"),
     "nobody": (lambda: Day(demand_per_s=(0.0, 0.0)), "Nobody asks"),
     "no shape": (lambda: Day.shaped((), peak_per_s=1.0), "empty"),
+    "no end": (lambda: Day(demand_per_s=(1.0,), interval_s=inf), "positive time"),
     "no time": (lambda: Day(demand_per_s=(1.0,), interval_s=0), "positive time"),
     "negative work": (lambda: DAY.when(-1), "zero or more"),
     "no device": (lambda: fixed(DAY, per_device_per_s=0), "rate is positive"),

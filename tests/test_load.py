@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bytebill.deployment import Deployment
-from bytebill.economics.load import Curve, max_rate, operating_point
+from bytebill.economics.load import BatchCurve, max_rate, operating_point
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
@@ -23,18 +23,18 @@ LENGTHS = st.floats(1, 2000)
 
 
 @st.composite
-def curves(draw: st.DrawFn) -> Curve:
+def curves(draw: st.DrawFn) -> BatchCurve:
     """Step times that never fall, from a batch of 1 up."""
     batch, step_s = 1.0, draw(st.floats(1e-3, 0.1))
     points = [(batch, step_s)]
     for more, slower_s in draw(GROWTH):
         batch, step_s = batch + more, step_s + slower_s
         points.append((batch, step_s))
-    return Curve(tuple(points))
+    return BatchCurve(tuple(points))
 
 
 @given(curve=curves(), n_output_tokens=LENGTHS, share=st.floats(1e-4, 0.9999))
-def test_what_comes_in_goes_out(curve: Curve, n_output_tokens: float, share: float) -> None:
+def test_what_comes_in_goes_out(curve: BatchCurve, n_output_tokens: float, share: float) -> None:
     rate = share * max_rate(curve, n_output_tokens=n_output_tokens)
     point = operating_point(curve, arrival_rate_per_s=rate, n_output_tokens=n_output_tokens)
     assert point.batch_size == pytest.approx(rate * n_output_tokens * point.tpot_s, rel=1e-6)
@@ -45,7 +45,7 @@ def test_what_comes_in_goes_out(curve: Curve, n_output_tokens: float, share: flo
 
 @given(curve=curves(), n_output_tokens=LENGTHS, share=st.floats(1e-3, 0.9), more=st.floats(1.01, 1.1))
 def test_more_traffic_means_more_company_and_fewer_dollars_a_token(
-    curve: Curve, n_output_tokens: float, share: float, more: float
+    curve: BatchCurve, n_output_tokens: float, share: float, more: float
 ) -> None:
     rate = share * max_rate(curve, n_output_tokens=n_output_tokens)
     less, full = (
@@ -59,7 +59,7 @@ def test_more_traffic_means_more_company_and_fewer_dollars_a_token(
 
 @given(curve=curves(), n_output_tokens=LENGTHS, slack=st.floats(1, 3))
 def test_the_largest_rate_keeps_the_limit_and_a_larger_one_does_not(
-    curve: Curve, n_output_tokens: float, slack: float
+    curve: BatchCurve, n_output_tokens: float, slack: float
 ) -> None:
     limit_s = curve.points[0][1] * slack
     rate = max_rate(curve, n_output_tokens=n_output_tokens, tpot_slo_s=limit_s)
@@ -70,7 +70,9 @@ def test_the_largest_rate_keeps_the_limit_and_a_larger_one_does_not(
 
 
 @given(curve=curves(), n_output_tokens=LENGTHS, slack=st.floats(1, 3), looser=st.floats(1, 2))
-def test_a_looser_limit_never_serves_fewer(curve: Curve, n_output_tokens: float, slack: float, looser: float) -> None:
+def test_a_looser_limit_never_serves_fewer(
+    curve: BatchCurve, n_output_tokens: float, slack: float, looser: float
+) -> None:
     limit_s = curve.points[0][1] * slack
     tight, loose = (
         max_rate(curve, n_output_tokens=n_output_tokens, tpot_slo_s=limit_s * factor) for factor in (1, looser)
@@ -79,20 +81,20 @@ def test_a_looser_limit_never_serves_fewer(curve: Curve, n_output_tokens: float,
 
 
 def test_straight_between_the_points() -> None:
-    curve = Curve.of({9: 0.030, 1: 0.010, 5: 0.010})
+    curve = BatchCurve.of({9: 0.030, 1: 0.010, 5: 0.010})
     times_s = [curve.step_s(batch) for batch in (0, 0.5, 1, 5, 7, 9)]
     assert times_s == pytest.approx([0.010, 0.010, 0.010, 0.010, 0.020, 0.030])
     assert curve.peak_tokens_per_s == 500  # 5 / 0.010, more than 9 / 0.030
 
 
 def test_a_rate_that_two_batches_give_is_met_by_the_smaller_one() -> None:
-    curve = Curve.of({1: 0.010, 5: 0.010, 9: 0.030})
+    curve = BatchCurve.of({1: 0.010, 5: 0.010, 9: 0.030})
     point = operating_point(curve, arrival_rate_per_s=40, n_output_tokens=10)
     assert point.batch_size == pytest.approx(4)
 
 
 def test_a_device_nobody_uses_is_mostly_idle_and_one_in_flight_leaves_it_busy() -> None:
-    curve = Curve.of({1: 0.010, 100: 0.010})
+    curve = BatchCurve.of({1: 0.010, 100: 0.010})
     shares = {
         rate: operating_point(curve, arrival_rate_per_s=rate, n_output_tokens=100).busy_share for rate in (0.01, 1, 5)
     }
@@ -110,19 +112,19 @@ def test_the_simulators_closed_form_is_a_curve(batch: int) -> None:
         return SteadyState(clock=clock, concurrency=users, n_input_tokens=512, n_output_tokens=256).tpot_s
 
     batches = sorted({1, batch, 256})
-    curve = Curve.of({b: tpot_s(b) for b in batches})
+    curve = BatchCurve.of({b: tpot_s(b) for b in batches})
     assume(batch > 1)
     assert curve.step_s(batch) == pytest.approx(tpot_s(batch))
 
 
-CURVE = Curve.of({1: 0.010, 100: 0.040})
+CURVE = BatchCurve.of({1: 0.010, 100: 0.040})
 REFUSED = {
-    "no point": (lambda: Curve(()), "begins at a batch of 1"),
-    "no first": (lambda: Curve.of({2: 0.01}), "begins at a batch of 1"),
-    "no time": (lambda: Curve.of({1: 0.0}), "positive time"),
-    "a hole": (lambda: Curve.of({1: nan}), "positive time"),
-    "twice": (lambda: Curve(((1, 0.01), (1, 0.02))), "batches of a curve rise"),
-    "faster in company": (lambda: Curve.of({1: 0.02, 8: 0.01}), "never faster"),
+    "no point": (lambda: BatchCurve(()), "begins at a batch of 1"),
+    "no first": (lambda: BatchCurve.of({2: 0.01}), "begins at a batch of 1"),
+    "no time": (lambda: BatchCurve.of({1: 0.0}), "positive time"),
+    "a hole": (lambda: BatchCurve.of({1: nan}), "positive time"),
+    "twice": (lambda: BatchCurve(((1, 0.01), (1, 0.02))), "batches of a curve rise"),
+    "faster in company": (lambda: BatchCurve.of({1: 0.02, 8: 0.01}), "never faster"),
     "beyond": (lambda: CURVE.step_s(101), "up to 100"),
     "negative rate": (lambda: operating_point(CURVE, arrival_rate_per_s=-1, n_output_tokens=1), "rate is positive"),
     "no rate": (lambda: operating_point(CURVE, arrival_rate_per_s=0, n_output_tokens=1), "rate is positive"),

@@ -90,8 +90,8 @@ def test_an_unknown_part_gets_a_sentence():
 def small_bench(cpu) -> dict:
     """A real run of the bench, small enough for a test."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(bench, "BATCHES", (1, 2))
-    patch.setattr(bench, "DTYPES", ("fp32",))
+    patch.setattr(bench, "_BATCHES", (1, 2))
+    patch.setattr(bench, "_DTYPES", ("fp32",))
     patch.setattr(bench, "peak_flops_per_s", lambda device, *, dtype: 1e11)
     try:
         return bench.run(only="stack", device="cpu")
@@ -111,7 +111,7 @@ def test_the_bench_shows_itself_as_a_table(small_bench):
     from rich.console import Console
 
     console = Console(record=True, width=100)
-    console.print(bench.table(small_bench))
+    console.print(bench.overview(small_bench))
     text = console.export_text()
     assert "median prediction error" in text
     assert "GB/s" in text

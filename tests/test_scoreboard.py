@@ -16,12 +16,19 @@ from bytebill.serving.continuous import ContinuousScheduler
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.request import Request
 from bytebill.sim.clock import Clock
-from bytebill.sim.constants import NAMES, Constants
+from bytebill.sim.constants import CALIBRATED, NAMES, Constants
 from bytebill.sim.server import simulate
 from bytebill.sim.steady import SteadyState
-from bytebill.trials.fit import BOUNDS, NOISE, Point, calibrate
+from bytebill.trials.fit import BOUNDS, NOISE, Observation, calibrate
 from bytebill.trials.published import gemm_points, serving_points
-from bytebill.trials.scoreboard import calibrated_constants, mean_error, scoreboard, trtllm_h100, vllm_v0_h100
+from bytebill.trials.scoreboard import (
+    calibrated_constants,
+    constant_rows,
+    mean_error,
+    scoreboard,
+    trtllm_h100,
+    vllm_v0_h100,
+)
 
 BOARDS = {board.name: board for board in scoreboard()}
 
@@ -50,8 +57,22 @@ def test_no_point_is_calibrated_on_and_scored():
     ]
 
 
+def test_the_constants_on_file_are_those_that_a_fit_finds_today():
+    assert list(CALIBRATED) == list(BOARDS)
+    for board, constants in CALIBRATED.items():
+        for name in NAMES:
+            kept, fitted = getattr(constants, name), getattr(BOARDS[board].constants, name)
+            for end in ("value", "low", "high"):
+                assert getattr(kept, end) == pytest.approx(getattr(fitted, end), rel=1e-6), (board, name, end)
+    rows = [{name: str(cell) for name, cell in row.items()} for row in constant_rows()]
+    names = [name for name in rows[0] if name not in ("value", "low", "high")]
+    assert [[row[name] for name in names] for row in rows] == [
+        [row[name] for name in names] for row in data.raw_rows("constants")
+    ], "run python -m bytebill.trials.scoreboard"
+
+
 def test_moving_a_predicted_point_moves_no_constant(monkeypatch):
-    before = calibrated_constants("trtllm-h100")
+    before = BOARDS["trtllm-h100"].constants
     original = data.table
 
     def moved(name):
@@ -107,7 +128,7 @@ def test_calibration_finds_what_made_the_points():
     true = Constants.exact(bandwidth_share=0.72, flops_share=0.61, step_s=2e-3, sequence_s=3e-5)
     names = ("bandwidth_share", "flops_share", "step_s", "sequence_s")
     made = [
-        Point(name=point.name, measured=point.predict(true), predict=point.predict)
+        Observation(name=point.name, measured=point.predict(true), predict=point.predict)
         for point in (*serving_points()[:5], *gemm_points("h100-sxm"))
     ]
     found = calibrate(made, start=Constants.exact(bandwidth_share=0.9, flops_share=0.9), free=names)
@@ -127,7 +148,7 @@ def test_what_no_point_speaks_of_stays_where_it_was_with_the_whole_range():
 
 
 def test_a_bound_is_kept_where_points_ask_for_the_impossible():
-    fast = [Point(name="too fast", measured=0.5, predict=lambda c: 1 / c.bandwidth_share.value)]
+    fast = [Observation(name="too fast", measured=0.5, predict=lambda c: 1 / c.bandwidth_share.value)]
     assert calibrate(fast, start=Constants(), free=["bandwidth_share"]).bandwidth_share.value == 1.0
 
 

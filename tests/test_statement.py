@@ -85,6 +85,11 @@ def test_money_and_requests_are_conserved(case):
     assert found.usd_per_m_output * case.n_output_tokens / 1e6 == pytest.approx(found.usd_per_request)
 
 
+def test_the_page_says_its_limits_and_its_times():
+    found = statement(replace(CHAT, ttft_slo_s=inf))
+    assert f"TPOT {found.tpot_s * 1e3:,.0f} ms (limits: TTFT none, TPOT 50 ms)" in found.markdown()
+
+
 def test_twice_the_rent_is_twice_the_bill_and_twice_the_traffic_the_same_price():
     once = statement(CHAT)
     dear, busy = statement(replace(CHAT, usd_per_device_hour=6.0)), statement(replace(CHAT, requests_per_s=80))

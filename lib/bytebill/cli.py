@@ -115,7 +115,7 @@ def bench(
     if as_json:
         typer.echo(json.dumps(found))
     else:
-        _console(stderr=False).print(machine.table(found))
+        _console(stderr=False).print(machine.overview(found))
 
 
 def main() -> None:

@@ -1,4 +1,6 @@
-"""Where do the book's numbers come from? Tables with their sources (`tables`), and the rules they keep (`rules`)."""
+"""Where do the book's numbers come from? Tables with their sources (`tables`), and the rules they keep (`rules`);
+records of them by name (`register`), and the core's tables in one file (`bundle`).
+"""
 
 from bytebill.data.register import Register
 from bytebill.data.rules import validate

@@ -19,10 +19,10 @@ from bytebill.data import tables
 CORE = ("accelerators", "models", "constants", "api_prices", "gpu_rents", "mlperf_slos")
 
 
-def text(names: Iterable[str] = CORE) -> str:
+def document(names: Iterable[str] = CORE) -> str:
     """Some tables as one JSON document; by default those behind a statement.
 
-    >>> json.loads(text(["models"]))["models"]["rows"][0][0]
+    >>> json.loads(document(["models"]))["models"]["rows"][0][0]
     'llama-2-7b'
     """
     return json.dumps({name: _packed(name) for name in names}, ensure_ascii=False, allow_nan=False, default=str)
@@ -30,7 +30,7 @@ def text(names: Iterable[str] = CORE) -> str:
 
 def write(path: Path, names: Iterable[str] = CORE) -> None:
     """Write the document into a file, to be named by BYTEBILL_DATA or laid beside a page."""
-    path.write_text(text(names), encoding="utf-8")
+    path.write_text(document(names), encoding="utf-8")
 
 
 def _packed(name: str) -> dict[str, Any]:

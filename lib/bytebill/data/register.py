@@ -37,9 +37,6 @@ class Register(Mapping[str, T], Generic[T]):
             raise unknown(self._kind, id, records)
         return records[id]
 
-    def __contains__(self, id: object) -> bool:
-        return id in self._records()
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._records())
 

@@ -41,16 +41,20 @@ EIGHT_BIT_OVER_BF16 = (1.9, 2.1)
 def validate(*, checksums: bool = True) -> list[str]:
     """All problems of all tables and of the claims, in the order of the files; the checksums can be left out."""
     known = _bibliography()
-    found = [problem for name in tables.names() for problem in _told(_table_problems(name, known, checksums))]
-    return found + list(_told(_claim_problems()))
+    found = [
+        problem for name in tables.names() for problem in _told(f"{name}.yml", _table_problems(name, known, checksums))
+    ]
+    return found + list(_told("claims.yaml", _claim_problems()))
 
 
-def _told(problems: Iterator[str]) -> Iterator[str]:
+def _told(file: str, problems: Iterator[str]) -> Iterator[str]:
     """The problems of a file, and the sentence where it cannot be read any further."""
     try:
         yield from problems
     except BytebillError as error:
         yield str(error)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        yield f"{file} says something that no rule can read: {error!r}"
 
 
 def _table_problems(name: str, known: set[str], checksums: bool) -> Iterator[str]:
@@ -97,7 +101,7 @@ def _row_problems(sidecar: dict[str, Any], row: dict[str, str], known: set[str])
     if row.get("caution", "") not in CAUTIONS:
         yield f"unknown caution '{row['caution']}'"
     for column in sidecar["columns"]:
-        yield from _cell_problems(column, row.get(column["name"]) or "")
+        yield from _cell_problems(column, row[column["name"]])
     if "quantities" in sidecar:
         yield from _quantity_problems(sidecar["quantities"], row)
 
@@ -122,40 +126,32 @@ def _cell_problems(column: dict[str, Any], text: str) -> Iterator[str]:
 
 def _quantity_problems(quantities: dict[str, Any], row: dict[str, str]) -> Iterator[str]:
     """In a long table the unit and the range of `value` belong to the row's quantity."""
-    rule = quantities.get(row.get("quantity", ""))
+    rule = quantities.get(row["quantity"])
     if rule is None:
-        yield f"unknown quantity '{row.get('quantity')}'"
+        yield f"unknown quantity '{row['quantity']}'"
         return
-    if row.get("unit") != rule["unit"]:
-        yield f"{row['quantity']} is in {rule['unit']}, not in '{row.get('unit')}'"
-    low, high = rule["range"]
-    try:
-        inside = low <= float(row.get("value") or "nan") <= high
-    except ValueError:
-        return  # the column's own type rule has said so
-    if not inside:
-        yield f"{row['quantity']} {row.get('value')} {row.get('unit')} is out of range {rule['range']}"
+    if row["unit"] != rule["unit"]:
+        yield f"{row['quantity']} is in {rule['unit']}, not in '{row['unit']}'"
+    as_column = {"name": f"{row['quantity']} [{row['unit']}]", "type": "float", "range": rule["range"]}
+    yield from _cell_problems(as_column, row["value"])
 
 
 def _sparse_problems(rows: list[dict[str, str]]) -> Iterator[str]:
     """A sparse peak posing as dense: see the module's text."""
-    peaks: dict[str, dict[str, float]] = {}
-    for row in rows:
-        if row["quantity"] != "peak":
-            continue
+    peaks = [row for row in rows if row["quantity"] == "peak"]
+    for row in peaks:
         if row["sparsity"] != "dense":
             yield f"{row['device_id']}: a peak must be dense, this one says '{row['sparsity']}'"
+    for device in dict.fromkeys(row["device_id"] for row in peaks):
+        by_dtype = {row["dtype"]: row["value"] for row in peaks if row["device_id"] == device}
         with suppress(ValueError):  # the column's own type rule has said so
-            peaks.setdefault(row["device_id"], {})[row["dtype"]] = float(row["value"])
-    for device, by_dtype in peaks.items():
-        yield from _peak_ratio_problems(device, by_dtype)
+            yield from _peak_ratio_problems(device, {dtype: float(text) for dtype, text in by_dtype.items()})
 
 
-def _peak_ratio_problems(device: str, by_dtype: dict[str, float]) -> Iterator[str]:
-    eight_bit = by_dtype.get("fp8", by_dtype.get("int8"))
-    pairs = [("8-bit", eight_bit, by_dtype.get("bf16")), ("fp4", by_dtype.get("fp4"), eight_bit)]
+def _peak_ratio_problems(device: str, peaks: dict[str, float]) -> Iterator[str]:
+    eight_bit = peaks.get("fp8", peaks.get("int8"))
     low, high = EIGHT_BIT_OVER_BF16
-    for name, narrow, wide in pairs:
+    for name, narrow, wide in (("8-bit", eight_bit, peaks.get("bf16")), ("fp4", peaks.get("fp4"), eight_bit)):
         if narrow and wide and not low <= narrow / wide <= high:
             yield (
                 f"{device}: the {name} peak is {narrow / wide:.2f} times that of twice the "

@@ -53,7 +53,7 @@ def api_usd_per_m(*, usd_per_hour: float, tokens_per_s: float, utilization: floa
 
 
 def api_usd_per_m_at(*, usd_per_hour: float, tokens_per_day: float) -> float:
-    """The same from a volume: the API price at which so many tokens a day cost a day's rent.
+    """The API price at which so many tokens a day cost a day's rent.
 
     >>> api_usd_per_m_at(usd_per_hour=2.50, tokens_per_day=6e6)
     10.0

@@ -146,7 +146,7 @@ class Fleet:
         return self.device_hours * usd_per_device_hour - self.lent_device_hours * usd_per_lent_hour
 
     def usd_per_million(self, *, usd_per_device_hour: float, usd_per_lent_hour: float = 0.0) -> float:
-        """The same for a million tokens, or of whatever the demand counts.
+        """The day's bill, less what lending earns, for a million tokens or of whatever the demand counts.
 
         >>> day = Day(demand_per_s=(1000.0, 3000.0))                      # 14.4 million in two hours
         >>> fleet = fixed(day, per_device_per_s=1000)                     # 3 devices, 6 hours

@@ -6,7 +6,7 @@
     B       sequences decoding at once, on average          [sequences]
     rate    arrivals                                        [requests/s]
     n_out   output tokens of a request, mean                [tokens]
-    TPOT    time per output token at a batch of B           [s], a `Curve`, straight between its points
+    TPOT    time per output token at a batch of B           [s], a `BatchCurve`, straight between its points
 
 Three shares go by the name of utilization, and they differ by a factor of ten on one device:
 
@@ -27,11 +27,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import exp, inf, isfinite
 
+from bytebill.economics.cost import check_positive
 from bytebill.errors import BytebillError, require
 
 
 @dataclass(frozen=True)
-class Curve:
+class BatchCurve:
     """Time of a step by its batch, from one sequence up: `points` are (batch, seconds), straight in between."""
 
     points: tuple[tuple[float, float], ...]
@@ -54,7 +55,7 @@ class Curve:
             )
 
     @classmethod
-    def of(cls, step_s: Mapping[int, float]) -> Curve:
+    def of(cls, step_s: Mapping[int, float]) -> BatchCurve:
         """From a mapping of batch to seconds, in any order."""
         return cls(tuple(sorted((float(batch), seconds) for batch, seconds in step_s.items())))
 
@@ -71,7 +72,7 @@ class Curve:
     def step_s(self, batch_size: float) -> float:
         """Time of a step with so many sequences.
 
-        >>> Curve.of({1: 0.010, 11: 0.020}).step_s(6)
+        >>> BatchCurve.of({1: 0.010, 11: 0.020}).step_s(6)
         0.015
         """
         require(
@@ -106,18 +107,19 @@ class OperatingPoint:
 
 
 def operating_point(
-    curve: Curve, *, arrival_rate_per_s: float, n_output_tokens: float, tpot_slo_s: float = inf
+    curve: BatchCurve, *, arrival_rate_per_s: float, n_output_tokens: float, tpot_slo_s: float = inf
 ) -> OperatingPoint:
     """The smallest batch at which tokens leave as fast as they are asked for.
 
     On a piece TPOT = a + b B, Little's law gives B = r a / (1 - r b), with r = rate * n_output_tokens.
 
-    >>> curve = Curve.of({1: 0.010, 101: 0.020})             # a = 9.9 ms, b = 0.1 ms
+    >>> curve = BatchCurve.of({1: 0.010, 101: 0.020})             # a = 9.9 ms, b = 0.1 ms
     >>> point = operating_point(curve, arrival_rate_per_s=25, n_output_tokens=200)    # r = 5,000 tokens/s
     >>> round(point.batch_size, 6), round(point.tpot_s, 6)   # 49.5 / (1 - 0.5); 5,000 tokens/s at batch 99
     (99.0, 0.0198)
     """
-    _check(arrival_rate_per_s, n_output_tokens)
+    check_positive("An arrival rate", arrival_rate_per_s, "per second")
+    _check_tokens(n_output_tokens)
     tokens_per_s = arrival_rate_per_s * n_output_tokens
     batch_size = _batch_that_gives(curve, tokens_per_s)
     if batch_size is None:
@@ -140,14 +142,14 @@ def operating_point(
     )
 
 
-def max_rate(curve: Curve, *, n_output_tokens: float, tpot_slo_s: float = inf) -> float:
+def max_rate(curve: BatchCurve, *, n_output_tokens: float, tpot_slo_s: float = inf) -> float:
     """The largest arrival rate whose time per output token keeps the limit [requests/s].
 
-    >>> curve = Curve.of({1: 0.010, 101: 0.020})
+    >>> curve = BatchCurve.of({1: 0.010, 101: 0.020})
     >>> round(max_rate(curve, n_output_tokens=200, tpot_slo_s=0.0198), 6)    # batch 99: 99 / 0.0198 / 200
     25.0
     """
-    _check(1.0, n_output_tokens)
+    _check_tokens(n_output_tokens)
     within = [(batch, step_s) for batch, step_s in curve.points if step_s <= tpot_slo_s]
     require(
         bool(within),
@@ -160,7 +162,7 @@ def max_rate(curve: Curve, *, n_output_tokens: float, tpot_slo_s: float = inf) -
     return max(batch / step_s for batch, step_s in within) / n_output_tokens
 
 
-def _batch_that_gives(curve: Curve, tokens_per_s: float) -> float | None:
+def _batch_that_gives(curve: BatchCurve, tokens_per_s: float) -> float | None:
     """The smallest B with B / TPOT(B) at this rate; None if no batch of the curve reaches it."""
     first_s = curve.points[0][1]
     if tokens_per_s * first_s <= 1:
@@ -173,6 +175,5 @@ def _batch_that_gives(curve: Curve, tokens_per_s: float) -> float | None:
     return None
 
 
-def _check(arrival_rate_per_s: float, n_output_tokens: float) -> None:
-    require(0 < arrival_rate_per_s < inf, f"An arrival rate is positive, not {arrival_rate_per_s} per second.")
+def _check_tokens(n_output_tokens: float) -> None:
     require(1 <= n_output_tokens < inf, f"A request asks for at least one output token, not {n_output_tokens}.")

@@ -76,7 +76,7 @@ class PhaseTotals:
 
     @property
     def fresh_gap(self) -> float:
-        """The same of tokens that were computed."""
+        """Rate of a prefill node over that of a decode node, tokens found in a cache left out."""
         return self.fresh_tokens_per_s / self.output_tokens_per_s
 
     @property

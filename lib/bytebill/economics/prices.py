@@ -127,12 +127,9 @@ def latest(as_of: date | str | None = None, *, tier: str = "standard") -> tuple[
     [2025]
     """
     day = _day(as_of)
-    newest: dict[tuple[str, str], ApiPrice] = {}
-    for price in listed(tier=tier):
-        pair = price.model_name, price.host
-        if price.as_of <= day and (pair not in newest or newest[pair].as_of <= price.as_of):
-            newest[pair] = price
-    return tuple(newest.values())
+    dated = [price for price in listed(tier=tier) if price.as_of <= day]
+    ordered = (*dated, *sorted(dated, key=lambda price: price.as_of))  # first for the order, then for the newest
+    return tuple({(price.model_name, price.host): price for price in ordered}.values())
 
 
 def rents(device_id: str, *, terms: str | None = None, as_of: date | str | None = None) -> tuple[Rent, ...]:

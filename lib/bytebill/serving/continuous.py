@@ -18,12 +18,12 @@ from __future__ import annotations
 
 from collections import deque
 
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
 from bytebill.serving.decoding import DecodingSet
 from bytebill.serving.memory.paged import Allocator, Paged
 from bytebill.serving.plan import NOTHING, Outcome, Plan, PrefillChunk, Swap
 from bytebill.serving.request import Request, Sequence, State
-from bytebill.serving.scheduler import NEVER_S, kv_tokens, refused, require
+from bytebill.serving.scheduler import NEVER_S, kv_tokens, refused
 
 WATERMARK = 0.01  # of a paged pool; what is reserved whole needs none
 

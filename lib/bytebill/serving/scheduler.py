@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
-from bytebill.errors import BytebillError
 from bytebill.serving.memory.paged import Allocator
 from bytebill.serving.plan import Outcome, Plan
 from bytebill.serving.request import Request, Sequence, State
@@ -64,12 +63,6 @@ def refused(request: Request, allocator: Allocator | None) -> Sequence:
     if reason is not None:
         sequence.state, sequence.reason = State.REFUSED, reason
     return sequence
-
-
-def require(condition: bool, sentence: str) -> None:
-    """Refuse a scheduler's setting, or a use of it that would go wrong later."""
-    if not condition:
-        raise BytebillError(sentence)
 
 
 def kv_tokens(allocator: Allocator | None) -> int | None:

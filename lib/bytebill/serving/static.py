@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
 from bytebill.serving.memory.paged import Allocator
 from bytebill.serving.plan import NOTHING, Outcome, Plan, PrefillChunk
 from bytebill.serving.request import Request, Sequence, State
-from bytebill.serving.scheduler import NEVER_S, kv_tokens, refused, require
+from bytebill.serving.scheduler import NEVER_S, kv_tokens, refused
 
 
 class StaticScheduler:

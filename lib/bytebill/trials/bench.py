@@ -1,12 +1,13 @@
 """What can this machine do? Its ceilings, decode against them, peers, users, the simulator and its errors: one record.
 
-`run` measures the parts one after the other (nothing else may run meanwhile) and `table` shows them. Every
+`run` measures the parts one after the other (nothing else may run meanwhile) and `overview` shows them. Every
 figure is of this run; where the reference read drifted by more than a quarter, `warnings` says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rich.console import Group
@@ -24,13 +25,13 @@ from bytebill.measure.decode import DecodePoint, median_error, sweep_model, swee
 from bytebill.measure.timing import drift
 from bytebill.trials import agreement, speed
 
-PARTS = ("ceilings", "stack", "smollm2", "peers", "engine", "simulator", "agreement")
-BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
-DTYPES = ("fp32", "bf16", "int8", "int4")
-STACK_WEIGHTS_PER_LAYER = 2 * 2048 * 5632
-CONTEXT_LEN = 256
-N_REQUESTS = 150  # at each load of `agreement`
 Progress = Callable[[str, int, int], None]
+Say = Callable[[str], None]
+_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+_DTYPES = ("fp32", "bf16", "int8", "int4")
+_STACK_WEIGHTS_PER_LAYER = 2 * 2048 * 5632
+_CONTEXT_LEN = 256
+_N_REQUESTS = 150  # at each load of `agreement`
 
 
 def run(
@@ -49,49 +50,73 @@ def run(
     }
     progress("ceilings", 0, len(parts))
     found["read_bytes_per_s"] = read_bytes_per_s(here)
-    peaks = {dtype: peak_flops_per_s(here, dtype=dtype) for dtype in PLAIN}
-    found["peak_flops_per_s"] = peaks
+    found["peak_flops_per_s"] = {dtype: peak_flops_per_s(here, dtype=dtype) for dtype in PLAIN}
     for done, part in enumerate(parts):
-        if part in _SWEEPS:
-            points = []
-            for dtype in _dtypes(here, part):
-                progress(f"{part}, {dtype}", done, len(parts))
-                points += _SWEEPS[part](here, dtype, peaks)
-            found[part] = [point.as_row() for point in points]
-            found.setdefault("median_error", {})[part] = median_error(points)
-            moved = drift([point.read_bytes_per_s for point in points])
-            found.setdefault("warnings", []).extend([f"{part}: {moved}"] if moved else [])
-        elif part == "peers":
-            progress("peers", done, len(parts))
-            found["peers"] = {f"{peer}_tokens_per_s": rate for peer, rate in peers.all_in_turns().items()}
-        elif part == "engine":
-            progress("engine", done, len(parts))
-            found["engine"] = [users.alone_and_together(here, dtype=dtype) for dtype in _dtypes(here, "smollm2")]
-            found["engine_peers"] = {"llamacpp_8_slots_tokens_per_s": peers.tokens_per_s("llamacpp_8_slots")}
-        elif part == "simulator":
-            found["simulator"] = []
-            for n_requests in speed.SIZES:
-                progress(f"simulator, {n_requests:,} requests", done, len(parts))
-                found["simulator"].append(speed.in_a_process(n_requests))
-        elif part == "agreement":
-            progress("agreement", done, len(parts))
-            found["agreement"] = [_agreement(row) for row in agreement.agreements(here, n_requests=N_REQUESTS)[1]]
+        _MEASURES[part](found, here, partial(_said_at, progress, done, len(parts)))
     return found
+
+
+def _said_at(progress: Progress, done: int, total: int, label: str) -> None:
+    progress(label, done, total)
+
+
+def _sweep(part: str, found: dict[str, Any], here: Device, say: Say) -> None:
+    """Decode in every dtype, and whether the reference read drifted meanwhile."""
+    points: list[DecodePoint] = []
+    for dtype in _dtypes(here, part):
+        say(f"{part}, {dtype}")
+        points += _SWEEPS[part](here, dtype, found["peak_flops_per_s"])
+    found[part] = [point.as_row() for point in points]
+    found.setdefault("median_error", {})[part] = median_error(points)
+    moved = drift([point.read_bytes_per_s for point in points])
+    found.setdefault("warnings", []).extend([f"{part}: {moved}"] if moved else [])
+
+
+def _peers(found: dict[str, Any], here: Device, say: Say) -> None:
+    say("peers")
+    found["peers"] = {f"{peer}_tokens_per_s": rate for peer, rate in peers.all_in_turns().items()}
+
+
+def _engine(found: dict[str, Any], here: Device, say: Say) -> None:
+    say("engine")
+    found["engine"] = [users.alone_and_together(here, dtype=dtype) for dtype in _dtypes(here, "smollm2")]
+    found["engine_peers"] = {"llamacpp_8_slots_tokens_per_s": peers.tokens_per_s("llamacpp_8_slots")}
+
+
+def _simulator(found: dict[str, Any], here: Device, say: Say) -> None:
+    found["simulator"] = []
+    for n_requests in speed.SIZES:
+        say(f"simulator, {n_requests:,} requests")
+        found["simulator"].append(speed.in_a_process(n_requests))
+
+
+def _agreements(found: dict[str, Any], here: Device, say: Say) -> None:
+    say("agreement")
+    found["agreement"] = [_agreement(row) for row in agreement.agreements(here, n_requests=_N_REQUESTS)[1]]
 
 
 def _stack(device: Device, dtype: str, peaks: dict[str, float]) -> list[DecodePoint]:
     # The same 554 M weights in every dtype, where they fit twice: int8 is then still beyond any cache.
-    n_layers = int(min(24, device.memory_bytes // (2 * 4 * STACK_WEIGHTS_PER_LAYER)))
+    n_layers = int(min(24, device.memory_bytes // (2 * 4 * _STACK_WEIGHTS_PER_LAYER)))
     if n_layers < 12:
         raise BytebillError("The stack of 500 MB needs 1.2 GB of free memory; close something and try again.")
-    return sweep_stack(device, dtype=dtype, batches=BATCHES, peaks=peaks, n_layers=n_layers)
+    return sweep_stack(device, dtype=dtype, batches=_BATCHES, peaks=peaks, n_layers=n_layers)
 
 
 def _smollm2(device: Device, dtype: str, peaks: dict[str, float]) -> list[DecodePoint]:
-    return sweep_model(smollm2(), device, dtype=dtype, batches=BATCHES, peaks=peaks, context_len=CONTEXT_LEN)
+    return sweep_model(smollm2(), device, dtype=dtype, batches=_BATCHES, peaks=peaks, context_len=_CONTEXT_LEN)
 
 
 _SWEEPS = {"stack": _stack, "smollm2": _smollm2}
+_MEASURES: dict[str, Callable[[dict[str, Any], Device, Say], None]] = {
+    "ceilings": lambda found, here, say: None,  # every run measures them
+    **{part: partial(_sweep, part) for part in _SWEEPS},
+    "peers": _peers,
+    "engine": _engine,
+    "simulator": _simulator,
+    "agreement": _agreements,
+}
+PARTS = tuple(_MEASURES)
 
 
 def _agreement(row: agreement.Agreement) -> dict[str, Any]:
@@ -106,7 +131,7 @@ def _agreement(row: agreement.Agreement) -> dict[str, Any]:
 def _dtypes(device: Device, part: str) -> list[str]:
     """The weight dtypes that have a kernel on the device, and make sense for the part."""
     # SmolLM2's file has 4 bits already: packing its weights into 4 bits again would say nothing.
-    wanted = [dtype for dtype in DTYPES if not (part == "smollm2" and dtype == "int4")]
+    wanted = [dtype for dtype in _DTYPES if not (part == "smollm2" and dtype == "int4")]
     return [dtype for dtype in wanted if dtype in PLAIN or _runs(dtype, device)]
 
 
@@ -117,7 +142,7 @@ def _runs(dtype: str, device: Device) -> bool:
         return False
 
 
-def table(found: dict[str, Any]) -> Group:
+def overview(found: dict[str, Any]) -> Group:
     """The record of a run as tables for a terminal."""
     pinned = "pinned" if found["pinned"] else "NOT pinned: the figures are too low"
     peaks = ", ".join(f"{dtype} {rate / 1e9:,.0f}" for dtype, rate in found["peak_flops_per_s"].items())

@@ -33,7 +33,7 @@ _ROUNDS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class Observation:
     """Something measured, and what constants predict for it, in the same unit."""
 
     name: str
@@ -45,10 +45,10 @@ class Point:
         return self.predict(constants) / self.measured - 1
 
 
-def calibrate(points: Sequence[Point], *, start: Constants, free: Sequence[str]) -> Constants:
+def calibrate(points: Sequence[Observation], *, start: Constants, free: Sequence[str]) -> Constants:
     """The constants that fit the points best, the ones not free left as they are.
 
-    >>> read = Point(name="read", measured=1.25, predict=lambda c: 1 / c.bandwidth_share.value)
+    >>> read = Observation(name="read", measured=1.25, predict=lambda c: 1 / c.bandwidth_share.value)
     >>> found = calibrate([read], start=Constants(), free=["bandwidth_share"]).bandwidth_share
     >>> round(found.value, 2), found.low < 0.8 < found.high
     (0.8, True)

@@ -31,7 +31,7 @@ from bytebill.serving.plan import Plan, PrefillChunk
 from bytebill.serving.request import Request, Sequence
 from bytebill.sim.clock import Clock
 from bytebill.sim.constants import Constants
-from bytebill.trials.fit import Point, calibrate
+from bytebill.trials.fit import Observation, calibrate
 
 FREE = ("bandwidth_share", "flops_share", "step_s", "layer_s", "sequence_s")
 DECODES = tuple((batch_size, context_len) for context_len in (64, 512) for batch_size in (1, 2, 4, 8, 16, 32))
@@ -50,7 +50,7 @@ class MachineConstants:
     accelerator: Accelerator
     precision: Precision
     constants: Constants
-    points: tuple[Point, ...]
+    points: tuple[Observation, ...]
 
     def clock(self, spec: ModelSpec) -> Clock:
         """The clock of a model on this machine."""
@@ -139,7 +139,7 @@ class _Step:
     def run(self) -> object:
         return self.runner.execute(self.plan)
 
-    def point(self, seconds: float, machine: Accelerator, width: Precision) -> Point:
+    def point(self, seconds: float, machine: Accelerator, width: Precision) -> Observation:
         """What it took, beside what a clock of this machine says with any constants."""
 
         group = _alone(self.runner.model.spec, machine, width)
@@ -147,7 +147,7 @@ class _Step:
         def predict(constants: Constants) -> float:
             return Clock(group, constants).step_s(self.plan)
 
-        return Point(name=self.name, measured=seconds, predict=predict)
+        return Observation(name=self.name, measured=seconds, predict=predict)
 
 
 def _step(model: Transformer, n_decodes: int, context_len: int, n_prompt_tokens: int) -> _Step:

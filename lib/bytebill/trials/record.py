@@ -25,7 +25,7 @@ from bytebill.measure.ceilings import peak_flops_per_s, read_bytes_per_s
 from bytebill.measure.decode import sweep_model
 from bytebill.models import model
 
-REAL = "smollm2-135m"  # the one shape that has real weights here
+_REAL = "smollm2-135m"  # the one shape that has real weights here
 
 
 def record(
@@ -45,7 +45,7 @@ def record(
         "steps": [],
     }
     for dtype in dtypes:
-        weights = smollm2() if spec.id == REAL else random_weights(spec)
+        weights = smollm2() if spec.id == _REAL else random_weights(spec)
         points = sweep_model(
             weights, device, dtype=dtype, batches=batches, peaks=peaks, context_len=context_len, repeats=repeats
         )
@@ -63,7 +63,7 @@ def provenance(device: Device) -> dict[str, Any]:
         "driver": _driver() if device.kind == "cuda" else None,
         "torch": torch.__version__,
         "command": " ".join(["python -m bytebill.trials.record", *sys.argv[1:]]),
-        "commit": _said("git", "rev-parse", "HEAD"),
+        "commit": _output_of("git", "rev-parse", "HEAD"),
         "date": datetime.now(UTC).date().isoformat(),
     }
 
@@ -73,10 +73,10 @@ def _total_memory_bytes(device: Device) -> int | None:
 
 
 def _driver() -> str | None:
-    return _said("nvidia-smi", "--query-gpu=driver_version,memory.total", "--format=csv,noheader")
+    return _output_of("nvidia-smi", "--query-gpu=driver_version,memory.total", "--format=csv,noheader")
 
 
-def _said(*command: str) -> str | None:
+def _output_of(*command: str) -> str | None:
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

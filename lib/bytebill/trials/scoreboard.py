@@ -31,7 +31,7 @@ from bytebill import data
 from bytebill.errors import BytebillError, unknown
 from bytebill.sim.constants import UNITS, Constants
 from bytebill.sim.constants import calibrated_constants as calibrated_constants
-from bytebill.trials.fit import Point, calibrate
+from bytebill.trials.fit import Observation, calibrate
 from bytebill.trials.published import attention_points, batch_points, gemm_points, one_user_points, serving_points
 
 _START = Constants.exact(bandwidth_share=0.85, flops_share=0.8)  # the middle of data/published_gemm.csv
@@ -126,7 +126,7 @@ def gpt_fast_a100() -> Board:
     return _board("gpt-fast-a100", found, points, seen=seen)
 
 
-def _named(points: Sequence[Point], names: Iterable[str]) -> list[Point]:
+def _named(points: Sequence[Observation], names: Iterable[str]) -> list[Observation]:
     known = {point.name: point for point in points}
     for name in names:
         if name not in known:
@@ -134,7 +134,7 @@ def _named(points: Sequence[Point], names: Iterable[str]) -> list[Point]:
     return [known[name] for name in names]
 
 
-def _board(name: str, constants: Constants, points: Iterable[Point], *, seen: Sequence[Point]) -> Board:
+def _board(name: str, constants: Constants, points: Iterable[Observation], *, seen: Sequence[Observation]) -> Board:
     scores = (
         Score(
             board=name,
