@@ -11,7 +11,7 @@ from bytebill.plotting.style import BYTES, IDLE, INK, WEIGHTS
 
 
 class Held(Protocol):
-    """A slot's use from a step on: see `bytebill.serving.schedule.Span`."""
+    """A slot's use from a step on: see `bytebill.serving.schedule.SlotUse`."""
 
     @property
     def slot(self) -> int: ...

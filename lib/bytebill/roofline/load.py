@@ -14,6 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import floor
 
+BLOCK_SIZE_TOKENS = 16  # of a paged cache, wherever nobody says otherwise
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chunk:

@@ -1,7 +1,7 @@
 """What is kept of a run, by the engine's loop and by the simulator alike? Columns of numbers, not of objects.
 
     recorder.refused(sequence)                                at add
-    recorder.step(plan, outcome, start_s=, end_s=)            after each step, before the scheduler's next plan
+    recorder.step(plan, events, start_s=, end_s=)            after each step, before the scheduler's next plan
     recorder.step(..., n_steps=n, first_s=)                   or after n steps at once, the first ending at first_s
 
 Times are seconds on one clock, which requests' arrivals are told in. Per request: arrival, start of its first step,
@@ -16,8 +16,8 @@ from __future__ import annotations
 from array import array
 
 from bytebill.serving.metrics import Metrics
-from bytebill.serving.plan import Outcome, Plan
-from bytebill.serving.request import Sequence
+from bytebill.serving.plan import Events, Plan
+from bytebill.serving.request import ServedSequence
 from bytebill.serving.scheduler import Scheduler
 
 
@@ -40,14 +40,14 @@ class Recorder:
         self._groups: dict[float, int] = {}  # last emission: how many running sequences
         self._last_decode_s = -1.0
 
-    def refused(self, sequence: Sequence) -> None:
+    def refused(self, sequence: ServedSequence) -> None:
         """A request that can never fit; it counts in no other number."""
         self.refusals.append((sequence.request.id, sequence.reason or ""))
 
     def step(
         self,
         plan: Plan,
-        outcome: Outcome,
+        events: Events,
         *,
         start_s: float,
         end_s: float,
@@ -63,9 +63,9 @@ class Recorder:
             self._scheduled.setdefault(chunk.sequence.request.id, start_s)
             if chunk.emits:
                 self._emitted(chunk.sequence.request.id, end_s)
-        for sequence in outcome.started:
+        for sequence in events.started:
             self._first[sequence.request.id] = end_s
-        for sequence in outcome.finished:
+        for sequence in events.finished:
             self._finished(sequence, end_s)
         self.end_s = end_s
         self._weigh(plan, n_steps, end_s - start_s)
@@ -125,7 +125,7 @@ class Recorder:
         self._joined[id] = end_s
         self._groups[end_s] = self._groups.get(end_s, 0) + 1
 
-    def _finished(self, sequence: Sequence, end_s: float) -> None:
+    def _finished(self, sequence: ServedSequence, end_s: float) -> None:
         request = sequence.request
         id = request.id
         del self._joined[id]

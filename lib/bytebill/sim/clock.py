@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, floor, hypot, inf, sqrt
 
-from bytebill.deployment import BLOCK_SIZE_TOKENS, Deployment
+from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.models import ModelSpec, Precision
-from bytebill.roofline.load import Load, attended_pairs
+from bytebill.roofline.load import BLOCK_SIZE_TOKENS, Load, attended_pairs
 from bytebill.sim.coefficients import coefficients
 from bytebill.sim.constants import IDEAL, Constants
 from bytebill.sim.guards import counted_once, no_faster

@@ -19,6 +19,7 @@ import random
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Protocol
 
@@ -148,18 +149,20 @@ class QuantileTable:
     points: tuple[tuple[float, float], ...]
 
     def __post_init__(self) -> None:
-        shares, lengths = zip(*self.points, strict=True) if self.points else ((), ())
+        shares, lengths = self._columns
         rising = all(a < b for a, b in pairwise(shares)) and _never_falls(lengths)
         _check(len(shares) > 1 and rising, "Quantiles must rise from point to point.")
         _check(shares[0] == 0 and shares[-1] == 1, "Quantiles must go from probability 0 to 1.")
         _check(lengths[0] >= 1, "A length is at least one token.")
-        object.__setattr__(self, "_shares", shares)
-        object.__setattr__(self, "_lengths", lengths)
+
+    @cached_property
+    def _columns(self) -> tuple[Sequence[float], Sequence[float]]:
+        shares, lengths = zip(*self.points, strict=True) if self.points else ((), ())
+        return shares, lengths
 
     def quantile(self, share: float) -> float:
         """The length that this share of requests does not exceed [tokens]."""
-        shares: Sequence[float] = self._shares  # type: ignore[attr-defined]
-        lengths: Sequence[float] = self._lengths  # type: ignore[attr-defined]
+        shares, lengths = self._columns
         i = max(bisect_left(shares, share), 1)
         part = (share - shares[i - 1]) / (shares[i] - shares[i - 1])
         return float(lengths[i - 1] + part * (lengths[i] - lengths[i - 1]))
