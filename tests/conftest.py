@@ -1,14 +1,20 @@
-"""A small book of toy notebooks, in a folder of its own, for the tests that run, stop and kill chapters."""
+"""What several tests share: hypothesis' settings, refusals, and a small book of toy notebooks to run, stop and kill."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 import pytest
+from hypothesis import settings
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from bytebill.chapters import Book
+from bytebill.errors import BytebillError
+
+settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
+settings.load_profile("book")
 
 TOC = """format: jb-book
 root: book/index
@@ -21,6 +27,13 @@ parts:
       - file: book/page
 """
 PARAMETERS = 'n = 2\nprofile = "quick"\ndevice = "auto"'
+
+
+def refuses(ask: Callable[[], object], words: str) -> None:
+    """Whether a reader who asks for this gets one sentence with these words."""
+    with pytest.raises(BytebillError, match=words) as refused:
+        ask()
+    assert str(refused.value).endswith(".") and "\n" not in str(refused.value)
 
 
 def write_notebook(path: Path, *sources: str, parameters: str = PARAMETERS) -> Path:

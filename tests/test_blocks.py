@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bytebill import data
@@ -29,9 +29,6 @@ from bytebill.serving.request import Request
 from bytebill.serving.workload import with_shared_prefix, workload
 from bytebill.serving.workload.lengths import TruncatedExponential
 from bytebill.serving.workload.published import sharegpt_like
-
-settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
-settings.load_profile("book")
 
 SLOTS, LONGEST = 240, 64  # 128 + 64 + 32 + 16 slots: no power of two
 POOLS: dict[str, Callable[[], Any]] = {

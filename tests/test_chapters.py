@@ -222,7 +222,7 @@ def test_a_real_chapter_takes_a_changed_parameter(tmp_path):
         pytest.skip("chapter 02 is not written yet")
     known = chapters.parameters_for(paths, profile=None, device=None, parameters={})  # the chapter can be read
     assert list(known) == paths
-    name = next(name for name in OTHER if name in chapters._parameter_names(paths[0]))
+    name = next(name for name in OTHER if name in chapters._defaults(paths[0]))
     (outcome,) = chapters.run(["02"], parameters={name: OTHER[name]}, book=book, into=tmp_path)
     assert outcome.error is None
     assert unmeasured(tmp_path / paths[0].name) != unmeasured(paths[0])

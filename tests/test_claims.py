@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from bytebill.claims import CLAIMS, MIME, SIGNS, check, judge, pin
+from bytebill.claims import CLAIMS, MIME, SIGNS, check, judge, pin, pin_that
 from bytebill.errors import BytebillError
 
 RIGHT = check("found what was said", found=1.0, near=1)
@@ -134,6 +134,17 @@ def test_pin_says_so_on_a_readers_run(capsys, monkeypatch):
     monkeypatch.delenv("BYTEBILL_PINS", raising=False)
     pin(295, 153.0)
     assert capsys.readouterr().out.startswith("written for the default parameters: the prose says 295")
+
+
+def test_a_sentence_is_pinned_as_a_number_is(capsys, monkeypatch):
+    monkeypatch.setenv("BYTEBILL_PINS", "strict")
+    pin_that("it never turns", True)
+    with pytest.raises(AssertionError, match="the prose says it never turns; not in this run"):
+        pin_that("it never turns", False)
+    monkeypatch.delenv("BYTEBILL_PINS")
+    assert capsys.readouterr().out == ""
+    pin_that("it never turns", False)
+    assert capsys.readouterr().out.startswith("written for the default parameters: the prose says it never")
 
 
 def test_the_register_is_complete():

@@ -40,6 +40,40 @@ def test_a_mistake_is_one_sentence_and_exit_2(toy, arguments, sentence):
     assert done.stderr.startswith(sentence) and done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "²"], "There is no chapter '²'"),
+        (["run", "9" * 5000], "There is no chapter '999"),
+        (["run", "01", "-p", "n", "9" * 5000], "n takes at most 1,000 characters, not 5,000."),
+        (["run", "01", "-p", "n", "&a [*a]"], "n takes a number, as in 2, not '&a [*a]'."),
+        (["run", "01", "-p", "n", ".nan"], "n takes a number, as in 2, not '.nan'."),
+        (["run", "01", "-p", "n", "a: &a [x, x], b: [*a, *a]"], "n takes a number"),
+    ],
+)
+def test_a_value_of_no_kind_is_one_sentence_and_exit_2(toy, monkeypatch, capsys, arguments, sentence):
+    monkeypatch.setenv("BYTEBILL_ROOT", str(toy.root))
+    monkeypatch.setattr("sys.argv", ["bytebill", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    said = capsys.readouterr()
+    assert end.value.code == 2 and said.out == ""
+    assert said.err.startswith(sentence) and said.err.count("\n") == 1
+
+
+def test_dates_lists_and_powers_of_ten_reach_the_chapter(toy, monkeypatch):
+    values = 'day = "2026-11-24"\nvolumes = (3e6, 7e6)\nrate = 40.0\nn = 2\nfast = False'
+    write_notebook(toy.notebooks / "01_doubling.ipynb", "print(day, volumes, rate, n, fast)", parameters=values)
+    monkeypatch.setenv("BYTEBILL_ROOT", str(toy.root))
+    asked = {"day": "2026-01-31", "volumes": "[3e6, 8e6]", "rate": "1e2", "n": "1e3", "fast": "true"}
+    given = [argument for name, value in asked.items() for argument in ("-p", name, value)]
+    monkeypatch.setattr("sys.argv", ["bytebill", "run", "01", *given])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    assert "2026-01-31 [3000000.0, 8000000.0] 100.0 1000 True" in (toy.executed / "01_doubling.ipynb").read_text()
+
+
 def test_a_failing_chapter_is_exit_1_and_the_others_still_run(toy):
     write_notebook(toy.notebooks / "01_doubling.ipynb", "1 / 0")
     done = bytebill(toy, "run", "1", "2")

@@ -7,7 +7,7 @@ from itertools import accumulate
 from math import hypot
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bytebill.deployment import Deployment
@@ -23,8 +23,6 @@ from bytebill.sim.coefficients import coefficients
 from bytebill.sim.constants import IDEAL, NAMES, Constants, Estimate
 from bytebill.sim.steady import SteadyState
 
-settings.register_profile("book", deadline=None)
-settings.load_profile("book")
 BF16, H100 = precision("bf16"), accelerator("h100-sxm")
 WHOLE = [spec for spec in MODELS.values() if spec.window_len is None]
 models, models_all = st.sampled_from(WHOLE), st.sampled_from(list(MODELS.values()))

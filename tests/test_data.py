@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import datetime
 import re
+import runpy
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bytebill import data
+from bytebill.data import bundle
 from bytebill.errors import BytebillError
+from bytebill.models import MODELS
 from bytebill.units import si, to_si
-
-settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
-settings.load_profile("book")
 
 
 @pytest.fixture
@@ -125,9 +125,109 @@ def test_an_edited_table_is_noticed_until_it_is_rehashed(copy: Path) -> None:
     assert data.validate() == []
 
 
-def test_a_table_without_a_sidecar_is_reported(copy: Path) -> None:
-    (copy / "models.yml").unlink()
-    assert "models.csv: no sidecar models.yml" in data.validate()
+BROKEN = {
+    "no sidecar": ("models.yml", lambda old: None, "models.yml cannot be read: [Errno 2]"),
+    "a sidecar cut off": ("models.yml", lambda old: old[:300] + b": [", "models.yml cannot be read: while"),
+    "a sidecar that runs code": (
+        "models.yml",
+        lambda old: b"!!python/object/apply:os.getcwd []",
+        "models.yml cannot be read: could not determine a constructor",
+    ),
+    "a list for a sidecar": ("models.yml", lambda old: b"- 1", "models.yml holds a list, not a dict"),
+    "a sidecar without columns": ("models.yml", lambda old: b"title: x", "models.yml: no columns"),
+    "a sidecar with a word for columns": ("models.yml", lambda old: b"columns: id", "models.yml: no columns"),
+    "a type nobody knows": ("models.yml", lambda old: old.replace(b"type: int", b"type: whole", 1), "of type whole"),
+    "an empty table": ("models.csv", lambda old: b"", "models.csv: no heading"),
+    "a binary table": ("models.csv", lambda old: bytes(range(256)), "models.csv cannot be read: 'utf-8' codec"),
+    "a byte order mark": ("models.csv", lambda old: b"\xef\xbb\xbf" + old, "differ from the sidecar's"),
+    "an extra cell": (
+        "models.csv",
+        lambda old: old.replace(b"\n", b",more\n").replace(b",more\n", b"\n", 3),
+        "not as many cells as that in lines [4,",
+    ),
+    "a cell too few": (
+        "models.csv",
+        lambda old: old.rstrip().rsplit(b",", 1)[0] + b"\n",
+        "not as many cells as that in lines",
+    ),
+    "not a number": ("models.csv", lambda old: old.replace(b",1e-05,", b",nan,", 1), "norm_eps 'nan' is not of type"),
+    "a column gone": (
+        "accelerators.csv",
+        lambda old: old.replace(b",value,", b",", 1),
+        "not as many cells as that in lines",
+    ),
+    "claims cut off": ("claims.yaml", lambda old: old[:700], "claims.yaml cannot be read"),
+    "claims that are words": ("claims.yaml", lambda old: b"- C01", "a claim is a mapping"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_is_reported_in_a_sentence_and_loads_as_one(name: str, copy: Path) -> None:
+    file, spoil, says = BROKEN[name]
+    path = copy / file
+    spoilt = spoil(path.read_bytes())
+    path.unlink() if spoilt is None else path.write_bytes(spoilt)
+    assert any(says in problem for problem in data.validate()), data.validate()
+    if path.stem != "claims":
+        with pytest.raises(BytebillError):
+            data.table(path.stem)
+
+
+def test_nothing_is_rehashed_that_has_problems(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (copy / "models.yml").read_bytes()
+    path = copy / "models.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace("Llama-2-13B", "Llama 2 13B"), encoding="utf-8")
+    (copy / "claims.yaml").write_text("- C01", encoding="utf-8")
+    with pytest.raises(SystemExit, match="a claim is a mapping"):
+        runpy.run_module("bytebill.data", run_name="__main__")
+    assert (copy / "models.yml").read_bytes() == before
+
+
+def test_a_sound_edit_is_rehashed_and_bundled(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = copy / "models.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace("Llama-2-13B", "Llama 2 13B"), encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["bytebill.data", str(copy / "bundle.json")])
+    runpy.run_module("bytebill.data", run_name="__main__")
+    assert capsys.readouterr().out == "data: no problems\n" and data.validate() == []
+    assert "Llama 2 13B" in (copy / "bundle.json").read_text(encoding="utf-8")
+
+
+def test_a_bundle_gives_the_rows_of_its_tables_and_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {name: data.table(name) for name in data.names()}
+    assert set(bundle.CORE) <= set(rows)
+    bundle.write(tmp_path / "all.json", rows)
+    bundle.write(tmp_path / "core.json")
+    monkeypatch.setenv("BYTEBILL_DATA", str(tmp_path / "all.json"))
+    assert {name: data.table(name) for name in data.names()} == rows
+    assert repr(data.table("accelerators")) == repr(rows["accelerators"])  # types as well
+    monkeypatch.setenv("BYTEBILL_DATA", str(tmp_path / "core.json"))
+    assert data.names() == bundle.CORE
+    with pytest.raises(BytebillError, match="no data table 'trace_lengths'"):
+        data.table("trace_lengths")
+    with pytest.raises(BytebillError, match=r"no data folder at .*json"):
+        data.claims()
+
+
+@pytest.mark.parametrize("content", ["[1]", "3", '{"a": ', "[" * 100_000, "", "\0"])
+def test_a_record_that_cannot_be_read_says_so(content: str, copy: Path) -> None:
+    (copy / "measured" / "broken.json").write_text(content, encoding="utf-8")
+    with pytest.raises(BytebillError, match=r"broken.json (cannot be read: .*|holds an? .*)\."):
+        data.measured("broken")
+
+
+def test_a_record_is_named_and_never_a_path(copy: Path) -> None:
+    (copy / "elsewhere.json").write_text("{}", encoding="utf-8")
+    for name in (str(copy / "elsewhere"), "../elsewhere"):
+        with pytest.raises(BytebillError, match="no measured run"):
+            data.measured(name)
+    assert data.measured("two-core-epyc")
+
+
+def test_a_register_reads_anew_where_the_data_are_others(copy: Path) -> None:
+    edit(copy / "models.csv", "llama-2-13b,", "llama-2-14b,")
+    assert "llama-2-14b" in MODELS and "llama-2-13b" not in MODELS and MODELS.get("llama") is None
 
 
 def test_a_claim_without_a_statement_is_reported(copy: Path) -> None:

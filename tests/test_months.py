@@ -55,7 +55,9 @@ def test_a_faster_fall_puts_a_commitment_under_water_sooner():
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: m.rent_usd(n_months=0, n_devices=1, usd_per_device_hour=1), "at least one month"),
+        (lambda: m.rent_usd(n_months=0, n_devices=1, usd_per_device_hour=1), "whole number of months from 1"),
+        (lambda: m.rent_usd(n_months=12.5, n_devices=1, usd_per_device_hour=1), "whole number of months"),
+        (lambda: m.rent_usd(n_months=10**9, n_devices=1, usd_per_device_hour=1), "from 1 to 1,200"),
         (lambda: m.rent_usd(n_months=1, n_devices=0, usd_per_device_hour=1), "at least one device"),
         (lambda: m.rent_usd(n_months=1, n_devices=1, usd_per_device_hour=-1), "A rent is positive"),
         (lambda: m.buy_usd(n_months=1, price_usd=1, resale_usd=2), "nothing is sold for more"),

@@ -6,7 +6,7 @@ import pickle
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bytebill import data
@@ -26,8 +26,6 @@ from bytebill.roofline import (
     weight_read_params,
 )
 
-settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
-settings.load_profile("book")
 BF16 = precision("bf16")
 models = st.sampled_from(sorted(MODELS)).map(model)
 batches = st.integers(min_value=1, max_value=512)
@@ -306,8 +304,14 @@ def test_impossible_chunks_are_refused(chunk: dict[str, int]) -> None:
         Chunk(**chunk)
 
 
+@pytest.mark.parametrize("asked", [{"batch_size": 0, "context_len": 1}, {"batch_size": 1, "context_len": -5}])
+def test_what_cannot_be_decoded_is_refused_in_one_sentence(asked: dict[str, int]) -> None:
+    with pytest.raises(BytebillError, match="at least one sequence"):
+        Load.decode(**asked)
+
+
 def test_an_empty_step_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one sequence"):
+    with pytest.raises(BytebillError, match="at least one sequence"):
         Load().checked()
 
 

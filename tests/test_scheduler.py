@@ -21,9 +21,6 @@ from bytebill.serving.static import DynamicScheduler, StaticScheduler
 from bytebill.sim.server import simulate
 from serving_play import CONSTANT, SCHEDULERS, continuous, workloads
 
-settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
-settings.load_profile("book")
-
 
 class Table:
     """Executes plans one by one and counts tokens on its own, as an engine would."""

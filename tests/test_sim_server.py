@@ -24,8 +24,6 @@ from bytebill.sim.server import simulate
 from bytebill.trials.replay import ReplayClock
 from serving_play import CONSTANT, SCHEDULERS, LinearClock, poisson, workloads
 
-settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
-settings.load_profile("book")
 CLOCKS = {"constant": CONSTANT, "linear": LinearClock(), "steep": LinearClock(step_s=0.1, context_s=0.3)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import inf
+from math import inf, nan
 
 import pytest
 from hypothesis import given, settings
@@ -13,8 +13,11 @@ from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
+from bytebill.serving.memory.paged import Paged
+from bytebill.serving.memory.waste import mean_usage
+from bytebill.serving.workload.published import sharegpt_like
 from bytebill.sim.steady import SteadyState
-from bytebill.statement import Case, statement
+from bytebill.statement import HELD_SHARE, Case, statement
 from bytebill.statement.levers import DOLLARS, ranked, standard_levers
 
 CHAT = Case(
@@ -46,6 +49,7 @@ cases = st.builds(
     peak_over_mean=st.floats(1, 10),
     tpot_slo_s=st.floats(0.03, 1),
     ttft_slo_s=st.floats(1, 10),
+    max_batch_size=st.sampled_from((1, 32, 4096)),
 )
 
 
@@ -60,15 +64,18 @@ def test_the_batch_is_the_largest_that_keeps_every_limit(case):
         assert larger > case.memory_batch
     elif found.limit == "TPOT":
         assert case.tpot_s(larger) > case.tpot_slo_s
+    elif found.limit == "TTFT":
+        assert case.ttft_s(larger) > case.ttft_slo_s
     else:
-        assert found.limit == "TTFT" and case.ttft_s(larger) > case.ttft_slo_s
+        assert found.limit == "slots" and found.batch_size == case.max_batch_size < case.memory_batch
+        assert case.tpot_s(larger) <= case.tpot_slo_s and case.ttft_s(larger) <= case.ttft_slo_s
 
 
 @settings(max_examples=40, deadline=None)
 @given(case=cases)
 def test_money_and_requests_are_conserved(case):
     found = statement(case)
-    per_month = case.requests_per_s * 3600 * 24 * 30
+    per_month = case.requests_per_s * 3600 * 730
     assert found.usd_per_request * per_month <= found.usd_per_month * (1 + 1e-9)  # whole devices cost at least as much
     assert (
         found.n_devices * found.capacity_per_s / case.deployment.n_devices
@@ -110,6 +117,8 @@ def test_drafts_give_the_tokens_that_theory_promises_and_cost_a_longer_step():
         ({"usd_per_device_hour": -1}, "A rent is positive"),
         ({"requests_per_s": 0}, "A rate is positive"),
         ({"n_output_tokens": 0}, "at least one input token"),
+        ({"n_devices": nan}, "in whole numbers"),
+        ({"n_devices": 2.5}, "in whole numbers"),
         ({"hit_rate": 1.0}, "shares from 0 to below 1"),
         ({"peak_over_mean": 0.5}, "A peak is at least the mean"),
         ({"n_devices": 1}, "there is room for 0 tokens"),
@@ -146,3 +155,10 @@ def test_a_lever_that_cannot_be_pulled_is_left_out():
     small = replace(there, ttft_slo_s=inf, tpot_slo_s=inf)
     names = {each.lever.name for each in ranked(LEVERS, small)}
     assert "8-bit weights" not in names  # no fp8 there
+
+
+def test_a_paged_cache_holds_tokens_in_the_share_of_its_slots_that_a_statement_takes():
+    """Chapter 5's pool and chats: what blocks that are not yet full, and the free ones at the end, leave."""
+    pool = Paged(n_blocks=15_728 // 16, block_size_tokens=16)
+    used = mean_usage(pool, sharegpt_like(None), n_steps=4000, skip_steps=500).shares["used"]
+    assert round(used, 2) == HELD_SHARE

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bytebill.errors import BytebillError
@@ -27,9 +27,6 @@ from bytebill.serving.workload.published import (
     sharegpt_like,
     synthetic,
 )
-
-settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
-settings.load_profile("book")
 
 SIDES = [(trace, side) for trace in quantile_traces() for side in ("input", "output")]
 

@@ -179,21 +179,16 @@ def _joined(arguments: list[str]) -> Iterator[str]:
             yield name if "=" in name else f"{name}={next(rest, '')}"
 
 
-def _pair(text: str) -> tuple[str, Any]:
-    """Name and value of a parameter, the value read as in YAML.
+def _pair(text: str) -> tuple[str, str]:
+    """Name and value of a parameter, both as text: `chapters.parameters` reads the value as the chapter has it.
 
     >>> _pair("batch=8"), _pair("model=llama-3-8b"), _pair("ratios=[1, 2]")
-    (('batch', 8), ('model', 'llama-3-8b'), ('ratios', [1, 2]))
+    (('batch', '8'), ('model', 'llama-3-8b'), ('ratios', '[1, 2]'))
     """
-    import yaml
-
     name, _, value = text.partition("=")
     if not name or not value:
         raise BytebillError(f"-p takes a name and a value, as in: -p profile full (given: '{name} {value}').")
-    try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError:
-        return name, value
+    return name, value
 
 
 if __name__ == "__main__":

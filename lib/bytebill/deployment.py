@@ -21,10 +21,11 @@ from enum import Enum
 from functools import cached_property
 from math import ceil, floor
 
+from bytebill.errors import BytebillError
 from bytebill.hardware import ACCELERATORS, Accelerator
 from bytebill.models import MODELS, ModelSpec, Precision, kept_context_len, kv_stored_bytes_per_token, weight_bytes
 from bytebill.roofline import Load, StepCost, TimeBounds, critical_batch, decode_cost, step_cost, step_time_bounds
-from bytebill.roofline.load import BLOCK_SIZE_TOKENS
+from bytebill.units import BLOCK_SIZE_TOKENS
 
 RUNTIME_RESERVE = 0.1
 CONTEXT_LENS = (2048, 8192, 32_768)
@@ -80,10 +81,10 @@ class Deployment:
     reserve: float = RUNTIME_RESERVE
 
     def __post_init__(self) -> None:
-        if not 0 <= self.reserve < 1:
-            raise ValueError(f"reserve is a share of the memory, from 0 to below 1, not {self.reserve}")
-        if self.n_devices < 1:
-            raise ValueError(f"a deployment has at least one device, not {self.n_devices}")
+        if not (isinstance(self.reserve, (int, float)) and 0 <= self.reserve < 1):
+            raise BytebillError(f"A reserve is a share of the memory, from 0 to below 1, not {self.reserve}.")
+        if not (isinstance(self.n_devices, int) and self.n_devices >= 1):
+            raise BytebillError(f"A deployment has at least one device, and a whole number of them: {self.n_devices}.")
 
     @classmethod
     def smallest(
@@ -146,7 +147,7 @@ class Deployment:
         6
         """
         if context_len < 1:
-            raise ValueError(f"a user has at least one token of context, not {context_len}")
+            raise BytebillError(f"A user has at least one token of context, not {context_len}.")
         per_user = kept_context_len(self.model, context_len) * self.memory.kv_bytes_per_token
         return floor(self.memory.kv_bytes / per_user)
 

@@ -18,9 +18,9 @@ from pathlib import Path
 import psutil
 import torch
 
-from bytebill.errors import BytebillError, unknown
+from bytebill.errors import require, unknown
 
-KINDS = ("auto", "cpu", "cuda", "mps")
+DEVICE_KINDS = ("auto", "cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +45,12 @@ class Device:
 
 def pick(kind: str = "auto") -> Device:
     """The device to run on: CUDA, then MPS, then the CPU for "auto"; a BytebillError where it is absent."""
-    if kind not in KINDS:
-        raise unknown("device", kind, KINDS)
+    if kind not in DEVICE_KINDS:
+        raise unknown("device", kind, DEVICE_KINDS)
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if kind == "auto":
         kind = next(name for name, there in present.items() if there)
-    if not present[kind]:
-        raise BytebillError(f"This machine has no {kind} device; use --device auto or --device cpu.")
+    require(present[kind], f"This machine has no {kind} device; use --device auto or --device cpu.")
     names = {"cuda": torch.cuda.get_device_name, "mps": lambda: f"Apple {platform.machine()} (MPS)", "cpu": cpu_name}
     return Device(
         kind=kind, name=names[kind](), memory_bytes=free_bytes(kind), n_threads=torch.get_num_threads(), pinned=pinned()
@@ -95,11 +94,12 @@ def _container_bytes() -> int:
 
 def used_memory_bytes(device: Device) -> int:
     """Bytes this process holds now: resident memory, or what torch has taken on the device."""
-    if device.kind == "cuda":
-        return torch.cuda.memory_allocated()
-    if device.kind == "mps":
-        return torch.mps.current_allocated_memory()
-    return psutil.Process().memory_info().rss
+    taken = {
+        "cuda": torch.cuda.memory_allocated,
+        "mps": torch.mps.current_allocated_memory,
+        "cpu": lambda: psutil.Process().memory_info().rss,
+    }
+    return taken[device.kind]()
 
 
 def synchronizer(device: Device) -> Callable[[], None]:

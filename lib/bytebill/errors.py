@@ -10,13 +10,28 @@ class BytebillError(Exception):
     """Something the reader asked for cannot be done; the message says what and what to do instead."""
 
 
-def unknown(kind: str, given: str, known: Iterable[str]) -> BytebillError:
+class UnknownNameError(BytebillError, KeyError):
+    """A name that does not exist; a lookup in a mapping may fail with it."""
+
+    __str__ = Exception.__str__  # a KeyError would show its sentence in quotation marks
+
+
+def require(condition: bool, sentence: str) -> None:
+    """Refuse what the reader asked for, with this sentence, unless the condition holds.
+
+    >>> require(1 > 0, "One is above zero.")
+    """
+    if not condition:
+        raise BytebillError(sentence)
+
+
+def unknown(kind: str, given: str, known: Iterable[str]) -> UnknownNameError:
     """The error for a name that does not exist, with the nearest ones that do.
 
     >>> print(unknown("model", "llama-3-8", ["llama-3-8b", "opt-13b"]))
     There is no model 'llama-3-8'; nearest: llama-3-8b.
     """
     names = [str(name) for name in known]
-    near = get_close_matches(given, names, n=3, cutoff=0.5)
+    near = get_close_matches(str(given), names, n=3, cutoff=0.5)
     hint = f"nearest: {', '.join(near)}" if near else f"there are: {', '.join(names)}"
-    return BytebillError(f"There is no {kind} '{given}'; {hint}.")
+    return UnknownNameError(f"There is no {kind} '{given}'; {hint}.")

@@ -10,12 +10,11 @@ between devices, clocks and power limits. `memory_bytes` is the capacity the dat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 
 from bytebill import data
-from bytebill.errors import BytebillError, unknown
+from bytebill.errors import BytebillError
 from bytebill.units import to_si
 
 
@@ -58,35 +57,6 @@ class Accelerator:
         return self.peak(dtype) / self.bandwidth_bytes_per_s
 
 
-def accelerator(id: str) -> Accelerator:
-    """The accelerator with this id.
-
-    >>> accelerator("h200-sxm").memory_bytes
-    141000000000.0
-    """
-    known = _accelerators()
-    if id not in known:
-        raise unknown("accelerator", id, known)
-    return known[id]
-
-
-class _Accelerators(Mapping[str, Accelerator]):
-    """The accelerators by id, read from the data when first asked for."""
-
-    def __getitem__(self, id: str) -> Accelerator:
-        return _accelerators()[id]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_accelerators())
-
-    def __len__(self) -> int:
-        return len(_accelerators())
-
-
-ACCELERATORS: Mapping[str, Accelerator] = _Accelerators()
-
-
-@cache
 def _accelerators() -> dict[str, Accelerator]:
     rows_of: dict[str, list[data.Row]] = {}
     for row in data.table("accelerators"):
@@ -96,15 +66,24 @@ def _accelerators() -> dict[str, Accelerator]:
 
 def _from_rows(id: str, rows: list[data.Row]) -> Accelerator:
     figures = {(row["quantity"], row["dtype"]): to_si(row["value"], row["unit"]) for row in rows}
-    peaks = {str(dtype): value for (quantity, dtype), value in figures.items() if quantity == "peak"}
-    if "bf16" in peaks:
-        peaks["fp16"] = peaks["bf16"]  # every device of the table multiplies both 16-bit formats at one rate
     return Accelerator(
         id=id,
         name=rows[0]["name"],
         vendor=rows[0]["vendor"],
         memory_bytes=figures["memory", None],
         bandwidth_bytes_per_s=figures["bandwidth", None],
-        peak_flops_per_s=peaks,
+        peak_flops_per_s={str(dtype): rate for (quantity, dtype), rate in figures.items() if quantity == "peak"},
         cautions=tuple(sorted({row["caution"] for row in rows if row["caution"]})),
     )
+
+
+ACCELERATORS = data.Register("accelerator", _accelerators)
+
+
+def accelerator(id: str) -> Accelerator:
+    """The accelerator with this id.
+
+    >>> accelerator("h200-sxm").memory_bytes
+    141000000000.0
+    """
+    return ACCELERATORS[id]

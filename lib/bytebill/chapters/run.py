@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ import yaml
 
 from bytebill import data
 from bytebill.chapters.execute import execute
+from bytebill.chapters.parameters import default_of, like
 from bytebill.chapters.tidy import tidied
 from bytebill.errors import BytebillError, unknown
 
@@ -87,7 +89,7 @@ def find(names: Iterable[str], *, book: Book) -> list[Path]:
     paths, wanted = in_order(book), set()
     for name in names:
         given = Path(name).name.removesuffix(".ipynb")
-        digits = int(given) if given.isdigit() else -1
+        digits = int(given) if re.fullmatch("[0-9]{1,3}", given) else -1
         found = [path for path in paths if path.stem == given or number(path) == digits]
         if not found:
             raise unknown("chapter", name, [path.stem for path in paths])
@@ -108,19 +110,19 @@ def number(path: Path) -> int | None:
 def parameters_for(
     paths: Sequence[Path], *, profile: str | None, device: str | None, parameters: Mapping[str, Any]
 ) -> dict[Path, dict[str, Any]]:
-    """What each notebook is given: of all that was asked for, what its parameters cell has."""
+    """What each notebook is given: of all that was asked for, what its parameters cell has, read as it has it."""
     if profile is not None and profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
     if device is not None and device not in DEVICES:
         raise unknown("device", device, DEVICES)
-    known = {path: _parameter_names(path) for path in paths}
+    known = {path: _defaults(path) for path in paths}
     names = sorted(set().union(*known.values()))
     for name in parameters:
         if name not in names:
             raise unknown("parameter", name, names)
     asked = {"profile": profile, "device": device}
     asked = {name: value for name, value in asked.items() if value is not None} | dict(parameters)
-    return {path: {k: v for k, v in asked.items() if k in known[path]} for path in paths}
+    return {path: {k: like(known[path][k], v, name=k) for k, v in asked.items() if k in known[path]} for path in paths}
 
 
 def run(
@@ -201,10 +203,12 @@ def _lay_out(book: Book, target: Path) -> None:
         shutil.copy(book.root / name, target)
 
 
-def _parameter_names(path: Path) -> set[str]:
+def _defaults(path: Path) -> dict[str, Any]:
+    """The names of a notebook's parameters cell and what it gives them; None where that is computed."""
     import papermill
 
-    return set(papermill.inspect_notebook(str(path)))
+    found = papermill.inspect_notebook(str(path))
+    return {name: default_of(about["default"]) for name, about in found.items()}
 
 
 def _each(

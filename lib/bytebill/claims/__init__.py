@@ -1,3 +1,17 @@
 """How does every claim stand? The rule that judges (`rule`), what a reader sees (`view`), all of them (`ledger`)."""
 
-from bytebill.claims.rule import CLAIMS, HOW, MIME, SIGNS, Check, Claim, Verdict, check, claim, judge, pin, show
+from bytebill.claims.rule import (
+    CLAIMS,
+    HOW,
+    MIME,
+    SIGNS,
+    Check,
+    Claim,
+    Verdict,
+    check,
+    claim,
+    judge,
+    pin,
+    pin_that,
+    show,
+)

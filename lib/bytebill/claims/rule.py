@@ -16,11 +16,9 @@ direction, one for the number, one for the cause. The claims are `data/claims.ya
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from math import inf, isclose, isfinite, nextafter
-from pathlib import Path
 from typing import Any
 
 from bytebill import data
@@ -190,10 +188,29 @@ def pin(written: float, found: float, *, rtol: float = 0.005, what: str = "") ->
     if isclose(written, found, rel_tol=rtol):
         return
     about = f" ({what})" if what else ""
-    said = f"the prose says {show(written)}, this run gives {show(_number(found))}{about}"
+    _not_as_written(f"the prose says {show(written)}, this run gives {show(_number(found))}{about}")
+
+
+def pin_that(said: str, holds: bool) -> None:
+    """Hold what the prose says without a number to this run: silent when it is so, otherwise as `pin`.
+
+    >>> pin_that("a full step has room for more answers than a user waits for", 160 > 1)
+    """
+    if not holds:
+        _not_as_written(f"the prose says {said}; not in this run")
+
+
+def _not_as_written(said: str) -> None:
     if os.environ.get("BYTEBILL_PINS") == "strict":
         raise AssertionError(said)
     print(f"written for the default parameters: {said}")
+
+
+def _claims() -> dict[str, Claim]:
+    return {row["id"]: _from_row(row) for row in data.claims()}
+
+
+CLAIMS = data.Register("claim", _claims)
 
 
 def claim(id: str) -> Claim:
@@ -202,26 +219,7 @@ def claim(id: str) -> Claim:
     >>> claim("C06").chapter
     '02'
     """
-    known = _claims(data.root())
-    if id not in known:
-        raise unknown("claim", id, known)
-    return known[id]
-
-
-class _Claims(Mapping[str, Claim]):
-    """The claims by id, in the register's order, read from the data when first asked for."""
-
-    def __getitem__(self, id: str) -> Claim:
-        return _claims(data.root())[id]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_claims(data.root()))
-
-    def __len__(self) -> int:
-        return len(_claims(data.root()))
-
-
-CLAIMS: Mapping[str, Claim] = _Claims()
+    return CLAIMS[id]
 
 
 def show(value: float, *, unit: str = "") -> str:
@@ -238,11 +236,6 @@ def show(value: float, *, unit: str = "") -> str:
         return f"{100 * value:.3g}%"
     number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return f"{number} {unit}".strip()
-
-
-@cache
-def _claims(folder: Path) -> dict[str, Claim]:
-    return {row["id"]: _from_row(row) for row in data.claims()}
 
 
 def _from_row(row: Mapping[str, Any]) -> Claim:

@@ -1,7 +1,9 @@
 """Where do the book's numbers come from? Tables with their sources (`tables`), and the rules they keep (`rules`)."""
 
+from bytebill.data.register import Register
 from bytebill.data.rules import validate
 from bytebill.data.tables import (
+    PROVENANCE,
     REPOSITORY,
     Row,
     claims,

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
-import yaml
-
 from bytebill.data import tables
+from bytebill.errors import BytebillError
 
 SIDECAR_KEYS = (
     "title",
@@ -32,8 +31,6 @@ SIDECAR_KEYS = (
     "columns",
 )
 COLUMN_KEYS = ("name", "type", "unit", "description")
-REQUIRED = ("source_id", "source_locator", "value_kind", "as_of")
-PROVENANCE = (*REQUIRED, "conditions", "caution")
 VALUE_KINDS = ("datasheet", "measured", "listed price", "estimate", "derived")
 CAUTIONS = ("", "memory", "read-2nd")
 TYPES = ("str", "int", "float", "bool", "date")
@@ -41,21 +38,34 @@ CLAIM_KEYS = ("id", "chapter", "statement", "how", "section")
 EIGHT_BIT_OVER_BF16 = (1.9, 2.1)
 
 
-def validate() -> list[str]:
-    """All problems of all tables and of the claims, in the order of the files."""
+def validate(*, checksums: bool = True) -> list[str]:
+    """All problems of all tables and of the claims, in the order of the files; the checksums can be left out."""
     known = _bibliography()
-    found: list[str] = []
-    for name in tables.names():
-        sidecar = _load_sidecar(name)
-        if isinstance(sidecar, str):
-            found.append(sidecar)
-            continue
-        rows = tables.raw_rows(name)
-        found += [f"{name}.yml: {text}" for text in _sidecar_problems(name, sidecar)]
-        found += [f"{name}.csv: {text}" for text in _header_problems(sidecar, rows)]
-        for line, row in enumerate(rows, start=2):
-            found += [f"{name}.csv line {line}: {text}" for text in _row_problems(sidecar, row, known)]
-    return found + list(_sparse_problems()) + list(_claim_problems())
+    found = [problem for name in tables.names() for problem in _told(_table_problems(name, known, checksums))]
+    return found + list(_told(_claim_problems()))
+
+
+def _told(problems: Iterator[str]) -> Iterator[str]:
+    """The problems of a file, and the sentence where it cannot be read any further."""
+    try:
+        yield from problems
+    except BytebillError as error:
+        yield str(error)
+
+
+def _table_problems(name: str, known: set[str], checksums: bool) -> Iterator[str]:
+    kinds, sidecar, rows = tables.column_types(name), tables.sidecar(name), tables.raw_rows(name)
+    yield from (f"{name}.yml: {text}" for text in _sidecar_problems(name, sidecar, checksums))
+    header = list(rows[0]) if rows else list(kinds)
+    if header != list(kinds):
+        columns = sorted(set(header) ^ set(kinds)) or "in another order"
+        yield f"{name}.csv: columns {columns} differ from the sidecar's"
+        return  # whatever else is wrong follows from it
+    yield from (f"{name}.csv: no column '{column}'" for column in tables.PROVENANCE if column not in header)
+    for line, row in enumerate(rows, start=2):
+        yield from (f"{name}.csv line {line}: {text}" for text in _row_problems(sidecar, row, known))
+    if name == "accelerators":
+        yield from (f"{name}.csv: {text}" for text in _sparse_problems(rows))
 
 
 def _bibliography() -> set[str]:
@@ -65,47 +75,21 @@ def _bibliography() -> set[str]:
     return set(re.findall(r"^@\w+\{\s*([^,\s]+)\s*,", path.read_text(encoding="utf-8"), flags=re.MULTILINE))
 
 
-def _load_sidecar(name: str) -> dict[str, Any] | str:
-    """The sidecar, or the sentence that says why there is none to check against."""
-    path = Path(tables.root() / f"{name}.yml")
-    if not path.is_file():
-        return f"{name}.csv: no sidecar {name}.yml"
-    loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    columns = loaded.get("columns") if isinstance(loaded, dict) else None
-    if not columns or any(column.get("type") not in TYPES or "name" not in column for column in columns):
-        return f"{name}.yml: no columns, or one without a name and a type out of {', '.join(TYPES)}"
-    return dict(loaded)
-
-
-def _sidecar_problems(name: str, sidecar: dict[str, Any]) -> Iterator[str]:
-    for key in SIDECAR_KEYS:
-        if sidecar.get(key) in (None, ""):
-            yield f"missing key '{key}'"
+def _sidecar_problems(name: str, sidecar: dict[str, Any], checksums: bool) -> Iterator[str]:
+    yield from (f"missing key '{key}'" for key in SIDECAR_KEYS if sidecar.get(key) in (None, ""))
     for column in sidecar["columns"]:
-        for key in COLUMN_KEYS:
-            if key not in column:
-                yield f"column '{column['name']}' has no '{key}'"
-    if sidecar.get("sha256") and sidecar["sha256"] != tables.sha256(tables.root() / f"{name}.csv"):
+        yield from (f"column '{column['name']}' has no '{key}'" for key in COLUMN_KEYS if key not in column)
+        if column["type"] not in TYPES:
+            yield f"column '{column['name']}' is of type {column['type']}, not of {', '.join(TYPES)}"
+    if checksums and sidecar.get("sha256") and sidecar["sha256"] != tables.sha256(tables.root() / f"{name}.csv"):
         yield "sha256 is not that of the table (edit on purpose? run python -m bytebill.data)"
     for key in ("date_published", "date_accessed"):
         if sidecar.get(key) and not _is_date(str(sidecar[key])):
             yield f"{key} '{sidecar[key]}' is not an ISO date"
 
 
-def _header_problems(sidecar: dict[str, Any], rows: list[dict[str, str]]) -> Iterator[str]:
-    declared = [column["name"] for column in sidecar["columns"]]
-    header = list(rows[0]) if rows else []
-    if header != declared:
-        yield f"columns {sorted(set(header) ^ set(declared)) or 'in another order'} differ from the sidecar's"
-    for name in PROVENANCE:
-        if name not in header:
-            yield f"no column '{name}'"
-
-
 def _row_problems(sidecar: dict[str, Any], row: dict[str, str], known: set[str]) -> Iterator[str]:
-    for name in REQUIRED:
-        if not row.get(name):
-            yield f"missing {name}"
+    yield from (f"missing {name}" for name in tables.REQUIRED if not row.get(name))
     if row.get("source_id") and row["source_id"] not in known:
         yield f"unknown source_id '{row['source_id']}'"
     if row.get("value_kind") and row["value_kind"] not in VALUE_KINDS:
@@ -153,20 +137,16 @@ def _quantity_problems(quantities: dict[str, Any], row: dict[str, str]) -> Itera
         yield f"{row['quantity']} {row.get('value')} {row.get('unit')} is out of range {rule['range']}"
 
 
-def _sparse_problems() -> Iterator[str]:
+def _sparse_problems(rows: list[dict[str, str]]) -> Iterator[str]:
     """A sparse peak posing as dense: see the module's text."""
-    if "accelerators" not in tables.names():
-        return
     peaks: dict[str, dict[str, float]] = {}
-    for line, row in enumerate(tables.raw_rows("accelerators"), start=2):
-        if row.get("quantity") != "peak":
+    for row in rows:
+        if row["quantity"] != "peak":
             continue
-        if row.get("sparsity") != "dense":
-            yield f"accelerators.csv line {line}: a peak must be dense, this one says '{row.get('sparsity')}'"
-        try:
+        if row["sparsity"] != "dense":
+            yield f"{row['device_id']}: a peak must be dense, this one says '{row['sparsity']}'"
+        with suppress(ValueError):  # the column's own type rule has said so
             peaks.setdefault(row["device_id"], {})[row["dtype"]] = float(row["value"])
-        except ValueError:
-            continue  # the column's own type rule has said so
     for device, by_dtype in peaks.items():
         yield from _peak_ratio_problems(device, by_dtype)
 
@@ -178,22 +158,23 @@ def _peak_ratio_problems(device: str, by_dtype: dict[str, float]) -> Iterator[st
     for name, narrow, wide in pairs:
         if narrow and wide and not low <= narrow / wide <= high:
             yield (
-                f"accelerators.csv: {device}: the {name} peak is {narrow / wide:.2f} times that of twice the "
+                f"{device}: the {name} peak is {narrow / wide:.2f} times that of twice the "
                 "width, not about 2: a sparse peak posing as dense?"
             )
 
 
 def _claim_problems() -> Iterator[str]:
     claims = tables.claims()
-    ids = [claim.get("id") for claim in claims]
-    if ids != [f"C{number:02d}" for number in range(1, 57)]:
+    if not all(isinstance(claim, dict) for claim in claims):
+        yield "claims.yaml: a claim is a mapping"
+        return
+    if [claim.get("id") for claim in claims] != [f"C{number:02d}" for number in range(1, 57)]:
         yield "claims.yaml: the ids are not C01 to C56 in order"
     for claim in claims:
-        for key in CLAIM_KEYS:
-            if claim.get(key) in (None, "", []):
-                yield f"claims.yaml: {claim.get('id')} has no '{key}'"
-        if not set(claim.get("how") or []) <= set("DMSR"):
-            yield f"claims.yaml: {claim.get('id')}: how is out of D, M, S, R, not {claim['how']}"
+        said = f"claims.yaml: {claim.get('id')}"
+        yield from (f"{said} has no '{key}'" for key in CLAIM_KEYS if claim.get(key) in (None, "", []))
+        if not set(map(str, claim.get("how") or [])) <= set("DMSR"):
+            yield f"{said}: how is out of D, M, S, R, not {claim['how']}"
 
 
 def _is_date(text: str) -> bool:

@@ -5,7 +5,8 @@ meaning and the table its producer, licence and sha256. Every row names its sour
 `book/references.bib`), where in the source it stands, what kind of value it is, under which conditions it
 holds, and as of when. `caution` is empty, or "memory" (recalled, not verified) or "read-2nd" (read in a page
 that quotes the primary source): print it where the row is used. An empty cell is unknown: it loads as None
-and is never guessed. Rules for all this: `bytebill.data.rules`.
+and is never guessed. Rules for all this: `bytebill.data.rules`. The environment's BYTEBILL_DATA may name another
+folder, or one file that `bytebill.data.bundle` has made of the tables: then there is no YAML to read.
 """
 
 from __future__ import annotations
@@ -13,34 +14,32 @@ from __future__ import annotations
 import csv
 import datetime
 import hashlib
+import io
 import json
+import math
 import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from bytebill.errors import BytebillError, unknown
+from bytebill.errors import BytebillError, require, unknown
 
 Row = dict[str, Any]
 REPOSITORY = Path(__file__).resolve().parents[3]
+REQUIRED = ("source_id", "source_locator", "value_kind", "as_of")
+PROVENANCE = (*REQUIRED, "conditions", "caution")
 
-_READERS: dict[str, Callable[[str], Any]] = {
-    "str": str,
-    "int": int,
-    "float": float,
-    "bool": lambda text: {"true": True, "false": False}[text],
-    "date": datetime.date.fromisoformat,
-}
+
+def source() -> Path:
+    """What the data are read from: the folder or the bundle that BYTEBILL_DATA names, or the repository's `data/`."""
+    return Path(os.environ.get("BYTEBILL_DATA") or REPOSITORY / "data")
 
 
 def root() -> Path:
-    """The data folder: the environment's BYTEBILL_DATA, otherwise the repository's `data/`."""
-    folder = Path(os.environ.get("BYTEBILL_DATA") or REPOSITORY / "data")
-    if not folder.is_dir():
-        raise BytebillError(f"There is no data folder at {folder}; BYTEBILL_DATA must name the book's data/.")
+    """The data folder; a BytebillError where there is none."""
+    folder = source()
+    require(folder.is_dir(), f"There is no data folder at {folder}; BYTEBILL_DATA must name the book's data/.")
     return folder
 
 
@@ -50,7 +49,8 @@ def names() -> tuple[str, ...]:
     >>> "models" in names()
     True
     """
-    return tuple(sorted(path.stem for path in root().glob("*.csv")))
+    bundled = _bundle(source())
+    return tuple(bundled or sorted(path.stem for path in root().glob("*.csv")))
 
 
 def table(name: str) -> tuple[Row, ...]:
@@ -59,7 +59,24 @@ def table(name: str) -> tuple[Row, ...]:
     >>> [row["id"] for row in table("models") if row["n_layers"] == 61]
     ['deepseek-v3']
     """
-    return tuple(dict(row) for row in _table(root(), name))
+    return tuple(dict(row) for row in _table(source(), name))
+
+
+def column_types(name: str) -> dict[str, str]:
+    """The type of each column, by its name: str, int, float, bool or date.
+
+    >>> column_types("models")["n_layers"]
+    'int'
+    """
+    _existing(name, ".yml")
+    if bundled := _bundle(source()):
+        return dict(bundled[name]["types"])
+    columns = sidecar(name).get("columns")
+    sound = isinstance(columns, list) and all(
+        isinstance(each, dict) and {"name", "type"} <= each.keys() for each in columns
+    )
+    require(sound, f"{name}.yml: no columns, or one without a name and a type.")
+    return {column["name"]: column["type"] for column in columns or ()}
 
 
 def sidecar(name: str) -> dict[str, Any]:
@@ -68,7 +85,7 @@ def sidecar(name: str) -> dict[str, Any]:
     >>> sidecar("accelerators")["columns"][0]["name"]
     'device_id'
     """
-    return _yaml(_existing(name, ".yml"))
+    return dict(_read(_existing(name, ".yml"), _yaml, dict))
 
 
 def claims() -> list[dict[str, Any]]:
@@ -77,15 +94,15 @@ def claims() -> list[dict[str, Any]]:
     >>> len(claims()), claims()[0]["id"]
     (56, 'C01')
     """
-    return list(_yaml(root() / "claims.yaml"))
+    return list(_read(root() / "claims.yaml", _yaml, list))
 
 
 def measured(name: str) -> dict[str, Any]:
     """A run recorded by this book, with its provenance (`data/measured/<name>.json`)."""
-    path = root() / "measured" / f"{name}.json"
-    if not path.is_file():
-        raise unknown("measured run", name, sorted(p.stem for p in path.parent.glob("*.json")))
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+    files = {path.stem: path for path in sorted((root() / "measured").glob("*.json"))}
+    if name not in files:
+        raise unknown("measured run", name, files)
+    return dict(_read(files[name], json.loads, dict))
 
 
 def sha256(path: Path) -> str:
@@ -97,38 +114,78 @@ def rehash() -> None:
     """After editing a table: write its new sha256 into its sidecar, touching nothing else of it."""
     for name in names():
         path = root() / f"{name}.yml"
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = str(_read(path)).splitlines(keepends=True)
         fresh = f"sha256: {sha256(path.with_suffix('.csv'))}\n"
         renewed = (fresh if line.startswith("sha256:") else line for line in lines)
         path.write_text("".join(renewed), encoding="utf-8")
 
 
-def typed(text: str, kind: str) -> Any:
-    """One cell as its sidecar types it.
+def typed(cell: Any, kind: str) -> Any:
+    """One cell as its sidecar types it, out of a table's text or a bundle.
 
     >>> typed("61", "int"), typed("", "float"), typed("true", "bool"), typed("2026-11-23", "date").year
     (61, None, True, 2026)
     """
-    return None if text == "" else _READERS[kind](text)
+    return None if cell in ("", None) else _READERS[kind](cell)
 
 
-def raw_rows(name: str) -> list[dict[str, str]]:
+def raw_rows(name: str) -> list[dict[str, Any]]:
     """The rows as text, before typing: what the rules look at."""
-    with _existing(name, ".csv").open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
+    if bundled := _bundle(source()):
+        return [dict(zip(bundled[name]["types"], row, strict=True)) for row in bundled[name]["rows"]]
+    lines = [line for line in csv.reader(io.StringIO(_read(_existing(name, ".csv")))) if line]
+    wrong = [number for number, line in enumerate(lines, start=1) if len(line) != len(lines[0])]
+    require(bool(lines) and not wrong, f"{name}.csv: no heading, or not as many cells as that in lines {wrong}.")
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
 
 
 @cache
-def _table(folder: Path, name: str) -> tuple[Row, ...]:
-    kinds = {column["name"]: column["type"] for column in sidecar(name)["columns"]}
-    return tuple({key: typed(text, kinds[key]) for key, text in row.items()} for row in raw_rows(name))
+def _table(place: Path, name: str) -> tuple[Row, ...]:
+    kinds = column_types(name)
+    try:
+        return tuple({key: typed(cell, kinds[key]) for key, cell in row.items()} for row in raw_rows(name))
+    except (KeyError, ValueError):
+        raise BytebillError(f"{name}.csv does not fit {name}.yml; python -m bytebill.data says where.") from None
+
+
+@cache
+def _bundle(place: Path) -> dict[str, Any]:
+    """The tables of a bundle; none where the data are a folder."""
+    return dict(_read(place, json.loads, dict)) if place.is_file() else {}
 
 
 def _existing(name: str, suffix: str) -> Path:
     if name not in names():
         raise unknown("data table", name, names())
-    return root() / f"{name}{suffix}"
+    return source() / f"{name}{suffix}"
 
 
-def _yaml(path: Path) -> Any:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+def _read(path: Path, parse: Callable[[str], Any] = str, kind: type = str) -> Any:
+    """What a file holds; one sentence where it is not there, is damaged, or holds something else."""
+    try:
+        found = parse(path.read_text(encoding="utf-8"))
+    except Exception as error:  # each parser has its own kinds
+        raise BytebillError(f"{path.name} cannot be read: {' '.join(str(error).split())}.") from None
+    require(isinstance(found, kind), f"{path.name} holds a {type(found).__name__}, not a {kind.__name__}.")
+    return found
+
+
+def _yaml(text: str) -> Any:
+    import yaml  # not in a browser, which reads a bundle
+
+    return yaml.safe_load(text)
+
+
+def _finite(cell: Any) -> float:
+    if not math.isfinite(value := float(cell)):
+        raise ValueError(f"{cell} is no number")
+    return value
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "str": str,
+    "int": int,
+    "float": _finite,
+    "bool": {"true": True, "false": False, True: True, False: False}.__getitem__,
+    "date": datetime.date.fromisoformat,
+}

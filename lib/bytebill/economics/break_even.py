@@ -16,16 +16,8 @@ Used by chapters 06, 07, 19 and 20.
 
 from __future__ import annotations
 
-from bytebill.economics.cost import (
-    SECONDS_PER_HOUR,
-    TOKENS_PER_PRICE,
-    check_positive,
-    check_utilization,
-    usd_per_million_tokens,
-)
-
-HOURS_PER_DAY = 24.0
-SECONDS_PER_DAY = HOURS_PER_DAY * SECONDS_PER_HOUR
+from bytebill.economics.cost import TOKENS_PER_PRICE, check_positive, check_utilization, usd_per_million_tokens
+from bytebill.economics.time import HOURS_PER_DAY, SECONDS_PER_DAY
 
 
 def utilization(*, usd_per_hour: float, tokens_per_s: float, api_usd_per_m: float) -> float:
@@ -69,18 +61,6 @@ def api_usd_per_m_at(*, usd_per_hour: float, tokens_per_day: float) -> float:
     check_positive("A rent", usd_per_hour, "USD per hour")
     check_positive("A volume", tokens_per_day, "tokens per day")
     return HOURS_PER_DAY * usd_per_hour / tokens_per_day * TOKENS_PER_PRICE
-
-
-def rent(*, tokens_per_s: float, utilization: float, api_usd_per_m: float) -> float:
-    """The rent [USD/h] below which the device is cheaper: what its tokens of an hour cost at the API.
-
-    >>> rent(tokens_per_s=1000, utilization=0.5, api_usd_per_m=2.0)    # 1.8 million an hour
-    3.6
-    """
-    check_positive("A throughput", tokens_per_s, "tokens per second")
-    check_positive("An API price", api_usd_per_m, "USD per million tokens")
-    check_utilization(utilization)
-    return tokens_per_s * SECONDS_PER_HOUR * utilization * api_usd_per_m / TOKENS_PER_PRICE
 
 
 def throughput(*, tokens_per_day: float, utilization: float) -> float:

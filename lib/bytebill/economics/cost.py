@@ -19,9 +19,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from bytebill.errors import BytebillError
+from bytebill.economics.time import SECONDS_PER_HOUR
+from bytebill.errors import require
 
-SECONDS_PER_HOUR = 3600.0
 TOKENS_PER_PRICE = 1e6  # prices are for a million
 
 
@@ -54,25 +54,12 @@ class Mix:
 
     def __post_init__(self) -> None:
         for n in (self.n_input_tokens, self.n_output_tokens, self.n_cached_tokens):
-            if not 0 <= n < inf:
-                raise BytebillError(f"A number of tokens is zero or more, not {n}.")
-        if self.n_cached_tokens > self.n_input_tokens:
-            raise BytebillError(
-                f"Cached tokens are part of the input: {self.n_cached_tokens:,} of {self.n_input_tokens:,} cannot be."
-            )
-        if not self.n_tokens:
-            raise BytebillError("Traffic has at least one token.")
-
-    @classmethod
-    def of_ratio(cls, ratio: float, *, hit_rate: float = 0.0) -> Mix:
-        """So many input tokens for one output token, and this share of them cached.
-
-        >>> Mix.of_ratio(4, hit_rate=0.5).shares    # fresh, cached, output
-        (0.4, 0.4, 0.2)
-        """
-        if not 0 <= hit_rate <= 1:
-            raise BytebillError(f"A hit rate is a share from 0 to 1, not {hit_rate}.")
-        return cls(n_input_tokens=ratio, n_cached_tokens=ratio * hit_rate, n_output_tokens=1)
+            require(0 <= n < inf, f"A number of tokens is zero or more, not {n}.")
+        require(
+            self.n_cached_tokens <= self.n_input_tokens,
+            f"Cached tokens are part of the input: {self.n_cached_tokens:,} of {self.n_input_tokens:,} cannot be.",
+        )
+        require(self.n_tokens > 0, "Traffic has at least one token.")
 
     @property
     def n_tokens(self) -> float:
@@ -122,9 +109,8 @@ class PhaseCosts:
     usd_per_m_cached: float | None = None
 
     def __post_init__(self) -> None:
-        for price in (self.usd_per_m_input, self.usd_per_m_output, self.usd_per_m_cached):
-            if price is not None and not 0 <= price < inf:
-                raise BytebillError(f"A price is zero or more USD per million tokens, not {price}.")
+        for price in (self.usd_per_m_input, self.usd_per_m_output, self.usd_per_m_cached or 0.0):
+            require(0 <= price < inf, f"A price is zero or more USD per million tokens, not {price}.")
 
     @property
     def ratio(self) -> float:
@@ -144,14 +130,13 @@ class PhaseCosts:
 
 def check_positive(what: str, value: float, unit: str) -> None:
     """Refuse a rate or a price that nothing can have."""
-    if not 0 < value < inf:
-        raise BytebillError(f"{what} is positive, not {value} {unit}.")
+    require(0 < value < inf, f"{what} is positive, not {value} {unit}.")
 
 
 def check_utilization(utilization: float) -> None:
     """Refuse a share that is not one, and an idle device, whose tokens have no price."""
-    if not 0 < utilization <= 1:
-        raise BytebillError(
-            f"Utilization is a share above 0 and at most 1, not {utilization}: an idle device serves no token to "
-            "price, and none serves more than it can."
-        )
+    require(
+        0 < utilization <= 1,
+        f"Utilization is a share above 0 and at most 1, not {utilization}: an idle device serves no token to "
+        "price, and none serves more than it can.",
+    )

@@ -15,12 +15,12 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import atan, cos, exp, gamma, inf, isfinite, log, pi, sqrt
+from math import atan, cos, exp, gamma, inf, log, pi, sqrt
 from statistics import fmean
 
-from bytebill.errors import BytebillError
+from bytebill.economics.time import DAYS_PER_YEAR
+from bytebill.errors import require
 
-DAYS_PER_YEAR = 365
 _SIMPSON_STEPS = 400
 
 
@@ -49,18 +49,14 @@ def fit(points: Iterable[tuple[datetime.date, float]], *, level: float = 0.9) ->
     (4.0, 1.0)
     """
     pairs = sorted(points)
-    if len(pairs) < 3:
-        raise BytebillError(f"A rate with an interval needs three prices at least, not {len(pairs)}.")
-    if any(not price > 0 or not isfinite(price) for _, price in pairs):
-        raise BytebillError("Prices are positive.")
-    if not 0 < level < 1:
-        raise BytebillError(f"A level of confidence lies between 0 and 1, not at {level}.")
+    require(len(pairs) >= 3, f"A rate with an interval needs three prices at least, not {len(pairs)}.")
+    require(all(0 < price < inf for _, price in pairs), "Prices are positive.")
+    require(0 < level < 1, f"A level of confidence lies between 0 and 1, not at {level}.")
     x = [(day - pairs[0][0]).days / DAYS_PER_YEAR for day, _ in pairs]
     y = [log(price) for _, price in pairs]
     x_mean, y_mean, n = fmean(x), fmean(y), len(pairs)
     sxx = sum((each - x_mean) ** 2 for each in x)
-    if not sxx:
-        raise BytebillError("All prices are of one day: no rate follows.")
+    require(sxx > 0, "All prices are of one day: no rate follows.")
     slope = sum((a - x_mean) * (b - y_mean) for a, b in zip(x, y, strict=True)) / sxx
     left = sum((b - y_mean - slope * (a - x_mean)) ** 2 for a, b in zip(x, y, strict=True))
     total = sum((b - y_mean) ** 2 for b in y)
@@ -85,8 +81,10 @@ def student_t(share: float, degrees: int) -> float:
     >>> round(student_t(0.95, 2), 3), round(student_t(0.95, 10), 3), round(student_t(0.5, 3), 6)
     (2.92, 1.812, 0.0)
     """
-    if degrees < 1 or not 0 < share < 1:
-        raise BytebillError(f"Student's distribution has degrees from 1 and shares inside 0 to 1: {degrees}, {share}.")
+    require(
+        degrees >= 1 and 0 < share < 1,
+        f"Student's distribution has degrees from 1 and shares inside 0 to 1: {degrees}, {share}.",
+    )
     if share < 0.5:
         return -student_t(1 - share, degrees)
     low, high = 0.0, 1.0

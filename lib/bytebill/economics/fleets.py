@@ -19,11 +19,12 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from math import ceil, inf, isfinite
+from math import ceil, inf
 
-from bytebill.errors import BytebillError
+from bytebill.economics.cost import TOKENS_PER_PRICE, check_positive
+from bytebill.economics.time import SECONDS_PER_HOUR
+from bytebill.errors import require
 
-SECONDS_PER_HOUR = 3600.0
 _ROUNDING = 1e-9  # a demand of exactly ten devices needs ten
 
 
@@ -40,15 +41,11 @@ class Day:
     interval_s: float = SECONDS_PER_HOUR
 
     def __post_init__(self) -> None:
-        if not self.demand_per_s:
-            raise BytebillError("A day has at least one interval of demand; this one is empty.")
+        require(len(self.demand_per_s) > 0, "A day has at least one interval of demand; this one is empty.")
         for demand in self.demand_per_s:
-            if not (isfinite(demand) and demand >= 0):
-                raise BytebillError(f"Demand is a rate of zero or more per second, not {demand}.")
-        if not any(self.demand_per_s):
-            raise BytebillError("Nobody asks for anything on this day, so nothing can be priced by the token.")
-        if not 0 < self.interval_s < inf:
-            raise BytebillError(f"An interval takes a positive time, not {self.interval_s} s.")
+            require(0 <= demand < inf, f"Demand is a rate of zero or more per second, not {demand}.")
+        require(any(self.demand_per_s), "Nobody asks for anything on this day, so nothing can be priced by the token.")
+        require(0 < self.interval_s < inf, f"An interval takes a positive time, not {self.interval_s} s.")
 
     @classmethod
     def shaped(cls, shape: Sequence[float], *, peak_per_s: float, interval_s: float = SECONDS_PER_HOUR) -> Day:
@@ -90,8 +87,7 @@ class Day:
         >>> Day(demand_per_s=(1.0, 3.0), interval_s=10).when(25)    # 10 in the first 10 s, 15 at 3 a second
         15.0
         """
-        if not 0 <= work < inf:
-            raise BytebillError(f"Work is zero or more, not {work}.")
+        require(0 <= work < inf, f"Work is zero or more, not {work}.")
         ends = list(accumulate(demand * self.interval_s for demand in self.demand_per_s))
         n_days, rest = divmod(work, ends[-1])
         i = bisect_left(ends, rest) if rest else 0
@@ -110,18 +106,19 @@ class Fleet:
     serving: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        _check_device(self.per_device_per_s)
+        check_positive("A device's rate", self.per_device_per_s, "per second")
         n = len(self.day.demand_per_s)
-        if len(self.held) != n or len(self.serving) != n:
-            raise BytebillError(f"A fleet says how many devices it holds in each of the day's {n} intervals.")
+        require(
+            len(self.held) == len(self.serving) == n,
+            f"A fleet says how many devices it holds in each of the day's {n} intervals.",
+        )
         for held, serving, demand in zip(self.held, self.serving, self.day.demand_per_s, strict=True):
-            if not 0 <= serving <= held:
-                raise BytebillError(f"Of {held} devices held, {serving} cannot serve.")
-            if demand - serving * self.per_device_per_s > _ROUNDING * self.day.peak_per_s:
-                raise BytebillError(
-                    f"{serving} devices serve {serving * self.per_device_per_s:,.6g} a second, and {demand:,.6g} "
-                    "are asked for."
-                )
+            require(0 <= serving <= held, f"Of {held} devices held, {serving} cannot serve.")
+            require(
+                demand - serving * self.per_device_per_s <= _ROUNDING * self.day.peak_per_s,
+                f"{serving} devices serve {serving * self.per_device_per_s:,.6g} a second, and {demand:,.6g} "
+                "are asked for.",
+            )
 
     @property
     def lent(self) -> tuple[int, ...]:
@@ -138,11 +135,6 @@ class Fleet:
         return self._hours(self.lent)
 
     @property
-    def idle_device_hours(self) -> float:
-        """Serving, and without work: what is left of the serving hours."""
-        return self._hours(self.serving) - self._work_hours
-
-    @property
     def load_factor(self) -> float:
         """Work done over what the devices that serve could have done."""
         return self._work_hours / self._hours(self.serving)
@@ -150,8 +142,7 @@ class Fleet:
     def usd(self, *, usd_per_device_hour: float, usd_per_lent_hour: float = 0.0) -> float:
         """The day's bill, less what lending earns."""
         for price in (usd_per_device_hour, usd_per_lent_hour):
-            if not 0 <= price < inf:
-                raise BytebillError(f"A price is zero or more, not {price}.")
+            require(0 <= price < inf, f"A price is zero or more, not {price}.")
         return self.device_hours * usd_per_device_hour - self.lent_device_hours * usd_per_lent_hour
 
     def usd_per_million(self, *, usd_per_device_hour: float, usd_per_lent_hour: float = 0.0) -> float:
@@ -163,7 +154,7 @@ class Fleet:
         1.0
         """
         bill = self.usd(usd_per_device_hour=usd_per_device_hour, usd_per_lent_hour=usd_per_lent_hour)
-        return bill / self.day.work * 1e6
+        return bill / self.day.work * TOKENS_PER_PRICE
 
     @property
     def _work_hours(self) -> float:
@@ -173,9 +164,7 @@ class Fleet:
         return sum(devices) * self.day.interval_s / SECONDS_PER_HOUR
 
 
-def fixed(
-    day: Day, *, per_device_per_s: float, headroom: float = 0.0, unit: int = 1, largest: int | None = None
-) -> Fleet:
+def fixed(day: Day, *, per_device_per_s: float, headroom: float = 0.0, unit: int = 1, largest: float = inf) -> Fleet:
     """As many devices all day as its peak needs, in whole units.
 
     >>> fixed(Day(demand_per_s=(10.0, 95.0)), per_device_per_s=10).held
@@ -194,7 +183,7 @@ def autoscaled(
     unit: int = 1,
     lag: int = 0,
     least: int = 0,
-    largest: int | None = None,
+    largest: float = inf,
 ) -> Fleet:
     """As many as each interval needs, started `lag` intervals ahead, in units on top of the `least` it ever holds.
 
@@ -202,8 +191,7 @@ def autoscaled(
     >>> [autoscaled(day, per_device_per_s=10, lag=lag).held for lag in (0, 1)]
     [(1, 10, 2), (10, 10, 2)]
     """
-    if lag < 0 or least < 0:
-        raise BytebillError("A lag and a least number of devices are zero or more.")
+    require(min(lag, least) >= 0, "A lag and a least number of devices are zero or more.")
     needed = _needed(day, per_device_per_s, headroom=headroom, unit=unit, least=least, largest=largest)
     n, ahead = len(needed), min(lag, len(needed) - 1)
     held = tuple(max(needed[(i + j) % n] for j in range(ahead + 1)) for i in range(n))
@@ -218,7 +206,7 @@ def shared(
     unit: int = 1,
     lag: int = 0,
     least: int = 0,
-    largest: int | None = None,
+    largest: float = inf,
 ) -> Fleet:
     """Devices for the peak all day, of which those an autoscaled fleet would give back are lent.
 
@@ -235,24 +223,17 @@ def shared(
 
 
 def _needed(
-    day: Day, per_device_per_s: float, *, headroom: float, unit: int, least: int, largest: int | None
+    day: Day, per_device_per_s: float, *, headroom: float, unit: int, least: int, largest: float
 ) -> tuple[int, ...]:
     """Devices that each interval's demand and headroom need, the least and whole units on top."""
-    _check_device(per_device_per_s)
-    if not 0 <= headroom < inf:
-        raise BytebillError(f"Headroom is a share of the demand, zero or more, not {headroom}.")
-    if unit < 1:
-        raise BytebillError(f"Devices come in units of at least one, not {unit}.")
+    check_positive("A device's rate", per_device_per_s, "per second")
+    require(0 <= headroom < inf, f"Headroom is a share of the demand, zero or more, not {headroom}.")
+    require(unit >= 1, f"Devices come in units of at least one, not {unit}.")
     alone = (demand * (1 + headroom) / per_device_per_s * (1 - _ROUNDING) for demand in day.demand_per_s)
     needed = tuple(least + unit * max(0, ceil((n - least) / unit)) for n in alone)
-    if largest is not None and max(needed) > largest:
-        raise BytebillError(
-            f"The peak of {day.peak_per_s:,.6g} a second needs {max(needed):,} devices and there are {largest:,}; "
-            "no fleet of these serves this day."
-        )
+    require(
+        max(needed) <= largest,
+        f"The peak of {day.peak_per_s:,.6g} a second needs {max(needed):,} devices and there are {largest:,.0f}; "
+        "no fleet of these serves this day.",
+    )
     return needed
-
-
-def _check_device(per_device_per_s: float) -> None:
-    if not 0 < per_device_per_s < inf:
-        raise BytebillError(f"A device serves a positive rate, not {per_device_per_s} per second.")

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import exp, inf, isfinite
 
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,21 @@ class Curve:
     points: tuple[tuple[float, float], ...]
 
     def __post_init__(self) -> None:
-        if not self.points or self.points[0][0] != 1:
-            raise BytebillError("A throughput curve begins at a batch of 1; give it that point.")
-        if not all(isfinite(batch) and isfinite(step_s) and step_s > 0 for batch, step_s in self.points):
-            raise BytebillError("Every step of a throughput curve takes a positive time.")
+        require(
+            bool(self.points) and self.points[0][0] == 1,
+            "A throughput curve begins at a batch of 1; give it that point.",
+        )
+        require(
+            all(isfinite(batch) and 0 < step_s < inf for batch, step_s in self.points),
+            "Every step of a throughput curve takes a positive time.",
+        )
         for (batch, step_s), (larger, larger_s) in pairwise(self.points):
-            if larger <= batch:
-                raise BytebillError(f"The batches of a curve rise; {larger:g} comes after {batch:g}.")
-            if larger_s < step_s:
-                raise BytebillError(
-                    f"A larger batch is never faster, but the step of {larger:g} takes {larger_s:g} s and that of "
-                    f"{batch:g} takes {step_s:g} s; smooth the curve or leave a point out."
-                )
+            require(larger > batch, f"The batches of a curve rise; {larger:g} comes after {batch:g}.")
+            require(
+                larger_s >= step_s,
+                f"A larger batch is never faster, but the step of {larger:g} takes {larger_s:g} s and that of "
+                f"{batch:g} takes {step_s:g} s; smooth the curve or leave a point out.",
+            )
 
     @classmethod
     def of(cls, step_s: Mapping[int, float]) -> Curve:
@@ -71,8 +74,10 @@ class Curve:
         >>> Curve.of({1: 0.010, 11: 0.020}).step_s(6)
         0.015
         """
-        if not 0 <= batch_size <= self.largest_batch:
-            raise BytebillError(f"The curve knows batches up to {self.largest_batch:g}, not {batch_size:g}.")
+        require(
+            0 <= batch_size <= self.largest_batch,
+            f"The curve knows batches up to {self.largest_batch:g}, not {batch_size:g}.",
+        )
         for (left, left_s), (right, right_s) in pairwise(self.points):
             if left <= batch_size <= right:
                 return left_s + (batch_size - left) / (right - left) * (right_s - left_s)
@@ -121,11 +126,11 @@ def operating_point(
             f"{curve.peak_tokens_per_s:,.0f}, so take more devices or fewer requests."
         )
     tpot_s = curve.step_s(batch_size)
-    if tpot_s > tpot_slo_s:
-        raise BytebillError(
-            f"At {arrival_rate_per_s:g} requests/s a token takes {tpot_s * 1e3:.1f} ms, and the limit is "
-            f"{tpot_slo_s * 1e3:g} ms; take more devices or a looser limit."
-        )
+    require(
+        tpot_s <= tpot_slo_s,
+        f"At {arrival_rate_per_s:g} requests/s a token takes {tpot_s * 1e3:.1f} ms, and the limit is "
+        f"{tpot_slo_s * 1e3:g} ms; take more devices or a looser limit.",
+    )
     return OperatingPoint(
         arrival_rate_per_s=arrival_rate_per_s,
         batch_size=batch_size,
@@ -144,11 +149,11 @@ def max_rate(curve: Curve, *, n_output_tokens: float, tpot_slo_s: float = inf) -
     """
     _check(1.0, n_output_tokens)
     within = [(batch, step_s) for batch, step_s in curve.points if step_s <= tpot_slo_s]
-    if not within:
-        raise BytebillError(
-            f"One sequence alone takes {curve.points[0][1] * 1e3:.1f} ms a token, which no batch improves: the limit "
-            f"of {tpot_slo_s * 1e3:g} ms cannot be kept."
-        )
+    require(
+        bool(within),
+        f"One sequence alone takes {curve.points[0][1] * 1e3:.1f} ms a token, which no batch improves: the limit "
+        f"of {tpot_slo_s * 1e3:g} ms cannot be kept.",
+    )
     if len(within) < len(curve.points):  # the batch at which the limit is met, on the piece that crosses it
         (left, left_s), (right, right_s) = within[-1], curve.points[len(within)]
         within.append((left + (tpot_slo_s - left_s) / (right_s - left_s) * (right - left), tpot_slo_s))
@@ -169,7 +174,5 @@ def _batch_that_gives(curve: Curve, tokens_per_s: float) -> float | None:
 
 
 def _check(arrival_rate_per_s: float, n_output_tokens: float) -> None:
-    if not 0 < arrival_rate_per_s < inf:
-        raise BytebillError(f"An arrival rate is positive, not {arrival_rate_per_s} per second.")
-    if not 1 <= n_output_tokens < inf:
-        raise BytebillError(f"A request asks for at least one output token, not {n_output_tokens}.")
+    require(0 < arrival_rate_per_s < inf, f"An arrival rate is positive, not {arrival_rate_per_s} per second.")
+    require(1 <= n_output_tokens < inf, f"A request asks for at least one output token, not {n_output_tokens}.")

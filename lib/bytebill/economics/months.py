@@ -17,10 +17,10 @@ from __future__ import annotations
 from itertools import accumulate
 
 from bytebill.economics.cost import check_positive
-from bytebill.errors import BytebillError
+from bytebill.economics.time import HOURS_PER_MONTH, MONTHS_PER_YEAR
+from bytebill.errors import require
 
-HOURS_PER_MONTH = 730.0
-MONTHS_PER_YEAR = 12
+LONGEST_TERM = 1200
 
 
 def rent_usd(*, n_months: int, n_devices: int, usd_per_device_hour: float) -> list[float]:
@@ -31,8 +31,7 @@ def rent_usd(*, n_months: int, n_devices: int, usd_per_device_hour: float) -> li
     """
     _check_months(n_months)
     check_positive("A rent", usd_per_device_hour, "USD per hour")
-    if n_devices < 1:
-        raise BytebillError(f"A fleet has at least one device, not {n_devices}.")
+    require(n_devices >= 1, f"A fleet has at least one device, not {n_devices}.")
     return [n_devices * usd_per_device_hour * HOURS_PER_MONTH] * n_months
 
 
@@ -46,8 +45,10 @@ def buy_usd(
     """
     _check_months(n_months)
     check_positive("A price", price_usd, "USD")
-    if running_usd_per_month < 0 or not 0 <= resale_usd <= price_usd:
-        raise BytebillError("Running costs nothing or more, and nothing is sold for more than it was bought for.")
+    require(
+        running_usd_per_month >= 0 and 0 <= resale_usd <= price_usd,
+        "Running costs nothing or more, and nothing is sold for more than it was bought for.",
+    )
     months = [running_usd_per_month] * n_months
     months[0] += price_usd
     months[-1] -= resale_usd
@@ -63,8 +64,7 @@ def api_usd(*, n_months: int, m_tokens_per_month: float, usd_per_m: float, facto
     _check_months(n_months)
     check_positive("A price", usd_per_m, "USD per million tokens")
     check_positive("A factor per year", factor_per_year, "times")
-    if not m_tokens_per_month >= 0:
-        raise BytebillError(f"Tokens are zero or more, not {m_tokens_per_month}.")
+    require(m_tokens_per_month >= 0, f"Tokens are zero or more, not {m_tokens_per_month}.")
     first = m_tokens_per_month * usd_per_m
     return [first / factor_per_year ** (month / MONTHS_PER_YEAR) for month in range(n_months)]
 
@@ -86,8 +86,7 @@ def under_water_from(committed: list[float], alternative: list[float]) -> int | 
     >>> under_water_from([1.0, 1.0], [2.0, 2.0]) is None
     True
     """
-    if len(committed) != len(alternative):
-        raise BytebillError(f"{len(committed)} months cannot be held against {len(alternative)}.")
+    require(len(committed) == len(alternative), f"{len(committed)} months cannot be held against {len(alternative)}.")
     for month in range(len(committed)):
         if sum(committed[month:]) > sum(alternative[month:]):
             return month
@@ -105,8 +104,10 @@ def break_even_factor(*, n_months: int, commitment_usd_per_month: float, api_usd
     _check_months(n_months)
     check_positive("A commitment", commitment_usd_per_month, "USD per month")
     check_positive("A month of the API", api_usd_first_month, "USD")
-    if api_usd_first_month >= commitment_usd_per_month * n_months:
-        raise BytebillError("The API's first month alone costs more than the whole commitment: no fall is fast enough.")
+    require(
+        api_usd_first_month < commitment_usd_per_month * n_months,
+        "The API's first month alone costs more than the whole commitment: no fall is fast enough.",
+    )
     committed, low, high = commitment_usd_per_month * n_months, 1e-3, 1e60
     while high > low * 1.001:
         middle = (low * high) ** 0.5
@@ -116,5 +117,5 @@ def break_even_factor(*, n_months: int, commitment_usd_per_month: float, api_usd
 
 
 def _check_months(n_months: int) -> None:
-    if n_months < 1:
-        raise BytebillError(f"A term has at least one month, not {n_months}.")
+    whole = 1 <= n_months <= LONGEST_TERM and float(n_months).is_integer()
+    require(whole, f"A term is a whole number of months from 1 to {LONGEST_TERM:,}, not {n_months}.")

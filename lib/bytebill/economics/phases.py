@@ -18,10 +18,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bytebill.economics.cost import SECONDS_PER_HOUR, Mix, PhaseCosts, check_positive, usd_per_million_tokens
-from bytebill.errors import BytebillError
-
-SECONDS_PER_DAY = 24 * SECONDS_PER_HOUR
+from bytebill.economics.cost import Mix, PhaseCosts, check_positive, usd_per_million_tokens
+from bytebill.economics.time import SECONDS_PER_DAY, SECONDS_PER_HOUR
+from bytebill.errors import require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +44,10 @@ class PhaseTotals:
         check_positive("A prefill node's rate", self.input_tokens_per_s, "tokens per second")
         check_positive("A decode node's rate", self.output_tokens_per_s, "tokens per second")
         check_positive("A window", self.window_s, "seconds")
-        if not (self.mix.n_fresh_tokens and self.mix.n_output_tokens):
-            raise BytebillError("Two phases need fresh input and output; this traffic lacks one of them.")
+        require(
+            min(self.mix.n_fresh_tokens, self.mix.n_output_tokens) > 0,
+            "Two phases need fresh input and output; this traffic lacks one of them.",
+        )
 
     @property
     def prefill_nodes(self) -> float:
@@ -136,8 +137,7 @@ def margin_of_markup(markup: float) -> float:
     >>> margin_of_markup(1.0), margin_of_markup(3.0)
     (0.5, 0.75)
     """
-    if not markup > -1:
-        raise BytebillError(f"A markup is above -1, where nothing at all is earned, not {markup}.")
+    require(markup > -1, f"A markup is above -1, where nothing at all is earned, not {markup}.")
     return markup / (1 + markup)
 
 

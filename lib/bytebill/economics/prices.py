@@ -8,17 +8,14 @@ discounts for volume, commitments and answers within a day, unless a row's tier 
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import overload
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import date
+from typing import Any
 
 from bytebill import data
 from bytebill.economics.cost import PhaseCosts
-from bytebill.errors import BytebillError, unknown
-
-Day = datetime.date
+from bytebill.errors import BytebillError, require, unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +31,7 @@ class ApiPrice:
     output_usd_per_m: float
     cache_read_usd_per_m: float | None
     cache_write_usd_per_m: float | None
-    as_of: Day
+    as_of: date
     source_id: str | None
     caution: str | None
 
@@ -68,33 +65,30 @@ class Rent:
     n_gpus: int | None
     usd_per_gpu_hour: float
     conditions: str | None
-    as_of: Day
+    as_of: date
     source_id: str | None
     caution: str | None
 
 
-class _ApiPrices(Sequence[ApiPrice]):
-    """All prices on file, in the table's order, read from the data when first asked for."""
-
-    @overload
-    def __getitem__(self, i: int) -> ApiPrice: ...
-    @overload
-    def __getitem__(self, i: slice) -> Sequence[ApiPrice]: ...
-    def __getitem__(self, i: int | slice) -> ApiPrice | Sequence[ApiPrice]:
-        return _api_prices()[i]
-
-    def __iter__(self) -> Iterator[ApiPrice]:
-        return iter(_api_prices())
-
-    def __len__(self) -> int:
-        return len(_api_prices())
+def _on_file(table: str, kind: type, *, by: str) -> dict[str, tuple[Any, ...]]:
+    """A table's records, those of one model or device together."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for row in data.table(table):
+        record = kind(**{field.name: row[field.name] for field in fields(kind)})
+        found[row[by]] = (*found.get(row[by], ()), record)
+    return found
 
 
-API_PRICES: Sequence[ApiPrice] = _ApiPrices()
+API_PRICES: data.Register[tuple[ApiPrice, ...]] = data.Register(
+    "model with a price on file", lambda: _on_file("api_prices", ApiPrice, by="model_name")
+)
+RENTS: data.Register[tuple[Rent, ...]] = data.Register(
+    "device with a rent on file", lambda: _on_file("gpu_rents", Rent, by="device_id")
+)
 
 
 def api_price(
-    model_name: str, host: str | None = None, as_of: Day | str | None = None, *, tier: str = "standard"
+    model_name: str, host: str | None = None, as_of: date | str | None = None, *, tier: str = "standard"
 ) -> ApiPrice:
     """The newest price on file by that day; the vendor's own where no host is named.
 
@@ -102,9 +96,7 @@ def api_price(
     >>> price.input_usd_per_m, price.output_usd_per_m, str(price.as_of)
     (0.1, 0.4, '2025-06-15')
     """
-    known = [price for price in API_PRICES if price.model_name == model_name]
-    if not known:
-        raise unknown("model with a price on file", model_name, sorted({price.model_name for price in API_PRICES}))
+    known = API_PRICES[model_name]
     host = host or _own_host(model_name, known)
     of_host = [price for price in known if price.host == host]
     if not of_host:
@@ -118,35 +110,41 @@ def api_price(
     return dated[0]
 
 
-def latest(as_of: Day | str | None = None, *, tier: str = "standard") -> tuple[ApiPrice, ...]:
-    """The newest price by that day of every model at every host, in the table's order.
+def listed(*, tier: str = "standard") -> tuple[ApiPrice, ...]:
+    """All prices on file of a tier, old ones too, model by model.
+
+    >>> {price.tier for price in listed(tier="batch")}
+    {'batch'}
+    """
+    return tuple(price for prices in API_PRICES.values() for price in prices if price.tier == tier)
+
+
+def latest(as_of: date | str | None = None, *, tier: str = "standard") -> tuple[ApiPrice, ...]:
+    """The newest price by that day of every model at every host, model by model.
 
     >>> ours = [price.as_of.year for price in latest("2025-12-31") if price.model_name == "GPT-4o"]
     >>> ours
     [2025]
     """
-    day = Day.max if as_of is None else _day(as_of)
+    day = _day(as_of)
     newest: dict[tuple[str, str], ApiPrice] = {}
-    for price in API_PRICES:
+    for price in listed(tier=tier):
         pair = price.model_name, price.host
-        if price.tier == tier and price.as_of <= day and (pair not in newest or newest[pair].as_of <= price.as_of):
+        if price.as_of <= day and (pair not in newest or newest[pair].as_of <= price.as_of):
             newest[pair] = price
     return tuple(newest.values())
 
 
-def rents(device_id: str, *, terms: str | None = None, as_of: Day | str | None = None) -> tuple[Rent, ...]:
+def rents(device_id: str, *, terms: str | None = None, as_of: date | str | None = None) -> tuple[Rent, ...]:
     """The rents on file of a device, the oldest first; `terms` such as "on demand", by `as_of` or any day.
 
     >>> [rent.usd_per_gpu_hour for rent in rents("h100-sxm", terms="1-year contract")]
     [1.7, 2.35, 2.65]
     """
-    known = {rent.device_id for rent in _rents()}
-    if device_id not in known:
-        raise unknown("device with a rent on file", device_id, sorted(known))
-    of_device = [rent for rent in _rents() if rent.device_id == device_id]
+    of_device = RENTS[device_id]
     if terms is not None and terms not in {rent.terms for rent in of_device}:
         raise unknown(f"rent of {device_id} on terms", terms, sorted({rent.terms for rent in of_device}))
-    day = Day.max if as_of is None else _day(as_of)
+    day = _day(as_of)
     found = (rent for rent in of_device if rent.as_of <= day and terms in (None, rent.terms))
     return tuple(sorted(found, key=lambda rent: rent.as_of))
 
@@ -154,25 +152,12 @@ def rents(device_id: str, *, terms: str | None = None, as_of: Day | str | None =
 def _own_host(model_name: str, known: Sequence[ApiPrice]) -> str:
     hosts = sorted({price.host for price in known})
     own = [host for host in hosts if host == known[0].vendor]
-    if len(own or hosts) > 1:
-        raise BytebillError(f"{model_name} is sold by {', '.join(hosts)}; name one of them as host.")
+    require(len(own or hosts) == 1, f"{model_name} is sold by {', '.join(hosts)}; name one of them as host.")
     return (own or hosts)[0]
 
 
-def _day(given: Day | str) -> Day:
+def _day(given: date | str | None) -> date:
     try:
-        return given if isinstance(given, Day) else Day.fromisoformat(given)
+        return date.fromisoformat(given) if isinstance(given, str) else given or date.max
     except ValueError:
         raise BytebillError(f"A date is written as 2026-11-24, not as '{given}'.") from None
-
-
-@cache
-def _api_prices() -> tuple[ApiPrice, ...]:
-    names = ApiPrice.__dataclass_fields__
-    return tuple(ApiPrice(**{name: row[name] for name in names}) for row in data.table("api_prices"))
-
-
-@cache
-def _rents() -> tuple[Rent, ...]:
-    names = Rent.__dataclass_fields__
-    return tuple(Rent(**{name: row[name] for name in names}) for row in data.table("gpu_rents"))

@@ -12,11 +12,28 @@ differ, and both are worth knowing. Used by chapters 19 and 20.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from math import exp, inf, log
+from itertools import accumulate
+from math import ceil, exp, inf, log, nan
 
-from bytebill.errors import BytebillError
+from bytebill.errors import require
+
+
+def quantile(values: Iterable[float], q: float, *, weights: Iterable[float] | None = None) -> float:
+    """The smallest value that a share q of the weight does not exceed; nan values are left out.
+
+    >>> quantile([4, 1, 3, 2], 0.5), quantile([4, 1, 3, 2], 0.51), quantile([1, 9], 0.5, weights=[1, 99])
+    (2, 3, 9)
+    """
+    require(0 <= q <= 1, f"A quantile is a share from 0 to 1, not {q}.")
+    if weights is None:
+        ordered = sorted(value for value in values if value == value)
+        return ordered[max(0, ceil(q * len(ordered)) - 1)] if ordered else nan
+    pairs = sorted((v, w) for v, w in zip(values, weights, strict=True) if w > 0 and v == v)
+    wanted = q * sum(w for _, w in pairs)
+    passed = accumulate(w for _, w in pairs)
+    return next((value for (value, _), reached in zip(pairs, passed, strict=True) if reached >= wanted), nan)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +46,11 @@ class Range:
     ratio: bool = False  # the ends are factors: drawn in logarithms
 
     def __post_init__(self) -> None:
-        if not -inf < self.low <= self.point <= self.high < inf:
-            raise BytebillError(f"A range holds its point: {self.low} to {self.high} does not hold {self.point}.")
-        if self.ratio and self.low <= 0:
-            raise BytebillError(f"A range of factors begins above zero, not at {self.low}.")
+        require(
+            -inf < self.low <= self.point <= self.high < inf,
+            f"A range holds its point: {self.low} to {self.high} does not hold {self.point}.",
+        )
+        require(self.low > 0 or not self.ratio, f"A range of factors begins above zero, not at {self.low}.")
 
     @classmethod
     def within(cls, point: float, factor: float) -> Range:
@@ -41,8 +59,7 @@ class Range:
         >>> Range.within(2.0, 1.5)
         Range(low=1.3333333333333333, point=2.0, high=3.0, ratio=True)
         """
-        if factor < 1:
-            raise BytebillError(f"A range reaches a factor of at least 1 to both sides, not {factor}.")
+        require(factor >= 1, f"A range reaches a factor of at least 1 to both sides, not {factor}.")
         return cls(low=point / factor, point=point, high=point * factor, ratio=True)
 
     def draw(self, chance: random.Random) -> float:
@@ -67,19 +84,13 @@ class Spread:
         >>> Spread(point=2.0, draws=(1.0, 2.0, 3.0, 4.0)).quantile(0.5)
         2.0
         """
-        if not 0 <= share <= 1:
-            raise BytebillError(f"A quantile is a share from 0 to 1, not {share}.")
-        return self.draws[max(0, -int(-share * len(self.draws) // 1) - 1)]
+        return quantile(self.draws, share)
 
     @property
     def range(self) -> Range:
         """The middle 90% of the draws as a range, widened where it misses the point."""
         low, high = self.quantile(0.05), self.quantile(0.95)
         return Range(low=min(low, self.point), point=self.point, high=max(high, self.point))
-
-    def share_above(self, value: float) -> float:
-        """Share of the draws above a value."""
-        return sum(draw > value for draw in self.draws) / len(self.draws)
 
 
 def monte_carlo(
@@ -91,8 +102,7 @@ def monte_carlo(
     >>> area.point, 10 < area.quantile(0.05) < 20 < area.quantile(0.95) < 30
     (20.0, True)
     """
-    if n < 1:
-        raise BytebillError(f"A simulation has at least one draw, not {n}.")
+    require(n >= 1, f"A simulation has at least one draw, not {n}.")
     chance = random.Random(seed)
     points = {name: given.point if isinstance(given, Range) else given for name, given in inputs.items()}
     ranges = {name: given for name, given in inputs.items() if isinstance(given, Range)}

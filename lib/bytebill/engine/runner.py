@@ -23,11 +23,11 @@ import torch
 from bytebill.engine.cache.paged import PagedCache, Span
 from bytebill.engine.transformer import Transformer
 from bytebill.errors import BytebillError
-from bytebill.roofline.load import BLOCK_SIZE_TOKENS
 from bytebill.serving.memory.allocator import Allocator
 from bytebill.serving.plan import Plan, PrefillChunk
 from bytebill.serving.request import Request
 from bytebill.serving.scheduler import Scheduler
+from bytebill.units import BLOCK_SIZE_TOKENS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,6 +20,7 @@ from bytebill.engine.graphs import GraphedDecode
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights.names import Weights, random_weights
 from bytebill.engine.weights.smollm2 import smollm2
+from bytebill.errors import BytebillError
 from bytebill.measure.stack import captured
 from bytebill.measure.timing import Timing, measure
 from bytebill.models import ModelSpec
@@ -74,6 +75,8 @@ class Decoder:
 
 def decoder(weights: Weights, device: Device, *, dtype: str, context_len: int) -> Decoder:
     """A model with its weights packed on a device."""
+    if context_len < 0:
+        raise BytebillError(f"A cache holds zero or more tokens, not {context_len}.")
     model = Transformer(weights, dtype=dtype, device=device.torch)
     return Decoder(model=model, device=device, context_len=context_len)
 

@@ -5,18 +5,13 @@
                               = L * (kv_lora_rank + d_rope) * kv_bytes_per_value           (MLA)
 
 Symbols: L `n_layers`, K `n_kv_heads`, H `d_head`. Shapes are counted in `bytebill.models.shapes`, widths in
-`bytebill.models.precisions`; both are imported here, so that a chapter needs this module alone. Published shapes and
-their sources: `data/models.csv`. Ignores what a runtime adds to the weights (workspace, fragmentation:
-`bytebill.capacity`).
+`bytebill.models.precisions`; published shapes and their sources: `data/models.csv`. Ignores what a
+runtime adds to the weights (workspace, fragmentation: `bytebill.capacity`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cache
-
 from bytebill import data
-from bytebill.errors import unknown
 from bytebill.models.precisions import Precision
 from bytebill.models.shapes import MLASpec, ModelSpec, MoESpec
 
@@ -26,6 +21,7 @@ def weight_bytes(model: ModelSpec, *, precision: Precision) -> float:
 
     n_params * bits_per_weight / 8     [bytes]
 
+    >>> from bytebill.models import precision
     >>> weight_bytes(model("llama-2-13b"), precision=precision("bf16")) / 1e9
     26.03172864
     """
@@ -44,6 +40,7 @@ def kv_stored_bytes_per_token(model: ModelSpec, *, precision: Precision) -> floa
 
     2 (K and V) * n_layers * n_kv_heads * d_head * kv_bytes_per_value     [bytes/token]
 
+    >>> from bytebill.models import precision
     >>> kv_stored_bytes_per_token(model("llama-2-13b"), precision=precision("bf16"))    # 2*40*40*128*2
     819200.0
     >>> kv_stored_bytes_per_token(model("deepseek-v3"), precision=precision("bf16"))    # 61*(512+64)*2
@@ -61,45 +58,28 @@ def kept_context_len(model: ModelSpec, context_len: int) -> int:
     return min(context_len, model.window_len or context_len)
 
 
+_MOE = ("n_experts", "n_experts_per_token", "d_ff_expert", "n_shared_experts", "n_dense_layers", "router_bias")
+_MLA = ("q_lora_rank", "kv_lora_rank", "d_nope", "d_rope", "d_v")
+
+
+def _models() -> dict[str, ModelSpec]:
+    return {row["id"]: _from_row(row) for row in data.table("models")}
+
+
+def _from_row(row: data.Row) -> ModelSpec:
+    known = {key: value for key, value in row.items() if value is not None and key not in data.PROVENANCE}
+    moe = {key: known.pop(key) for key in _MOE if key in known}
+    mla = {key: known.pop(key) for key in _MLA if key in known}
+    return ModelSpec(**known, moe=MoESpec(**moe) if moe else None, mla=MLASpec(**mla) if mla else None)
+
+
+MODELS = data.Register("model", _models)
+
+
 def model(id: str) -> ModelSpec:
     """The model with this id.
 
     >>> model("llama-3-70b").queries_per_kv_head
     8
     """
-    known = _models()
-    if id not in known:
-        raise unknown("model", id, known)
-    return known[id]
-
-
-class _Models(Mapping[str, ModelSpec]):
-    """The models by id, read from the data when first asked for."""
-
-    def __getitem__(self, id: str) -> ModelSpec:
-        return _models()[id]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_models())
-
-    def __len__(self) -> int:
-        return len(_models())
-
-
-MODELS: Mapping[str, ModelSpec] = _Models()
-
-_MOE = ("n_experts", "n_experts_per_token", "d_ff_expert", "n_shared_experts", "n_dense_layers", "router_bias")
-_MLA = ("q_lora_rank", "kv_lora_rank", "d_nope", "d_rope", "d_v")
-_PROVENANCE = ("source_id", "source_locator", "value_kind", "conditions", "as_of", "caution")
-
-
-@cache
-def _models() -> dict[str, ModelSpec]:
-    return {row["id"]: _from_row(row) for row in data.table("models")}
-
-
-def _from_row(row: data.Row) -> ModelSpec:
-    known = {key: value for key, value in row.items() if value is not None and key not in _PROVENANCE}
-    moe = {key: known.pop(key) for key in _MOE if key in known}
-    mla = {key: known.pop(key) for key in _MLA if key in known}
-    return ModelSpec(**known, moe=MoESpec(**moe) if moe else None, mla=MLASpec(**mla) if mla else None)
+    return MODELS[id]

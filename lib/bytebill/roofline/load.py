@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import floor
 
-BLOCK_SIZE_TOKENS = 16  # of a paged cache, wherever nobody says otherwise
+from bytebill.errors import BytebillError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +63,7 @@ class Load:
     def checked(self) -> Load:
         """This load, if a step can be made of it."""
         if min(self.n_decodes, self.n_context_tokens, self.n_new_each - 1) < 0 or not self.n_sequences:
-            raise ValueError(f"a step has at least one sequence in it, and counts from 0 up: {self}")
+            raise BytebillError(f"A step has at least one sequence in it, and counts from 0 up: {self}.")
         return self
 
     @property

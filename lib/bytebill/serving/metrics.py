@@ -18,30 +18,11 @@ from __future__ import annotations
 import math
 import operator
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bytebill.economics.ranges import quantile
 from bytebill.errors import BytebillError
-
-
-def quantile(values: Iterable[float], q: float, *, weights: Iterable[float] | None = None) -> float:
-    """The smallest value that a share q of the weight does not exceed; nan values are left out.
-
-    >>> quantile([4, 1, 3, 2], 0.5), quantile([4, 1, 3, 2], 0.51), quantile([1, 9], 0.5, weights=[1, 99])
-    (2, 3, 9)
-    """
-    if not 0 <= q <= 1:
-        raise BytebillError(f"A quantile is between 0 and 1, not {q}.")
-    if weights is None:
-        ordered = sorted(value for value in values if value == value)
-        return ordered[max(0, math.ceil(q * len(ordered)) - 1)] if ordered else math.nan
-    pairs = sorted((v, w) for v, w in zip(values, weights, strict=True) if w > 0 and v == v)
-    wanted, passed = q * sum(w for _, w in pairs), 0.0
-    for value, weight in pairs:
-        passed += weight
-        if passed >= wanted:
-            return value
-    return math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +166,7 @@ def max_rate_at_slo(
     1.0
     """
     if not 0 < low_per_s < high_per_s or attainment(low_per_s) < target:
-        raise BytebillError(f"At {low_per_s} requests/s the target {target} is missed already; start lower.")
+        raise BytebillError(f"At {low_per_s:.3g} requests/s the target {target} is missed already; loosen the limits.")
     if attainment(high_per_s) >= target:
         raise BytebillError(f"At {high_per_s} requests/s the target {target} is still met; end higher.")
     while high_per_s > low_per_s * (1 + rtol):

@@ -24,10 +24,11 @@ from math import ceil, floor, hypot, inf, sqrt
 from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.models import ModelSpec, Precision
-from bytebill.roofline.load import BLOCK_SIZE_TOKENS, Load, attended_pairs
+from bytebill.roofline.load import Load, attended_pairs
 from bytebill.sim.coefficients import coefficients
 from bytebill.sim.constants import IDEAL, Constants
 from bytebill.sim.guards import counted_once, no_faster
+from bytebill.units import BLOCK_SIZE_TOKENS
 
 
 @dataclass(frozen=True, slots=True)

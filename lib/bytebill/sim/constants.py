@@ -10,7 +10,7 @@
 Each is an `Estimate`: a value between the lowest and the highest that what it was calibrated on allows. A step's
 time is monotone in every constant, so all at their fast ends and all at their slow ends bound a prediction. That
 range is wider than likely: it lets every constant be off in the same direction. Ignores that shares depend on
-shape and clock: the spread is there for that.
+shape and clock: the spread is there for that. Those that published points give: `data/constants.csv`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from math import inf
 
+from bytebill import data
+
 SHARES = ("bandwidth_share", "flops_share")
 TIMES = ("step_s", "layer_s", "sequence_s")
 RATES = ("link_bytes_per_s",)
 NAMES = (*SHARES, *TIMES, *RATES)
+UNITS = dict.fromkeys(SHARES, "fraction") | dict.fromkeys(TIMES, "s") | dict.fromkeys(RATES, "B/s")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,3 +110,23 @@ class Constants:
 
 
 IDEAL = Constants()  # the roofline itself: full rates, and nothing besides
+
+
+def _calibrated() -> dict[str, Constants]:
+    found: dict[str, dict[str, Estimate]] = {}
+    for row in data.table("constants"):
+        estimate = Estimate(value=row["value"], low=row["low"], high=row["high"])
+        found.setdefault(row["board"], {})[row["quantity"]] = estimate
+    return {board: Constants(**estimates) for board, estimates in found.items()}
+
+
+CALIBRATED = data.Register("scoreboard", _calibrated)
+
+
+def calibrated_constants(board: str) -> Constants:
+    """The constants that a board of `bytebill.trials.scoreboard` found: of one device under one program.
+
+    >>> 0.8 < calibrated_constants("trtllm-h100").bandwidth_share.value < 1
+    True
+    """
+    return CALIBRATED[board]

@@ -16,7 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from bytebill.economics.cost import SECONDS_PER_HOUR, TOKENS_PER_PRICE
+from bytebill.economics.cost import TOKENS_PER_PRICE
+from bytebill.economics.time import HOURS_PER_MONTH, SECONDS_PER_HOUR
 from bytebill.errors import BytebillError
 from bytebill.statement.case import LARGEST_BATCH, Case
 
@@ -49,8 +50,8 @@ class Statement:
 
     @property
     def usd_per_month(self) -> float:
-        """Rent of whole devices for 30 days."""
-        return self.n_devices * self.case.usd_per_device_hour * 24 * 30
+        """Rent of whole devices."""
+        return self.n_devices * self.case.usd_per_device_hour * HOURS_PER_MONTH
 
     @property
     def usd_per_request(self) -> float:

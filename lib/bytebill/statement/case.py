@@ -50,8 +50,9 @@ class Case:
     def __post_init__(self) -> None:
         check_positive("A rent", self.usd_per_device_hour, "USD per hour")
         check_positive("A rate", self.requests_per_s, "requests per second")
-        if min(self.n_input_tokens, self.n_output_tokens, self.max_batch_size) < 1:
-            raise BytebillError("A case has at least one input token, output token and slot.")
+        counts = (self.n_input_tokens, self.n_output_tokens, self.max_batch_size)
+        if min(counts) < 1 or not all(float(n).is_integer() for n in counts):
+            raise BytebillError("A case has at least one input token, output token and slot, in whole numbers.")
         if not 0 <= self.hit_rate < 1 or not 0 <= self.acceptance_rate < 1:
             raise BytebillError("A hit rate and an acceptance rate are shares from 0 to below 1.")
         check_utilization(self.fill)

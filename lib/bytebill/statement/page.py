@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from bytebill.economics.cost import SECONDS_PER_HOUR
+from bytebill.economics.time import SECONDS_PER_MONTH
 from bytebill.statement.bill import Statement
 
 
@@ -12,7 +12,7 @@ def markdown(found: Statement) -> str:
     """One page for a design document: the price, and the five qualifiers without which it says nothing."""
     case = found.case
     group = case.deployment
-    per_request = found.usd_per_month / (case.requests_per_s * SECONDS_PER_HOUR * 24 * 30)
+    per_request = found.usd_per_month / (case.requests_per_s * SECONDS_PER_MONTH)
     limits = (f"TTFT {_ms(case.ttft_slo_s)}", f"TPOT {_ms(case.tpot_slo_s)}")
     cached = f", {case.hit_rate:.0%} of it cached" if case.hit_rate else ""
     rows = {

@@ -12,23 +12,34 @@
 |                | bandwidth_share, layer_s| Llama-2-7B bf16 on 1 and 8 GPUs      | 2 and 4 GPUs, int8, int4, Mixtral |
 
 No point is both: a `Score` says which it was. One model's points cannot tell a step's constant from its layers', so
-the vLLM and gpt-fast boards leave `step_s` at nothing. A range takes every constant to the same side, which is
-wider than likely. Ignores that 8- and 4-bit kernels reach less of the bandwidth than 16-bit ones: those errors stand.
+the vLLM and gpt-fast boards leave `step_s` at nothing. `python -m bytebill.trials.scoreboard` writes what was found
+into `data/constants.csv`, where `calibrated_constants` reads it. A range takes every constant to the same side, which
+is wider than likely. Ignores that 8- and 4-bit kernels reach less of the bandwidth than 16-bit ones: those errors
+stand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import csv
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
+from typing import Any
 
+from bytebill import data
 from bytebill.errors import BytebillError, unknown
-from bytebill.sim.constants import Constants
+from bytebill.sim.constants import UNITS, Constants
+from bytebill.sim.constants import calibrated_constants as calibrated_constants
 from bytebill.trials.fit import Point, calibrate
 from bytebill.trials.published import attention_points, batch_points, gemm_points, one_user_points, serving_points
 
 _START = Constants.exact(bandwidth_share=0.85, flops_share=0.8)  # the middle of data/published_gemm.csv
+_SOURCES = {  # the source and the tables of the points that a board is calibrated on
+    "trtllm-h100": ("aiconfigurator", ("published_gemm", "published_decode_attention", "published_serving")),
+    "vllm-v0-h100": ("recasens2025gap", ("published_gemm", "published_max_num_seqs")),
+    "gpt-fast-a100": ("gpt-fast", ("published_gemm", "published_decode")),
+}
 _LINKED = {"link_bytes_per_s": 100e9}  # where the search for a link begins
 
 
@@ -84,18 +95,6 @@ def scoreboard() -> tuple[Board, ...]:
     return (trtllm_h100(), vllm_v0_h100(), gpt_fast_a100())
 
 
-def calibrated_constants(board: str) -> Constants:
-    """The constants that a board found, for a simulation of that device under that program.
-
-    >>> 0.8 < calibrated_constants("trtllm-h100").bandwidth_share.value < 1
-    True
-    """
-    known = {each.name: each.constants for each in scoreboard()}
-    if board not in known:
-        raise unknown("scoreboard", board, known)
-    return known[board]
-
-
 def trtllm_h100(users: tuple[str, ...] = ("c=8 tp=1", "c=32 tp=1"), gpus: str = "c=64 tp=8 rate") -> Board:
     """Llama-3.1-8B on H100s; `users` and `gpus` name the points that are calibrated on."""
     points = serving_points()
@@ -149,3 +148,38 @@ def _board(name: str, constants: Constants, points: Iterable[Point], *, seen: Se
         for point in points
     )
     return Board(name=name, constants=constants, scores=tuple(scores))
+
+
+def constant_rows() -> Iterator[dict[str, Any]]:
+    """The rows of `data/constants.csv`: what each board was calibrated to, constants left at their start omitted."""
+    for board in scoreboard():
+        source_id, tables = _SOURCES[board.name]
+        for name, unit in UNITS.items():
+            found = getattr(board.constants, name)
+            if found.spread:
+                yield {
+                    "board": board.name,
+                    "quantity": name,
+                    **{end: getattr(found, end) for end in ("value", "low", "high")},
+                    "unit": unit,
+                    "source_id": source_id,
+                    "source_locator": ", ".join(tables),
+                    "value_kind": "derived",
+                    "conditions": "least squares over the points that the scoreboard names",
+                    "as_of": max(row["as_of"] for table in tables for row in data.table(table)),
+                    "caution": "",
+                }
+
+
+def main() -> None:
+    """Fit again, and write what was found."""
+    rows = list(constant_rows())
+    with (data.root() / "constants.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, rows[0], lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+    data.rehash()
+
+
+if __name__ == "__main__":
+    main()

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bytebill.errors import BytebillError
-from bytebill.roofline.load import BLOCK_SIZE_TOKENS
 from bytebill.serving.memory.allocator import Allocator, BlocksMoved, CachedTokens, Usage
 from bytebill.serving.request import Request
+from bytebill.units import BLOCK_SIZE_TOKENS
 
 
 class Paged(Allocator):

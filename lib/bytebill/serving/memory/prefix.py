@@ -15,10 +15,10 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from bytebill.errors import BytebillError
-from bytebill.roofline.load import BLOCK_SIZE_TOKENS
 from bytebill.serving.memory.allocator import CachedTokens, Usage
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.request import Request
+from bytebill.units import BLOCK_SIZE_TOKENS
 
 
 def block_names(token_ids: Sequence[int], *, block_size_tokens: int) -> tuple[int, ...]:

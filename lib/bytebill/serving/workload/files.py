@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from bytebill.errors import BytebillError
-from bytebill.roofline.load import BLOCK_SIZE_TOKENS
 from bytebill.serving.request import Request
+from bytebill.units import BLOCK_SIZE_TOKENS
 
 N_INPUT = ("n_input_tokens", "input_length", "ContextTokens")
 N_OUTPUT = ("n_output_tokens", "output_length", "GeneratedTokens")
