@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bytebill.engine.runner import Runner
-from bytebill.serving.loop import Server
+from bytebill.serving.loop import Executor, Server
 from bytebill.serving.metrics import Metrics
 from bytebill.serving.plan import Plan
 from bytebill.serving.request import Request
@@ -59,18 +59,16 @@ def serve(
     executor = _OnEngine(runner, prompts or _random_prompts(runner))
     server = Server(timed, Source(requests, concurrency), executor, schedule=schedule)
     server.run()
-    outputs = {id: runner.output(id) for id in server.recorder.counts["id"]}
-    metrics = server.recorder.metrics()
-    return Served(metrics=metrics, trace=schedule, outputs=outputs, scheduler_s=timed.seconds)
+    outputs = {id: runner.output(id) for id in server.metrics.columns["id"]}
+    return Served(metrics=server.metrics, trace=schedule, outputs=outputs, scheduler_s=timed.seconds)
 
 
-class _OnEngine:
+class _OnEngine(Executor):
     """An executor that computes."""
 
     in_closed_form = False
 
     def __init__(self, runner: Runner, prompts: Prompts) -> None:
-        self.now_s = 0.0
         self._runner, self._prompts = runner, prompts
         self._started_s = time.perf_counter()
 
@@ -79,10 +77,10 @@ class _OnEngine:
 
     def wait(self, until_s: float) -> None:
         time.sleep(max(0.0, until_s - self._clock_s()))
-        self.now_s = max(self.now_s, until_s)
+        super().wait(until_s)
 
     def begin(self, plan: Plan) -> None:
-        pass
+        """Every step is a run of its own."""
 
     def run(self, plan: Plan, until_s: float) -> int:
         """One step: the loop looks for arrivals after each."""

@@ -19,12 +19,12 @@ from __future__ import annotations
 import sys
 from collections import deque
 
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
 from bytebill.serving.decoding import DecodingSet
 from bytebill.serving.memory.allocator import Allocator
 from bytebill.serving.plan import NOTHING, Events, Plan, PrefillChunk, Swap
 from bytebill.serving.request import ServedSequence, State
-from bytebill.serving.scheduler import Scheduler, require
+from bytebill.serving.scheduler import Scheduler
 
 WATERMARK = 0.01  # of a pool whose sequences grow; what is reserved whole needs none
 

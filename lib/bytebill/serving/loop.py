@@ -12,8 +12,8 @@ One replica; who serves several steps each up to the next arrival, or that with 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
 
 from bytebill.errors import BytebillError
 from bytebill.serving.plan import NOTHING, Events, Plan
@@ -24,24 +24,29 @@ from bytebill.serving.scheduler import Scheduler
 from bytebill.serving.workload.source import Source
 
 
-class Executor(Protocol):
+class Executor(ABC):
     """Runs plans, and says what time it is between two steps."""
 
-    now_s: float
-    in_closed_form: bool  # times follow from counts: what several equal plans take is one run, and recorded as one
+    now_s = 0.0
+    in_closed_form = True  # times follow from counts: what several equal plans take is one run, and recorded as one
 
     def admit(self, request: Request) -> None:
         """A request has arrived and was not refused."""
+        return  # nothing to prepare
 
     def wait(self, until_s: float) -> None:
         """Nothing is to be done before."""
+        self.now_s = max(self.now_s, until_s)
 
+    @abstractmethod
     def begin(self, plan: Plan) -> None:
         """A run of equal steps begins, of which this is the first plan."""
 
+    @abstractmethod
     def run(self, plan: Plan, until_s: float) -> int:
         """Run a plan until the first of its steps that ends at or after a time, or all its repeats: how many."""
 
+    @abstractmethod
     def end_s(self, n_steps: int) -> float:
         """When so many steps of the run that began last had ended."""
 
@@ -62,6 +67,7 @@ class Server:
         self.scheduler, self.source, self.executor = scheduler, source, executor
         self.schedule = NoSchedule() if schedule is None else schedule
         self.recorder = Recorder(scheduler)
+        self.metrics = self.recorder.metrics
         self._observe = observe
         self._idle = True
         self._first: Plan | None = None  # of the run of equal steps that is being extended
@@ -82,8 +88,6 @@ class Server:
         """Do all that begins before a time; without one, serve to the end."""
         while self.step(until_s):
             pass
-        if until_s == math.inf:
-            self._close_run()
 
     def step(self, until_s: float = math.inf) -> bool:
         """Run one plan, if one begins before a time, and no further than the first step that ends at or after it.
@@ -123,10 +127,10 @@ class Server:
             self._idle = plan is None
             if plan is not None:
                 return plan
+            self._close_run()
             wake_s = min(source.next_s, scheduler.wakes_at_s)
             if wake_s >= until_s:
                 return self._last_plan() if until_s == math.inf else None
-            self._close_run()
             executor.wait(wake_s)
         return None
 

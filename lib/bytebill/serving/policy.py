@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from bytebill.errors import unknown
+from bytebill.errors import require, unknown
 from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
 from bytebill.serving.memory.allocator import Allocator
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.prefix import PrefixSharing
-from bytebill.serving.scheduler import Scheduler, require
+from bytebill.serving.scheduler import Scheduler
 from bytebill.serving.static import DynamicScheduler, StaticScheduler
 from bytebill.units import BLOCK_SIZE_TOKENS
 

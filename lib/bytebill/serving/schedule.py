@@ -11,7 +11,8 @@ the lowest slot that is free. Costs O(batch) a step, so it is for schedules that
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from bytebill.serving.plan import Events, Plan
 from bytebill.serving.request import State
@@ -94,12 +95,9 @@ class Schedule:
             for id, kind in holding.items():
                 slots.setdefault(id, _lowest(slots))
                 self._extend(spans, last, slots[id], id, kind, i)
-            for id in row.finished:
+            for id in (*row.finished, *row.padding):
                 if not self._pads(i + 1, id):
-                    slots.pop(id)
-            for id in row.padding:
-                if not self._pads(i + 1, id) and id in slots:
-                    slots.pop(id)
+                    slots.pop(id, None)
         return spans
 
     def text(self, *, width: int = 100) -> str:
@@ -122,23 +120,12 @@ class Schedule:
 
     def _extend(self, spans: list[SlotUse], last: dict[int, int], slot: int, id: int, kind: str, step: int) -> None:
         before = spans[last[slot]] if slot in last else None
-        joins = before is not None and (before.id, before.kind, before.end_step) == (id, kind, step)
-        start_step = before.start_step if joins and before else step
-        start_s = before.start_s if joins and before else self.begins_s[step]
-        span = SlotUse(
-            slot=slot,
-            id=id,
-            kind=kind,
-            start_step=start_step,
-            end_step=step + 1,
-            start_s=start_s,
-            end_s=self.ends_s[step],
-        )
-        if joins:
-            spans[last[slot]] = span
+        ends: dict[str, Any] = {"end_step": step + 1, "end_s": self.ends_s[step]}
+        if before is not None and (before.id, before.kind, before.end_step) == (id, kind, step):
+            spans[last[slot]] = replace(before, **ends)
         else:
             last[slot] = len(spans)
-            spans.append(span)
+            spans.append(SlotUse(slot=slot, id=id, kind=kind, start_step=step, start_s=self.begins_s[step], **ends))
 
 
 class NoSchedule(Schedule):

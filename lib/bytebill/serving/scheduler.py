@@ -16,7 +16,7 @@ import math
 from abc import ABC, abstractmethod
 from collections import deque
 
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
 from bytebill.serving.memory.allocator import Allocator
 from bytebill.serving.plan import Events, Plan
 from bytebill.serving.request import Request, ServedSequence, State
@@ -89,9 +89,3 @@ class Scheduler(ABC):
         self._plan = None
         self._step += n_steps
         return plan
-
-
-def require(condition: bool, sentence: str) -> None:
-    """Refuse a scheduler's setting that would go wrong later."""
-    if not condition:
-        raise BytebillError(sentence)

@@ -13,11 +13,11 @@ full batch; `DynamicScheduler` waits until a window has passed since the first i
 
 from __future__ import annotations
 
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
 from bytebill.serving.memory.allocator import Allocator
 from bytebill.serving.plan import NOTHING, Events, Plan, PrefillChunk
 from bytebill.serving.request import ServedSequence, State
-from bytebill.serving.scheduler import NEVER_S, Scheduler, require
+from bytebill.serving.scheduler import NEVER_S, Scheduler
 
 
 class StaticScheduler(Scheduler):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bytebill.deployment import Deployment
-from bytebill.serving.loop import Server
+from bytebill.serving.loop import Executor, Server
 from bytebill.serving.metrics import Metrics
 from bytebill.serving.plan import Plan
 from bytebill.serving.policy import CONTINUOUS, Policy
@@ -46,39 +46,26 @@ class StepClock(Protocol):
         """Of a plan and its repeats."""
 
 
-class Simulator:
+class Simulator(Executor):
     """An executor that does nothing and knows when it would have done it."""
 
-    in_closed_form = True
-
     def __init__(self, clock: StepClock, *, stepwise: bool = False) -> None:
-        self.now_s = 0.0
         self._clock, self._stepwise = clock, stepwise
         self._segment: SegmentTime
         self._start_s = 0.0  # of the run, and its steps so far
         self._n_steps = 0
 
-    def admit(self, request: Request) -> None:
-        """Nothing to prepare."""
-
-    def wait(self, until_s: float) -> None:
-        """Time passes."""
-        self.now_s = max(self.now_s, until_s)
-
     def begin(self, plan: Plan) -> None:
-        """Times are counted from here."""
         self._segment = self._clock.segment(plan)
         self._start_s, self._n_steps = self.now_s, 0
 
     def run(self, plan: Plan, until_s: float) -> int:
-        """Take all of a plan's repeats, or as many as it takes to reach a time."""
         n_steps = 1 if self._stepwise else self._n_until(plan.n_repeats, until_s)
         self._n_steps += n_steps
         self.now_s = self.end_s(self._n_steps)
         return n_steps
 
     def end_s(self, n_steps: int) -> float:
-        """Of a run's first steps."""
         return self._start_s + self._segment.seconds(n_steps)
 
     def _n_until(self, n_repeats: int, until_s: float) -> int:
@@ -118,7 +105,7 @@ def simulate(
     simulator = Simulator(clock, stepwise=stepwise)
     server = Server(scheduler, Source(requests, concurrency), simulator, schedule=schedule, observe=observe)
     server.run()
-    return Simulated(metrics=server.recorder.metrics(), end_s=server.now_s, trace=schedule)
+    return Simulated(metrics=server.metrics, end_s=server.now_s, trace=schedule)
 
 
 def serve_on(

@@ -82,11 +82,12 @@ class Allocator(ABC):
         """Room for the first `n_tokens` of a sequence: how many of them are cached already; None: no room now."""
 
     @abstractmethod
-    def extend(self, id: int, n_blocks: int = 1) -> bool:
-        """More blocks for a sequence; False: too few are free, and nothing has changed."""
+    def extend(self, id: int) -> bool:
+        """One more block for a sequence; False: none is free, and nothing has changed."""
 
     def computed(self, id: int, n_tokens: int) -> None:
         """The first `n_tokens` of the sequence have been computed: their blocks may be shared from now on."""
+        return  # nothing is shared
 
     @abstractmethod
     def capacity(self, id: int) -> int:

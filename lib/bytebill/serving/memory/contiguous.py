@@ -19,7 +19,7 @@ from abc import abstractmethod
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
 from bytebill.serving.memory.allocator import Allocator, CachedTokens, Usage
 from bytebill.serving.request import Request
 
@@ -118,10 +118,9 @@ class _Contiguous(Allocator):
     block_size_tokens = 1
 
     def __init__(self, *, n_slots: int, max_len_tokens: int, heap: str = "buddy") -> None:
-        if n_slots < 1 or max_len_tokens < 1:
-            raise BytebillError(f"A pool needs slots and a model a longest sequence: {n_slots}, {max_len_tokens}.")
-        if heap not in ("buddy", "first-fit"):
-            raise BytebillError(f"A heap is 'buddy' or 'first-fit', not '{heap}'.")
+        sane = n_slots >= 1 and max_len_tokens >= 1
+        require(sane, f"A pool needs slots and a model a longest sequence: {n_slots}, {max_len_tokens}.")
+        require(heap in ("buddy", "first-fit"), f"A heap is 'buddy' or 'first-fit', not '{heap}'.")
         self.n_total = n_slots
         self.max_len_tokens = max_len_tokens
         self._heap = Buddy(n_slots) if heap == "buddy" else FirstFit(n_slots)
@@ -160,7 +159,7 @@ class _Contiguous(Allocator):
         self._n_free -= size
         return 0
 
-    def extend(self, id: int, n_blocks: int = 1) -> bool:
+    def extend(self, id: int) -> bool:
         """Never: the slots behind a chunk belong to another."""
         return False
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
 from bytebill.serving.memory.allocator import Allocator, BlocksMoved, CachedTokens, Usage
 from bytebill.serving.request import Request
 from bytebill.units import BLOCK_SIZE_TOKENS
@@ -21,8 +21,8 @@ class Paged(Allocator):
     grows = gives_tables = True
 
     def __init__(self, *, n_blocks: int, block_size_tokens: int = BLOCK_SIZE_TOKENS, n_host_blocks: int = 0) -> None:
-        if n_blocks < 1 or block_size_tokens < 1 or n_host_blocks < 0:
-            raise BytebillError(f"A pool needs blocks and a block needs slots: {n_blocks} x {block_size_tokens}.")
+        sane = n_blocks >= 1 and block_size_tokens >= 1 and n_host_blocks >= 0
+        require(sane, f"A pool needs blocks and a block needs slots: {n_blocks} x {block_size_tokens}.")
         self.block_size_tokens = block_size_tokens
         self.n_total = n_blocks
         self._free = list(range(n_blocks - 1, -1, -1))  # a stack: the lowest number comes first
@@ -63,14 +63,10 @@ class Paged(Allocator):
         self._tables[request.id] = self._take(n_blocks)
         return 0
 
-    def extend(self, id: int, n_blocks: int = 1) -> bool:
-        free = self._free
-        if n_blocks > len(free):
+    def extend(self, id: int) -> bool:
+        if not self._free:
             return False
-        if n_blocks == 1:
-            self._tables[id].append(free.pop())
-        else:
-            self._tables[id] += self._take(n_blocks)
+        self._tables[id].append(self._free.pop())
         return True
 
     def capacity(self, id: int) -> int:

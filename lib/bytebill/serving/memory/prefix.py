@@ -72,10 +72,10 @@ class PrefixSharing(Paged):
         self._keys[request.id] = keys
         return len(found) * self.block_size_tokens
 
-    def extend(self, id: int, n_blocks: int = 1) -> bool:
-        if n_blocks > self.n_free:
+    def extend(self, id: int) -> bool:
+        if not self.n_free:
             return False
-        self._tables[id] += self._take(n_blocks)
+        self._tables[id] += self._take(1)
         return True
 
     def computed(self, id: int, n_tokens: int) -> None:

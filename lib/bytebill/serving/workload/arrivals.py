@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass
 from itertools import accumulate, count, repeat
 
-from bytebill.errors import BytebillError
+from bytebill.errors import require
 
 
 def rng(seed: int, purpose: str) -> random.Random:
@@ -30,8 +30,7 @@ class _AtRate:
     rate_per_s: float
 
     def __post_init__(self) -> None:
-        if not self.rate_per_s > 0:
-            raise BytebillError(f"An arrival rate is positive, not {self.rate_per_s} per second.")
+        require(self.rate_per_s > 0, f"An arrival rate is positive, not {self.rate_per_s} per second.")
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,7 @@ class Bursty(_ByChance):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.cv > 0:
-            raise BytebillError(f"Gaps spread by a positive cv, not {self.cv}; take Evenly for none.")
+        require(self.cv > 0, f"Gaps spread by a positive cv, not {self.cv}; take Evenly for none.")
 
     def _gap_s(self, chance: random.Random) -> float:
         shape = 1 / self.cv**2

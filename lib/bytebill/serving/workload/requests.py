@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass
 from itertools import islice, repeat
 
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
 from bytebill.serving.request import Request
 from bytebill.serving.workload.arrivals import rng
 from bytebill.serving.workload.lengths import Fixed, Lengths, TruncatedExponential
@@ -38,8 +38,8 @@ class Workload:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.arrivals is not None and iter(self.arrivals) is self.arrivals:
-            raise BytebillError("These arrivals can be asked for once only: give a record of them, or a tuple.")
+        once = self.arrivals is not None and iter(self.arrivals) is self.arrivals
+        require(not once, "These arrivals can be asked for once only: give a record of them, or a tuple.")
 
     def __iter__(self) -> Iterator[Request]:
         chance = rng(self.seed, "lengths")
@@ -81,8 +81,8 @@ class SharedPrefix:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.n_shared_tokens < 0 or self.n_groups < 1 or self.block_size_tokens < 1:
-            raise BytebillError("A shared prefix has a length, a block size and at least one group.")
+        sane = self.n_shared_tokens >= 0 and self.n_groups >= 1 and self.block_size_tokens >= 1
+        require(sane, "A shared prefix has a length, a block size and at least one group.")
 
     def __iter__(self) -> Iterator[Request]:
         chance, size = rng(self.seed, "groups"), self.block_size_tokens
