@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from bytebill.claims import CLAIMS, MIME, SIGNS, check, judge, pin, pin_that
+from bytebill.claims import CLAIMS, MIME, SIGNS, check, judge, pin, pin_that, pins, view
 from bytebill.errors import BytebillError
 
 RIGHT = check("found what was said", found=1.0, near=1)
@@ -83,7 +83,8 @@ def test_json_has_the_agreed_shape_and_survives_json():
         "C01", stated="140 GB", core=core, limits=[check("nothing", found=math.nan, above=0)], device="A CPU"
     )
     content = verdict._repr_mimebundle_()[MIME]
-    assert list(content) == ["id", "chapter", "verdict", "stated", "found", "evidence", "rule", "device"]
+    keys = ["id", "chapter", "statement", "verdict", "stated", "found", "evidence", "rule", "device"]
+    assert list(content) == keys
     assert (content["id"], content["chapter"], content["verdict"]) == ("C01", "01", "loose")
     assert content["evidence"][0] == {
         "how": "derived",
@@ -106,6 +107,14 @@ def test_html_and_text_say_the_word_and_the_sign(word, core, limits, sourced):
     assert f"{SIGNS[word]}</span> {word}</strong>" in html
     assert f"{SIGNS[word]} {word}" in text
     assert 'id="claim-c01"' in html and "a &lt; b" in html
+
+
+def test_a_stored_verdict_is_shown_without_the_register_and_cannot_inject_anything():
+    stored = judge("C01", stated="s", core=[RIGHT]).to_json()
+    del stored["statement"]  # as stored until 2026-11
+    stored |= {"id": 'C01"><b>', "verdict": 'holds"><script>'}
+    assert "<b>" not in view.box(stored) and "<script>" not in view.box(stored)
+    assert "found what was said" in view.text(stored)
 
 
 def test_conditions_are_named():
@@ -136,15 +145,27 @@ def test_pin_says_so_on_a_readers_run(capsys, monkeypatch):
     assert capsys.readouterr().out.startswith("written for the default parameters: the prose says 295")
 
 
+def test_the_pins_of_a_section_are_held_together(capsys, monkeypatch):
+    section = {"ridge point": (295, 153.0), "price": (3.11, np.float32(3.113)), "who turns": ("nobody", "nobody")}
+    monkeypatch.delenv("BYTEBILL_PINS", raising=False)
+    pins(section)
+    assert capsys.readouterr().out.count("written for the default parameters") == 1
+    pins({"first to turn": (512, None)})
+    assert "the prose says 512, this run gives None (first to turn)" in capsys.readouterr().out
+    monkeypatch.setenv("BYTEBILL_PINS", "strict")
+    with pytest.raises(AssertionError, match=r"\(ridge point\); .* \(price\)"):
+        pins(section, rtol=0)
+
+
 def test_a_sentence_is_pinned_as_a_number_is(capsys, monkeypatch):
     monkeypatch.setenv("BYTEBILL_PINS", "strict")
     pin_that("it never turns", True)
-    with pytest.raises(AssertionError, match="the prose says it never turns; not in this run"):
+    with pytest.raises(AssertionError, match=r"the prose says so, this run gives not so \(it never turns\)"):
         pin_that("it never turns", False)
     monkeypatch.delenv("BYTEBILL_PINS")
     assert capsys.readouterr().out == ""
     pin_that("it never turns", False)
-    assert capsys.readouterr().out.startswith("written for the default parameters: the prose says it never")
+    assert capsys.readouterr().out.startswith("written for the default parameters: the prose says so")
 
 
 def test_the_register_is_complete():

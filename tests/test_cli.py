@@ -31,6 +31,7 @@ def bytebill(toy, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["run", "--profile", "ful"], "There is no profile 'ful'; nearest: full."),
         (["run", "-p", "n"], "-p takes a name and a value"),
         (["bench", "--only", "stak"], "There is no part of the bench 'stak'; nearest: stack"),
+        (["run", "²"], "There is no chapter '²'; there are: 01_doubling, 02_where, ledger."),
         (["refresh", "3"], "There is no chapter '3'; there are: 01_doubling, 02_where, ledger."),
     ],
 )
@@ -99,7 +100,8 @@ def test_the_ledger_for_programs_is_one_object_on_stdout(toy):
     assert done.stderr == "" and len(json.loads(done.stdout)["claims"]) == 56
 
 
-def test_the_ledger_for_people_is_a_table(toy):
+def test_the_ledger_for_people_is_a_table(toy, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")  # a terminal that knows no sign of ours
     done = bytebill(toy, "ledger")
     assert done.returncode == 0 and "not yet tried" in done.stdout and "C56" in done.stdout
 

@@ -14,12 +14,11 @@ from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import MODELS, model, precision
-from bytebill.roofline import Chunk, Load, step_cost, step_time_bounds
+from bytebill.roofline import Chunk, Load, cost_terms, step_cost, step_time_bounds
 from bytebill.serving.plan import Plan, PrefillChunk, Swap
 from bytebill.serving.request import Request, ServedSequence
 from bytebill.sim import guards
 from bytebill.sim.clock import Clock, Segment
-from bytebill.sim.coefficients import coefficients
 from bytebill.sim.constants import IDEAL, NAMES, Constants, Estimate
 from bytebill.sim.steady import SteadyState
 
@@ -156,7 +155,6 @@ def test_experts_are_resident_whether_or_not_they_are_met():
     ("wrong", "what"),
     [
         ({"kv_bytes": 4 * 131_072.0}, "cached token"),
-        ({"resident_bytes": 1e9}, "weights in memory"),
         ({"head_bytes": 0.0}, "weights read"),
         ({"fixed_bytes": 1e9}, "weights read"),
         ({"logit_flops": 0.0}, "FLOPs"),
@@ -164,10 +162,12 @@ def test_experts_are_resident_whether_or_not_they_are_met():
 )
 def test_a_wrong_count_stops_the_clock(wrong, what):
     spec = model("llama-3-8b")
-    read = coefficients(spec, precision=BF16)
-    guards.counted_once(read, model=spec, precision=BF16)
+    terms, held = cost_terms(spec, precision=BF16), {"precision": BF16, "resident_bytes": 2.0 * spec.n_params}
+    guards.counted_once(terms, **held)
     with pytest.raises(guards.PhysicsError, match=what):
-        guards.counted_once(replace(read, **wrong), model=spec, precision=BF16)
+        guards.counted_once(replace(terms, **wrong), **held)
+    with pytest.raises(guards.PhysicsError, match="weights in memory"):
+        guards.counted_once(terms, **held | {"resident_bytes": 1e9})
 
 
 def test_a_time_below_the_bytes_stops_the_clock():

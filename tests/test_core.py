@@ -13,7 +13,7 @@ CORE = (
     *("units", "errors", "models", "roofline", "hardware", "deployment", "data.bundle"),
     *(f"economics.{name}" for name in ("break_even", "cost", "decline", "fleets", "load", "months", "phases")),
     *("economics.prices", "economics.ranges", "economics.time"),
-    *("sim", "serving", "sim.constants", "sim.coefficients", "sim.guards", "sim.clock", "sim.steady"),
+    *("sim", "serving", "sim.constants", "sim.guards", "sim.clock", "sim.steady"),
     *("statement", "statement.case", "statement.bill", "statement.page", "statement.levers"),
 )
 STRICT = """

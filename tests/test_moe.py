@@ -22,7 +22,7 @@ from bytebill.engine.weights.names import Weights, random_weights
 from bytebill.errors import BytebillError
 from bytebill.measure.experts import _hollow, _point, build, dense_twins, expert_cost, sweep_experts
 from bytebill.models import ModelSpec, MoESpec, model, precision, weight_bytes
-from bytebill.roofline import Load, StepCost, weight_read_params
+from bytebill.roofline import StepCost, decode_cost
 from bytebill.roofline.routing import distinct_experts, distinct_of_shares, tokens_to_touch, zipf_shares
 
 # Widths in whole panels, so that no byte of packing is beside the parameters'.
@@ -149,7 +149,7 @@ def test_every_parameter_is_resident(decoder: Transformer) -> None:
 
 def test_one_token_moves_what_the_roofline_says(decoder: Transformer) -> None:
     decoder.forward(tokens(1, 1), decoder.new_cache(1, 1))
-    expected = weight_read_params(decoder.spec, load=Load.decode(batch_size=1, context_len=0))
+    expected = decode_cost(decoder.spec, batch_size=1, context_len=0, precision=precision("int8")).weight_bytes
     row = decoder.spec.d_model  # the embedding's row, which `weight_bytes_touched` leaves out
     assert decoder.weight_bytes_touched == pytest.approx(4 * (expected - row))
 

@@ -13,7 +13,8 @@ from docutils.frontend import get_default_settings
 from docutils.utils import new_document
 
 from bytebill import claims
-from bytebill.site import browser, check, dark, verdict_nodes
+from bytebill.errors import BytebillError
+from bytebill.site import browser, build, check, dark, verdict_nodes
 from bytebill.site.extension import share_anchors, tidy_scripts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,6 +102,14 @@ def test_no_pages_is_a_fault(tmp_path, capsys):
     assert "no page was built" in capsys.readouterr().out
 
 
+def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch, capsys):
+    failed = SimpleNamespace(returncode=2, stdout="", stderr="OSError: [Errno 28] No space left on device")
+    monkeypatch.setattr(build.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(BytebillError, match=r"was not rendered into .*: no space left"):
+        build.render(tmp_path, root=tmp_path)
+    assert capsys.readouterr().err == ""
+
+
 def test_no_browser_is_said_and_no_failure(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["browser", str(tmp_path)])
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -147,7 +156,7 @@ def test_a_verdict_is_drawn_with_word_sign_and_anchor(core, limit, slug, sign):
     for part in ("C01", f"{sign} {slug.replace('-', ' ')}", "140 GB", "Measured on: a laptop", "long context"):
         assert part in text
     rows = list(box.findall(nodes.row))
-    assert [len(row) for row in rows] == [len(verdict_nodes.COLUMNS)] * 3
+    assert [len(row) for row in rows] == [len(claims.view.COLUMNS)] * 3
 
 
 def test_stored_text_is_read_and_other_types_are_left_alone():

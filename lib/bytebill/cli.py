@@ -14,6 +14,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - an old interpreter must be told 
 
 import json
 from collections.abc import Iterable, Iterator
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -119,6 +120,8 @@ def bench(
 
 def main() -> None:
     """The entry point: what a reader can mend ends in one sentence."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone still gets the words
     try:
         app(args=list(_joined(sys.argv[1:])), prog_name="bytebill")
     except BytebillError as error:
@@ -129,12 +132,11 @@ def main() -> None:
 def _run(names: list[str], *, profile: str | None, device: str | None, parameters: dict[str, Any]) -> bool:
     from bytebill import chapters
 
-    outcomes = chapters.run(names, profile=profile, device=device, parameters=parameters, watch=_watch())
     if device in ("cuda", "mps"):
         from bytebill.device import pick
 
-        pick(device)  # one that is not there should not be found out chapter by chapter
-    return _report(outcomes)
+        pick(device)  # before any chapter starts: one that is not there should not be found out chapter by chapter
+    return _report(chapters.run(names, profile=profile, device=device, parameters=parameters, watch=_watch()))
 
 
 def _report(outcomes: Iterable[Outcome]) -> bool:

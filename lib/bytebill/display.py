@@ -1,21 +1,159 @@
-"""How does a chapter print a table? Aligned text, the same wherever the notebook is read."""
+"""How does a chapter show a table? Numbers in rows, units in the headings: HTML on a page, aligned text elsewhere.
+
+A heading ends in its unit, and the unit formats the column. Quantities come in SI units, shares as fractions.
+
+    "weights [B]"      B, s, FLOP, B/s, FLOP/s: each cell with the prefix that suits it, as in 139 GB
+    "step [ms]"        with a prefix: the column in this unit, which stands in the heading
+    "idle [%]"         a fraction as a percentage
+    "rate [tokens/s]"  any other unit, or none: the number as it is
+    "rent [USD:.2f]"   after a colon a format, as in an f-string
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from html import escape
+from numbers import Real
+from typing import Any
+
+from bytebill.units import PREFIXED, plain, show, to_si
+
+_HEADING = re.compile(r"(.*?) *(?:\[([^\]:]*):?([^\]]*)\])?")
+_IN_CELLS = {"%": "fraction"} | {unit: unit for unit in PREFIXED}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A piece of the page: HTML where that can be shown, otherwise text."""
+
+    html: str
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a heading says, and how the cells below it are written."""
+
+    name: str
+    unit: str = ""
+    form: str = ""
+
+    @classmethod
+    def of(cls, heading: str) -> Column:
+        """A heading taken apart.
+
+        >>> Column.of("step [ms:.1f]")
+        Column(name='step', unit='ms', form='.1f')
+        """
+        found = _HEADING.fullmatch(heading)
+        return cls(*(part or "" for part in found.groups())) if found else cls(heading)
+
+    @property
+    def said_unit(self) -> str:
+        """The unit that the heading has to say; none where the cells carry it."""
+        return "" if self.unit in _IN_CELLS and not self.form else self.unit
+
+    def cell(self, value: object) -> str:
+        """A value as its reader sees it.
+
+        >>> Column.of("step [ms]").cell(0.0213), Column.of("idle [%]").cell(0.985), Column.of("read [B]").cell(139e9)
+        ('21.3', '98.5%', '139 GB')
+        """
+        if not isinstance(value, Real):
+            return "–" if value is None else str(value)
+        if self.unit in _IN_CELLS and not self.form:
+            return show(float(value), unit=_IN_CELLS[self.unit])
+        number = float(value) / _scale(self.unit)
+        return format(number, self.form) if self.form else plain(number)
+
+
+def table(*headings: str, rows: Iterable[Any] | Mapping[Any, Any]) -> Shown:
+    """A table whose headings format its columns. A row is a sequence, a record, or a name and what belongs to it.
+
+    >>> table("device", "memory [B]", "idle [%]", rows={"H100": (80e9, 0.985), "L4": (24e9, None)})
+    device   memory   idle
+    H100    80.0 GB  98.5%
+    L4      24.0 GB      –
+    """
+    columns = [Column.of(heading) for heading in headings]
+    values = (_values(row) for row in (rows.items() if isinstance(rows, Mapping) else rows))
+    cells = [[_shown(column, value) for column, value in zip(columns, row, strict=True)] for row in values]
+    said = [f"{column.name} [{column.said_unit}]" if column.said_unit else column.name for column in columns]
+    body = "".join(_row([cell.html for cell in row]) for row in cells)
+    html = (
+        f'<table class="bb-table" style="text-align: right">{head(map(_heading, columns))}<tbody>{body}</tbody></table>'
+    )
+    text = "\n".join(_aligned([said, *([cell.text for cell in row] for row in cells)]))
+    return Shown(html=scrolling(html, name=", ".join(filter(None, said))), text=text)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under their headings, the first column to the left and all others to the right.
+    """Print rows of text under their headings.
 
     >>> print_table(("device", "GB/s"), [("H100", 3350), ("A100", 2039)])
     device  GB/s
     H100    3350
     A100    2039
     """
-    lines = [[str(cell) for cell in row] for row in (headings, *rows)]
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    print("\n".join(_aligned([[str(cell) for cell in row] for row in (headings, *rows)])))
+
+
+def head(names: Iterable[str]) -> str:
+    """The headings of an HTML table; an empty one is a cell, for it heads nothing."""
+    cells = (f'<th scope="col">{name}</th>' if name else "<td></td>" for name in names)
+    return f"<thead><tr>{''.join(cells)}</tr></thead>"
+
+
+def scrolling(html: str, *, name: str) -> str:
+    """A wide piece in a box of its own, so that the page keeps its width; the keyboard reaches it by its name."""
+    region = f'role="region" aria-label="{escape(name)}" tabindex="0"'
+    return f'<div class="bb-scroll" {region} style="overflow-x: auto">{html}</div>'
+
+
+def _values(row: Any) -> Iterator[Any]:
+    """What stands in a row, a record or a sequence inside it spread out."""
+    if is_dataclass(row) and not isinstance(row, Shown):
+        row = [getattr(row, field.name) for field in fields(row)]
+    if isinstance(row, Sequence) and not isinstance(row, str):
+        for part in row:
+            yield from _values(part)
+    else:
+        yield row
+
+
+def _shown(column: Column, value: Any) -> Shown:
+    return value if isinstance(value, Shown) else Shown(html=escape(column.cell(value)), text=column.cell(value))
+
+
+def _scale(unit: str) -> float:
+    """How much of its base a unit is: 0.001 for ms, 1 for one without a prefix."""
+    try:
+        return to_si(1, unit)
+    except ValueError:
+        return 1.0
+
+
+def _heading(column: Column) -> str:
+    unit = f"<br><small>{escape(column.said_unit)}</small>" if column.said_unit else ""
+    return escape(column.name) + unit
+
+
+def _row(cells: Sequence[str]) -> str:
+    others = "".join(f"<td>{cell}</td>" for cell in cells[1:])
+    return f'<tr><th scope="row" style="text-align: left">{cells[0]}</th>{others}</tr>'
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines of text, the first column to the left and all others to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for first, *others in lines:
-        cells = [first.ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        print("  ".join(cells).rstrip())
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        yield "  ".join([first.ljust(widths[0]), *cells]).rstrip()

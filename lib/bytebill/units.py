@@ -1,7 +1,7 @@
 """Which unit is this number in? Prefixes at the edge, plain SI inside.
 
 Inside the package every quantity is in bytes, seconds, FLOPs and US dollars. Prefixes appear where a
-published figure comes in (`to_si`) and where a number is shown to a reader (`si`, `gib`).
+published figure comes in (`to_si`) and where a number is shown to a reader (`show`, `si`, `gib`).
 
     GB = 1e9 bytes      GiB = 2**30 bytes: 7.4% apart, so a number always says which
 """
@@ -19,6 +19,7 @@ BLOCK_SIZE_TOKENS = 16  # what a paged cache is counted in, unless somebody says
 _SCALES = {"P": 1e15, "T": 1e12, "G": 1e9, "M": 1e6, "k": 1e3, "": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _BINARY = {"KiB": KiB, "MiB": MiB, "GiB": GiB, "TiB": TiB}
 _BASES = ("FLOP/s", "OP/s", "FLOP", "B/s", "B", "s")
+PREFIXED = ("B", "B/s", "s", "FLOP", "FLOP/s")
 
 
 def to_si(value: float, unit: str) -> float:
@@ -47,6 +48,32 @@ def si(value: float, unit: str, *, digits: int = 3) -> str:
     rounded = float(f"{value:.{digits}g}")
     prefix = next((prefix for prefix, scale in _SCALES.items() if abs(rounded) >= scale), "n")
     return f"{_fixed(rounded / _SCALES[prefix], digits=digits)} {prefix}{unit}"
+
+
+def show(value: float, *, unit: str = "") -> str:
+    """A number and its unit for a reader: prefixes for bytes, seconds and FLOPs, shares as percentages.
+
+    >>> show(140e9, unit="B"), show(0.985, unit="fraction"), show(2500, unit="tokens/s"), show(1.0)
+    ('140 GB', '98.5%', '2,500 tokens/s', '1')
+    """
+    if not isfinite(value):
+        return f"{value} {unit}".strip()
+    if unit in PREFIXED:
+        return si(value, unit)
+    if unit == "fraction":
+        return f"{100 * value:.3g}%"
+    number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{number} {unit}".strip()
+
+
+def plain(value: float, *, digits: int = 3) -> str:
+    """A number without a unit: whole ones in full, others with that many significant digits.
+
+    >>> plain(64.0), plain(1.3148), plain(0.39), plain(9450.7), plain(999.7)
+    ('64', '1.31', '0.390', '9,451', '1,000')
+    """
+    whole = not isfinite(value) or value == int(value) or abs(value) > 10**digits - 0.5
+    return f"{value:,.0f}" if whole else _fixed(value, digits=digits)
 
 
 def gib(value_bytes: float, *, digits: int = 3) -> str:

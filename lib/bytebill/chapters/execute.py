@@ -1,7 +1,7 @@
 """How can a chapter's run end? It passes, or one sentence says which cell stopped it and why.
 
-The kernel runs in `notebooks/`, the copy grows in a scratch folder. When the last cell has passed, the copy
-takes its place in the target folder by one rename; one that stopped stays where it is, to be looked at.
+The kernel runs in `notebooks/`, the copy grows in a scratch folder under a name that no other run has. When the last
+cell has passed, the copy takes its place in the target folder by one rename; one that stopped stays to be looked at.
 """
 
 from __future__ import annotations
@@ -9,32 +9,47 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bytebill.errors import BytebillError
 
 CELL_TIMEOUT_S = 1800
+UNTOUCHED = "; the committed notebooks are untouched"
 QUIET = "--IPKernelApp.log_level=50"  # otherwise each start and stop writes a warning over the progress bar
 
 
-def execute(path: Path, target: Path, *, parameters: Mapping[str, Any], scratch: Path) -> str | None:
-    """Run one notebook to `target`; None if it passed, otherwise the reason it did not."""
-    partial = scratch / path.name
-    target.unlink(missing_ok=True)  # an older copy must not pass for this run's
-    try:
+def execute(
+    path: Path, target: Path, *, parameters: Mapping[str, Any], variables: Mapping[str, str], scratch: Path
+) -> str | None:
+    """Run one notebook to `target`; None if it passed, otherwise the reason it did not.
+
+    `variables` are environment variables of its kernel, on top of ours.
+    """
+    growing, stopped = scratch / f".{os.getpid()}_{path.name}", scratch / path.name
+    with disk_errors(growing, ending=UNTOUCHED):
+        target.unlink(missing_ok=True)  # an older copy must not pass for this run's
         scratch.mkdir(parents=True, exist_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        reason = _papermill(path, partial, parameters)
-        if reason is None:
-            os.replace(partial, target)
-    except OSError as error:
-        raise BytebillError(_disk(error, partial)) from error
-    return f"{reason}; as far as it came: {partial}" if reason else None
+        reason = _papermill(path, growing, parameters, variables)
+        os.replace(growing, stopped if reason else target)
+    return f"{reason}; as far as it came: {stopped}" if reason else None
 
 
-def _papermill(path: Path, partial: Path, parameters: Mapping[str, Any]) -> str | None:
+@contextmanager
+def disk_errors(path: Path, *, ending: str = "") -> Iterator[None]:
+    """Say in one sentence why `path` could not be written while the block runs."""
+    try:
+        yield
+    except OSError as error:  # copying a tree collects its errors into one without a number
+        full = error.errno in (None, errno.ENOSPC, errno.EDQUOT)
+        why = "the disk is full" if full else error.strerror or str(error)
+        raise BytebillError(f"{path} could not be written ({why}){ending}.") from error
+
+
+def _papermill(path: Path, growing: Path, parameters: Mapping[str, Any], variables: Mapping[str, str]) -> str | None:
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
@@ -42,10 +57,11 @@ def _papermill(path: Path, partial: Path, parameters: Mapping[str, Any]) -> str 
     try:
         papermill.execute_notebook(
             str(path),
-            str(partial),
+            str(growing),
             parameters=dict(parameters),
             cwd=str(path.parent),
             kernel_name="python3",
+            kernel_manager_class=_manager(variables),
             progress_bar=False,
             execution_timeout=CELL_TIMEOUT_S,
             extra_arguments=[QUIET],
@@ -60,7 +76,12 @@ def _papermill(path: Path, partial: Path, parameters: Mapping[str, Any]) -> str 
     return None
 
 
-def _disk(error: OSError, partial: Path) -> str:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    why = "the disk is full" if full else error.strerror or str(error)
-    return f"{partial} could not be written ({why}); the committed notebooks are untouched."
+def _manager(variables: Mapping[str, str]) -> type:
+    """A kernel manager whose kernels have these environment variables; this process keeps its own."""
+    from jupyter_client.manager import AsyncKernelManager
+
+    class Manager(AsyncKernelManager):
+        def start_kernel(self, **given: Any) -> Any:
+            return super().start_kernel(env={**os.environ, **variables}, **given)
+
+    return Manager

@@ -16,15 +16,16 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 
 from bytebill import data
-from bytebill.chapters.execute import execute
+from bytebill.chapters.execute import UNTOUCHED, disk_errors, execute
 from bytebill.chapters.parameters import default_of, like
 from bytebill.chapters.tidy import tidied
 from bytebill.errors import BytebillError, unknown
@@ -148,16 +149,18 @@ def run(
 def refresh(names: Iterable[str] = (), *, book: Book | None = None, watch: Watch = _unwatched) -> Iterator[Outcome]:
     """Execute with the committed parameters and, only if all passed, replace the committed notebooks."""
     book = book or here()
-    into = book.build / "refreshed"
-    shutil.rmtree(into, ignore_errors=True)  # the ledger must not read what ran with other parameters
-    passed: dict[str, Outcome] = {}
-    for outcome in run(names, book=book, into=into, watch=watch):
-        yield outcome
-        if outcome.error:
-            return
-        passed[outcome.name] = outcome
-    fresh = {book.notebooks / f"{name}.ipynb": into / f"{name}.ipynb" for name in passed}
-    _replace({old: tidied(new, committed=old, run_s=passed[old.stem].run_s) for old, new in fresh.items()})
+    with disk_errors(book.build, ending=UNTOUCHED):
+        book.build.mkdir(parents=True, exist_ok=True)
+        scratch = TemporaryDirectory(prefix="refreshed-", dir=book.build)
+    with scratch as folder:  # of its own: the ledger must not read what ran with other parameters
+        fresh: dict[Path, str] = {}
+        for outcome in run(names, book=book, into=Path(folder), watch=watch):
+            yield outcome
+            if outcome.error:
+                return
+            old = book.notebooks / f"{outcome.name}.ipynb"
+            fresh[old] = tidied(Path(folder) / old.name, committed=old, run_s=outcome.run_s)
+        _replace(fresh)
 
 
 def stage(book: Book | None = None) -> Path:
@@ -167,10 +170,8 @@ def stage(book: Book | None = None) -> Path:
     if missing:
         raise BytebillError(f"{missing[0]} has not been run to its end here; try: bytebill run {missing[0]}")
     target = book.build / "stage"
-    try:
+    with disk_errors(target):
         _lay_out(book, target)
-    except OSError as error:  # copying a tree collects its errors into one without a number
-        raise BytebillError(f"{target} could not be written ({error.strerror or 'is the disk full?'}).") from error
     return target
 
 
@@ -222,34 +223,22 @@ def _each(
             "BYTEBILL_PINS": "lenient" if changed else "strict",
         }
         began = time.perf_counter()
-        with watch(path.stem, expected_s(path)), _environment(variables):
-            error = execute(path, into / path.name, parameters=given[path], scratch=book.build / "running")
+        with watch(path.stem, expected_s(path)):
+            error = execute(
+                path, into / path.name, parameters=given[path], variables=variables, scratch=book.build / "running"
+            )
         yield Outcome(name=path.stem, run_s=time.perf_counter() - began, error=error)
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """These environment variables while the block runs: a kernel inherits them."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _replace(texts: Mapping[Path, str]) -> None:
     """Write all the files beside their targets first, then rename: no reader ever sees half a notebook."""
     temporary = {path: path.with_name(f".{path.name}.new") for path in texts}
     try:
-        for path, text in texts.items():
-            temporary[path].write_text(text, encoding="utf-8")
-        for path in texts:
-            os.replace(temporary[path], path)
-    except OSError as error:
-        said = f"The notebooks could not be replaced ({error.strerror}); 'git status' shows how far it came."
-        raise BytebillError(said) from error
+        with disk_errors(next(iter(texts)).parent, ending="; 'git status' shows how far it came"):
+            for path, text in texts.items():
+                temporary[path].write_text(text, encoding="utf-8")
+            for path in texts:
+                os.replace(temporary[path], path)
     finally:
         for path in temporary.values():
             path.unlink(missing_ok=True)

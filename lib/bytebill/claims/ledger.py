@@ -15,10 +15,13 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from bytebill import chapters
+from bytebill import chapters, display
 from bytebill.claims import view as view
-from bytebill.claims.rule import CLAIMS, HOW, MIME, SIGNS, Claim
+from bytebill.claims.rule import CLAIMS, HOW, MIME, Claim
+from bytebill.claims.view import SIGNS
+from bytebill.display import Shown
 from bytebill.errors import unknown
 
 if TYPE_CHECKING:
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
 NO_VERDICT = "no verdict"
 WORDS = (*SIGNS, view.NOT_TRIED, NO_VERDICT)
 EMPTY: dict[str, Any] = {"stated": "", "found": "", "evidence": [], "rule": "", "device": None}
-_SCROLLS = 'class="bb-scroll" role="region" aria-labelledby="ledger-caption" tabindex="0" style="overflow-x: auto"'
 KINDS = tuple(HOW.values())
 SLUGS = ("claimed", "stated", *KINDS, "verdict-cell")
 COLUMNS = ("Claim", "What is claimed", "Stated", *(kind.capitalize() for kind in KINDS), "Verdict")
@@ -51,26 +53,14 @@ class Entry:
     @property
     def link(self) -> str | None:
         """Where the built book shows the verdict, relative to the ledger's own page."""
-        return f"{self.page}.html" + (f"#{view.anchor(self.claim.id)}" if self.content else "") if self.page else None
+        if self.page is None:
+            return None
+        return f"{quote(self.page)}.html" + (f"#{view.anchor(self.claim.id)}" if self.content else "")
 
     def to_json(self) -> dict[str, Any]:
         """The entry for programs; what is not there is empty."""
         head = {"id": self.claim.id, "chapter": self.claim.chapter, "verdict": self.word}
         return head | {name: (self.content or {}).get(name, empty) for name, empty in EMPTY.items()}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """A piece of the page: HTML where that can be shown, otherwise text."""
-
-    html: str
-    text: str
-
-    def _repr_html_(self) -> str:
-        return self.html
-
-    def __repr__(self) -> str:
-        return self.text
 
 
 def folder(book: chapters.Book) -> Path:
@@ -125,24 +115,18 @@ def counts(entries: Iterable[Entry]) -> Shown:
     """How often each verdict was given."""
     numbers = Counter(entry.word for entry in entries)
     words = [word for word in WORDS if numbers[word] or word in SIGNS]
-    rows = "".join(f'<tr><th scope="row">{view.marked(word)}</th><td>{numbers[word]}</td></tr>' for word in words)
-    head = '<thead><tr><th scope="col">Verdict</th><th scope="col">Claims</th></tr></thead>'
-    html = f'<table class="bb-counts"><caption>Claims by verdict</caption>{head}<tbody>{rows}</tbody></table>'
-    return Shown(html=html, text="\n".join(f"{numbers[word]:3d} {view.sign(word)} {word}" for word in words))
+    marked = (Shown(html=view.marked(word), text=f"{view.sign(word)} {word}") for word in words)
+    return display.table("Verdict", "Claims", rows=zip(marked, (numbers[word] for word in words), strict=True))
 
 
-def table(entries: Iterable[Entry]) -> Shown:
+def listing(entries: Iterable[Entry]) -> Shown:
     """The ledger, grouped by chapter, each claim linked to the box of its verdict."""
     entries = tuple(entries)
-    head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
     bodies = "".join(_chapter(list(group)) for _, group in groupby(entries, key=lambda entry: entry.claim.chapter))
-    html = (
-        f"<div {_SCROLLS}>"
-        f'<table class="bb-ledger"><caption id="ledger-caption">{escape(_caption(entries))}</caption>'
-        f"<thead><tr>{head}</tr></thead>{bodies}</table></div>"
-    )
+    caption = f"<caption>{escape(_caption(entries))}</caption>"
+    html = f'<table class="bb-ledger">{caption}{display.head(COLUMNS)}{bodies}</table>'
     lines = (f"{entry.claim.id} {view.sign(entry.word)} {entry.word}: {entry.claim.statement}" for entry in entries)
-    return Shown(html=html, text="\n".join(lines))
+    return Shown(html=display.scrolling(html, name="The ledger"), text="\n".join(lines))
 
 
 def for_terminal(entries: Iterable[Entry]) -> Table:
@@ -170,13 +154,13 @@ def _caption(entries: tuple[Entry, ...]) -> str:
 
 def _chapter(entries: list[Entry]) -> str:
     page, name = entries[0].page, f"Chapter {int(entries[0].claim.chapter)}"
-    title = f'<a href="{page}.html">{name}</a>' if page else f"{name}, not written yet"
+    title = f'<a href="{quote(page)}.html">{name}</a>' if page else f"{name}, not written yet"
     heading = f'<tr><th scope="rowgroup" colspan="{len(COLUMNS)}" style="text-align: left">{title}</th></tr>'
     return f"<tbody>{heading}{''.join(_row(entry) for entry in entries)}</tbody>"
 
 
 def _row(entry: Entry) -> str:
-    id, stated = entry.claim.id, str(entry.content["stated"]) if entry.content else ""
+    id, stated = escape(entry.claim.id), str(entry.content["stated"]) if entry.content else ""
     name = f'<a href="{entry.link}">{id}</a>' if entry.content else id
     claimed = f'<div style="min-width: 16em">{escape(entry.claim.statement)}</div>'
     cells = [claimed, escape(stated), *(_evidence(entry, kind) for kind in KINDS)]
@@ -197,10 +181,8 @@ def _evidence(entry: Entry, kind: str) -> str:
     """What was found in this way, a number for each check; a kind that the register asks for may be owed."""
     if entry.content is None:
         return ""
-    core = [item for item in entry.content["evidence"] if item["how"] == kind and item["role"] == "core"]
-    limits = [item for item in entry.content["evidence"] if item["how"] == kind and item["role"] == "limit"]
-    if not core and not limits:
-        return "not yet" if kind in entry.claim.how else ""
-    return "<br>".join(
-        f"{escape(item['text'])}: <strong>{escape(view.found(item))}</strong>" for item in core or limits
-    )
+    ours = [item for item in entry.content["evidence"] if item["how"] == kind]
+    shown = [item for item in ours if item["role"] == "core"] or ours
+    if not shown and kind in entry.claim.how:
+        return "not yet"
+    return "<br>".join(f"{escape(item['text'])}: <strong>{escape(view.found(item))}</strong>" for item in shown)

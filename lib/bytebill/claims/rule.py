@@ -18,17 +18,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isclose, isfinite, nextafter
+from math import inf, isclose, isfinite, nan, nextafter
 from typing import Any
 
 from bytebill import data
+from bytebill.claims import view as view
 from bytebill.errors import unknown
-from bytebill.units import si
+from bytebill.units import show
 
 MIME = "application/vnd.bytebill.claim+json"
 HOW = {"D": "derived", "M": "measured", "S": "simulated", "R": "published"}
-SIGNS = {"holds": "✓", "holds with conditions": "◐", "loose": "≈", "refuted": "✗", "unsourced": "?"}
-_PREFIXED = ("B", "B/s", "s", "FLOP", "FLOP/s")
+_WORDS = (str, type(None))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """One of `SIGNS`, by the rule of this module."""
+        """One of `view.SIGNS`, by the rule of this module."""
         n_passed = sum(check.passed for check in self.core)
         if not self.sourced and n_passed < len(self.core):
             return "unsourced"
@@ -138,6 +138,7 @@ class Verdict:
         return {
             "id": self.claim.id,
             "chapter": self.claim.chapter,
+            "statement": self.claim.statement,
             "verdict": self.word,
             "stated": self.stated,
             "found": self.found,
@@ -147,8 +148,6 @@ class Verdict:
         }
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        from bytebill.claims import view as view
-
         content = self.to_json()
         return {MIME: content, "text/html": view.box(content), "text/plain": view.text(content)}
 
@@ -178,17 +177,30 @@ def judge(
 
 
 def pin(written: float, found: float, *, rtol: float = 0.005, what: str = "") -> None:
-    """Hold a number typed in prose to the computed one: silent when right.
-
-    Wrong, it raises where BYTEBILL_PINS=strict (the book's own runs, default parameters), and otherwise says
-    that the prose was written for other parameters.
+    """Hold one number typed in prose to the computed one; `pins` of one.
 
     >>> pin(295, 989.4e12 / 3.35e12, what="ridge point of an H100")
     """
-    if isclose(written, found, rel_tol=rtol):
-        return
-    about = f" ({what})" if what else ""
-    _not_as_written(f"the prose says {show(written)}, this run gives {show(_number(found))}{about}")
+    pins({what: (written, found)}, rtol=rtol)
+
+
+def pins(numbers: Mapping[str, tuple[Any, Any]], *, rtol: float = 0.005) -> None:
+    """Hold the numbers typed in a section's prose to the computed ones, each (written, found): silent when right.
+
+    A wrong one raises where BYTEBILL_PINS=strict (the book's own runs, default parameters); otherwise a sentence says
+    that the prose was written for other parameters. A word, or None for what there is none of, must be the same.
+
+    >>> pins({"ridge point of an H100": (295, 989.4e12 / 3.35e12), "who reaches it": ("nobody", "nobody")})
+    """
+    wrong = [
+        f"the prose says {_said(written)}, this run gives {_said(found)}" + (f" ({what})" if what else "")
+        for what, (written, found) in numbers.items()
+        if not _agree(written, found, rtol)
+    ]
+    if wrong and os.environ.get("BYTEBILL_PINS") == "strict":
+        raise AssertionError("; ".join(wrong))
+    for sentence in wrong:
+        print(f"written for the default parameters: {sentence}")
 
 
 def pin_that(said: str, holds: bool) -> None:
@@ -196,14 +208,7 @@ def pin_that(said: str, holds: bool) -> None:
 
     >>> pin_that("a full step has room for more answers than a user waits for", 160 > 1)
     """
-    if not holds:
-        _not_as_written(f"the prose says {said}; not in this run")
-
-
-def _not_as_written(said: str) -> None:
-    if os.environ.get("BYTEBILL_PINS") == "strict":
-        raise AssertionError(said)
-    print(f"written for the default parameters: {said}")
+    pins({said: ("so", "so" if holds else "not so")})
 
 
 def _claims() -> dict[str, Claim]:
@@ -220,22 +225,6 @@ def claim(id: str) -> Claim:
     '02'
     """
     return CLAIMS[id]
-
-
-def show(value: float, *, unit: str = "") -> str:
-    """A number and its unit for a reader: prefixes for bytes, seconds and FLOPs, shares as percentages.
-
-    >>> show(140e9, unit="B"), show(0.985, unit="fraction"), show(2500, unit="tokens/s"), show(1.0)
-    ('140 GB', '98.5%', '2,500 tokens/s', '1')
-    """
-    if not isfinite(value):
-        return f"{value} {unit}".strip()
-    if unit in _PREFIXED:
-        return si(value, unit)
-    if unit == "fraction":
-        return f"{100 * value:.3g}%"
-    number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return f"{number} {unit}".strip()
 
 
 def _from_row(row: Mapping[str, Any]) -> Claim:
@@ -259,19 +248,28 @@ def _bounds(
     *,
     unit: str,
 ) -> tuple[float, float, str]:
-    """The lowest and highest number that pass, and the test in words."""
-    if between is not None:
-        return *between, f"between {show(between[0], unit=unit)} and {show(between[1], unit=unit)}"
+    """The lowest and highest number that pass, and the test in words; one of the four is given."""
+    if near is not None:
+        if rtol == 0:
+            return near, near, f"exactly {near:,} {unit}".strip()
+        share = 0.01 if rtol is None else rtol
+        margin = abs(near) * share
+        return near - margin, near + margin, f"within {show(share, unit='fraction')} of {show(near, unit=unit)}"
     if above is not None:
         return nextafter(above, inf), inf, f"above {show(above, unit=unit)}"
     if below is not None:
         return -inf, nextafter(below, -inf), f"below {show(below, unit=unit)}"
-    assert near is not None
-    if rtol == 0:
-        return near, near, f"exactly {near:,} {unit}".strip()
-    share = 0.01 if rtol is None else rtol
-    margin = abs(near) * share
-    return near - margin, near + margin, f"within {show(share, unit='fraction')} of {show(near, unit=unit)}"
+    low, high = between or (nan, nan)
+    return low, high, f"between {show(low, unit=unit)} and {show(high, unit=unit)}"
+
+
+def _agree(written: Any, found: Any, rtol: float) -> bool:
+    words = isinstance(written, _WORDS) or isinstance(found, _WORDS)
+    return written == found if words else isclose(written, found, rel_tol=rtol)
+
+
+def _said(value: Any) -> str:
+    return str(value) if isinstance(value, _WORDS) else show(_number(value))
 
 
 def _number(found: Any) -> float:

@@ -1,19 +1,25 @@
 """What does a reader see of a verdict? Boxes and lines made from its JSON, so a stored one shows the same.
 
 Word and sign say everything: the class names (`bb-verdict-loose` and so on) only let the style sheet add
-colour, and the border is drawn here so that the box stands out in plain Jupyter too.
+colour, and the border is drawn here so that the box stands out in plain Jupyter too. What stands in a box is said once,
+in `paragraphs` and `cells`; it is drawn as HTML here and as the book's own nodes in `bytebill.site.verdict_nodes`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from bytebill.claims.rule import SIGNS, claim, show
+from bytebill.display import head
+from bytebill.units import show
 
 Content = Mapping[str, Any]
+Paragraph = tuple[str, tuple[tuple[str, str], ...]]  # its class, and its pieces: what each is, and its text
+SIGNS = {"holds": "✓", "holds with conditions": "◐", "loose": "≈", "refuted": "✗", "unsourced": "?"}
 NOT_TRIED = "not yet tried"
+COLUMNS = ("Check", "Kind", "Evidence", "Found", "Test", "Result")
 _FRAME = "border-left: .35em solid; padding: .1em 1em; margin: 1em 0"
 
 
@@ -27,12 +33,12 @@ def sign(word: str) -> str:
 
 
 def slug(word: str) -> str:
-    """The word as part of a class name or an anchor.
+    """A word as part of a class name or an anchor, whatever it was.
 
-    >>> slug("holds with conditions")
-    'holds-with-conditions'
+    >>> slug("holds with conditions"), slug('C01"><b>')
+    ('holds-with-conditions', 'c01-b-')
     """
-    return word.replace(" ", "-")
+    return re.sub(r"[^a-z0-9]+", "-", word.lower())
 
 
 def anchor(id: str) -> str:
@@ -41,7 +47,7 @@ def anchor(id: str) -> str:
     >>> anchor("C01")
     'claim-c01'
     """
-    return f"claim-{id.lower()}"
+    return f"claim-{slug(id)}"
 
 
 def found(evidence: Content) -> str:
@@ -55,22 +61,32 @@ def marked(word: str) -> str:
     return f'<strong class="bb-word bb-word-{slug(word)}">{mark} {escape(word)}</strong>'
 
 
-COLUMNS = ("Check", "Kind", "Evidence", "Found", "Test", "Result")
-_HEAD = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
+def paragraphs(content: Content) -> tuple[Paragraph, ...]:
+    """What stands above and, the last of them, below the checks."""
+    device = f" Measured on: {content['device']}." if content["device"] else ""
+    return (
+        ("bb-verdict-head", (("strong", content["id"]), ("word", content["verdict"]))),
+        ("bb-verdict-claim", (("text", content.get("statement", "")),)),
+        ("bb-verdict-stated", (("em", "Stated:"), ("text", content["stated"]))),
+        ("bb-verdict-rule", (("em", "Rule:"), ("text", f"{content['rule']}.{device}"))),
+    )
+
+
+def cells(evidence: Content) -> tuple[str, ...]:
+    """One check in `COLUMNS`."""
+    result = f"{SIGNS['holds']} passes" if evidence["passed"] else f"{SIGNS['refuted']} fails"
+    return evidence["text"], evidence["role"], evidence["how"], found(evidence), evidence["test"], result
 
 
 def box(content: Content) -> str:
-    """The verdict as HTML: what is claimed, the word, the checks, the rule."""
+    """The verdict as HTML: the word, what is claimed, the checks, the rule."""
     word, id = content["verdict"], content["id"]
-    device = f" Measured on: {escape(content['device'])}." if content["device"] else ""
-    rows = "".join(_row(evidence) for evidence in content["evidence"])
+    *above, below = map(_paragraph, paragraphs(content))
+    rows = "".join(_row(*cells(evidence)) for evidence in content["evidence"])
     return (
         f'<div class="bb-verdict bb-verdict-{slug(word)}" id="{anchor(id)}" role="group" '
-        f'aria-label="Verdict on claim {id}: {word}" style="{_FRAME}">'
-        f'<p class="bb-verdict-head">{escape(id)} {marked(word)}</p>'
-        f"<p>{escape(claim(id).statement)} <em>Stated:</em> {escape(content['stated'])}</p>"
-        f'<table class="bb-checks"><thead><tr>{_HEAD}</tr></thead><tbody>{rows}</tbody></table>'
-        f'<p class="bb-verdict-rule"><em>Rule:</em> {escape(content["rule"])}.{device}</p></div>'
+        f'aria-label="Verdict on claim {escape(id)}: {escape(word)}" style="{_FRAME}">{"".join(above)}'
+        f'<table class="bb-checks">{head(COLUMNS)}<tbody>{rows}</tbody></table>{below}</div>'
     )
 
 
@@ -78,20 +94,25 @@ def text(content: Content) -> str:
     """The verdict as lines of text."""
     word, id = content["verdict"], content["id"]
     device = f"; measured on {content['device']}" if content["device"] else ""
-    head = f"{id} {sign(word)} {word}: {claim(id).statement}"
-    lines = [head, f"  stated: {content['stated']}", *map(_line, content["evidence"])]
-    return "\n".join([*lines, f"  rule: {content['rule']}{device}"])
+    lines = [f"{id} {sign(word)} {word}: {content.get('statement', '')}", f"  stated: {content['stated']}"]
+    return "\n".join([*lines, *map(_line, content["evidence"]), f"  rule: {content['rule']}{device}"])
 
 
 def _line(evidence: Content) -> str:
-    mark = sign("holds" if evidence["passed"] else "refuted")
-    kind = f"{evidence['how']}, {evidence['role']}; {evidence['test']}"
-    return f"  {mark} {evidence['text']}: {found(evidence)} ({kind})"
+    name, role, how, number, test, result = cells(evidence)
+    return f"  {result[0]} {name}: {number} ({how}, {role}; {test})"
 
 
-def _row(evidence: Content) -> str:
-    mark, word = (SIGNS["holds"], "passes") if evidence["passed"] else (SIGNS["refuted"], "fails")
-    cells = (evidence["role"], evidence["how"], found(evidence), evidence["test"])
-    result = f'<td><span aria-hidden="true">{mark}</span> {word}</td>'
-    plain = "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
-    return f'<tr><th scope="row">{escape(evidence["text"])}</th>{plain}{result}</tr>'
+def _paragraph(given: Paragraph) -> str:
+    name, pieces = given
+    return f'<p class="{name}">{" ".join(_piece(*piece) for piece in pieces)}</p>'
+
+
+def _piece(kind: str, said: str) -> str:
+    if kind == "word":
+        return marked(said)
+    return escape(said) if kind == "text" else f"<{kind}>{escape(said)}</{kind}>"
+
+
+def _row(name: str, *others: str) -> str:
+    return f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in others)}</tr>'

@@ -10,6 +10,7 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 BYTES, FLOPS, KV, WEIGHTS = "#0072B2", "#D55E00", "#009E73", "#56B4E9"
 IDLE, MONEY = "#8C8C8C", "#7B4EA3"
 INK = "#333333"
+WIDE = 8.4
 
 
 def use_book_style() -> None:
@@ -39,6 +40,7 @@ def use_book_style() -> None:
     )
 
 
-def figure() -> tuple[mpl.figure.Figure, Axes]:
-    """An empty figure of the book's size."""
-    return plt.subplots(layout="constrained")
+def figure(*, height: float | None = None, wide: bool = False) -> tuple[mpl.figure.Figure, Axes]:
+    """An empty figure: as wide as a page's text, or wider for one with long names; its height in inches."""
+    width, usual = mpl.rcParams["figure.figsize"]
+    return plt.subplots(figsize=(WIDE if wide else width, height or usual), layout="constrained")

@@ -1,7 +1,11 @@
-"""What does one step move and multiply? The one cost function.
+"""What does one step move and multiply? The one cost function, and the terms it is made of.
 
     bytes = weights + KV read + KV written + activations + logits
     flops = 2 * (parameters met) * T + attention flops
+
+    weights     = fixed + rows * T + head (if logits) + experts(T)
+    activations = token * T + head input * logits
+    KV          = kv * (context + T)         attention flops = pair * pairs
 
 S tokens of context already cached and T new ones a sequence (`bytebill.roofline.load`), N `n_heads`, K `n_kv_heads`,
 H `d_head`.
@@ -14,8 +18,8 @@ form. Ignores skewed routing, softmax and norms. How long it takes: `bytebill.ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from bytebill.models import ModelSpec, Precision, kv_stored_bytes_per_token, matrices
 from bytebill.roofline.load import Load
@@ -49,6 +53,73 @@ class StepCost:
         return self.flops / self.bytes
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CostTerms:
+    """What one more token, logit, cached token or pair adds to a step of one model in one precision."""
+
+    model: ModelSpec
+    fixed_bytes: float  # weights of every step; head and experts come besides
+    head_bytes: float  # weights of a step in which somebody wants logits
+    expert_bytes: float  # weights of all experts of all layers
+    row_bytes: float  # of a token in the tables
+    activation_bytes: float  # of a token: each product's input and output, once
+    head_input_bytes: float
+    logit_bytes: float
+    token_flops: float
+    logit_flops: float
+    kv_bytes: float  # of one cached token
+    pair_flops: float
+
+    def weight_bytes(self, n_new_tokens: int, n_logits: int) -> float:
+        """Weights that a step reads: every matrix once, experts as far as touched, tables by row."""
+        fixed = self.fixed_bytes + self.row_bytes * n_new_tokens + (self.head_bytes if n_logits else 0.0)
+        if not self.expert_bytes:
+            return fixed
+        return fixed + self.expert_bytes * touched_share(self.model, n_tokens=n_new_tokens)
+
+    def linear_bytes(self, n_new_tokens: int, n_logits: int) -> float:
+        """Bytes that everything but attention moves: weights, activations and logits."""
+        per_logit = self.head_input_bytes + self.logit_bytes
+        besides = self.activation_bytes * n_new_tokens + per_logit * n_logits
+        return self.weight_bytes(n_new_tokens, n_logits) + besides
+
+    def linear_flops(self, n_new_tokens: int, n_logits: int) -> float:
+        """FLOPs of everything but attention: a multiply and an add for each parameter that a token meets."""
+        return self.token_flops * n_new_tokens + self.logit_flops * n_logits
+
+
+@cache
+def cost_terms(model: ModelSpec, *, precision: Precision) -> CostTerms:
+    """The terms of a model's cost, counted over its one list of matrices.
+
+    >>> from bytebill.models import model, precision
+    >>> terms = cost_terms(model("llama-3-8b"), precision=precision("bf16"))
+    >>> int(terms.kv_bytes), int(terms.pair_flops)    # 2*32*8*128*2 bytes; 4*128 FLOPs in 32 heads of 32 layers
+    (131072, 524288)
+    """
+    params = dict.fromkeys(("embedding", "head", "expert", "rest"), 0)
+    for matrix in matrices(model):
+        params[matrix.group if matrix.group in params else "rest"] += matrix.n_params
+    met = [(m, _met_share(model, m.group)) for m in matrices(model) if m.is_matmul and m.group != "head"]
+    wide, per_value = precision.bytes_per_weight, float(precision.activation_bytes_per_value)
+    # scores and weighted values, a multiply and an add each; MLA absorbed: over the latent, and the rotary key
+    per_pair = 4 * model.d_head if model.mla is None else 2 * (2 * model.mla.kv_lora_rank + model.mla.d_rope)
+    return CostTerms(
+        model=model,
+        fixed_bytes=params["rest"] * wide,
+        head_bytes=params["head"] * wide,
+        expert_bytes=params["expert"] * wide,
+        row_bytes=model.d_model * (2 if model.positions == "learned" else 1) * wide,
+        activation_bytes=sum((m.n_in + m.n_out) * m.copies * share for m, share in met) * per_value,
+        head_input_bytes=model.d_model * per_value,
+        logit_bytes=model.vocab_size * per_value,
+        token_flops=sum(2 * m.n_params * share for m, share in met),
+        logit_flops=2.0 * params["head"],
+        kv_bytes=kv_stored_bytes_per_token(model, precision=precision),
+        pair_flops=float(model.n_layers * model.n_heads * per_pair),
+    )
+
+
 def step_cost(model: ModelSpec, *, load: Load, precision: Precision) -> StepCost:
     """Bytes and FLOPs of one step: the cost function of the book.
 
@@ -60,15 +131,15 @@ def step_cost(model: ModelSpec, *, load: Load, precision: Precision) -> StepCost
     >>> round(cost.kv_read_bytes / 1e9, 2)    # 4 sequences of 6.71 GB
     26.84
     """
-    per_token = kv_stored_bytes_per_token(model, precision=precision)
+    terms, n_new, n_logits = cost_terms(model, precision=precision), load.n_new_tokens, load.n_logits
     return StepCost(
-        weight_bytes=weight_read_params(model, load=load) * precision.bytes_per_weight,
-        kv_read_bytes=load.kept_tokens(model.window_len) * per_token,
-        kv_write_bytes=load.n_new_tokens * per_token,
-        activation_bytes=_activation_values(model, load=load) * precision.activation_bytes_per_value,
-        logit_bytes=load.n_logits * model.vocab_size * precision.activation_bytes_per_value,
-        linear_flops=_linear_flops(model, load=load),
-        attention_flops=_attention_flops(model, load=load),
+        weight_bytes=terms.weight_bytes(n_new, n_logits),
+        kv_read_bytes=load.kept_tokens(model.window_len) * terms.kv_bytes,
+        kv_write_bytes=n_new * terms.kv_bytes,
+        activation_bytes=terms.activation_bytes * n_new + terms.head_input_bytes * n_logits,
+        logit_bytes=n_logits * terms.logit_bytes,
+        linear_flops=terms.linear_flops(n_new, n_logits),
+        attention_flops=terms.pair_flops * load.attended_pairs(model.window_len),
     )
 
 
@@ -82,27 +153,6 @@ def decode_cost(model: ModelSpec, *, batch_size: int, context_len: float, precis
     (1.31, 64)
     """
     return step_cost(model, load=Load.decode(batch_size=batch_size, context_len=context_len), precision=precision)
-
-
-def weight_read_params(model: ModelSpec, *, load: Load) -> float:
-    """Parameters a step reads: every matrix once, experts as far as touched, embeddings by row.
-
-    The head is read if any token wants logits; a tied embedding as the head, its looked-up rows again.
-
-    >>> from bytebill.models import model
-    >>> one_token = weight_read_params(model("mixtral-8x7b"), load=Load.decode(batch_size=1, context_len=0))
-    >>> int(one_token) == model("mixtral-8x7b").n_active_params - 32000 * 4096 + 4096
-    True
-    """
-    total = float(load.n_new_tokens * model.d_model * (2 if model.positions == "learned" else 1))
-    for matrix in matrices(model):
-        if matrix.group == "expert":
-            total += matrix.n_params * touched_share(model, n_tokens=load.n_new_tokens)
-        elif matrix.group == "head":
-            total += matrix.n_params if load.n_logits else 0
-        elif matrix.group != "embedding":
-            total += matrix.n_params
-    return total
 
 
 def touched_share(model: ModelSpec, *, n_tokens: int) -> float:
@@ -119,32 +169,3 @@ def _met_share(model: ModelSpec, group: str) -> float:
     if group != "expert" or model.moe is None:
         return 1.0
     return model.moe.n_experts_per_token / model.moe.n_experts
-
-
-def _linear_flops(model: ModelSpec, *, load: Load) -> float:
-    """A multiply and an add for each parameter a token meets; the head for tokens that want logits."""
-    total = 0.0
-    for matrix in (matrix for matrix in matrices(model) if matrix.is_matmul):
-        n_tokens = load.n_logits if matrix.group == "head" else load.n_new_tokens
-        total += 2 * n_tokens * matrix.n_params * _met_share(model, matrix.group)
-    return total
-
-
-def _activation_values(model: ModelSpec, *, load: Load) -> float:
-    """Each product's input read and output written once; the head's output is counted as logits."""
-    inner: Iterable[float] = (
-        (matrix.n_in + matrix.n_out) * matrix.copies * _met_share(model, matrix.group)
-        for matrix in matrices(model)
-        if matrix.is_matmul and matrix.group != "head"
-    )
-    return load.n_new_tokens * sum(inner) + load.n_logits * model.d_model
-
-
-def _attention_flops(model: ModelSpec, *, load: Load) -> float:
-    """Scores and weighted values, a multiply and an add each: 4 * H per head and pair (MLA: absorbed)."""
-    if model.mla is not None:
-        per_pair = 2 * ((model.mla.kv_lora_rank + model.mla.d_rope) + model.mla.kv_lora_rank)
-    else:
-        per_pair = 4 * model.d_head
-    pairs = load.attended_pairs(model.window_len)
-    return float(model.n_layers * model.n_heads * per_pair * pairs)

@@ -24,8 +24,7 @@ from math import ceil, floor, hypot, inf, sqrt
 from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.models import ModelSpec, Precision
-from bytebill.roofline.load import Load, attended_pairs
-from bytebill.sim.coefficients import coefficients
+from bytebill.roofline import Load, attended_pairs, cost_terms
 from bytebill.sim.constants import IDEAL, Constants
 from bytebill.sim.guards import counted_once, no_faster
 from bytebill.units import BLOCK_SIZE_TOKENS
@@ -95,8 +94,8 @@ class Clock:
         self.deployment, self.constants = deployment, constants
         self.host_bytes_per_s, self.block_size_tokens = host_bytes_per_s, block_size_tokens
         model, precision, n_devices = deployment.model, deployment.precision, deployment.n_devices
-        self._read = coefficients(model, precision=precision)
-        counted_once(self._read, model=model, precision=precision)
+        self._terms = cost_terms(model, precision=precision)
+        counted_once(self._terms, precision=precision, resident_bytes=deployment.memory.weight_bytes)
         self._check_memory()
         known = constants.values()
         accelerator = deployment.accelerator
@@ -109,7 +108,7 @@ class Clock:
         self._all_reduce_s = _all_reduce_bytes(model, precision, n_devices) / known["link_bytes_per_s"]
         self._kv_bytes = deployment.memory.kv_bytes_per_token
         # a decoding token reads, and attends to, its whole context: both times grow alike, so one of them wins
-        self._context_s = self._attention_s(self._kv_bytes, self._read.pair_flops)
+        self._context_s = self._attention_s(self._kv_bytes, self._terms.pair_flops)
         self._window_len = model.window_len
         self._rests_s: dict[int, float] = {}  # of a decode step, all but attention, by number of sequences
 
@@ -159,9 +158,9 @@ class Clock:
             first_s = self._decode_s(n, load.n_context_tokens)
         else:
             read = decodes.kept_tokens(window) + n * new
-            first_s = self._attention_s(read * self._kv_bytes, decodes.attended_pairs(window) * self._read.pair_flops)
+            first_s = self._attention_s(read * self._kv_bytes, decodes.attended_pairs(window) * self._terms.pair_flops)
         first_s = self._rest_s(load.n_new_tokens, load.n_logits, load.n_sequences) + first_s
-        first_s += self._attention_s(n_read * self._kv_bytes, n_pairs * self._read.pair_flops)
+        first_s += self._attention_s(n_read * self._kv_bytes, n_pairs * self._terms.pair_flops)
         return Segment(first_s, 0.0, self._swap_s(load))
 
     def _decode_s(self, n_decodes: int, n_context_tokens: int) -> float:
@@ -171,8 +170,8 @@ class Clock:
 
     def _rest_s(self, n_new_tokens: int, n_logits: int, n_sequences: int) -> float:
         """Everything but attention: linear layers, all-reduces and overheads."""
-        n_bytes = self._read.linear_bytes(n_new_tokens, n_logits)
-        n_flops = self._read.linear_flops(n_new_tokens, n_logits)
+        n_bytes = self._terms.linear_bytes(n_new_tokens, n_logits)
+        n_flops = self._terms.linear_flops(n_new_tokens, n_logits)
         fixed_s = self._stop_s + self._sequence_s * n_sequences + self._all_reduce_s * n_new_tokens
         rest_s = hypot(n_bytes / self._bytes_per_s, n_flops / self._flops_per_s) + fixed_s
         self._no_faster(rest_s, n_bytes=n_bytes, n_flops=n_flops)
@@ -204,8 +203,6 @@ class Clock:
     def _check_memory(self) -> None:
         group = self.deployment
         needed, held = group.memory.weight_bytes, group.memory.memory_bytes
-        if needed != self._read.resident_bytes:
-            raise RuntimeError("weights in memory are all parameters")
         if needed > held:
             raise BytebillError(
                 f"{group.model.name} in {group.precision.name} takes {needed / 1e9:.1f} GB, and {group.n_devices} x "

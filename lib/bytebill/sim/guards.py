@@ -15,7 +15,7 @@ from __future__ import annotations
 from math import isclose
 
 from bytebill.models import ModelSpec, Precision, matrices
-from bytebill.sim.coefficients import Coefficients
+from bytebill.roofline import CostTerms
 
 _DIGITS = 1e-9  # what the order of additions may change in a float
 
@@ -31,19 +31,19 @@ def no_faster(seconds: float, *, n_bytes: float, n_flops: float, bytes_per_s: fl
         raise PhysicsError(f"{seconds} s is below the {least_s} s that bytes and FLOPs take")
 
 
-def counted_once(read: Coefficients, *, model: ModelSpec, precision: Precision) -> None:
+def counted_once(terms: CostTerms, *, precision: Precision, resident_bytes: float) -> None:
     """Refuse cache, weights in memory, weights read or FLOPs other than those of the model's shape.
 
     >>> from bytebill.models import model, precision
-    >>> from bytebill.sim.coefficients import coefficients
+    >>> from bytebill.roofline import cost_terms
     >>> spec, bf16 = model("mixtral-8x7b"), precision("bf16")
-    >>> counted_once(coefficients(spec, precision=bf16), model=spec, precision=bf16)
+    >>> counted_once(cost_terms(spec, precision=bf16), precision=bf16, resident_bytes=2.0 * spec.n_params)
     """
-    width = precision.bytes_per_weight
-    _same(read.kv_bytes, _kv_values(model) * precision.kv_bytes_per_value, "bytes of a cached token")
-    _same(read.resident_bytes, model.n_params * width, "weights in memory")
-    _same(read.fixed_bytes + read.head_bytes + read.expert_bytes, model.n_matmul_params * width, "weights read")
-    _same(read.token_flops + read.logit_flops, 2 * _params_met(model), "FLOPs of a token")
+    model, width = terms.model, precision.bytes_per_weight
+    _same(terms.kv_bytes, _kv_values(model) * precision.kv_bytes_per_value, "bytes of a cached token")
+    _same(resident_bytes, model.n_params * width, "weights in memory")
+    _same(terms.fixed_bytes + terms.head_bytes + terms.expert_bytes, model.n_matmul_params * width, "weights read")
+    _same(terms.token_flops + terms.logit_flops, 2 * _params_met(model), "FLOPs of a token")
 
 
 def _kv_values(model: ModelSpec) -> int:

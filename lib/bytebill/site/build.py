@@ -1,11 +1,13 @@
 """How are the sources rendered? Jupyter Book into `_build/html`, every warning an error, then a check of the pages.
 
 The old pages go first, because Jupyter Book would leave those of a chapter that is no more. The log stays quiet while
-all is well and is printed when it is not.
+all is well and is printed when it is not, unless the disk was at fault: then one sentence says more.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from bytebill.site import check
 
 BUILDER = "from jupyter_book.cli.main import main; main()"  # it cannot be run with -m
 STRICT = ("-W", "--keep-going", "-n", "--all", "-q")
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 def render(source: Path, *, root: Path) -> Path:
@@ -26,6 +29,9 @@ def render(source: Path, *, root: Path) -> Path:
     command = [sys.executable, "-c", BUILDER, "build", str(source), "--path-output", str(root), *STRICT]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
+        for number in DISK_ERRORS:
+            if f"[Errno {number}]" in done.stderr + done.stdout:
+                raise BytebillError(f"The book was not rendered into {html}: {os.strerror(number).lower()}.")
         sys.stderr.write(done.stdout + done.stderr)
         raise BytebillError("The book was not rendered: Sphinx warned (above), and a warning counts as an error.")
     if found := check.problems(html):

@@ -17,7 +17,7 @@ from typing import Any
 from bytebill.errors import BytebillError
 from bytebill.hardware import Accelerator
 from bytebill.models import ModelSpec, Precision, precision
-from bytebill.statement.bill import Statement, statement
+from bytebill.statement.bill import statement
 from bytebill.statement.case import Case
 
 FEWER_BYTES, MORE_TOKENS, ARITHMETIC, DOLLARS = (
@@ -29,7 +29,7 @@ FEWER_BYTES, MORE_TOKENS, ARITHMETIC, DOLLARS = (
 Moved = Sequence[tuple[float, Case]]  # shares of the requests, and the case that each becomes
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Lever:
     """A change to a case; `move` says what becomes of it with the lever, or without it where it is in place."""
 
@@ -41,16 +41,15 @@ class Lever:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pulled:
+class LeverEffect:
     """A lever on a case: how much cheaper, and how many fewer bytes a token moves."""
 
     lever: Lever
     factor: float
     bytes_factor: float
-    statements: tuple[Statement, ...]  # of what the case became
 
 
-def pull(lever: Lever, case: Case) -> Pulled | None:
+def effect(lever: Lever, case: Case) -> LeverEffect | None:
     """The lever's effect; None where the changed case cannot be served at all."""
     before = statement(case)
     try:
@@ -61,12 +60,12 @@ def pull(lever: Lever, case: Case) -> Pulled | None:
     n_bytes = sum(share * each.bytes_per_output_token for share, each in moved)
     ratios = before.usd_per_request / usd, before.bytes_per_output_token / n_bytes
     factor, bytes_factor = (1 / ratio if lever.in_place else ratio for ratio in ratios)
-    return Pulled(lever=lever, factor=factor, bytes_factor=bytes_factor, statements=tuple(each for _, each in moved))
+    return LeverEffect(lever=lever, factor=factor, bytes_factor=bytes_factor)
 
 
-def ranked(levers: Sequence[Lever], case: Case) -> list[Pulled]:
+def ranked(levers: Sequence[Lever], case: Case) -> list[LeverEffect]:
     """All levers that the case allows, the one that saves most first."""
-    found = [pulled for lever in levers if (pulled := pull(lever, case)) is not None]
+    found = [pulled for lever in levers if (pulled := effect(lever, case)) is not None]
     return sorted(found, key=lambda pulled: -pulled.factor)
 
 
@@ -91,41 +90,36 @@ def standard_levers(
         there = replace(case.on(accelerator=faster), usd_per_device_hour=faster_usd_per_hour)
         return [(1.0, _cheapest_group(there, largest=case.deployment.n_devices))]
 
-    def loosen(case: Case) -> Moved:
-        return [(1.0, replace(case, tpot_slo_s=2 * case.tpot_slo_s, ttft_slo_s=2 * case.ttft_slo_s))]
-
-    def follow(case: Case) -> Moved:
-        return [(1.0, replace(case, peak_over_mean=1 + (case.peak_over_mean - 1) / 4))]
-
-    def share_prefixes(case: Case) -> Moved:
-        return [(1.0, replace(case, hit_rate=max(case.hit_rate, hit_rate)))]
-
-    rows: tuple[tuple[str, int, str, Callable[[Case], Moved], bool], ...] = (
-        ("batching at all", 3, MORE_TOKENS, _with(max_batch_size=1), True),
-        ("refilling slots", 4, MORE_TOKENS, _with(refills=False), True),
-        ("paging the cache", 5, MORE_TOKENS, _with(reserved_tokens=longest_tokens), True),
-        ("devices follow the day", 6, DOLLARS, follow, False),
-        ("8-bit weights", 11, FEWER_BYTES, _in("fp8"), False),
-        ("4-bit weights", 11, FEWER_BYTES, _in("int4"), False),
-        (f"half to {smaller.name}", 12, FEWER_BYTES, route, False),
-        ("prefixes found", 13, ARITHMETIC, share_prefixes, False),
-        ("guessing ahead", 14, MORE_TOKENS, _with(n_draft_tokens=n_draft_tokens), False),
-        (f"{faster.name}", 15, DOLLARS, move_house, False),
-        ("8-bit cache", 17, FEWER_BYTES, _narrow_cache, False),
-        ("limits twice as loose", 18, MORE_TOKENS, loosen, False),
-        ("contract for a year", 19, DOLLARS, _with(usd_per_device_hour=contract_usd_per_hour), False),
-    )
-    return tuple(
-        Lever(name=name, chapter=chapter, term=term, move=move, in_place=in_place)
-        for name, chapter, term, move, in_place in rows
+    return (
+        Lever("batching at all", 3, MORE_TOKENS, _changed(max_batch_size=1), in_place=True),
+        Lever("refilling slots", 4, MORE_TOKENS, _changed(refills=False), in_place=True),
+        Lever("paging the cache", 5, MORE_TOKENS, _changed(reserved_tokens=longest_tokens), in_place=True),
+        Lever("devices follow the day", 6, DOLLARS, _follow),
+        Lever("8-bit weights", 11, FEWER_BYTES, _at_width("fp8")),
+        Lever("4-bit weights", 11, FEWER_BYTES, _at_width("int4")),
+        Lever(f"half to {smaller.name}", 12, FEWER_BYTES, route),
+        Lever("prefixes found", 13, ARITHMETIC, lambda case: _changed(hit_rate=max(case.hit_rate, hit_rate))(case)),
+        Lever("guessing ahead", 14, MORE_TOKENS, _changed(n_draft_tokens=n_draft_tokens)),
+        Lever(f"{faster.name}", 15, DOLLARS, move_house),
+        Lever("8-bit cache", 17, FEWER_BYTES, _narrow_cache),
+        Lever("limits twice as loose", 18, MORE_TOKENS, _loosen),
+        Lever("contract for a year", 19, DOLLARS, _changed(usd_per_device_hour=contract_usd_per_hour)),
     )
 
 
-def _with(**changes: Any) -> Callable[[Case], Moved]:
+def _follow(case: Case) -> Moved:
+    return _changed(peak_over_mean=1 + (case.peak_over_mean - 1) / 4)(case)
+
+
+def _loosen(case: Case) -> Moved:
+    return _changed(tpot_slo_s=2 * case.tpot_slo_s, ttft_slo_s=2 * case.ttft_slo_s)(case)
+
+
+def _changed(**changes: Any) -> Callable[[Case], Moved]:
     return lambda case: [(1.0, replace(case, **changes))]
 
 
-def _in(name: str) -> Callable[[Case], Moved]:
+def _at_width(name: str) -> Callable[[Case], Moved]:
     """Other weights, on as few devices as they then need; the cache keeps its width."""
 
     def move(case: Case) -> Moved:
