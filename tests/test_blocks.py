@@ -26,7 +26,7 @@ from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.prefix import PrefixSharing, block_names
 from bytebill.serving.memory.waste import mean_usage
 from bytebill.serving.request import Request
-from bytebill.serving.workload import SharedPrefix, workload
+from bytebill.serving.workload import SharedPrefix, Workload
 from bytebill.serving.workload.lengths import TruncatedExponential
 from bytebill.serving.workload.published import sharegpt_like
 
@@ -358,7 +358,7 @@ def test_the_names_of_blocks_follow_their_tokens() -> None:
 def test_sharing_a_system_prompt_makes_room() -> None:
     def batch(pool: Paged) -> float:
         short = TruncatedExponential(scale_tokens=60, cap_tokens=300)
-        asked = workload(None, inputs=TruncatedExponential(scale_tokens=200, cap_tokens=900), outputs=short)
+        asked = Workload(None, inputs=TruncatedExponential(scale_tokens=200, cap_tokens=900), outputs=short)
         shared = SharedPrefix(
             (Request(id=r.id, n_input_tokens=r.n_input_tokens + 512, n_output_tokens=r.n_output_tokens) for r in asked),
             n_shared_tokens=512,
@@ -415,7 +415,7 @@ def test_the_two_wastes_of_the_power_of_two_row_cannot_be_the_other_way_round() 
 
 def test_paging_wastes_half_a_block_a_sequence() -> None:
     """Alpaca's lengths are so short that "under 4%" does not hold for them."""
-    short = workload(
+    short = Workload(
         None,
         inputs=TruncatedExponential.of_mean_and_cv(19.31, 0.9),
         outputs=TruncatedExponential.of_mean_and_cv(58.45, 0.9),

@@ -30,7 +30,6 @@ from bytebill.serving.workload import (
     Warped,
     Workload,
     anyscale,
-    workload,
 )
 from bytebill.serving.workload.published import (
     mean_ratio,
@@ -217,20 +216,20 @@ def test_the_same_seed_gives_the_same_requests_and_the_load_changes_no_length() 
 
 
 def test_a_workload_is_a_stream() -> None:
-    stream = workload(None, inputs=Uniform(1, 9), outputs=Fixed(1))
+    stream = Workload(None, inputs=Uniform(1, 9), outputs=Fixed(1))
     assert [request.id for request in islice(stream, 3)] == [0, 1, 2]
-    assert len(list(workload(5, inputs=Fixed(1), outputs=Fixed(1), arrivals=[1.0, 2.0]))) == 2
+    assert len(list(Workload(5, inputs=Fixed(1), outputs=Fixed(1), arrivals=[1.0, 2.0]))) == 2
 
 
 def test_too_long_requests_are_drawn_again_or_given_up() -> None:
-    drawn = workload(500, inputs=Uniform(1, 100), outputs=Uniform(1, 100), max_len_tokens=60)
+    drawn = Workload(500, inputs=Uniform(1, 100), outputs=Uniform(1, 100), max_len_tokens=60)
     assert max(r.n_input_tokens + r.n_output_tokens for r in drawn) <= 60
     with pytest.raises(BytebillError, match="none was within 60"):
-        next(iter(workload(None, inputs=Fixed(100), outputs=Fixed(1), max_len_tokens=60)))
+        next(iter(Workload(None, inputs=Fixed(100), outputs=Fixed(1), max_len_tokens=60)))
 
 
 def test_groups_share_full_blocks_and_nothing_else() -> None:
-    plain = list(workload(40, inputs=Uniform(1, 100), outputs=Fixed(1)))
+    plain = list(Workload(40, inputs=Uniform(1, 100), outputs=Fixed(1)))
     shared = list(SharedPrefix(plain, n_shared_tokens=40, block_size_tokens=16, n_groups=3))
     assert [r.n_input_tokens for r in shared] == [r.n_input_tokens for r in plain]
     assert {len(r.prefix) for r in shared} == {0, 1, 2}
@@ -337,12 +336,12 @@ def test_hashed_blocks_are_whole_blocks(sizes: tuple[int, int]) -> None:
 # ---- records
 
 RECORDS = {
-    "workload": workload(20, inputs=Uniform(1, 9), outputs=Fixed(2), arrivals=Bursty(3.0, cv=2, seed=4)),
+    "workload": Workload(20, inputs=Uniform(1, 9), outputs=Fixed(2), arrivals=Bursty(3.0, cv=2, seed=4)),
     "anyscale": anyscale(64, n_requests=20),
     "synthetic": synthetic("azure-conv", 20, arrivals=Evenly(4), max_len_tokens=8192, seed=3),
     "sharegpt": sharegpt_like(20, seed=3),
     "shared": SharedPrefix(anyscale(64, n_requests=20), n_shared_tokens=64, block_size_tokens=16, n_groups=3),
-    "warped": workload(20, inputs=Fixed(1), outputs=Fixed(2), arrivals=Warped(Poisson(2), math.exp)),
+    "warped": Workload(20, inputs=Fixed(1), outputs=Fixed(2), arrivals=Warped(Poisson(2), math.exp)),
 }
 
 

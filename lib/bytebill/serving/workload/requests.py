@@ -57,9 +57,6 @@ class Workload:
         raise BytebillError(f"Of 10,000 requests none was within {longest} tokens: shorten the lengths.")
 
 
-workload = Workload  # as functions are called that make one: `anyscale`, `synthetic`, `sharegpt_like`
-
-
 def anyscale(cap_tokens: int, *, n_requests: int = 1000, seed: int = 0) -> Workload:
     """The published continuous-batching workload: 512 tokens in, capped exponential of scale 128 out, at once."""
     outputs = TruncatedExponential(scale_tokens=128, cap_tokens=cap_tokens)
