@@ -26,7 +26,7 @@ from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.prefix import PrefixSharing, block_names
 from bytebill.serving.memory.waste import mean_usage
 from bytebill.serving.request import Request
-from bytebill.serving.workload import with_shared_prefix, workload
+from bytebill.serving.workload import SharedPrefix, Workload
 from bytebill.serving.workload.lengths import TruncatedExponential
 from bytebill.serving.workload.published import sharegpt_like
 
@@ -212,7 +212,7 @@ def test_blocks_come_out_again_in_the_order_they_had() -> None:
     pool = Paged(n_blocks=8, block_size_tokens=2)
     assert pool.allocate(Request(id=0, n_input_tokens=5, n_output_tokens=1), 5) == 0
     assert list(pool.blocks(0)) == [0, 1, 2]
-    assert pool.extend(0, 2) and list(pool.blocks(0)) == [0, 1, 2, 3, 4]
+    assert pool.extend(0) and pool.extend(0) and list(pool.blocks(0)) == [0, 1, 2, 3, 4]
     pool.free(0)
     assert pool.allocate(Request(id=1, n_input_tokens=5, n_output_tokens=1), 5) == 0
     assert list(pool.blocks(1)) == [0, 1, 2]
@@ -227,6 +227,21 @@ def test_a_swapped_sequence_leaves_the_device_and_comes_back_whole() -> None:
     assert pool.swap_in(0) is None, "the device is full"
     pool.free(1)
     assert pool.swap_in(0) == ((0, 1, 2), (0, 1, 2)) and pool.n_host_free == 3
+
+
+def test_a_block_has_sixteen_slots_unless_told() -> None:
+    for pool in (Paged(n_blocks=3), PrefixSharing(n_blocks=3)):
+        assert pool.block_size_tokens == 16
+        assert pool.allocate(Request(id=0, n_input_tokens=17, n_output_tokens=1), 17) == 0 and pool.n_free == 1
+
+
+def test_a_pool_of_one_slot_holds_one_token() -> None:
+    for pool in (ContiguousMax(n_slots=1, max_len_tokens=2), ContiguousOracle(n_slots=1, max_len_tokens=2)):
+        short = Request(id=0, n_input_tokens=1, n_output_tokens=1)
+        assert (pool.refusal(short) is None) == isinstance(pool, ContiguousOracle)
+    assert pool.allocate(short, 1) == 0 and pool.n_free == 0
+    with pytest.raises(BytebillError, match="A pool needs slots"):
+        ContiguousOracle(n_slots=0, max_len_tokens=2)
 
 
 # ---- chunks
@@ -343,8 +358,8 @@ def test_the_names_of_blocks_follow_their_tokens() -> None:
 def test_sharing_a_system_prompt_makes_room() -> None:
     def batch(pool: Paged) -> float:
         short = TruncatedExponential(scale_tokens=60, cap_tokens=300)
-        asked = workload(None, inputs=TruncatedExponential(scale_tokens=200, cap_tokens=900), outputs=short)
-        shared = with_shared_prefix(
+        asked = Workload(None, inputs=TruncatedExponential(scale_tokens=200, cap_tokens=900), outputs=short)
+        shared = SharedPrefix(
             (Request(id=r.id, n_input_tokens=r.n_input_tokens + 512, n_output_tokens=r.n_output_tokens) for r in asked),
             n_shared_tokens=512,
             block_size_tokens=16,
@@ -400,7 +415,7 @@ def test_the_two_wastes_of_the_power_of_two_row_cannot_be_the_other_way_round() 
 
 def test_paging_wastes_half_a_block_a_sequence() -> None:
     """Alpaca's lengths are so short that "under 4%" does not hold for them."""
-    short = workload(
+    short = Workload(
         None,
         inputs=TruncatedExponential.of_mean_and_cv(19.31, 0.9),
         outputs=TruncatedExponential.of_mean_and_cv(58.45, 0.9),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from itertools import islice
 from math import inf, nan
 
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from bytebill import data
 from bytebill.economics.fleets import Day, Fleet, autoscaled, fixed, shared
-from bytebill.serving.workload.arrivals import poisson
+from bytebill.serving.workload import Poisson
 from conftest import refuses
 
 DAYS = st.lists(st.floats(0, 1e6), min_size=1, max_size=30).filter(lambda demand: max(demand) > 1e-3)
@@ -106,7 +105,7 @@ def test_time_passes_as_work_is_asked_for(demand, interval_s, share, more) -> No
 
 def test_arrivals_follow_the_day() -> None:
     day = Day(demand_per_s=(5.0, 0.0, 20.0), interval_s=400)
-    times = [day.when(each) for each in islice(poisson(1.0, rng=random.Random(7)), round(day.work))]
+    times = [day.when(each) for each in islice(Poisson(1.0, seed=7), round(day.work))]
     counts = [sum(400 * i <= time < 400 * (i + 1) for time in times) for i in range(3)]
     assert counts[1] == 0
     assert counts[0] == pytest.approx(2000, abs=200) and counts[2] == pytest.approx(8000, abs=400)

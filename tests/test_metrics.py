@@ -15,7 +15,7 @@ from bytebill.serving.continuous import ContinuousScheduler
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.metrics import max_rate_at_slo, mean, quantile
 from bytebill.serving.request import Request
-from bytebill.serving.schedule import Trace
+from bytebill.serving.schedule import Schedule
 from bytebill.serving.static import StaticScheduler
 from bytebill.sim.server import simulate
 from serving_play import CONSTANT, SCHEDULERS, LinearClock, workloads
@@ -51,7 +51,7 @@ def test_static_slots_pay_for_the_longest() -> None:
     assert math.isnan(m.kv_utilization)
 
 
-def token_times(trace: Trace, n_known: dict[int, int]) -> dict[int, list[float]]:
+def token_times(trace: Schedule, n_known: dict[int, int]) -> dict[int, list[float]]:
     """When each request emitted each token, read off the trace: a prefill emits when it reaches all that is known."""
     times: dict[int, list[float]] = defaultdict(list)
     for row, end_s in zip(trace.rows, trace.ends_s, strict=True):

@@ -9,7 +9,7 @@ import pytest
 from bytebill.deployment import BLOCK_SIZE_TOKENS, Deployment
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
-from bytebill.sim.pressure import largest_batch, pool
+from bytebill.sim.pressure import largest_batch
 
 ON_ONE_H100 = {"accelerator": accelerator("h100-sxm"), "precision": precision("bf16")}
 ROOMY = Deployment(model=model("smollm2-135m"), **ON_ONE_H100)  # type: ignore[arg-type]
@@ -18,7 +18,7 @@ TIGHT = Deployment(model=model("llama-2-13b"), **ON_ONE_H100)  # type: ignore[ar
 
 def test_the_pool_is_what_the_weights_leave() -> None:
     left = (80e9 * 0.9 - 26_031_728_640) / (16 * 819_200)
-    assert pool(TIGHT).n_total == int(left) and BLOCK_SIZE_TOKENS == 16
+    assert TIGHT.n_blocks() == int(left) and BLOCK_SIZE_TOKENS == 16
 
 
 def test_a_small_model_reaches_the_critical_batch_and_a_large_cache_does_not() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import pickle
 import random
 from dataclasses import replace
 from typing import Any
@@ -15,12 +17,17 @@ from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
 from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
+from bytebill.serving.loop import Server
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.metrics import mean
 from bytebill.serving.plan import Plan
-from bytebill.serving.request import Request, Sequence
+from bytebill.serving.policy import KINDS_OF_SCHEDULER, Policy
+from bytebill.serving.request import Request, ServedSequence
+from bytebill.serving.schedule import Schedule
+from bytebill.serving.workload import sharegpt_like
+from bytebill.serving.workload.source import Source
 from bytebill.sim.clock import Clock, Segment
-from bytebill.sim.server import simulate
+from bytebill.sim.server import Simulator, serve_on, simulate
 from bytebill.trials.replay import ReplayClock
 from serving_play import CONSTANT, SCHEDULERS, LinearClock, poisson, workloads
 
@@ -38,7 +45,7 @@ class Hides:
 
     def plan(self, now_s: float) -> Plan | None:
         plan = self._scheduler.plan(now_s)
-        return None if plan is None else replace(plan, n_repeats=-1)
+        return None if plan is None else replace(plan, n_repeats=1 if plan.chunks else -1)
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
@@ -56,11 +63,51 @@ def test_skipping_is_stepping(name: str, requests: list[Request], clock: str, us
         )
         for stepwise in (False, True)
     )
-    assert skipped.trace is not None and stepped.trace is not None
     assert skipped.trace.rows == stepped.trace.rows
     assert skipped.trace.ends_s == stepped.trace.ends_s
     assert skipped.metrics == stepped.metrics
     assert skipped.end_s == stepped.end_s
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+@settings(max_examples=30)
+@given(
+    requests=workloads(),
+    clock=st.sampled_from(list(CLOCKS)),
+    users=st.sampled_from([None, None, 1, 3]),
+    slices=st.lists(st.floats(0, 40), max_size=12),
+)
+def test_slices_of_time_change_nothing(
+    name: str, requests: list[Request], clock: str, users: int | None, slices: list[float]
+) -> None:
+    """A server stepped in whatever slices, by plans or by times, decides and records what it does in one go."""
+    whole = simulate(SCHEDULERS[name](), requests, CLOCKS[clock], concurrency=users, trace=True)
+    simulator, schedule = Simulator(CLOCKS[clock]), Schedule()
+    server = Server(SCHEDULERS[name](), Source(requests, users), simulator, schedule=schedule)
+    for until_s in sorted(slices):
+        assert server.next_event_s >= server.now_s
+        began_s = server.now_s
+        server.run(until_s)
+        assert server.next_event_s >= until_s or server.now_s == began_s == server.next_event_s
+    while server.step():
+        pass
+    assert server.next_event_s == math.inf
+    assert schedule.rows == whole.trace.rows and schedule.ends_s == whole.trace.ends_s
+    assert server.metrics == whole.metrics and server.now_s == whole.end_s
+
+
+def test_a_server_says_when_it_has_something_to_do() -> None:
+    """Steps of a second; arrivals at 2.5 and 9: idle to 2.5, busy until its three tokens are there, idle to 9."""
+    requests = [Request(id=i, n_input_tokens=3, n_output_tokens=3, arrival_s=s) for i, s in enumerate((2.5, 9.0))]
+    server = Server(ContinuousScheduler(Paged(n_blocks=9)), Source(requests, None), Simulator(CONSTANT))
+    assert server.next_event_s == 2.5 and not server.step(until_s=2.5)
+    assert server.step(until_s=2.6) and (server.now_s, server.next_event_s) == (3.5, 3.5)
+    server.run(until_s=4.0)
+    assert server.now_s == 4.5 and server.metrics.n_finished == 0
+    server.run(until_s=9.0)
+    assert (server.now_s, server.next_event_s, server.metrics.n_finished) == (5.5, 9.0, 1)
+    server.run()
+    assert (server.now_s, server.next_event_s, server.metrics.n_finished) == (12.0, math.inf, 2)
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
@@ -162,7 +209,7 @@ class Alone(Hides):
 
     def plan(self, now_s: float) -> Plan | None:
         plan = self._scheduler.plan(now_s)
-        return None if plan is None else replace(plan, preempted=(*plan.preempted, Sequence(NOBODY)))
+        return None if plan is None else replace(plan, preempted=(*plan.preempted, ServedSequence(NOBODY)))
 
 
 NOBODY = Request(id=-1, n_input_tokens=1, n_output_tokens=1)
@@ -173,12 +220,11 @@ NOBODY = Request(id=-1, n_input_tokens=1, n_output_tokens=1)
 @given(requests=workloads(), seed=st.integers(0, 99))
 def test_a_replayed_record_gives_the_same_schedule(name: str, requests: list[Request], seed: int) -> None:
     engine = simulate(Alone(SCHEDULERS[name]()), requests, Jitter(seed), stepwise=True, trace=True).trace
-    assert engine is not None
     rows = [replace(row, preempted=row.preempted[:-1]) for row in engine.rows]
     clock = ReplayClock(engine.begins_s, engine.ends_s)
     for stepwise in (False, True):
         played = simulate(SCHEDULERS[name](), requests, clock, stepwise=stepwise, trace=True).trace
-        assert played is not None and played.rows == rows
+        assert played.rows == rows
         assert played.ends_s == pytest.approx(engine.ends_s)
 
 
@@ -225,3 +271,27 @@ def test_cost_follows_events_and_not_tokens() -> None:
         plans[n_output] = len(seen)
         assert run.metrics.n_steps == n_output + 19
     assert plans[100] == plans[1000] == 21
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_SCHEDULER)
+def test_a_policy_is_a_record_of_which_schedulers_are_made(kind: str) -> None:
+    policy = Policy(kind=kind, n_slots=8, token_budget=64, window_s=1.0)
+    sent = pickle.loads(pickle.dumps(policy))
+    assert sent == policy and hash(sent) == hash(policy)
+    one, other = (simulate(each.scheduler(400), sharegpt_like(20), CONSTANT).metrics for each in (policy, sent))
+    assert one == other and one.n_finished == 20
+
+
+def test_policies_that_cannot_be_are_refused() -> None:
+    with pytest.raises(BytebillError, match="no kind of scheduler 'chunky'; nearest: chunked"):
+        Policy(kind="chunky")
+    with pytest.raises(BytebillError, match="token_budget"):
+        Policy(kind="chunked")
+
+
+def test_a_deployment_is_served_in_one_call_as_by_hand() -> None:
+    deployment = Deployment(model=model("llama-3-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"))
+    scheduler = ChunkedScheduler(Paged(n_blocks=deployment.n_blocks()), token_budget=512, max_batch_size=40)
+    by_hand = simulate(scheduler, sharegpt_like(200), Clock(deployment), concurrency=30)
+    policy = Policy(kind="chunked", token_budget=512, n_slots=40)
+    assert serve_on(deployment, sharegpt_like(200), policy, concurrency=30).metrics == by_hand.metrics

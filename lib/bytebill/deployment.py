@@ -25,9 +25,9 @@ from bytebill.errors import BytebillError
 from bytebill.hardware import ACCELERATORS, Accelerator
 from bytebill.models import MODELS, ModelSpec, Precision, kept_context_len, kv_stored_bytes_per_token, weight_bytes
 from bytebill.roofline import Load, StepCost, TimeBounds, critical_batch, decode_cost, step_cost, step_time_bounds
+from bytebill.units import BLOCK_SIZE_TOKENS
 
 RUNTIME_RESERVE = 0.1
-BLOCK_SIZE_TOKENS = 16
 CONTEXT_LENS = (2048, 8192, 32_768)
 
 

@@ -14,6 +14,7 @@ KB, MB, GB, TB = 1e3, 1e6, 1e9, 1e12
 KiB, MiB, GiB, TiB = 2**10, 2**20, 2**30, 2**40
 GFLOP, TFLOP, PFLOP = 1e9, 1e12, 1e15
 BITS_PER_BYTE = 8
+BLOCK_SIZE_TOKENS = 16  # what a paged cache is counted in, unless somebody says otherwise
 
 _SCALES = {"P": 1e15, "T": 1e12, "G": 1e9, "M": 1e6, "k": 1e3, "": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _BINARY = {"KiB": KiB, "MiB": MiB, "GiB": GiB, "TiB": TiB}

@@ -17,18 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from bytebill.engine.cache.paged import PagedCache, PlacedTokens
 from bytebill.engine.transformer import Transformer
 from bytebill.errors import BytebillError
-from bytebill.serving.memory.paged import Allocator
+from bytebill.serving.memory.allocator import Allocator
 from bytebill.serving.plan import Plan, PrefillChunk
 from bytebill.serving.request import Request
-
-BLOCK_SIZE_TOKENS = 16
+from bytebill.serving.scheduler import Scheduler
+from bytebill.units import BLOCK_SIZE_TOKENS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,15 +69,15 @@ class Runner:
         self._tokens: dict[int, list[int]] = {}  # prompt, then emitted
 
     @classmethod
-    def of(cls, model: Transformer, scheduler: Any, *, max_len: int | None = None) -> Runner:
+    def of(cls, model: Transformer, scheduler: Scheduler, *, max_len: int | None = None) -> Runner:
         """A runner with the memory that a scheduler counts on; without an allocator, `max_len` for each slot."""
-        allocator: Allocator | None = getattr(scheduler, "allocator", None)
-        if allocator is not None and allocator.block_size_tokens > 1:
+        allocator = scheduler.allocator
+        if allocator is not None and allocator.gives_tables:
             return cls(
                 model,
                 n_blocks=allocator.n_total,
                 block_size_tokens=allocator.block_size_tokens,
-                n_host_blocks=getattr(allocator, "n_host_free", 0),
+                n_host_blocks=allocator.n_host_free,
                 allocator=allocator,
             )
         if allocator is not None:  # blocks of one slot: as many of ours, and the last of each sequence half full
@@ -114,7 +113,7 @@ class Runner:
         for swap in plan.swaps:
             self.cache.swap(device_blocks=swap.device_blocks, host_blocks=swap.host_blocks, out=swap.out)
         self._release(plan)
-        parts = [self._decode(sequence.request.id, n) for sequence, n in plan.decode_contexts()]
+        parts = [self._decode(sequence.request.id, n) for sequence, n in plan.live_contexts]
         parts += [self._prefill(chunk) for chunk in plan.chunks]
         if len(plan.chunks) and min(chunk.n_new_tokens for chunk in plan.chunks) == 1:
             parts.sort(key=lambda part: part.span.n_new > 1)
@@ -176,7 +175,7 @@ class Runner:
         """Take back own blocks of requests that are done and computed no more, not even as padding."""
         done = [id for id in self._tables if self._is_done(id)]
         if done:
-            running = {sequence.request.id for sequence, _ in plan.decode_contexts()}
+            running = {sequence.request.id for sequence, _ in plan.live_contexts}
             for id in done:
                 if id not in running:
                     self._free += reversed(self._tables.pop(id))

@@ -16,8 +16,7 @@ from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights.smollm2 import smollm2
 from bytebill.serving.continuous import ContinuousScheduler
 from bytebill.serving.memory.paged import Paged
-from bytebill.serving.workload import workload
-from bytebill.serving.workload.lengths import Fixed
+from bytebill.serving.workload import Fixed, Workload
 
 _N_USERS = 8
 N_INPUT_TOKENS, N_OUTPUT_TOKENS = 10, 64  # those of `peers`
@@ -45,7 +44,7 @@ def serve_users(model: Transformer, *, n_users: int, rounds: int = 2) -> Served:
     """`rounds` requests of every user, served by the engine."""
     allocator = Paged(n_blocks=_N_BLOCKS)
     scheduler = ContinuousScheduler(allocator, max_batch_size=n_users)
-    requests = workload(rounds * n_users, inputs=Fixed(N_INPUT_TOKENS), outputs=Fixed(N_OUTPUT_TOKENS))
+    requests = Workload(rounds * n_users, inputs=Fixed(N_INPUT_TOKENS), outputs=Fixed(N_OUTPUT_TOKENS))
     runner = Runner(model, n_blocks=_N_BLOCKS, allocator=allocator)
     runner.warm_up(n_rows=n_users)
     return serve(scheduler, requests, runner, concurrency=n_users)

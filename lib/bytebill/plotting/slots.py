@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from bytebill.plotting.style import BYTES, IDLE, INK, WEIGHTS
 
 if TYPE_CHECKING:
-    from bytebill.serving.schedule import Span
+    from bytebill.serving.schedule import SlotUse
 
 
-def slot_timelines(ax: Axes, panels: Mapping[str, Sequence[Span]], *, n_slots: int) -> Axes:
+def slot_timelines(ax: Axes, panels: Mapping[str, Sequence[SlotUse]], *, n_slots: int) -> Axes:
     """One row a slot and one panel a policy, over the same steps: two blues that alternate from request to request,
     grey where a slot is held and computes nothing of use, nothing where it is empty."""
     for i, (name, spans) in enumerate(panels.items()):

@@ -16,22 +16,49 @@ not the next one preempted. `ChunkedScheduler` (Sarathi) cuts prompts to what a 
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 
 from bytebill.errors import BytebillError, require
 from bytebill.serving.decoding import DecodingSet
-from bytebill.serving.memory.paged import Allocator, Paged
-from bytebill.serving.plan import NOTHING, Outcome, Plan, PrefillChunk, Swap
-from bytebill.serving.request import Request, Sequence, State
-from bytebill.serving.scheduler import NEVER_S, kv_tokens, refused
+from bytebill.serving.memory.allocator import Allocator
+from bytebill.serving.plan import NOTHING, Events, Plan, PrefillChunk, Swap
+from bytebill.serving.request import ServedSequence, State
+from bytebill.serving.scheduler import Scheduler
 
-WATERMARK = 0.01  # of a paged pool; what is reserved whole needs none
+WATERMARK = 0.01  # of a pool whose sequences grow; what is reserved whole needs none
 
 
-class ContinuousScheduler:
+class _Draft:
+    """A step in the making: what it holds so far, and the tokens that are left of its budget."""
+
+    __slots__ = ("budget", "chunks", "in_parts", "preempted", "swaps")
+
+    def __init__(self, budget: int, *, in_parts: bool) -> None:
+        self.budget, self.in_parts = budget, in_parts
+        self.chunks: list[PrefillChunk] = []
+        self.swaps: list[Swap] = []
+        self.preempted: list[ServedSequence] = []
+
+    def grant(self, n_tokens: int) -> int:
+        """How many of a prompt's tokens the step may compute: in parts what is left, else all or none.
+
+        A step's first prompt is granted whole even where it is longer than the budget, or decodes fill that.
+        """
+        if self.in_parts:
+            return max(0, min(n_tokens, self.budget))
+        return n_tokens if not self.chunks or n_tokens <= self.budget else 0
+
+    def move(self, sequence: ServedSequence, blocks: tuple[tuple[int, ...], tuple[int, ...]], *, out: bool) -> None:
+        """Blocks of a sequence, here and on the host, change places before the step."""
+        self.swaps.append(Swap(sequence=sequence, device_blocks=blocks[0], host_blocks=blocks[1], out=out))
+
+
+class ContinuousScheduler(Scheduler):
     """Lets sequences in and out at every step."""
 
-    wakes_at_s = NEVER_S
+    allocator: Allocator
+    _in_parts = False  # whether a prompt may be cut
 
     def __init__(
         self,
@@ -43,27 +70,17 @@ class ContinuousScheduler:
         preemption: str = "recompute",
         watermark: float | None = None,
     ) -> None:
-        """A prompt longer than `max_tokens_per_step` runs as the only prompt of its step."""
-        require(max_batch_size >= 1, f"A batch has at least one sequence, not {max_batch_size}.")
+        """A prompt for which decodes leave too little of `max_tokens_per_step` runs as the only prompt of its step."""
+        super().__init__(allocator, n_slots=max_batch_size)
         require(preemption in ("recompute", "swap"), f"Preemption is 'recompute' or 'swap', not '{preemption}'.")
         require(max_tokens_per_step is None or max_tokens_per_step >= 1, "A step computes at least one token.")
-        self.allocator = allocator
-        self.n_slots = max_batch_size
-        self.max_tokens_per_step = max_tokens_per_step
         self.mixed, self.preemption = mixed, preemption
-        grows = isinstance(allocator, Paged)
-        share = watermark if watermark is not None else WATERMARK if grows else 0.0
-        self._n_kept_free = int(share * allocator.n_total)
-        self._waiting: deque[Sequence] = deque()
-        self._swapped: deque[Sequence] = deque()
-        self._prefilling: dict[int, Sequence] = {}
+        self._budget = sys.maxsize if max_tokens_per_step is None else max_tokens_per_step
+        kept_free_share = watermark if watermark is not None else WATERMARK if allocator.grows else 0.0
+        self._n_kept_free = int(kept_free_share * allocator.n_total)
+        self._swapped: deque[ServedSequence] = deque()
+        self._prefilling: dict[int, ServedSequence] = {}
         self._decoding = DecodingSet(allocator)
-        self._plan: Plan | None = None
-        self._step = 0
-
-    @property
-    def n_kv_tokens(self) -> int | None:
-        return kv_tokens(self.allocator)
 
     @property
     def n_waiting(self) -> int:
@@ -73,116 +90,93 @@ class ContinuousScheduler:
     def n_running(self) -> int:
         return len(self._decoding) + len(self._prefilling)
 
-    def add(self, request: Request) -> Sequence:
-        sequence = refused(request, self.allocator)
-        if sequence.state is State.WAITING:
-            self._waiting.append(sequence)
-        return sequence
-
     def plan(self, now_s: float) -> Plan | None:
-        require(self._plan is None, "The last plan has not been advanced.")
-        preempted: list[Sequence] = []
-        swaps: list[Swap] = []
-        prefills = [] if self.mixed else self._prefills(0)
-        if not prefills:
-            self._make_room(preempted, swaps)
+        """Room for everybody's next token, then prompts in what the budget leaves; not `mixed`: prompts, or tokens."""
+        self._no_plan_is_open()
+        draft = _Draft(self._budget, in_parts=self._in_parts)
+        if not self.mixed:
+            self._add_prompts(draft)
+        if not draft.chunks:
+            self._make_room(draft)
             self._decoding.give_blocks()
-            if not preempted:
-                self._swap_in(swaps)
-            if self.mixed and not preempted:
-                prefills = self._prefills(len(self._decoding))
-        n_decodes = 0 if prefills and not self.mixed else len(self._decoding)
-        if not n_decodes and not prefills:
-            if self.n_waiting:
-                raise BytebillError("Nothing runs and the first in line finds no room: the pool leaks.")
-            return None
-        self._plan = self._planned(n_decodes, tuple(prefills), tuple(swaps), tuple(preempted))
+            if not draft.preempted:
+                self._swap_in(draft)
+                if self.mixed:
+                    draft.budget -= len(self._decoding)
+                    self._add_prompts(draft)
+        n_decodes = 0 if draft.chunks and not self.mixed else len(self._decoding)
+        if n_decodes or draft.chunks:
+            self._plan = self._planned(draft, n_decodes)
+        elif self.n_waiting:
+            raise BytebillError("Nothing runs and the first in line finds no room: the pool leaks.")
         return self._plan
 
-    def advance(self, n_steps: int = 1) -> Outcome:
-        plan = self._plan
-        if plan is None or not 1 <= n_steps <= plan.n_repeats:
-            raise BytebillError(f"There is no plan to advance by {n_steps} steps.")
-        self._plan = None
-        self._step += n_steps
+    def advance(self, n_steps: int = 1) -> Events:
+        plan = self._close_plan(n_steps)
         done = self._decoding.advance(n_steps) if plan.n_decodes else []
-        started: list[Sequence] = []
-        for chunk in plan.chunks:
-            self._computed(chunk, started, done)
+        started = [chunk.sequence for chunk in plan.chunks if self._absorb(chunk)]
+        done += [chunk.sequence for chunk in plan.chunks if chunk.sequence.state is State.FINISHED]
         if not done and not started:
             return NOTHING
         for sequence in done:
             sequence.state = State.FINISHED
             self.allocator.free(sequence.request.id)
-        return Outcome(started=tuple(started), finished=tuple(done))
+        return Events(started=tuple(started), finished=tuple(done))
 
     def lengths(self) -> dict[int, tuple[int, int]]:
         known = {s.request.id: (n, s.request.n_cached_tokens_at_end) for s, n in self._decoding}
         return known | {id: (s.n_cached, s.request.n_cached_tokens_at_end) for id, s in self._prefilling.items()}
 
-    def _planned(
-        self,
-        n_decodes: int,
-        prefills: tuple[PrefillChunk, ...],
-        swaps: tuple[Swap, ...],
-        preempted: tuple[Sequence, ...],
-    ) -> Plan:
+    def _planned(self, draft: _Draft, n_decodes: int) -> Plan:
         decoding = self._decoding
         n_context = decoding.n_context_tokens
         n_prefilled = sum(s.n_cached for s in self._prefilling.values()) if self._prefilling else 0
+        once = draft.chunks or draft.swaps or draft.preempted
         return Plan(
             n_decodes=n_decodes,
             n_context_tokens=n_context if n_decodes else 0,
-            chunks=prefills,
-            swaps=swaps,
-            n_swapped_blocks=sum(len(swap.device_blocks) for swap in swaps),
-            preempted=preempted,
-            n_repeats=1 if prefills or swaps or preempted else decoding.n_equal_steps(),
+            chunks=tuple(draft.chunks),
+            swaps=tuple(draft.swaps),
+            n_swapped_blocks=sum(len(swap.device_blocks) for swap in draft.swaps) if draft.swaps else 0,
+            preempted=tuple(draft.preempted),
+            n_repeats=1 if once else decoding.n_equal_steps(),
             step=self._step,
             n_running=len(decoding) + len(self._prefilling),
             n_cached_tokens=n_context + n_prefilled,
-            decodes=decoding if n_decodes else (),
+            live_contexts=decoding if n_decodes else (),
         )
 
-    def _prefills(self, n_decodes: int) -> list[PrefillChunk]:
-        """Chunks of prompts for the next step: of those already let in, then of the next in line."""
-        limit = self.max_tokens_per_step
-        chunks: list[PrefillChunk] = []
-        left = None if limit is None else limit - n_decodes
+    def _add_prompts(self, draft: _Draft) -> None:
+        """Chunks of prompts: of those already let in, then of the next in line."""
         for sequence in self._prefilling.values():
-            left = self._chunk(sequence, left, chunks)
+            self._add_chunk(draft, sequence)
         while self._waiting and not self._swapped and self.n_running < self.n_slots:
             head = self._waiting[0]
-            if not self._share(head.n_known_tokens, left, first=not chunks) or not self._let_in(head):
-                break
-            left = self._chunk(head, left, chunks)
-        return chunks
+            if not draft.grant(head.n_known_tokens) or not self._admit(head):
+                return
+            self._add_chunk(draft, head)
 
-    def _share(self, n_tokens: int, left: int | None, *, first: bool) -> int:
-        """How much of so many tokens the step may compute: all or nothing."""
-        return n_tokens if left is None or first or n_tokens <= left else 0
-
-    def _chunk(self, sequence: Sequence, left: int | None, chunks: list[PrefillChunk]) -> int | None:
+    def _add_chunk(self, draft: _Draft, sequence: ServedSequence) -> None:
         n_missing = sequence.n_known_tokens - sequence.n_cached
-        n_new = self._share(n_missing, left, first=not chunks)
+        n_new = draft.grant(n_missing)
         if n_new:
-            emits = n_new == n_missing
-            chunks.append(
-                PrefillChunk(sequence=sequence, context_len=sequence.n_cached, n_new_tokens=n_new, n_logits=int(emits))
+            n_logits = int(n_new == n_missing)
+            draft.budget -= n_new
+            draft.chunks.append(
+                PrefillChunk(sequence=sequence, context_len=sequence.n_cached, n_new_tokens=n_new, n_logits=n_logits)
             )
-        return None if left is None else left - n_new
 
-    def _let_in(self, sequence: Sequence) -> bool:
+    def _admit(self, sequence: ServedSequence) -> bool:
         """Room for all that is known of a sequence, or nothing changes."""
         allocator, n_known = self.allocator, sequence.n_known_tokens
         n_kept = self._n_kept_free if self.n_running else 0
-        shares = sequence.request.prefix  # what it may find cached needs no room; only trying tells how much
-        if not shares and (allocator.n_free - n_kept) * allocator.block_size_tokens < n_known:
+        has_prefix = bool(sequence.request.prefix)  # what it may find cached needs no room; only trying tells how much
+        if not has_prefix and (allocator.n_free - n_kept) * allocator.block_size_tokens < n_known:
             return False
         n_found = allocator.allocate(sequence.request, n_known)
         if n_found is None:
             return False
-        if shares and allocator.n_free < n_kept:
+        if has_prefix and allocator.n_free < n_kept:
             allocator.free(sequence.request.id)
             return False
         self._waiting.popleft()
@@ -191,40 +185,41 @@ class ContinuousScheduler:
         self._prefilling[sequence.request.id] = sequence
         return True
 
-    def _computed(self, chunk: PrefillChunk, started: list[Sequence], done: list[Sequence]) -> None:
+    def _absorb(self, chunk: PrefillChunk) -> bool:
+        """A chunk has been computed: whether its sequence has emitted its first token, which may be its last."""
         sequence = chunk.sequence
         sequence.n_cached += chunk.n_new_tokens
         self.allocator.computed(sequence.request.id, sequence.n_cached)
         if not chunk.emits:
-            return
+            return False
         del self._prefilling[sequence.request.id]
         sequence.n_emitted += 1
-        if sequence.n_emitted == 1:
-            started.append(sequence)
         if sequence.n_emitted == sequence.request.n_output_tokens:
-            done.append(sequence)
+            sequence.state = State.FINISHED
         else:
             sequence.state = State.DECODING
             self._decoding.join(sequence)
+        return sequence.n_emitted == 1
 
-    def _make_room(self, preempted: list[Sequence], swaps: list[Swap]) -> None:
+    def _make_room(self, draft: _Draft) -> None:
         """Preempt the youngest until the next step's blocks are free."""
         while self._decoding.n_blocks_due > self.allocator.n_free:
             if self.n_running == 1:
                 raise BytebillError("A sequence that runs alone finds no block: the pool leaks.")
-            preempted.append(self._preempt(swaps))
+            self._preempt_youngest(draft)
 
-    def _preempt(self, swaps: list[Swap]) -> Sequence:
+    def _preempt_youngest(self, draft: _Draft) -> None:
         if self._prefilling:
             sequence = self._prefilling.popitem()[1]
         else:
             sequence = self._decoding.leave(self._decoding.youngest.request.id)
         sequence.n_preemptions += 1
+        draft.preempted.append(sequence)
         id = sequence.request.id
-        decoding = sequence.state is State.DECODING
-        moved = self.allocator.swap_out(id) if decoding and self.preemption == "swap" else None
+        swaps = self.preemption == "swap" and sequence.state is State.DECODING
+        moved = self.allocator.swap_out(id) if swaps else None
         if moved is not None:
-            swaps.append(Swap(sequence=sequence, device_blocks=moved[0], host_blocks=moved[1], out=True))
+            draft.move(sequence, moved, out=True)
             sequence.state = State.SWAPPED
             self._swapped.appendleft(sequence)
         else:
@@ -232,9 +227,8 @@ class ContinuousScheduler:
             sequence.n_cached = 0
             sequence.state = State.WAITING
             self._waiting.appendleft(sequence)
-        return sequence
 
-    def _swap_in(self, swaps: list[Swap]) -> None:
+    def _swap_in(self, draft: _Draft) -> None:
         """Bring back who was swapped out, eldest first, while there is room for it and for one more block."""
         allocator = self.allocator
         while self._swapped and self.n_running < self.n_slots:
@@ -247,7 +241,7 @@ class ContinuousScheduler:
             if moved is None:
                 return
             self._swapped.popleft()
-            swaps.append(Swap(sequence=sequence, device_blocks=moved[0], host_blocks=moved[1], out=False))
+            draft.move(sequence, moved, out=False)
             sequence.state = State.DECODING
             self._decoding.join(sequence)
             self._decoding.give_block(sequence.request.id)
@@ -255,6 +249,8 @@ class ContinuousScheduler:
 
 class ChunkedScheduler(ContinuousScheduler):
     """Decodes first, then as much of the prompts as a budget of tokens a step leaves."""
+
+    _in_parts = True
 
     def __init__(
         self,
@@ -265,10 +261,8 @@ class ChunkedScheduler(ContinuousScheduler):
         preemption: str = "recompute",
         watermark: float | None = None,
     ) -> None:
-        require(
-            max_batch_size <= token_budget,
-            f"A budget of {token_budget} tokens a step cannot hold {max_batch_size} decodes.",
-        )
+        fits = max_batch_size <= token_budget
+        require(fits, f"A budget of {token_budget} tokens a step cannot hold {max_batch_size} decodes.")
         super().__init__(
             allocator,
             max_batch_size=max_batch_size,
@@ -276,6 +270,3 @@ class ChunkedScheduler(ContinuousScheduler):
             preemption=preemption,
             watermark=watermark,
         )
-
-    def _share(self, n_tokens: int, left: int | None, *, first: bool) -> int:
-        return n_tokens if left is None else max(0, min(n_tokens, left))

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from heapq import heappop, heappush
 
-from bytebill.serving.memory.paged import Allocator
-from bytebill.serving.request import Sequence
+from bytebill.serving.memory.allocator import Allocator
+from bytebill.serving.request import ServedSequence
 
 
 class DecodingSet:
@@ -28,7 +28,7 @@ class DecodingSet:
         self.n_context_tokens = 0
         self._allocator = allocator
         # id: sequence, offset, serial, bucket or None
-        self._members: dict[int, tuple[Sequence, int, int, dict[int, None] | None]] = {}
+        self._members: dict[int, tuple[ServedSequence, int, int, dict[int, None] | None]] = {}
         self._ring: list[dict[int, None]] = [{} for _ in range(allocator.block_size_tokens)]
         self._n_growing = 0  # sequences that will need another block
         self._finishes: list[tuple[int, int, int]] = []  # tick, serial, id; stale where the serial has changed
@@ -37,16 +37,16 @@ class DecodingSet:
     def __len__(self) -> int:
         return len(self._members)
 
-    def __iter__(self) -> Iterator[tuple[Sequence, int]]:
+    def __iter__(self) -> Iterator[tuple[ServedSequence, int]]:
         for sequence, offset, _, _ in self._members.values():
             yield sequence, offset + self.tick
 
     @property
-    def youngest(self) -> Sequence:
+    def youngest(self) -> ServedSequence:
         """Who joined last."""
         return self._members[next(reversed(self._members))][0]
 
-    def join(self, sequence: Sequence) -> None:
+    def join(self, sequence: ServedSequence) -> None:
         """A sequence with all it knows but its last token cached, and tokens owed, decodes from the next step on."""
         id, tick = sequence.request.id, self.tick
         n_owed = sequence.request.n_output_tokens - sequence.n_emitted
@@ -61,7 +61,7 @@ class DecodingSet:
         self.n_context_tokens += sequence.n_cached
         heappush(self._finishes, (tick + n_owed, self._serial, id))
 
-    def leave(self, id: int) -> Sequence:
+    def leave(self, id: int) -> ServedSequence:
         """Take a sequence out; its counts are brought up to date."""
         sequence, offset, _, bucket = self._members.pop(id)
         if bucket is not None:
@@ -109,7 +109,7 @@ class DecodingSet:
             n_given += 1
         return n_given
 
-    def advance(self, n_steps: int) -> list[Sequence]:
+    def advance(self, n_steps: int) -> list[ServedSequence]:
         """So many steps have run, the first with its blocks given out: who has emitted its last token."""
         if n_steps > 1 and self._n_growing:
             for tick in range(self.tick + 1, self.tick + n_steps):

@@ -18,31 +18,37 @@ from __future__ import annotations
 import math
 import operator
 from array import array
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from bytebill.economics.ranges import quantile
 from bytebill.errors import BytebillError
 
 
-@dataclass(frozen=True, kw_only=True)
-class Metrics:
-    """What a run comes to. Columns are in order of finishing."""
+def _columns() -> dict[str, array]:
+    times = ("arrival_s", "scheduled_s", "first_token_s", "finish_s")
+    counts = ("id", "n_input_tokens", "n_output_tokens", "n_preemptions")
+    return {name: array("d") for name in times} | {name: array("q") for name in counts}
 
-    columns: Mapping[str, array]  # by name, one entry a finished request
-    itl_s: array
-    itl_weight: array  # how many gaps had that length
-    refusals: tuple[tuple[int, str], ...]
+
+@dataclass(kw_only=True)
+class Metrics:
+    """What a run comes to, filled in by its recorder as it goes. Columns are in order of finishing."""
+
     n_slots: int
     n_kv_tokens: int | None
-    end_s: float  # of the last step
-    busy_s: float
-    slot_s: float
-    useful_slot_s: float
-    kv_token_s: float
-    n_steps: int
-    n_computed_tokens: int
-    n_padding_tokens: int
+    columns: dict[str, array] = field(default_factory=_columns)  # by name, one entry a finished request
+    itl_s: array = field(default_factory=lambda: array("d"))
+    itl_weight: array = field(default_factory=lambda: array("q"))  # how many gaps had that length
+    refusals: list[tuple[int, str]] = field(default_factory=list)
+    end_s: float = 0.0  # of the last step
+    busy_s: float = 0.0
+    slot_s: float = 0.0
+    useful_slot_s: float = 0.0
+    kv_token_s: float = 0.0
+    n_steps: int = 0
+    n_computed_tokens: int = 0
+    n_padding_tokens: int = 0
 
     @property
     def n_finished(self) -> int:

@@ -8,11 +8,11 @@ engine runs them one by one; the simulator takes them at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from bytebill.roofline.load import Chunk, Load
-from bytebill.serving.request import Sequence
+from bytebill.serving.request import ServedSequence
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,7 +22,7 @@ class PrefillChunk(Chunk):
     The first `n_pad_tokens` of the new ones are padding in front of the prompt: computed, cached, never attended to.
     """
 
-    sequence: Sequence
+    sequence: ServedSequence
     n_pad_tokens: int = 0
 
     @property
@@ -35,7 +35,7 @@ class PrefillChunk(Chunk):
 class Swap:
     """Blocks of one sequence that move between the device and the host before the step runs."""
 
-    sequence: Sequence
+    sequence: ServedSequence
     device_blocks: tuple[int, ...]
     host_blocks: tuple[int, ...]
     out: bool  # from the device to the host
@@ -45,20 +45,20 @@ class Swap:
 class Plan(Load):
     """One step, repeatable: a load of the first repeat, and whose it is.
 
-    `decodes` are the sequences that get one token each, padding rows of a static batch included (they compute and
-    emit nothing: `n_padding` of them, those whose state is finished); `decode_contexts` walks over (sequence,
-    context length) as they stand before the step, so read it before the scheduler advances.
+    Decoding sequences get one token each. `live_contexts` walks over (sequence, cached tokens), in order of joining and
+    with the padding rows of a static batch (they compute and emit nothing: `n_padding` of them, those whose state is
+    finished). It is a view of the scheduler's own books, not a copy: read it before the scheduler advances.
     """
 
     chunks: tuple[PrefillChunk, ...] = ()
     swaps: tuple[Swap, ...] = ()
-    preempted: tuple[Sequence, ...] = ()  # lost their room when this plan was made
+    preempted: tuple[ServedSequence, ...] = ()  # lost their room when this plan was made
     n_repeats: int = 1
     step: int = 0  # of all steps of this scheduler, counted from 0
     n_padding: int = 0
     n_running: int = 0  # sequences that hold a slot and are owed tokens, whether or not they work in this step
     n_cached_tokens: int = 0  # of all running sequences before the step, padding not counted
-    decodes: Iterable[tuple[Sequence, int]] = field(default=(), repr=False)
+    live_contexts: Iterable[tuple[ServedSequence, int]] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if self.chunks and self.n_repeats != 1:
@@ -68,10 +68,6 @@ class Plan(Load):
     def n_emitting_decodes(self) -> int:
         """Decoding sequences that emit a token: all but padding rows."""
         return self.n_decodes - self.n_padding
-
-    def decode_contexts(self) -> Iterator[tuple[Sequence, int]]:
-        """Each decoding sequence with its cached tokens, in order of joining."""
-        return iter(self.decodes)
 
     def continues(self, before: Plan, *, n_steps: int) -> bool:
         """Whether this plan is nothing but `before` after so many of its steps: one run of equal steps.
@@ -88,11 +84,11 @@ class Plan(Load):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What executing a plan changed: who emitted a first token, who finished, in order."""
+class Events:
+    """What changed when a plan had run: who emitted a first token, who finished, in order."""
 
-    started: tuple[Sequence, ...] = ()
-    finished: tuple[Sequence, ...] = ()
+    started: tuple[ServedSequence, ...] = ()
+    finished: tuple[ServedSequence, ...] = ()
 
 
-NOTHING = Outcome()
+NOTHING = Events()

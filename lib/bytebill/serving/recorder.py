@@ -1,7 +1,7 @@
 """What is kept of a run, by the engine's loop and by the simulator alike? Columns of numbers, not of objects.
 
     recorder.refused(sequence)                                at add
-    recorder.step(plan, outcome, start_s=, end_s=)            after each step, before the scheduler's next plan
+    recorder.step(plan, events, start_s=, end_s=)            after each step, before the scheduler's next plan
     recorder.step(..., n_steps=n, first_s=)                   or after n steps at once, the first ending at first_s
 
 Times are seconds on one clock, which requests' arrivals are told in. Per request: arrival, start of its first step,
@@ -13,26 +13,17 @@ a request, two a run.
 
 from __future__ import annotations
 
-from array import array
-
 from bytebill.serving.metrics import Metrics
-from bytebill.serving.plan import Outcome, Plan
-from bytebill.serving.request import Sequence
+from bytebill.serving.plan import Events, Plan
+from bytebill.serving.request import ServedSequence
 from bytebill.serving.scheduler import Scheduler
 
 
 class Recorder:
-    """Takes steps as they are executed and gives `metrics()` at the end."""
+    """Takes steps as they are executed, and fills in `metrics`."""
 
     def __init__(self, scheduler: Scheduler) -> None:
-        self.n_slots, self.n_kv_tokens = scheduler.n_slots, scheduler.n_kv_tokens
-        self.columns = {name: array("d") for name in ("arrival_s", "scheduled_s", "first_token_s", "finish_s")}
-        self.counts = {name: array("q") for name in ("id", "n_input_tokens", "n_output_tokens", "n_preemptions")}
-        self.itl_s, self.itl_weight = array("d"), array("q")
-        self.refusals: list[tuple[int, str]] = []
-        self.end_s = 0.0
-        self.busy_s = self.slot_s = self.useful_slot_s = self.kv_token_s = 0.0
-        self.n_steps = self.n_computed_tokens = self.n_padding_tokens = 0
+        self.metrics = Metrics(n_slots=scheduler.n_slots, n_kv_tokens=scheduler.n_kv_tokens)
         self._scheduled: dict[int, float] = {}
         self._first: dict[int, float] = {}
         self._joined: dict[int, float] = {}  # when a running sequence emitted after its (last) prefill
@@ -40,14 +31,14 @@ class Recorder:
         self._groups: dict[float, int] = {}  # last emission: how many running sequences
         self._last_decode_s = -1.0
 
-    def refused(self, sequence: Sequence) -> None:
+    def refused(self, sequence: ServedSequence) -> None:
         """A request that can never fit; it counts in no other number."""
-        self.refusals.append((sequence.request.id, sequence.reason or ""))
+        self.metrics.refusals.append((sequence.request.id, sequence.reason or ""))
 
     def step(
         self,
         plan: Plan,
-        outcome: Outcome,
+        events: Events,
         *,
         start_s: float,
         end_s: float,
@@ -63,35 +54,16 @@ class Recorder:
             self._scheduled.setdefault(chunk.sequence.request.id, start_s)
             if chunk.emits:
                 self._emitted(chunk.sequence.request.id, end_s)
-        for sequence in outcome.started:
+        for sequence in events.started:
             self._first[sequence.request.id] = end_s
-        for sequence in outcome.finished:
+        for sequence in events.finished:
             self._finished(sequence, end_s)
-        self.end_s = end_s
+        self.metrics.end_s = end_s
         self._weigh(plan, n_steps, end_s - start_s)
 
-    def metrics(self) -> Metrics:
-        """What the run comes to."""
-        return Metrics(
-            columns=self.columns | self.counts,
-            itl_s=self.itl_s,
-            itl_weight=self.itl_weight,
-            refusals=tuple(self.refusals),
-            n_slots=self.n_slots,
-            n_kv_tokens=self.n_kv_tokens,
-            end_s=self.end_s,
-            busy_s=self.busy_s,
-            slot_s=self.slot_s,
-            useful_slot_s=self.useful_slot_s,
-            kv_token_s=self.kv_token_s,
-            n_steps=self.n_steps,
-            n_computed_tokens=self.n_computed_tokens,
-            n_padding_tokens=self.n_padding_tokens,
-        )
-
     def _gap(self, gap_s: float, weight: int) -> None:
-        self.itl_s.append(gap_s)
-        self.itl_weight.append(weight)
+        self.metrics.itl_s.append(gap_s)
+        self.metrics.itl_weight.append(weight)
 
     def _move(self, plan: Plan) -> None:
         """Who lost its room waits alone from its last token on; who is swapped in waits with others again."""
@@ -125,20 +97,20 @@ class Recorder:
         self._joined[id] = end_s
         self._groups[end_s] = self._groups.get(end_s, 0) + 1
 
-    def _finished(self, sequence: Sequence, end_s: float) -> None:
+    def _finished(self, sequence: ServedSequence, end_s: float) -> None:
         request = sequence.request
         id = request.id
         del self._joined[id]
         self._groups[end_s] -= 1
-        columns, counts = self.columns, self.counts
+        columns = self.metrics.columns
         columns["arrival_s"].append(request.arrival_s)
         columns["scheduled_s"].append(self._scheduled.pop(id))
         columns["first_token_s"].append(self._first.pop(id))
         columns["finish_s"].append(end_s)
-        counts["id"].append(id)
-        counts["n_input_tokens"].append(request.n_input_tokens)
-        counts["n_output_tokens"].append(request.n_output_tokens)
-        counts["n_preemptions"].append(sequence.n_preemptions)
+        columns["id"].append(id)
+        columns["n_input_tokens"].append(request.n_input_tokens)
+        columns["n_output_tokens"].append(request.n_output_tokens)
+        columns["n_preemptions"].append(sequence.n_preemptions)
 
     def _weigh(self, plan: Plan, n_steps: int, seconds: float) -> None:
         """Time-weighted sums; within a run of equal steps, the mean over its steps stands for the mean over time."""
@@ -147,10 +119,11 @@ class Recorder:
         for chunk in plan.chunks:
             n_prefilled += chunk.n_new_tokens
             n_padding += chunk.n_pad_tokens
-        self.n_steps += n_steps
-        self.busy_s += seconds
-        self.slot_s += plan.n_running * seconds
-        self.useful_slot_s += (n_emitting + len(plan.chunks)) * seconds
-        self.kv_token_s += (plan.n_cached_tokens + 0.5 * n_emitting * (n_steps - 1)) * seconds
-        self.n_computed_tokens += plan.n_decodes * n_steps + n_prefilled
-        self.n_padding_tokens += plan.n_padding * n_steps + n_padding
+        m = self.metrics
+        m.n_steps += n_steps
+        m.busy_s += seconds
+        m.slot_s += plan.n_running * seconds
+        m.useful_slot_s += (n_emitting + len(plan.chunks)) * seconds
+        m.kv_token_s += (plan.n_cached_tokens + 0.5 * n_emitting * (n_steps - 1)) * seconds
+        m.n_computed_tokens += plan.n_decodes * n_steps + n_prefilled
+        m.n_padding_tokens += plan.n_padding * n_steps + n_padding

@@ -50,7 +50,7 @@ class State(Enum):
     REFUSED = "refused"
 
 
-class Sequence:
+class ServedSequence:
     """A request being served: what is cached and what is emitted. Schedulers change it, others read it.
 
     While it decodes, a scheduler may count lazily: ask the scheduler's plan for a decoding sequence's context.
@@ -72,4 +72,6 @@ class Sequence:
         return self.request.n_input_tokens + self.n_emitted
 
     def __repr__(self) -> str:
-        return f"Sequence({self.request.id}, {self.state.value}, {self.n_cached} cached, {self.n_emitted} emitted)"
+        return (
+            f"ServedSequence({self.request.id}, {self.state.value}, {self.n_cached} cached, {self.n_emitted} emitted)"
+        )

@@ -1,9 +1,9 @@
 """Who ran in which step? A schedule, kept step by step, compared, printed, and laid out by slots.
 
-    trace.planned(plan)                                       with each plan, before the scheduler advances
-    trace.step(outcome, start_s=..., end_s=...)               after it has run, before the next plan
+    schedule.planned(plan)                  with each plan, before the scheduler advances
+    schedule.ran(events, ...)               after it has run, before the next plan
 
-Two executions of one scheduler agree if their `rows` are equal: times are not part of a row. A `Span` says which
+Two executions of one scheduler agree if their `rows` are equal: times are not part of a row. A `SlotUse` says which
 request held which slot from when to when, and whether it computed its prompt, a token, or padding; each takes
 the lowest slot that is free. Costs O(batch) a step, so it is for schedules that one looks at.
 """
@@ -11,14 +11,17 @@ the lowest slot that is free. Costs O(batch) a step, so it is for schedules that
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from bytebill.serving.plan import Outcome, Plan
+from bytebill.serving.plan import Events, Plan
 from bytebill.serving.request import State
+
+NO_PLAN = Plan()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class ScheduledStep:
     """One step: request ids, and for prefills the cached and the new tokens."""
 
     prefills: tuple[tuple[int, int, int], ...] = ()
@@ -31,7 +34,7 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Span:
+class SlotUse:
     """A slot's use: `kind` is prefill, decode, idle (holds its place, computes nothing) or padding."""
 
     slot: int
@@ -43,29 +46,30 @@ class Span:
     end_s: float
 
 
-class Trace:
+class Schedule:
     """Rows and times of the steps of a run."""
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[ScheduledStep] = []
         self.begins_s: list[float] = []
         self.ends_s: list[float] = []
-        self._held: tuple[Plan, tuple[tuple[int, int, bool], ...]] | None = None
+        self._held: tuple[Plan, tuple[tuple[int, int, bool], ...]] = (NO_PLAN, ())
 
     def planned(self, plan: Plan) -> None:
         """Call with each plan before the scheduler advances: decodes are read off as they stand."""
-        decodes = tuple((s.request.id, n, s.state is State.FINISHED) for s, n in plan.decode_contexts())
+        decodes = tuple((s.request.id, n, s.state is State.FINISHED) for s, n in plan.live_contexts)
         self._held = (plan, decodes)
 
-    def ran(self, outcome: Outcome, *, start_s: float, n_steps: int, ends_s: Callable[[int], float]) -> None:
-        """The plan has run n times; `ends_s(i)` is when its i-th repeat ended (i from 1)."""
-        assert self._held is not None, "planned() comes before ran()"
+    def ran(
+        self, events: Events, *, start_s: float, n_steps: int, n_before: int, end_s: Callable[[int], float]
+    ) -> None:
+        """The plan has run n times, after `n_before` equal steps; `end_s(i)` is when the i-th of them all ended."""
         plan, decodes = self._held
-        finished = tuple(s.request.id for s in outcome.finished)
+        finished = tuple(s.request.id for s in events.finished)
         for i in range(n_steps):
-            moved = plan if i == 0 else Plan(n_decodes=0, n_context_tokens=0)
+            moved = plan if i == 0 else NO_PLAN
             self.rows.append(
-                Row(
+                ScheduledStep(
                     prefills=tuple((c.sequence.request.id, c.context_len, c.n_new_tokens) for c in plan.chunks),
                     decodes=tuple((id, n + i) for id, n, done in decodes if not done),
                     padding=tuple(id for id, _, done in decodes if done),
@@ -76,16 +80,12 @@ class Trace:
                 )
             )
             self.begins_s.append(start_s if i == 0 else self.ends_s[-1])
-            self.ends_s.append(ends_s(i + 1))
+            self.ends_s.append(end_s(n_before + i + 1))
 
-    def step(self, outcome: Outcome, *, start_s: float, end_s: float) -> None:
-        """One step that was `planned` has run."""
-        self.ran(outcome, start_s=start_s, n_steps=1, ends_s=lambda _: end_s)
-
-    def spans(self) -> list[Span]:
+    def spans(self) -> list[SlotUse]:
         """Which request held which slot, neighbouring steps of one kind joined."""
         slots: dict[int, int] = {}
-        spans: list[Span] = []
+        spans: list[SlotUse] = []
         last: dict[int, int] = {}  # slot: index in spans
         for i, row in enumerate(self.rows):
             for id in row.preempted:
@@ -95,12 +95,9 @@ class Trace:
             for id, kind in holding.items():
                 slots.setdefault(id, _lowest(slots))
                 self._extend(spans, last, slots[id], id, kind, i)
-            for id in row.finished:
+            for id in (*row.finished, *row.padding):
                 if not self._pads(i + 1, id):
-                    slots.pop(id)
-            for id in row.padding:
-                if not self._pads(i + 1, id) and id in slots:
-                    slots.pop(id)
+                    slots.pop(id, None)
         return spans
 
     def text(self, *, width: int = 100) -> str:
@@ -121,28 +118,27 @@ class Trace:
     def _pads(self, step: int, id: int) -> bool:
         return step < len(self.rows) and id in self.rows[step].padding
 
-    def _extend(self, spans: list[Span], last: dict[int, int], slot: int, id: int, kind: str, step: int) -> None:
+    def _extend(self, spans: list[SlotUse], last: dict[int, int], slot: int, id: int, kind: str, step: int) -> None:
         before = spans[last[slot]] if slot in last else None
-        joins = before is not None and (before.id, before.kind, before.end_step) == (id, kind, step)
-        start_step = before.start_step if joins and before else step
-        start_s = before.start_s if joins and before else self.begins_s[step]
-        span = Span(
-            slot=slot,
-            id=id,
-            kind=kind,
-            start_step=start_step,
-            end_step=step + 1,
-            start_s=start_s,
-            end_s=self.ends_s[step],
-        )
-        if joins:
-            spans[last[slot]] = span
+        ends: dict[str, Any] = {"end_step": step + 1, "end_s": self.ends_s[step]}
+        if before is not None and (before.id, before.kind, before.end_step) == (id, kind, step):
+            spans[last[slot]] = replace(before, **ends)
         else:
             last[slot] = len(spans)
-            spans.append(span)
+            spans.append(SlotUse(slot=slot, id=id, kind=kind, start_step=step, start_s=self.begins_s[step], **ends))
 
 
-def _kinds(row: Row) -> dict[int, str]:
+class NoSchedule(Schedule):
+    """Keeps nothing, for runs whose schedule nobody will look at."""
+
+    def planned(self, plan: Plan) -> None:
+        pass
+
+    def ran(self, events: Events, **times: object) -> None:
+        pass
+
+
+def _kinds(row: ScheduledStep) -> dict[int, str]:
     kinds = {id: "decode" for id, _ in row.decodes} | {id: "padding" for id in row.padding}
     return kinds | {id: "prefill" for id, _, _ in row.prefills}
 

@@ -2,72 +2,90 @@
 
     sequence = scheduler.add(request)     at a boundary between steps; a request that can never fit is refused here
     plan = scheduler.plan(now_s)          the next step; None: nothing to do now
-    outcome = scheduler.advance(n)        the plan has run n times (1 <= n <= plan.n_repeats): who started, who finished
+    events = scheduler.advance(n)         the plan has run n times (1 <= n <= plan.n_repeats): who started, who finished
 
 `plan` and `advance` take turns. After a plan of None, ask again when a request arrives or at `wakes_at_s`,
 whichever is first; where that is infinite and no one else will come, `plan(math.inf)` says so, and whoever waits for
-company is run without it. Blocks that a plan's first step writes to are given out when the plan is made. Knows no
-tensor, and no time but what it is told.
+company is run without it. Only schedulers that wait for company read `now_s`. Blocks that a plan's first step writes
+to are given out when the plan is made. Knows no tensor, and no time but what it is told.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections import deque
 
-from bytebill.serving.memory.paged import Allocator
-from bytebill.serving.plan import Outcome, Plan
-from bytebill.serving.request import Request, Sequence, State
+from bytebill.errors import BytebillError, require
+from bytebill.serving.memory.allocator import Allocator
+from bytebill.serving.plan import Events, Plan
+from bytebill.serving.request import Request, ServedSequence, State
+
+NEVER_S = math.inf
 
 
-class Scheduler(Protocol):
-    """Decides what runs in each step."""
+class Scheduler(ABC):
+    """Decides what runs in each step: first come, first served."""
 
-    @property
-    def n_slots(self) -> int:
-        """Most sequences that run at once."""
+    def __init__(self, allocator: Allocator | None, *, n_slots: int) -> None:
+        """`allocator` counts the cache; None: it is not counted. `n_slots` is the most sequences that run at once."""
+        require(n_slots >= 1, f"A batch has at least one sequence, not {n_slots}.")
+        self.allocator, self.n_slots = allocator, n_slots
+        self._waiting: deque[ServedSequence] = deque()
+        self._plan: Plan | None = None  # made and not advanced
+        self._step = 0
 
     @property
     def n_kv_tokens(self) -> int | None:
         """Tokens its cache can hold; None where it is not counted."""
+        return None if self.allocator is None else self.allocator.n_total * self.allocator.block_size_tokens
 
     @property
     def n_waiting(self) -> int:
         """Sequences that are not running: queued, preempted, swapped out."""
+        return len(self._waiting)
 
     @property
+    @abstractmethod
     def n_running(self) -> int:
         """Sequences that hold a slot and are owed tokens."""
 
     @property
     def wakes_at_s(self) -> float:
         """When to ask again after a plan of None, if nobody arrives before."""
+        return NEVER_S
 
-    def add(self, request: Request) -> Sequence:
+    def add(self, request: Request) -> ServedSequence:
         """A request has arrived: it waits, or is refused at once with a reason."""
+        sequence = ServedSequence(request)
+        sequence.reason = self.allocator.refusal(request) if self.allocator is not None else None
+        if sequence.reason is None:
+            self._waiting.append(sequence)
+        else:
+            sequence.state = State.REFUSED
+        return sequence
 
+    @abstractmethod
     def plan(self, now_s: float) -> Plan | None:
         """What to run next."""
 
-    def advance(self, n_steps: int = 1) -> Outcome:
+    @abstractmethod
+    def advance(self, n_steps: int = 1) -> Events:
         """The plan has run so many times."""
 
+    @abstractmethod
     def lengths(self) -> dict[int, tuple[int, int]]:
         """Tokens cached now and at the end, of each running sequence by its request's id."""
 
+    def _no_plan_is_open(self) -> None:
+        if self._plan is not None:
+            raise BytebillError("The last plan has not been advanced.")
 
-def refused(request: Request, allocator: Allocator | None) -> Sequence:
-    """A request's sequence, refused with a reason if its cache can never fit."""
-    sequence = Sequence(request)
-    reason = allocator.refusal(request) if allocator is not None else None
-    if reason is not None:
-        sequence.state, sequence.reason = State.REFUSED, reason
-    return sequence
-
-
-def kv_tokens(allocator: Allocator | None) -> int | None:
-    """Tokens that a pool's blocks can hold."""
-    return None if allocator is None else allocator.n_total * allocator.block_size_tokens
-
-
-NEVER_S = math.inf
+    def _close_plan(self, n_steps: int) -> Plan:
+        """The open plan, which has run so many times."""
+        plan = self._plan
+        if plan is None or not 1 <= n_steps <= plan.n_repeats:
+            raise BytebillError(f"There is no plan to advance by {n_steps} steps.")
+        self._plan = None
+        self._step += n_steps
+        return plan

@@ -13,17 +13,14 @@ full batch; `DynamicScheduler` waits until a window has passed since the first i
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-
 from bytebill.errors import BytebillError, require
-from bytebill.serving.memory.paged import Allocator
-from bytebill.serving.plan import NOTHING, Outcome, Plan, PrefillChunk
-from bytebill.serving.request import Request, Sequence, State
-from bytebill.serving.scheduler import NEVER_S, kv_tokens, refused
+from bytebill.serving.memory.allocator import Allocator
+from bytebill.serving.plan import NOTHING, Events, Plan, PrefillChunk
+from bytebill.serving.request import ServedSequence, State
+from bytebill.serving.scheduler import NEVER_S, Scheduler
 
 
-class StaticScheduler:
+class StaticScheduler(Scheduler):
     """Runs batch after batch; each starts when `batch_size` requests wait and ends with its longest."""
 
     def __init__(
@@ -35,26 +32,13 @@ class StaticScheduler:
         allocator: Allocator | None = None,
     ) -> None:
         """With an allocator, each row's padded length is reserved at the start; a batch shrinks to what fits."""
-        require(batch_size >= 1, f"A batch has at least one sequence, not {batch_size}.")
-        self.n_slots = batch_size
-        self.allocator = allocator
+        super().__init__(allocator, n_slots=batch_size)
         self.window_s = NEVER_S
         self._pad_input_to, self._pad_output_to = pad_input_to or 1, pad_output_to or 1
-        self._waiting: deque[Sequence] = deque()
-        self._batch: list[Sequence] = []
-        self._running: dict[int, Sequence] = {}  # rows still owed tokens
+        self._batch: list[ServedSequence] = []
+        self._running: dict[int, ServedSequence] = {}  # rows still owed tokens
         self._n_input = self._n_output = 0  # padded lengths of the batch
         self._n_done = 0  # tokens that every row has computed after its prompt's last: 1 after the prefill
-        self._plan: Plan | None = None
-        self._step = 0
-
-    @property
-    def n_kv_tokens(self) -> int | None:
-        return kv_tokens(self.allocator)
-
-    @property
-    def n_waiting(self) -> int:
-        return len(self._waiting)
 
     @property
     def n_running(self) -> int:
@@ -65,14 +49,8 @@ class StaticScheduler:
         """When the first in line has waited for the whole window."""
         return self._waiting[0].request.arrival_s + self.window_s if self._waiting else NEVER_S
 
-    def add(self, request: Request) -> Sequence:
-        sequence = refused(request, self.allocator)
-        if sequence.state is State.WAITING:
-            self._waiting.append(sequence)
-        return sequence
-
     def plan(self, now_s: float) -> Plan | None:
-        require(self._plan is None, "The last plan has not been advanced.")
+        self._no_plan_is_open()
         if not self._batch:
             full = len(self._waiting) >= self.n_slots
             if not self._waiting or not (full or now_s >= self.wakes_at_s):
@@ -81,12 +59,8 @@ class StaticScheduler:
         self._plan = self._decode() if self._n_done else self._prefill()
         return self._plan
 
-    def advance(self, n_steps: int = 1) -> Outcome:
-        plan = self._plan
-        if plan is None or not 1 <= n_steps <= plan.n_repeats:
-            raise BytebillError(f"There is no plan to advance by {n_steps} steps.")
-        self._plan = None
-        self._step += n_steps
+    def advance(self, n_steps: int = 1) -> Events:
+        plan = self._close_plan(n_steps)
         self._n_done += n_steps
         started = tuple(self._batch) if plan.chunks else ()
         for sequence in started:
@@ -96,7 +70,7 @@ class StaticScheduler:
             self._finish(sequence)
         if self._n_done >= self._n_output:
             self._end()
-        return Outcome(started=started, finished=finished) if started or finished else NOTHING
+        return Events(started=started, finished=finished) if started or finished else NOTHING
 
     def lengths(self) -> dict[int, tuple[int, int]]:
         n_more = max(0, self._n_done - 1)
@@ -127,7 +101,7 @@ class StaticScheduler:
         self._batch, self._n_done = rows, 0
         self._running = {s.request.id: s for s in rows}
 
-    def _reserve(self, rows: list[Sequence]) -> bool:
+    def _reserve(self, rows: list[ServedSequence]) -> bool:
         if self.allocator is None:
             return True
         for i, sequence in enumerate(rows):
@@ -161,10 +135,10 @@ class StaticScheduler:
             n_padding=n_rows - n_running,
             n_running=n_running,
             n_cached_tokens=sum(s.request.n_input_tokens + n_more for s in self._running.values()),
-            decodes=_Rows(self._batch, self._n_input + n_more),
+            live_contexts=tuple((sequence, self._n_input + n_more) for sequence in self._batch),
         )
 
-    def _finish(self, sequence: Sequence) -> None:
+    def _finish(self, sequence: ServedSequence) -> None:
         sequence.n_emitted = sequence.request.n_output_tokens
         sequence.n_cached = sequence.request.n_cached_tokens_at_end
         sequence.state = State.FINISHED
@@ -192,13 +166,3 @@ class DynamicScheduler(StaticScheduler):
         require(window_s >= 0, f"A window is a time, not {window_s}.")
         super().__init__(batch_size, pad_input_to=pad_input_to, pad_output_to=pad_output_to, allocator=allocator)
         self.window_s = window_s
-
-
-class _Rows:
-    """All rows of a batch, padded to one length."""
-
-    def __init__(self, rows: list[Sequence], context_len: int) -> None:
-        self._rows, self._context_len = rows, context_len
-
-    def __iter__(self) -> Iterator[tuple[Sequence, int]]:
-        return ((sequence, self._context_len) for sequence in self._rows)

@@ -21,12 +21,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, floor, hypot, inf, sqrt
 
-from bytebill.deployment import BLOCK_SIZE_TOKENS, Deployment
+from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.models import ModelSpec, Precision
 from bytebill.roofline import Load, attended_pairs, cost_terms
 from bytebill.sim.constants import IDEAL, Constants
 from bytebill.sim.guards import counted_once, no_faster
+from bytebill.units import BLOCK_SIZE_TOKENS
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,17 +11,11 @@ from __future__ import annotations
 from math import ceil
 
 from bytebill.deployment import Deployment
-from bytebill.serving.continuous import ContinuousScheduler
-from bytebill.serving.memory.paged import Paged
 from bytebill.serving.plan import Plan
+from bytebill.serving.policy import Policy
 from bytebill.serving.workload.published import synthetic
 from bytebill.sim.clock import Clock
 from bytebill.sim.server import simulate
-
-
-def pool(deployment: Deployment) -> Paged:
-    """Blocks in what the weights leave of a deployment's memory."""
-    return Paged(n_blocks=deployment.n_blocks())
 
 
 def largest_batch(
@@ -32,7 +26,7 @@ def largest_batch(
     Lengths are those of a published trace, cut to `context_len`.
     """
     critical = ceil(deployment.critical_batch)
-    scheduler = ContinuousScheduler(pool(deployment), max_batch_size=critical)
+    scheduler = Policy(n_slots=critical).scheduler(deployment)
     most, stopped = 0, False
 
     def watch(now_s: float, plan: Plan) -> None:

@@ -1,30 +1,32 @@
-"""What would a server do that runs this scheduler on hardware with that clock? Arrivals, steps, and their times.
+"""What would a server do that runs this scheduler on hardware with that clock? Steps in closed form.
 
     now = start of a run + segment.seconds(steps of it so far)         while nothing but contexts changes
 
-The server skips from event to event: a plan tells for how many steps nothing changes, the clock tells how many end
+The simulator skips from event to event: a plan tells for how many steps nothing changes, the clock tells how many end
 before the next arrival, and all of them are taken at once. With `stepwise=True` it asks for a plan at every step and
 reads no plan's `n_repeats`: results are the same bit for bit, since both take times from a run's start and record at
 a run's end. Requests come as a stream in order of arrival (open loop), or are sent by `concurrency` users, each
 of whom sends the next one when its last is answered (closed loop; arrivals in the stream are not read). One replica;
-a request that arrives during a step waits for its end; the scheduler itself takes no time.
+the scheduler itself takes no time.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from bytebill.errors import BytebillError
+from bytebill.deployment import Deployment
+from bytebill.serving.loop import Executor, Server
 from bytebill.serving.metrics import Metrics
-from bytebill.serving.plan import Outcome, Plan
-from bytebill.serving.recorder import Recorder
-from bytebill.serving.request import Request, State
-from bytebill.serving.schedule import Trace
+from bytebill.serving.plan import Plan
+from bytebill.serving.policy import CONTINUOUS, Policy
+from bytebill.serving.request import Request
+from bytebill.serving.schedule import NoSchedule, Schedule
 from bytebill.serving.scheduler import Scheduler
 from bytebill.serving.workload.source import Source
+from bytebill.sim.clock import Clock
+from bytebill.sim.constants import IDEAL, Constants
 
 
 class SegmentTime(Protocol):
@@ -44,13 +46,48 @@ class StepClock(Protocol):
         """Of a plan and its repeats."""
 
 
+class Simulator(Executor):
+    """An executor that does nothing and knows when it would have done it."""
+
+    def __init__(self, clock: StepClock, *, stepwise: bool = False) -> None:
+        self._clock, self._stepwise = clock, stepwise
+        self._segment: SegmentTime
+        self._start_s = 0.0  # of the run, and its steps so far
+        self._n_steps = 0
+
+    def begin(self, plan: Plan) -> None:
+        self._segment = self._clock.segment(plan)
+        self._start_s, self._n_steps = self.now_s, 0
+
+    def run(self, plan: Plan, until_s: float) -> int:
+        n_steps = 1 if self._stepwise else self._n_until(plan.n_repeats, until_s)
+        self._n_steps += n_steps
+        self.now_s = self.end_s(self._n_steps)
+        return n_steps
+
+    def end_s(self, n_steps: int) -> float:
+        return self._start_s + self._segment.seconds(n_steps)
+
+    def _n_until(self, n_repeats: int, until_s: float) -> int:
+        """The fewest of the plan's repeats that end at or after a time, or all."""
+        before = self._n_steps
+        if n_repeats == 1 or self.end_s(before + n_repeats - 1) < until_s:
+            return n_repeats
+        n_steps = min(max(self._segment.n_until(until_s - self._start_s) - before, 1), n_repeats)
+        while n_steps > 1 and self.end_s(before + n_steps - 1) >= until_s:
+            n_steps -= 1
+        while n_steps < n_repeats and self.end_s(before + n_steps) < until_s:
+            n_steps += 1
+        return n_steps
+
+
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """A simulated run: its numbers, and its schedule if a trace was asked for."""
+class Simulated:
+    """A simulated run: its numbers, and its schedule, which is empty if no trace was asked for."""
 
     metrics: Metrics
     end_s: float
-    trace: Trace | None
+    trace: Schedule
 
 
 def simulate(
@@ -62,107 +99,23 @@ def simulate(
     stepwise: bool = False,
     trace: bool = False,
     observe: Callable[[float, Plan], None] | None = None,
-) -> Run:
+) -> Simulated:
     """Serve all requests; `observe(now_s, plan)` is called with every plan that is made."""
-    source = Source(requests, concurrency)
-    server = _Server(scheduler, source, clock, Trace() if trace else None)
-    while (plan := server.next_plan()) is not None:
-        if observe is not None:
-            observe(server.now_s, plan)
-        server.execute(plan, stepwise=stepwise)
-    server.close_run()
-    return Run(metrics=server.recorder.metrics(), end_s=server.now_s, trace=server.trace)
+    schedule = Schedule() if trace else NoSchedule()
+    simulator = Simulator(clock, stepwise=stepwise)
+    server = Server(scheduler, Source(requests, concurrency), simulator, schedule=schedule, observe=observe)
+    server.run()
+    return Simulated(metrics=server.metrics, end_s=server.now_s, trace=schedule)
 
 
-class _Server:
-    """The state of a run: time, and the run of equal steps that is being extended."""
-
-    def __init__(self, scheduler: Scheduler, source: Source, clock: StepClock, trace: Trace | None) -> None:
-        self.scheduler, self.source, self.clock, self.trace = scheduler, source, clock, trace
-        self.recorder = Recorder(scheduler)
-        self.now_s = 0.0
-        self._plan: Plan | None = None  # the run's first
-        self._segment: SegmentTime | None = None
-        self._start_s = 0.0
-        self._n_steps = 0
-        self._outcome = Outcome()
-
-    def next_plan(self) -> Plan | None:
-        """What the scheduler does next, after whatever time it takes until it does anything; None: all is served."""
-        scheduler, source = self.scheduler, self.source
-        while True:
-            while source.next_s <= self.now_s:
-                sequence = scheduler.add(source.pop())
-                if sequence.state is State.REFUSED:
-                    self.recorder.refused(sequence)
-                    source.answered(self.now_s)
-            plan = scheduler.plan(self.now_s)
-            if plan is not None:
-                return plan
-            self.close_run()
-            wake_s = min(source.next_s, scheduler.wakes_at_s)
-            if wake_s == math.inf:
-                return self._last_plan()
-            self.now_s = max(self.now_s, wake_s)
-
-    def _last_plan(self) -> Plan | None:
-        """Nobody else will come: whoever still waits is run without company."""
-        if not self.scheduler.n_waiting:
-            return None
-        plan = self.scheduler.plan(math.inf)
-        if plan is None:
-            raise BytebillError(f"{self.scheduler.n_waiting} requests wait and nothing runs.")
-        return plan
-
-    def execute(self, plan: Plan, *, stepwise: bool) -> None:
-        """Take the plan's steps, or as many as end before the next arrival does."""
-        if self._plan is None or not plan.continues(self._plan, n_steps=self._n_steps):
-            self.close_run()
-            self._plan, self._segment = plan, self.clock.segment(plan)
-            self._start_s, self._n_steps = self.now_s, 0
-        n_steps = 1 if stepwise else self._n_until_arrival(plan.n_repeats)
-        start_s = self.now_s
-        if self.trace is not None:
-            self.trace.planned(plan)
-        outcome = self.scheduler.advance(n_steps)
-        before = self._n_steps
-        self._n_steps += n_steps
-        self.now_s = self._end_s(self._n_steps)
-        if self.trace is not None:
-            self.trace.ran(outcome, start_s=start_s, n_steps=n_steps, ends_s=lambda i: self._end_s(before + i))
-        if outcome.finished or outcome.started:
-            self._outcome = outcome
-            self.close_run()
-            for _ in outcome.finished:
-                self.source.answered(self.now_s)
-
-    def close_run(self) -> None:
-        """Record the run of equal steps that ends here."""
-        if self._plan is None:
-            return
-        self.recorder.step(
-            self._plan,
-            self._outcome,
-            start_s=self._start_s,
-            end_s=self.now_s,
-            n_steps=self._n_steps,
-            first_s=self._end_s(1) if self._n_steps > 1 else None,
-        )
-        self._plan, self._outcome = None, Outcome()
-
-    def _end_s(self, n_steps: int) -> float:
-        assert self._segment is not None
-        return self._start_s + self._segment.seconds(n_steps)
-
-    def _n_until_arrival(self, n_repeats: int) -> int:
-        """The fewest of the plan's repeats that end at or after the next arrival, or all."""
-        assert self._segment is not None
-        before, next_s = self._n_steps, self.source.next_s
-        if n_repeats == 1 or self._end_s(before + n_repeats - 1) < next_s:
-            return n_repeats
-        n_steps = min(max(self._segment.n_until(next_s - self._start_s) - before, 1), n_repeats)
-        while n_steps > 1 and self._end_s(before + n_steps - 1) >= next_s:
-            n_steps -= 1
-        while n_steps < n_repeats and self._end_s(before + n_steps) < next_s:
-            n_steps += 1
-        return n_steps
+def serve_on(
+    deployment: Deployment,
+    requests: Iterable[Request],
+    policy: Policy = CONTINUOUS,
+    *,
+    constants: Constants = IDEAL,
+    concurrency: int | None = None,
+) -> Simulated:
+    """Simulate a deployment that serves all requests: a policy over its memory, a clock of its rates."""
+    clock = Clock(deployment, constants, block_size_tokens=policy.block_size_tokens)
+    return simulate(policy.scheduler(deployment), requests, clock, concurrency=concurrency)

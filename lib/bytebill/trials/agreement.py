@@ -13,22 +13,18 @@ rates are set from a first fit, made before anything is served. Used on the page
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from bytebill.device import Device
 from bytebill.engine.runner import Runner
 from bytebill.engine.serve import Served, serve
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights.names import Weights
-from bytebill.serving.continuous import ContinuousScheduler
-from bytebill.serving.memory.paged import Paged
 from bytebill.serving.metrics import Metrics, mean, quantile
-from bytebill.serving.request import Request
-from bytebill.serving.workload import rng, workload
-from bytebill.serving.workload.arrivals import poisson
-from bytebill.serving.workload.lengths import Uniform
+from bytebill.serving.policy import Policy
+from bytebill.serving.scheduler import Scheduler
+from bytebill.serving.workload import Poisson, Uniform, Workload
 from bytebill.sim.clock import Clock
 from bytebill.sim.server import simulate
 from bytebill.trials.machine import MachineConstants, TimedSteps
@@ -66,15 +62,15 @@ class Agreement:
         return value(self.simulated) / value(self.measured)
 
 
-def scheduler() -> ContinuousScheduler:
+def scheduler() -> Scheduler:
     """A fresh one, as engine and simulator are both given."""
-    return ContinuousScheduler(Paged(n_blocks=N_BLOCKS), max_batch_size=MAX_BATCH_SIZE)
+    return Policy(n_slots=MAX_BATCH_SIZE).scheduler(N_BLOCKS)
 
 
-def requests(n_requests: int, *, rate_per_s: float | None = None, seed: int = 0) -> Iterator[Request]:
+def requests(n_requests: int, *, rate_per_s: float | None = None, seed: int = 0) -> Workload:
     """The workload: all at once, or at a rate. Lengths do not depend on it."""
-    arrivals = None if rate_per_s is None else poisson(rate_per_s, rng=rng(seed, "arrivals"))
-    return workload(n_requests, inputs=INPUTS, outputs=OUTPUTS, arrivals=arrivals, seed=seed)
+    arrivals = None if rate_per_s is None else Poisson(rate_per_s, seed=seed)
+    return Workload(n_requests, inputs=INPUTS, outputs=OUTPUTS, arrivals=arrivals, seed=seed)
 
 
 def capacity_per_s(clock: Clock, *, n_requests: int, seed: int = 0) -> float:
@@ -100,8 +96,8 @@ def agreements(
     steps.time(repeats)
     capacity = capacity_per_s(steps.constants().clock(spec), n_requests=n_requests, seed=seed)
     for load in loads:
-        streams[load] = partial(requests, n_requests, rate_per_s=load * capacity, seed=seed)
-        served[load] = _serve(steps.model, streams[load]())
+        streams[load] = requests(n_requests, rate_per_s=load * capacity, seed=seed)
+        served[load] = _serve(steps.model, streams[load])
         steps.time(repeats)
     machine = steps.constants()
     return machine, [
@@ -109,22 +105,20 @@ def agreements(
             load=load,
             rate_per_s=load * capacity,
             measured=served[load].metrics,
-            simulated=simulate(scheduler(), streams[load](), machine.clock(spec)).metrics,
-            same_schedule=_replayed(served[load], streams[load]()) == served[load].trace.rows,
+            simulated=simulate(scheduler(), streams[load], machine.clock(spec)).metrics,
+            same_schedule=_replayed(served[load], streams[load]) == served[load].trace.rows,
         )
         for load in loads
     ]
 
 
-def _serve(model: Transformer, stream: Iterable[Request]) -> Served:
+def _serve(model: Transformer, stream: Workload) -> Served:
     deciding = scheduler()
     runner = Runner.of(model, deciding)
     runner.warm_up(n_rows=MAX_BATCH_SIZE)
     return serve(deciding, stream, runner)
 
 
-def _replayed(served: Served, stream: Iterable[Request]) -> object:
+def _replayed(served: Served, stream: Workload) -> object:
     clock = ReplayClock(served.trace.begins_s, served.trace.ends_s)
-    trace = simulate(scheduler(), stream, clock, trace=True).trace
-    assert trace is not None
-    return trace.rows
+    return simulate(scheduler(), stream, clock, trace=True).trace.rows

@@ -12,7 +12,7 @@ reports.
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Items
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -28,7 +28,7 @@ from bytebill.measure.model_decode import hollow_decoder
 from bytebill.measure.timing import Call, in_turns
 from bytebill.models import ModelSpec, Precision, precision
 from bytebill.serving.plan import Plan, PrefillChunk
-from bytebill.serving.request import Request, Sequence
+from bytebill.serving.request import Request, ServedSequence
 from bytebill.sim.clock import Clock
 from bytebill.sim.constants import Constants
 from bytebill.trials.fit import Observation, calibrate
@@ -68,9 +68,9 @@ def measure_constants(
     dtype: str = "bf16",
     weights: Weights | None = None,
     repeats: int = 5,
-    decodes: Items[tuple[int, int]] = DECODES,
-    prefills: Items[int] = PREFILLS,
-    mixed: Items[tuple[int, int, int]] = MIXED,
+    decodes: Sequence[tuple[int, int]] = DECODES,
+    prefills: Sequence[int] = PREFILLS,
+    mixed: Sequence[tuple[int, int, int]] = MIXED,
 ) -> MachineConstants:
     """The constants of the engine on a device, with SmolLM2's weights or those given."""
     steps = TimedSteps(device, dtype=dtype, weights=weights, decodes=decodes, prefills=prefills, mixed=mixed)
@@ -91,9 +91,9 @@ class TimedSteps:
         *,
         dtype: str,
         weights: Weights | None = None,
-        decodes: Items[tuple[int, int]] = DECODES,
-        prefills: Items[int] = PREFILLS,
-        mixed: Items[tuple[int, int, int]] = MIXED,
+        decodes: Sequence[tuple[int, int]] = DECODES,
+        prefills: Sequence[int] = PREFILLS,
+        mixed: Sequence[tuple[int, int, int]] = MIXED,
     ) -> None:
         self.device, self.precision = device, precision(dtype)
         weights = weights or smollm2()
@@ -163,7 +163,7 @@ def _step(model: Transformer, n_decodes: int, context_len: int, n_prompt_tokens:
         n_decodes=n_decodes,
         n_context_tokens=n_decodes * context_len,
         chunks=chunks,
-        decodes=tuple((sequence, context_len) for sequence in held),
+        live_contexts=tuple((sequence, context_len) for sequence in held),
     )
     name = f"{model.spec.id} B={n_decodes} S={context_len} T={n_prompt_tokens}"
     return _Step(name=name, plan=plan, runner=runner)
@@ -173,7 +173,7 @@ def _alone(spec: ModelSpec, machine: Accelerator, width: Precision) -> Deploymen
     return Deployment(model=spec, accelerator=machine, precision=width)
 
 
-def _held(runner: Runner, id: int, *, n_input_tokens: int) -> Sequence:
+def _held(runner: Runner, id: int, *, n_input_tokens: int) -> ServedSequence:
     request = Request(id=id, n_input_tokens=n_input_tokens, n_output_tokens=_N_OUTPUT_TOKENS)
     runner.add(request, [0] * n_input_tokens)
-    return Sequence(request)
+    return ServedSequence(request)

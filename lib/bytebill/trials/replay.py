@@ -2,7 +2,7 @@
 
 A step of a recorded run took from the moment it was planned, or rather from the arrival that it was planned at
 where the engine was idle, to the moment its tokens were there. Played back, the same arrivals meet the same
-boundaries between steps, so the same scheduler must make the same plans: `Trace.rows` are equal. Steps are
+boundaries between steps, so the same scheduler must make the same plans: `Schedule.rows` are equal. Steps are
 found by `Plan.step`, which every scheduler counts.
 """
 

@@ -19,11 +19,9 @@ from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
-from bytebill.serving.continuous import ContinuousScheduler
+from bytebill.serving.policy import Policy
 from bytebill.serving.workload.published import synthetic
-from bytebill.sim.clock import Clock
-from bytebill.sim.pressure import pool
-from bytebill.sim.server import simulate
+from bytebill.sim.server import serve_on
 
 SIZES = (10_000, 100_000, 1_000_000)
 N_USERS = 400
@@ -43,12 +41,10 @@ def in_a_process(n_requests: int) -> dict[str, Any]:
 def measured(n_requests: int) -> dict[str, Any]:
     """Requests a second, and how full batch and pool were."""
     deployment = Deployment(model=model("llama-3-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"))
-    scheduler = ContinuousScheduler(pool(deployment), max_batch_size=N_USERS)
-    clock = Clock(deployment)
+    chats = synthetic("azure-conv", n_requests, max_len_tokens=8192)
     start = time.perf_counter()
-    run = simulate(scheduler, synthetic("azure-conv", n_requests, max_len_tokens=8192), clock, concurrency=N_USERS)
+    metrics = serve_on(deployment, chats, Policy(n_slots=N_USERS), concurrency=N_USERS).metrics
     seconds = time.perf_counter() - start
-    metrics = run.metrics
     return {
         "requests": metrics.n_finished,
         "requests_per_s": metrics.n_finished / seconds,

@@ -15,12 +15,12 @@ cached; only the oracle knows which one that is. Ignores swapping: what is reser
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from bisect import bisect_left, insort
 from collections.abc import Sequence
-from typing import Protocol
 
-from bytebill.errors import BytebillError
-from bytebill.serving.memory.paged import CachedTokens, Moved, Usage
+from bytebill.errors import BytebillError, require
+from bytebill.serving.memory.allocator import Allocator, CachedTokens, Usage
 from bytebill.serving.request import Request
 
 
@@ -33,21 +33,11 @@ def power_of_two_at_least(n: int) -> int:
     return 1 << (n - 1).bit_length()
 
 
-class Heap(Protocol):
-    """Finds chunks of slots side by side."""
-
-    def fits(self, n_slots: int, *, when_empty: bool = False) -> bool:
-        """Whether a chunk for this many slots is free (or would be, were the whole pool)."""
-
-    def take(self, n_slots: int) -> tuple[int, int]:
-        """First slot and size of a chunk for this many slots; `fits` must have said so."""
-
-    def give(self, start: int, size: int) -> None:
-        """Take a chunk back."""
-
-
 class Buddy:
     """Chunks of 2^k slots: split in halves when needed, joined with the other half when both are free.
+
+    `fits` says whether a chunk for so many slots is free (or would be, were the whole pool), `take` gives its first
+    slot and its size, and `give` takes it back.
 
     >>> heap = Buddy(15728)
     >>> heap.take(1500)                     # the 2048 left of the pool's first 8192 + 4096
@@ -122,25 +112,24 @@ class FirstFit:
         self._holes.insert(index, (start, size))
 
 
-class _Contiguous:
+class _Contiguous(Allocator):
     """One chunk a request. A subclass says how many slots it reserves; a slot is a block of one token."""
 
     block_size_tokens = 1
 
     def __init__(self, *, n_slots: int, max_len_tokens: int, heap: str = "buddy") -> None:
-        if n_slots < 1 or max_len_tokens < 1:
-            raise BytebillError(f"A pool needs slots and a model a longest sequence: {n_slots}, {max_len_tokens}.")
-        if heap not in ("buddy", "first-fit"):
-            raise BytebillError(f"A heap is 'buddy' or 'first-fit', not '{heap}'.")
+        sane = n_slots >= 1 and max_len_tokens >= 1
+        require(sane, f"A pool needs slots and a model a longest sequence: {n_slots}, {max_len_tokens}.")
+        require(heap in ("buddy", "first-fit"), f"A heap is 'buddy' or 'first-fit', not '{heap}'.")
         self.n_total = n_slots
         self.max_len_tokens = max_len_tokens
-        self._heap: Heap = Buddy(n_slots) if heap == "buddy" else FirstFit(n_slots)
+        self._heap = Buddy(n_slots) if heap == "buddy" else FirstFit(n_slots)
         self._chunks: dict[int, tuple[int, int, int]] = {}  # id: first slot, slots reserved, chunk size
         self._n_free = n_slots
 
+    @abstractmethod
     def reserved(self, request: Request) -> int:
         """Slots reserved for a request that fits in `max_len_tokens`."""
-        raise NotImplementedError
 
     @property
     def n_free(self) -> int:
@@ -170,12 +159,9 @@ class _Contiguous:
         self._n_free -= size
         return 0
 
-    def extend(self, id: int, n_blocks: int = 1) -> bool:
+    def extend(self, id: int) -> bool:
         """Never: the slots behind a chunk belong to another."""
         return False
-
-    def computed(self, id: int, n_tokens: int) -> None:
-        """Nothing to do: nothing is shared."""
 
     def capacity(self, id: int) -> int:
         return self._chunks[id][1]
@@ -192,14 +178,6 @@ class _Contiguous:
         start, _, size = self._chunks.pop(id)
         self._heap.give(start, size)
         self._n_free += size
-
-    def swap_out(self, id: int) -> Moved | None:
-        """Never: a reservation cannot run out, so nothing is ever preempted."""
-        return None
-
-    def swap_in(self, id: int) -> Moved | None:
-        """Never: nothing was swapped out."""
-        return None
 
     def usage(self, lengths: CachedTokens, *, waiting: Request | None = None) -> Usage:
         used = reservation = internal = rounding = 0

@@ -1,108 +1,28 @@
-"""Who holds which memory? Allocators of the key-value cache behind one interface, and where its slots go.
+"""What if a sequence's slots may lie anywhere? Blocks of a fixed size, given one at a time as it grows.
 
-A slot keeps one token's keys and values; a block is `block_size_tokens` slots side by side. A sequence with
-`capacity` slots, `n_cached` of them filled, that will have cached `n_final` when it ends, holds
+    blocks of n tokens = ceil(n / block size)                    waste: in last blocks only
 
-    used        = n_cached
-    reservation = min(capacity, n_final) - n_cached       slots that it will fill later
-    internal    = capacity - min(capacity, n_final)       slots that it was given and will never fill
-    rounding    = chunk - capacity                        slots lost because chunks come in powers of two
-
-and outside all sequences lie `cached` slots (prompts of finished requests, kept for sharing, given up on
-demand) and free ones. Free slots are `stranded` if a next request waits and cannot be placed in them: too few,
-or not side by side. The kinds are those of Fig. 2 of the PagedAttention paper, whose "external fragmentation"
-is what is known before a request is served to hold no token of it: rounding + stranded. All kinds add up to
-the pool. Knows no tensor: `bytebill.engine` keeps the tensors these numbers index.
+Blocks may move to a host that has room for them, and back. Who holds what is a stack and a table a sequence.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
 
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
+from bytebill.serving.memory.allocator import Allocator, BlocksMoved, CachedTokens, Usage
 from bytebill.serving.request import Request
-
-CachedTokens = Mapping[int, tuple[int, int]]  # request id: tokens cached now, tokens cached at its end
-Moved = tuple[tuple[int, ...], tuple[int, ...]]  # device blocks, host blocks
+from bytebill.units import BLOCK_SIZE_TOKENS
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Usage:
-    """Slots of a pool by what they are good for [tokens]; they add up to the pool."""
-
-    used: int = 0
-    reservation: int = 0
-    internal: int = 0
-    rounding: int = 0
-    stranded: int = 0
-    cached: int = 0
-    free: int = 0
-
-    @property
-    def external(self) -> int:
-        """What the paper calls external fragmentation: chunk rounding, and free slots no one can be placed in."""
-        return self.rounding + self.stranded
-
-    @property
-    def total(self) -> int:
-        """All slots of the pool.
-
-        >>> Usage(used=3, reservation=2, internal=1, stranded=10).total
-        16
-        """
-        return sum(getattr(self, field.name) for field in dataclasses.fields(self))
-
-
-class Allocator(Protocol):
-    """Gives out and takes back room for sequences, named by their request's id."""
-
-    block_size_tokens: int
-    n_total: int  # blocks
-
-    @property
-    def n_free(self) -> int:
-        """Blocks nobody holds, kept prompts included."""
-
-    def refusal(self, request: Request) -> str | None:
-        """Why this request can never be placed, however empty the pool; None if it can."""
-
-    def allocate(self, request: Request, n_tokens: int) -> int | None:
-        """Room for the first `n_tokens` of a sequence: how many of them are cached already; None: no room now."""
-
-    def extend(self, id: int, n_blocks: int = 1) -> bool:
-        """More blocks for a sequence; False: too few are free, and nothing has changed."""
-
-    def computed(self, id: int, n_tokens: int) -> None:
-        """The first `n_tokens` of the sequence have been computed: their blocks may be shared from now on."""
-
-    def capacity(self, id: int) -> int:
-        """Tokens that the sequence's blocks can hold."""
-
-    def blocks(self, id: int) -> Sequence[int]:
-        """Its blocks in order of position: a live view, to be read only."""
-
-    def free(self, id: int) -> None:
-        """Take back all that the sequence holds, here or on the host."""
-
-    def swap_out(self, id: int) -> Moved | None:
-        """Move its blocks to the host: (device blocks, host blocks), or None where the host has no room."""
-
-    def swap_in(self, id: int) -> Moved | None:
-        """Move its blocks back: (device blocks, host blocks), or None where the device has no room."""
-
-    def usage(self, lengths: CachedTokens, *, waiting: Request | None = None) -> Usage:
-        """Where all slots are, given each sequence's length and the request that waits first in line."""
-
-
-class Paged:
+class Paged(Allocator):
     """Blocks of a fixed size anywhere in the pool, one at a time: no rounding, waste in last blocks only."""
 
-    def __init__(self, *, n_blocks: int, block_size_tokens: int = 16, n_host_blocks: int = 0) -> None:
-        if n_blocks < 1 or block_size_tokens < 1 or n_host_blocks < 0:
-            raise BytebillError(f"A pool needs blocks and a block needs slots: {n_blocks} x {block_size_tokens}.")
+    grows = gives_tables = True
+
+    def __init__(self, *, n_blocks: int, block_size_tokens: int = BLOCK_SIZE_TOKENS, n_host_blocks: int = 0) -> None:
+        sane = n_blocks >= 1 and block_size_tokens >= 1 and n_host_blocks >= 0
+        require(sane, f"A pool needs blocks and a block needs slots: {n_blocks} x {block_size_tokens}.")
         self.block_size_tokens = block_size_tokens
         self.n_total = n_blocks
         self._free = list(range(n_blocks - 1, -1, -1))  # a stack: the lowest number comes first
@@ -116,7 +36,6 @@ class Paged:
 
     @property
     def n_host_free(self) -> int:
-        """Blocks on the host that nobody holds."""
         return len(self._host_free)
 
     def n_blocks_for(self, n_tokens: int) -> int:
@@ -144,18 +63,11 @@ class Paged:
         self._tables[request.id] = self._take(n_blocks)
         return 0
 
-    def extend(self, id: int, n_blocks: int = 1) -> bool:
-        free = self._free
-        if n_blocks > len(free):
+    def extend(self, id: int) -> bool:
+        if not self._free:
             return False
-        if n_blocks == 1:
-            self._tables[id].append(free.pop())
-        else:
-            self._tables[id] += self._take(n_blocks)
+        self._tables[id].append(self._free.pop())
         return True
-
-    def computed(self, id: int, n_tokens: int) -> None:
-        """Nothing to do: nothing is shared."""
 
     def capacity(self, id: int) -> int:
         return len(self._tables[id]) * self.block_size_tokens
@@ -173,7 +85,7 @@ class Paged:
         """The host's blocks of a sequence that was swapped out."""
         return self._host_tables[id]
 
-    def swap_out(self, id: int) -> Moved | None:
+    def swap_out(self, id: int) -> BlocksMoved | None:
         table = self._tables[id]
         if len(table) > len(self._host_free):
             return None
@@ -182,7 +94,7 @@ class Paged:
         self._give(self._tables.pop(id))
         return tuple(table), tuple(host)
 
-    def swap_in(self, id: int) -> Moved | None:
+    def swap_in(self, id: int) -> BlocksMoved | None:
         host = self._host_tables[id]
         if len(host) > self.n_free:
             return None

@@ -15,8 +15,10 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from bytebill.errors import BytebillError
-from bytebill.serving.memory.paged import CachedTokens, Paged, Usage
+from bytebill.serving.memory.allocator import CachedTokens, Usage
+from bytebill.serving.memory.paged import Paged
 from bytebill.serving.request import Request
+from bytebill.units import BLOCK_SIZE_TOKENS
 
 
 def block_names(token_ids: Sequence[int], *, block_size_tokens: int) -> tuple[int, ...]:
@@ -34,7 +36,7 @@ def block_names(token_ids: Sequence[int], *, block_size_tokens: int) -> tuple[in
 class PrefixSharing(Paged):
     """Paged, with full prompt blocks shared between sequences and kept after their last owner is gone."""
 
-    def __init__(self, *, n_blocks: int, block_size_tokens: int = 16, n_host_blocks: int = 0) -> None:
+    def __init__(self, *, n_blocks: int, block_size_tokens: int = BLOCK_SIZE_TOKENS, n_host_blocks: int = 0) -> None:
         super().__init__(n_blocks=n_blocks, block_size_tokens=block_size_tokens, n_host_blocks=n_host_blocks)
         self._n_owners = [0] * n_blocks
         self._key_of: dict[int, int] = {}  # block: key, for findable blocks
@@ -70,10 +72,10 @@ class PrefixSharing(Paged):
         self._keys[request.id] = keys
         return len(found) * self.block_size_tokens
 
-    def extend(self, id: int, n_blocks: int = 1) -> bool:
-        if n_blocks > self.n_free:
+    def extend(self, id: int) -> bool:
+        if not self.n_free:
             return False
-        self._tables[id] += self._take(n_blocks)
+        self._tables[id] += self._take(1)
         return True
 
     def computed(self, id: int, n_tokens: int) -> None:

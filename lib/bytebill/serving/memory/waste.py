@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from bytebill.errors import BytebillError
-from bytebill.serving.memory.paged import Allocator, Usage
+from bytebill.serving.memory.allocator import Allocator, Usage
 from bytebill.serving.request import Request
 
 

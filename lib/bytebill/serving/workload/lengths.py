@@ -19,10 +19,11 @@ import random
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Protocol
 
-from bytebill.errors import BytebillError
+from bytebill.errors import require
 
 
 class Lengths(Protocol):
@@ -42,7 +43,7 @@ class Fixed:
     n_tokens: int
 
     def __post_init__(self) -> None:
-        _check(self.n_tokens >= 1, f"A length is at least one token, not {self.n_tokens}.")
+        require(self.n_tokens >= 1, f"A length is at least one token, not {self.n_tokens}.")
 
     def sample(self, rng: random.Random) -> int:
         return self.n_tokens
@@ -59,7 +60,7 @@ class Uniform:
     high: int
 
     def __post_init__(self) -> None:
-        _check(1 <= self.low <= self.high, f"Lengths from {self.low} to {self.high} are no range.")
+        require(1 <= self.low <= self.high, f"Lengths from {self.low} to {self.high} are no range.")
 
     def sample(self, rng: random.Random) -> int:
         return rng.randint(self.low, self.high)
@@ -80,7 +81,7 @@ class TruncatedExponential:
     cap_tokens: int
 
     def __post_init__(self) -> None:
-        _check(self.scale_tokens > 0 and self.cap_tokens >= 1, f"{self} has no lengths to draw.")
+        require(self.scale_tokens > 0 and self.cap_tokens >= 1, f"{self} has no lengths to draw.")
 
     @classmethod
     def of_mean_and_cv(cls, mean: float, cv: float) -> TruncatedExponential:
@@ -89,7 +90,7 @@ class TruncatedExponential:
         >>> round(TruncatedExponential.of_mean_and_cv(338, 0.9).mean())
         338
         """
-        _check(1 / math.sqrt(3) < cv < 1, f"No truncated exponential spreads by {cv}; it takes 0.578 to 1.")
+        require(1 / math.sqrt(3) < cv < 1, f"No truncated exponential spreads by {cv}; it takes 0.578 to 1.")
         low, high = 1e-3, 700.0  # the cap in scales; the spread rises with it
         for _ in range(80):
             middle = (low + high) / 2
@@ -119,7 +120,7 @@ class LogNormal:
 
     def __post_init__(self) -> None:
         sane = self.median_tokens >= 1 and self.sigma >= 0 and self.cap_tokens >= self.median_tokens
-        _check(sane, f"{self} has no lengths to draw.")
+        require(sane, f"{self} has no lengths to draw.")
 
     def sample(self, rng: random.Random) -> int:
         mu = math.log(self.median_tokens)
@@ -148,18 +149,20 @@ class QuantileTable:
     points: tuple[tuple[float, float], ...]
 
     def __post_init__(self) -> None:
-        shares, lengths = zip(*self.points, strict=True) if self.points else ((), ())
+        shares, lengths = self._columns
         rising = all(a < b for a, b in pairwise(shares)) and _never_falls(lengths)
-        _check(len(shares) > 1 and rising, "Quantiles must rise from point to point.")
-        _check(shares[0] == 0 and shares[-1] == 1, "Quantiles must go from probability 0 to 1.")
-        _check(lengths[0] >= 1, "A length is at least one token.")
-        object.__setattr__(self, "_shares", shares)
-        object.__setattr__(self, "_lengths", lengths)
+        require(len(shares) > 1 and rising, "Quantiles must rise from point to point.")
+        require(shares[0] == 0 and shares[-1] == 1, "Quantiles must go from probability 0 to 1.")
+        require(lengths[0] >= 1, "A length is at least one token.")
+
+    @cached_property
+    def _columns(self) -> tuple[Sequence[float], Sequence[float]]:
+        shares, lengths = zip(*self.points, strict=True) if self.points else ((), ())
+        return shares, lengths
 
     def quantile(self, share: float) -> float:
         """The length that this share of requests does not exceed [tokens]."""
-        shares: Sequence[float] = self._shares  # type: ignore[attr-defined]
-        lengths: Sequence[float] = self._lengths  # type: ignore[attr-defined]
+        shares, lengths = self._columns
         i = max(bisect_left(shares, share), 1)
         part = (share - shares[i - 1]) / (shares[i] - shares[i - 1])
         return float(lengths[i - 1] + part * (lengths[i] - lengths[i - 1]))
@@ -188,8 +191,3 @@ def _never_falls(values: Sequence[float]) -> bool:
 
 def _normal_cdf(z: float) -> float:
     return (1 + math.erf(z / math.sqrt(2))) / 2
-
-
-def _check(sane: bool, message: str) -> None:
-    if not sane:
-        raise BytebillError(message)

@@ -14,13 +14,12 @@ Prompt and output are drawn independently. A trace of your own: `bytebill.servin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from bytebill import data
 from bytebill.errors import BytebillError, unknown
-from bytebill.serving.request import Request
 from bytebill.serving.workload.lengths import QuantileTable, TruncatedExponential
-from bytebill.serving.workload.requests import workload
+from bytebill.serving.workload.requests import Workload
 
 
 def published(trace_id: str, side: str) -> dict[str, float]:
@@ -80,17 +79,17 @@ def synthetic(
     arrivals: Iterable[float] | None = None,
     max_len_tokens: int | None = None,
     seed: int = 0,
-) -> Iterator[Request]:
+) -> Workload:
     """Requests as long as a published trace's, arriving when `arrivals` says (all at once without it)."""
     inputs, outputs = quantile_table(trace_id, "input"), quantile_table(trace_id, "output")
-    return workload(
+    return Workload(
         n_requests, inputs=inputs, outputs=outputs, arrivals=arrivals, max_len_tokens=max_len_tokens, seed=seed
     )
 
 
 def sharegpt_like(
     n_requests: int | None, *, output_cv: float = 0.877, input_cv: float = 0.9, seed: int = 0
-) -> Iterator[Request]:
+) -> Workload:
     """Requests with the mean lengths of the PagedAttention paper's ShareGPT sample, within OPT's 2,048 tokens.
 
     Both sides are truncated exponentials. The spread of the outputs is not published but follows from the paper's
@@ -98,7 +97,7 @@ def sharegpt_like(
     seen at random has E[n^2] / (2 E[n]) outputs to go, so cv^2 = 2 r / 338 - 1. That of the prompts is a guess.
     """
     means = {side: published("sharegpt-vllm", side)["mean"] for side in ("input", "output")}
-    return workload(
+    return Workload(
         n_requests,
         inputs=TruncatedExponential.of_mean_and_cv(means["input"], input_cv),
         outputs=TruncatedExponential.of_mean_and_cv(means["output"], output_cv),

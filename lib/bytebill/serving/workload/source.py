@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterable
 
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
 from bytebill.serving.request import Request
 
 
@@ -19,8 +19,7 @@ class Source:
     """Requests with the time at which the next is sent; infinite while nobody has one to send."""
 
     def __init__(self, requests: Iterable[Request], concurrency: int | None) -> None:
-        if concurrency is not None and concurrency < 1:
-            raise BytebillError(f"A closed loop has at least one user, not {concurrency}.")
+        require(concurrency is None or concurrency >= 1, f"A closed loop has at least one user, not {concurrency}.")
         self._requests = iter(requests)
         self._closed = concurrency is not None
         self._ready: list[float] = [0.0] * (concurrency or 0)  # when each free user is ready

@@ -1,0 +1,162 @@
+"""What happens when requests really arrive? One loop of arrivals, plans and steps, whatever clock its steps run on.
+
+    now_s = end of the last step, or the arrival that ended an idle wait          the boundaries between steps
+
+At a boundary, requests that have arrived are added (or refused), the scheduler plans, and the executor runs the plan
+until the next arrival at the latest. Executors: the simulator's takes as many repeats of a plan at once as end before
+that (`bytebill.sim.server`); the engine's runs one pass on the wall clock (`bytebill.engine.serve`); a replay is the
+simulator's under recorded times (`bytebill.trials.replay`). A request that arrives during a step waits for its end.
+One replica; who serves several steps each up to the next arrival, or that with the least `next_event_s`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from bytebill.errors import BytebillError
+from bytebill.serving.plan import NOTHING, Events, Plan
+from bytebill.serving.recorder import Recorder
+from bytebill.serving.request import Request, State
+from bytebill.serving.schedule import NoSchedule, Schedule
+from bytebill.serving.scheduler import Scheduler
+from bytebill.serving.workload.source import Source
+
+
+class Executor(ABC):
+    """Runs plans, and says what time it is between two steps."""
+
+    now_s = 0.0
+    in_closed_form = True  # times follow from counts: what several equal plans take is one run, and recorded as one
+
+    def admit(self, request: Request) -> None:
+        """A request has arrived and was not refused."""
+        return  # nothing to prepare
+
+    def wait(self, until_s: float) -> None:
+        """Nothing is to be done before."""
+        self.now_s = max(self.now_s, until_s)
+
+    @abstractmethod
+    def begin(self, plan: Plan) -> None:
+        """A run of equal steps begins, of which this is the first plan."""
+
+    @abstractmethod
+    def run(self, plan: Plan, until_s: float) -> int:
+        """Run a plan until the first of its steps that ends at or after a time, or all its repeats: how many."""
+
+    @abstractmethod
+    def end_s(self, n_steps: int) -> float:
+        """When so many steps of the run that began last had ended."""
+
+
+class Server:
+    """A scheduler at work: its requests, its executor, and the record of what they did."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        source: Source,
+        executor: Executor,
+        *,
+        schedule: Schedule | None = None,
+        observe: Callable[[float, Plan], None] | None = None,
+    ) -> None:
+        """`schedule` keeps rows, if one is given; `observe(now_s, plan)` is called with every plan."""
+        self.scheduler, self.source, self.executor = scheduler, source, executor
+        self.schedule = NoSchedule() if schedule is None else schedule
+        self.recorder = Recorder(scheduler)
+        self.metrics = self.recorder.metrics
+        self._observe = observe
+        self._idle = True
+        self._first: Plan | None = None  # of the run of equal steps that is being extended
+        self._start_s = 0.0  # of that run
+        self._n_steps = 0  # in it, so far
+
+    @property
+    def now_s(self) -> float:
+        """The boundary at which it decides next."""
+        return self.executor.now_s
+
+    @property
+    def next_event_s(self) -> float:
+        """When it has something to do next: now, at an arrival, or when a wait for company ends; inf: never."""
+        return max(self.now_s, min(self.source.next_s, self.scheduler.wakes_at_s)) if self._idle else self.now_s
+
+    def run(self, until_s: float = math.inf) -> None:
+        """Do all that begins before a time; without one, serve to the end."""
+        while self.step(until_s):
+            pass
+
+    def step(self, until_s: float = math.inf) -> bool:
+        """Run one plan, if one begins before a time, and no further than the first step that ends at or after it.
+
+        In whatever slices of time a server is stepped, it does and records the same. An infinite time says that nobody
+        else will come.
+        """
+        plan = self._next_plan(until_s)
+        if plan is None:
+            return False
+        if self._observe is not None:
+            self._observe(self.executor.now_s, plan)
+        executor, source = self.executor, self.source
+        if self._first is None or not plan.continues(self._first, n_steps=self._n_steps):
+            self._close_run()
+            self._first, self._start_s, self._n_steps = plan, executor.now_s, 0
+            executor.begin(plan)
+        start_s, n_before = executor.now_s, self._n_steps
+        self.schedule.planned(plan)
+        n_steps = executor.run(plan, source.next_s if source.next_s < until_s else until_s)
+        events = self.scheduler.advance(n_steps)
+        self._n_steps += n_steps
+        self.schedule.ran(events, start_s=start_s, n_steps=n_steps, n_before=n_before, end_s=executor.end_s)
+        if events.finished or events.started or not executor.in_closed_form:
+            self._close_run(events)
+            for _ in events.finished:
+                source.answered(executor.now_s)
+        return True
+
+    def _next_plan(self, until_s: float) -> Plan | None:
+        """What the scheduler does next, after whatever time it takes until it does anything; None: not before then."""
+        scheduler, source, executor = self.scheduler, self.source, self.executor
+        while executor.now_s < until_s:
+            while source.next_s <= executor.now_s:
+                self._arrive(source.pop())
+            plan = scheduler.plan(executor.now_s)
+            self._idle = plan is None
+            if plan is not None:
+                return plan
+            self._close_run()
+            wake_s = min(source.next_s, scheduler.wakes_at_s)
+            if wake_s >= until_s:
+                return self._last_plan() if until_s == math.inf else None
+            executor.wait(wake_s)
+        return None
+
+    def _last_plan(self) -> Plan | None:
+        """Nobody else will come: whoever still waits is run without company."""
+        if not self.scheduler.n_waiting:
+            return None
+        plan = self.scheduler.plan(math.inf)
+        if plan is None:
+            raise BytebillError(f"{self.scheduler.n_waiting} requests wait and nothing runs.")
+        return plan
+
+    def _arrive(self, request: Request) -> None:
+        sequence = self.scheduler.add(request)
+        if sequence.state is State.REFUSED:
+            self.recorder.refused(sequence)
+            self.source.answered(self.executor.now_s)
+        else:
+            self.executor.admit(request)
+
+    def _close_run(self, events: Events = NOTHING) -> None:
+        """Record the run of equal steps that ends here."""
+        if self._first is not None:
+            end_s, n_steps = self.executor.now_s, self._n_steps
+            first_s = self.executor.end_s(1) if n_steps > 1 else end_s
+            self.recorder.step(
+                self._first, events, start_s=self._start_s, end_s=end_s, n_steps=n_steps, first_s=first_s
+            )
+            self._first = None

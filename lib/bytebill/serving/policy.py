@@ -1,0 +1,93 @@
+"""How is a deployment scheduled? A policy: a kind of scheduler and its settings, as one record.
+
+    policy.scheduler(deployment)      a fresh scheduler over a fresh pool of its blocks
+
+A policy is frozen, compares by value and can be sent to another process, so that a sweep can try many of them; the
+scheduler that it makes serves one run. Settings that a kind does not read are left alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from bytebill.errors import require, unknown
+from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
+from bytebill.serving.memory.allocator import Allocator
+from bytebill.serving.memory.paged import Paged
+from bytebill.serving.memory.prefix import PrefixSharing
+from bytebill.serving.scheduler import Scheduler
+from bytebill.serving.static import DynamicScheduler, StaticScheduler
+from bytebill.units import BLOCK_SIZE_TOKENS
+
+KINDS_OF_SCHEDULER = ("continuous", "chunked", "static", "dynamic")
+
+
+class Memory(Protocol):
+    """What has room for blocks of cache: a deployment."""
+
+    def n_blocks(self, block_size_tokens: int) -> int:
+        """Whole blocks of this size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """A scheduler and its allocator, before either is made.
+
+    >>> chunked = Policy(kind="chunked", n_slots=64, token_budget=512)
+    >>> scheduler = chunked.scheduler(1000)
+    >>> scheduler.n_slots, scheduler.n_kv_tokens    # 1,000 blocks of 16
+    (64, 16000)
+    """
+
+    kind: str = "continuous"
+    n_slots: int = 256  # most sequences at once; of a static batch, its size
+    token_budget: int | None = None  # a step's: in whole prompts ("continuous") or in parts of them ("chunked")
+    mixed: bool = True  # prompts and decodes share steps
+    preemption: str = "recompute"  # or "swap", to `n_host_blocks`
+    watermark: float | None = None
+    pad_input_to: int | None = None  # of static batches
+    pad_output_to: int | None = None
+    window_s: float = 0.0  # of a dynamic batch
+    block_size_tokens: int = BLOCK_SIZE_TOKENS
+    n_host_blocks: int = 0
+    shares_prefixes: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS_OF_SCHEDULER:
+            raise unknown("kind of scheduler", self.kind, dict.fromkeys(KINDS_OF_SCHEDULER))
+        require(self.kind != "chunked" or self.token_budget is not None, "Chunks are cut by a token_budget; give one.")
+
+    def pool(self, memory: Memory | int) -> Allocator:
+        """A fresh allocator of a deployment's blocks, or of so many."""
+        n_blocks = memory if isinstance(memory, int) else memory.n_blocks(self.block_size_tokens)
+        kind = PrefixSharing if self.shares_prefixes else Paged
+        return kind(n_blocks=n_blocks, block_size_tokens=self.block_size_tokens, n_host_blocks=self.n_host_blocks)
+
+    def scheduler(self, memory: Memory | int) -> Scheduler:
+        """A fresh scheduler over a deployment's blocks, or over so many; static ones do not count them."""
+        n_slots, pads = self.n_slots, {"pad_input_to": self.pad_input_to, "pad_output_to": self.pad_output_to}
+        if self.kind == "static":
+            return StaticScheduler(n_slots, allocator=None, **pads)
+        if self.kind == "dynamic":
+            return DynamicScheduler(n_slots, window_s=self.window_s, allocator=None, **pads)
+        preemption, watermark = self.preemption, self.watermark
+        if self.kind == "chunked":
+            return ChunkedScheduler(
+                self.pool(memory),
+                token_budget=self.token_budget or 0,
+                max_batch_size=n_slots,
+                preemption=preemption,
+                watermark=watermark,
+            )
+        return ContinuousScheduler(
+            self.pool(memory),
+            max_batch_size=n_slots,
+            max_tokens_per_step=self.token_budget,
+            mixed=self.mixed,
+            preemption=preemption,
+            watermark=watermark,
+        )
+
+
+CONTINUOUS = Policy()
