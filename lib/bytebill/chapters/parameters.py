@@ -13,7 +13,7 @@ from bytebill.errors import BytebillError
 
 LONGEST = 1000  # characters: no parameter needs as many, and Python reads no longer numbers
 COUNTED = ("_tokens", "_len", "_months", "_month")  # what names that count end in; others begin with n_
-WORDS = {"true": True, "false": False, "null": None, ".inf": float("inf"), "-.inf": float("-inf")}
+SPELLED = {"true": True, "false": False, "null": None, ".inf": float("inf"), "-.inf": float("-inf")}
 
 
 def like(default: Any, given: Any, *, name: str) -> Any:
@@ -70,7 +70,7 @@ def default_of(source: str) -> Any:
 
 def _read(text: str) -> Any:
     """A number, a list of them, true, false or null; otherwise the text itself."""
-    for read in (WORDS.__getitem__, int, float, literal_eval):
+    for read in (SPELLED.__getitem__, int, float, literal_eval):
         try:
             return read(text)
         except (KeyError, ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
