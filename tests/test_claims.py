@@ -114,7 +114,7 @@ def test_a_stored_verdict_is_shown_without_the_register_and_cannot_inject_anythi
     del stored["statement"]  # as stored until 2026-11
     stored |= {"id": 'C01"><b>', "verdict": 'holds"><script>'}
     assert "<b>" not in view.box(stored) and "<script>" not in view.box(stored)
-    assert "found what was said" in view.text(stored)
+    assert "found what was said" in view.as_text(stored)
 
 
 def test_conditions_are_named():

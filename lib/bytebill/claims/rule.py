@@ -147,7 +147,7 @@ class Verdict:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         content = self.to_json()
-        return {MIME: content, "text/html": view.box(content), "text/plain": view.text(content)}
+        return {MIME: content, "text/html": view.box(content), "text/plain": view.as_text(content)}
 
 
 def judge(

@@ -90,7 +90,7 @@ def box(content: Content) -> str:
     )
 
 
-def text(content: Content) -> str:
+def as_text(content: Content) -> str:
     """The verdict as lines of text."""
     word, id = content["verdict"], content["id"]
     device = f"; measured on {content['device']}" if content["device"] else ""
