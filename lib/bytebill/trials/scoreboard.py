@@ -21,7 +21,7 @@ stand.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
@@ -150,30 +150,30 @@ def _board(name: str, constants: Constants, points: Iterable[Observation], *, se
     return Board(name=name, constants=constants, scores=tuple(scores))
 
 
-def constant_rows() -> Iterator[dict[str, Any]]:
+def constant_rows() -> list[dict[str, Any]]:
     """The rows of `data/constants.csv`: what each board was calibrated to, constants left at their start omitted."""
-    for board in scoreboard():
-        source_id, tables = _SOURCES[board.name]
-        for name, unit in UNITS.items():
-            found = getattr(board.constants, name)
-            if found.spread:
-                yield {
-                    "board": board.name,
-                    "quantity": name,
-                    **{end: getattr(found, end) for end in ("value", "low", "high")},
-                    "unit": unit,
-                    "source_id": source_id,
-                    "source_locator": ", ".join(tables),
-                    "value_kind": "derived",
-                    "conditions": "least squares over the points that the scoreboard names",
-                    "as_of": max(row["as_of"] for table in tables for row in data.table(table)),
-                    "caution": "",
-                }
+    return [
+        {
+            "board": board.name,
+            "quantity": name,
+            **{end: getattr(getattr(board.constants, name), end) for end in ("value", "low", "high")},
+            "unit": unit,
+            "source_id": _SOURCES[board.name][0],
+            "source_locator": ", ".join(_SOURCES[board.name][1]),
+            "value_kind": "derived",
+            "conditions": "least squares over the points that the scoreboard names",
+            "as_of": max(row["as_of"] for table in _SOURCES[board.name][1] for row in data.table(table)),
+            "caution": "",
+        }
+        for board in scoreboard()
+        for name, unit in UNITS.items()
+        if getattr(board.constants, name).spread
+    ]
 
 
 def main() -> None:
     """Fit again, and write what was found."""
-    rows = list(constant_rows())
+    rows = constant_rows()
     with (data.root() / "constants.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, rows[0], lineterminator="\n")
         table.writeheader()
