@@ -10,7 +10,7 @@ import pytest
 
 from bytebill.device import Device, cpu_name, pick, used_memory_bytes
 from bytebill.errors import BytebillError
-from bytebill.measure import peers
+from bytebill.measure import ceilings, peers
 from bytebill.measure.decode import DecodePoint, median_error, point
 from bytebill.measure.paging import attention_by_block_size
 from bytebill.measure.stack import build_stack
@@ -61,6 +61,8 @@ def test_a_point_lies_between_the_two_bounds():
     assert found.predicted_s == pytest.approx(hypot(0.008, 0.006) + 0.001)
     assert found.fraction_of_read == pytest.approx(8 / 11)
     assert found.error == pytest.approx(0)
+    slow = point(timing, dtype="fp32", batch=4, weight_bytes=80, flops=6e6, peak=1e9)  # 11 ms, of which 10 foreseen
+    assert slow.error == pytest.approx(10 / 11 - 1)
     assert set(found.as_row()) >= KEYS
 
 
@@ -71,6 +73,14 @@ def test_the_median_error_stops_at_batch_64():
         for batch, error in ((1, 0.1), (8, -0.2), (64, 0.3), (128, 5.0))
     ]
     assert median_error(points) == pytest.approx(0.2)
+
+
+def test_this_machine_is_an_accelerator_with_measured_ceilings(cpu, monkeypatch):
+    monkeypatch.setattr(ceilings, "read_bytes_per_s", lambda device: 20e9)
+    monkeypatch.setattr(ceilings, "peak_flops_per_s", lambda device, *, dtype: {"fp32": 2e11, "bf16": 4e11}[dtype])
+    machine = ceilings.machine(cpu, "fp32", "bf16")
+    assert (machine.name, machine.memory_bytes) == (cpu.name, cpu.memory_bytes)
+    assert (machine.ridge_point("fp32"), machine.ridge_point("bf16")) == (10, 20)
 
 
 def test_a_stack_reads_all_of_its_layers(cpu):

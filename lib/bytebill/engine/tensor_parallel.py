@@ -96,11 +96,9 @@ def launch(n_ranks: int, run: ParallelRun | None = None, *, timeout_s: float = 3
     try:
         out, err = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        _stop(process)
         raise BytebillError(f"{n_ranks} ranks of {run.model} did not finish in {timeout_s:.0f} s.") from None
-    except BaseException:
+    finally:
         _stop(process)
-        raise
     if process.returncode:
         raise BytebillError(_reason(err) or f"{n_ranks} ranks of {run.model} failed without a reason.")
     return _last_json(out)
@@ -116,8 +114,7 @@ def _command(n_ranks: int, run: ParallelRun) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """One thread a rank, unbound: with this process's pinning, every rank would sit on the same first
-    core."""
+    """One thread a rank, unbound: with this process's pinning, every rank would sit on the same first core."""
     loopback = "lo0" if sys.platform == "darwin" else "lo"
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_", "KMP_"))}
     return inherited | {
@@ -130,7 +127,7 @@ def _environment() -> dict[str, str]:
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """End torchrun, which ends its ranks when asked politely."""
+    """End torchrun if it still runs; asked politely, it ends its ranks."""
     process.terminate()
     try:
         process.wait(timeout=20)

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 import torch
 
 from bytebill.device import Device, synchronizer
-from bytebill.engine.graphs import GraphedDecode
+from bytebill.engine.graphs import GraphedDecode, captured
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights.names import Weights, random_weights
 from bytebill.engine.weights.smollm2 import smollm2
 from bytebill.errors import BytebillError
 from bytebill.measure.hollow import hollow
-from bytebill.measure.stack import captured
 from bytebill.measure.timing import Timing, timed
 from bytebill.models import ModelSpec
 
@@ -80,5 +79,5 @@ def smollm2_decoder(device: Device, *, dtype: str, context_len: int) -> Decoder:
 
 
 def hollow_decoder(spec: ModelSpec, device: Device, *, dtype: str, context_len: int) -> Decoder:
-    """The same layers, heads and context with next to no weights: what a step costs besides them."""
+    """A model's layers, heads and context with next to no weights: what a step costs besides them."""
     return decoder(random_weights(hollow(spec)), device, dtype=dtype, context_len=context_len)

@@ -40,7 +40,7 @@ _open: list[Arena] = []  # the arena that small tensors go to next
 
 
 def in_large_pages(tensor: Tensor) -> Tensor:
-    """The same values in large pages, where the system has them; otherwise the tensor itself.
+    """A tensor's values in large pages, where the system has them; otherwise the tensor itself.
 
     >>> torch.equal(in_large_pages(torch.arange(5)), torch.arange(5))
     True

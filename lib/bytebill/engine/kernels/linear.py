@@ -102,7 +102,7 @@ class PackedLinear:
         (flat.view(torch.float32) if flat.nbytes % 4 == 0 else flat).sum()
 
     def twin(self) -> PackedLinear:
-        """The same values in memory of their own."""
+        """A copy whose values lie in memory of their own."""
         twin = copy.copy(self)
         twin.weight, twin._onednn = in_large_pages(self.weight.clone()), None
         if self._panels:

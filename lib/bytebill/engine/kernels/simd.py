@@ -42,7 +42,7 @@ def multiply_add(builder: Any, x: Any, y: Any, z: Any) -> Any:
 
 
 def many(element: ir.Type, value: float, lanes: int) -> ir.Constant:
-    """The same number in every lane."""
+    """One number in every lane."""
     return ir.Constant(ir.VectorType(element, lanes), [value] * lanes)
 
 
