@@ -16,13 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bytebill.engine.runner import Runner
-from bytebill.serving.loop import Executor, Server
-from bytebill.serving.metrics import Metrics
-from bytebill.serving.plan import Plan
-from bytebill.serving.request import Request
-from bytebill.serving.schedule import Schedule
-from bytebill.serving.scheduler import Scheduler
-from bytebill.serving.workload.source import Source
+from bytebill.serving import Executor, Metrics, Plan, Request, Schedule, Scheduler, Server, Source
 
 Prompts = Callable[[Request], Sequence[int]]
 

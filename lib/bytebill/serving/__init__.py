@@ -7,9 +7,10 @@ from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.prefix import PrefixSharing
 from bytebill.serving.memory.waste import mean_usage
 from bytebill.serving.metrics import Metrics, max_rate_at_slo, mean, quantile
+from bytebill.serving.plan import Plan
 from bytebill.serving.policy import CONTINUOUS, Policy
 from bytebill.serving.request import Request
-from bytebill.serving.schedule import Schedule
+from bytebill.serving.schedule import NoSchedule, Schedule
 from bytebill.serving.scheduler import Scheduler
 from bytebill.serving.static import DynamicScheduler, StaticScheduler
 from bytebill.serving.workload import (
@@ -31,3 +32,4 @@ from bytebill.serving.workload import (
     synthetic,
 )
 from bytebill.serving.workload.published import published
+from bytebill.serving.workload.source import Source

@@ -11,9 +11,7 @@ from __future__ import annotations
 from math import ceil
 
 from bytebill.deployment import Deployment
-from bytebill.serving.plan import Plan
-from bytebill.serving.policy import Policy
-from bytebill.serving.workload.published import synthetic
+from bytebill.serving import Plan, Policy, synthetic
 from bytebill.sim.clock import Clock
 from bytebill.sim.server import simulate
 

@@ -17,14 +17,19 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bytebill.deployment import Deployment
-from bytebill.serving.loop import Executor, Server
-from bytebill.serving.metrics import Metrics
-from bytebill.serving.plan import Plan
-from bytebill.serving.policy import CONTINUOUS, Policy
-from bytebill.serving.request import Request
-from bytebill.serving.schedule import NoSchedule, Schedule
-from bytebill.serving.scheduler import Scheduler
-from bytebill.serving.workload.source import Source
+from bytebill.serving import (
+    CONTINUOUS,
+    Executor,
+    Metrics,
+    NoSchedule,
+    Plan,
+    Policy,
+    Request,
+    Schedule,
+    Scheduler,
+    Server,
+    Source,
+)
 from bytebill.sim.clock import Clock
 from bytebill.sim.constants import IDEAL, Constants
 

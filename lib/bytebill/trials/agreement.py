@@ -21,21 +21,17 @@ from bytebill.engine.runner import Runner
 from bytebill.engine.serve import Served, serve
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights.names import Weights
-from bytebill.serving.metrics import Metrics, mean, quantile
-from bytebill.serving.policy import Policy
-from bytebill.serving.scheduler import Scheduler
-from bytebill.serving.workload import Poisson, Uniform, Workload
-from bytebill.sim.clock import Clock
-from bytebill.sim.server import simulate
+from bytebill.serving import Metrics, Poisson, Policy, Scheduler, Uniform, Workload, mean, quantile
+from bytebill.sim import Clock, simulate
 from bytebill.trials.machine import MachineConstants, TimedSteps
 from bytebill.trials.replay import ReplayClock
 
-LOADS = (0.5, 0.8, 1.5)
+SHARES_OF_CAPACITY = (0.5, 0.8, 1.5)
 MAX_BATCH_SIZE, N_BLOCKS = 8, 256
 INPUTS, OUTPUTS = Uniform(8, 64), Uniform(4, 32)
 # Steps like those that will be served.
-DECODES = tuple((batch_size, context_len) for context_len in (32, 80) for batch_size in (1, 3, 8))
-PREFILLS, MIXED = (16, 64), ((7, 48, 16), (7, 48, 48))
+_DECODES = tuple((batch_size, context_len) for context_len in (32, 80) for batch_size in (1, 3, 8))
+_PREFILLS, _MIXED = (16, 64), ((7, 48, 16), (7, 48, 48))
 
 QUANTITIES: dict[str, Callable[[Metrics], float]] = {
     "output tokens/s": lambda run: run.output_tokens_per_s,
@@ -83,14 +79,14 @@ def agreements(
     *,
     dtype: str = "fp32",
     weights: Weights | None = None,
-    loads: Sequence[float] = LOADS,
+    loads: Sequence[float] = SHARES_OF_CAPACITY,
     n_requests: int = 100,
     repeats: int = 3,
     seed: int = 0,
 ) -> tuple[MachineConstants, list[Agreement]]:
     """Serve the workload at each load on the engine with SmolLM2 or other weights, and simulate it with the
     machine's constants."""
-    steps = TimedSteps(device, dtype=dtype, weights=weights, decodes=DECODES, prefills=PREFILLS, mixed=MIXED)
+    steps = TimedSteps(device, dtype=dtype, weights=weights, decodes=_DECODES, prefills=_PREFILLS, mixed=_MIXED)
     spec, streams, served = steps.model.spec, {}, {}
     _serve(steps.model, requests(MAX_BATCH_SIZE))  # to warm up
     steps.time(repeats)

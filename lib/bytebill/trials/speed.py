@@ -19,9 +19,8 @@ from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
-from bytebill.serving.policy import Policy
-from bytebill.serving.workload.published import synthetic
-from bytebill.sim.server import serve_on
+from bytebill.serving import Policy, synthetic
+from bytebill.sim import serve_on
 
 SIZES = (10_000, 100_000, 1_000_000)
 N_USERS = 400
@@ -38,7 +37,7 @@ def in_a_process(n_requests: int) -> dict[str, Any]:
     return found
 
 
-def measured(n_requests: int) -> dict[str, Any]:
+def speed_of(n_requests: int) -> dict[str, Any]:
     """Requests a second, and how full batch and pool were."""
     deployment = Deployment(model=model("llama-3-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"))
     chats = synthetic("azure-conv", n_requests, max_len_tokens=8192)
@@ -67,4 +66,4 @@ def _peak_rss_bytes() -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measured(int(sys.argv[1]))))
+    print(json.dumps(speed_of(int(sys.argv[1]))))

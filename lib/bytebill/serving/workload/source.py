@@ -29,15 +29,15 @@ class Source:
     def pop(self) -> Request:
         """The request that is due."""
         request = self._next
-        assert request is not None
+        if request is None:
+            raise RuntimeError("nobody is due")
         if self._closed:
             request = dataclasses.replace(request, arrival_s=self._ready.pop(0))
         before_s = request.arrival_s
         self._next = next(self._requests, None)
         self.next_s = self._due()
         if self.next_s < before_s:
-            assert self._next is not None
-            raise BytebillError(f"Request {self._next.id} comes after {request.id} and arrives before it; sort them.")
+            raise BytebillError(f"The request after {request.id} arrives before it; sort them by arrival.")
         return request
 
     def answered(self, now_s: float) -> None:
