@@ -141,6 +141,7 @@ class Server:
         plan = self.scheduler.plan(math.inf)
         if plan is None:
             raise BytebillError(f"{self.scheduler.n_waiting} requests wait and nothing runs.")
+        self._idle = False
         return plan
 
     def _arrive(self, request: Request) -> None:
