@@ -146,9 +146,9 @@ def test_idle_time_is_waited_for(tiny: Transformer) -> None:
     scheduler = SCHEDULERS["continuous"]()
     served = serve(scheduler, late, Runner.of(tiny, scheduler))
     begins_s, ends_s = served.trace.begins_s, served.trace.ends_s
-    assert begins_s[0] == 0.05 and 0.3 <= ends_s[-1]
-    before = [end for end in ends_s if end < 0.3]  # on a machine that is busy, the first may not be done by then
-    assert all(begin == 0.3 for begin, end in zip(begins_s[1:], ends_s, strict=False) if end == max(before) < begin)
+    assert begins_s[0] == 0.05 and ends_s[-1] >= 0.3
+    # a boundary is the end of the step before, or the arrival that ended an idle wait
+    assert all(begin in (end, 0.3) for begin, end in zip(begins_s[1:], ends_s, strict=False))
     assert 0 < served.scheduler_s < sum(served.durations_s)
 
 
