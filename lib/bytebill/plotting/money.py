@@ -130,8 +130,8 @@ def forest_of_rates(
     lines: Mapping[str, float],
     shown: tuple[float, float, float],
 ) -> Axes:
-    """A row a trend: its rate of fall, hollow and as large as it has points, with its interval (low, point, high) [times
-    cheaper a year, log]; vertical lines at stated rates. Intervals that leave the middle of `shown` end in arrows."""
+    """A row a trend: its rate of fall, hollow and as large as it has points, with its interval (low, point, high)
+    [times cheaper a year, log]; vertical lines at stated rates. Intervals that leave `shown` end in arrows."""
     low_end, _, high_end = shown
     for i, ((low, point, high), n) in enumerate(zip(rates.values(), n_points, strict=True)):
         ax.plot([max(low, low_end), min(high, high_end)], [i, i], color=MONEY, linewidth=1.6, alpha=0.6)
