@@ -20,12 +20,10 @@ from rich.table import Table
 from bytebill import chapters, display
 from bytebill.claims import view as view
 from bytebill.claims.rule import CLAIMS, HOW, MIME, Claim
-from bytebill.claims.view import SIGNS
-from bytebill.display import Shown
 from bytebill.errors import require_known
 
 NO_VERDICT = "no verdict"
-WORDS = (*SIGNS, view.NOT_TRIED, NO_VERDICT)
+WORDS = (*view.SIGNS, view.NOT_TRIED, NO_VERDICT)
 EMPTY: dict[str, Any] = {"stated": "", "found": "", "evidence": [], "rule": "", "device": None}
 KINDS = tuple(HOW.values())
 SLUGS = ("claimed", "stated", *KINDS, "verdict-cell")
@@ -86,24 +84,24 @@ def select(entries: Iterable[Entry], *, verdict: str = "all", chapter: str | int
     )
 
 
-def counts(entries: Iterable[Entry]) -> Shown:
+def counts(entries: Iterable[Entry]) -> display.Shown:
     """How often each verdict was given."""
     numbers = Counter(entry.word for entry in entries)
     rows = (
-        (Shown(html=view.marked(word), text=f"{view.sign(word)} {word}"), numbers[word])
+        (display.Shown(html=view.marked(word), text=f"{view.sign(word)} {word}"), numbers[word])
         for word in WORDS
-        if numbers[word] or word in SIGNS
+        if numbers[word] or word in view.SIGNS
     )
     return display.table("Verdict", "Claims", rows=rows)
 
 
-def listing(entries: Iterable[Entry]) -> Shown:
+def listing(entries: Iterable[Entry]) -> display.Shown:
     """The ledger, grouped by chapter, each claim linked to the box of its verdict."""
     entries = tuple(entries)
     bodies = "".join(_chapter(list(group)) for _, group in groupby(entries, key=lambda entry: entry.claim.chapter))
     head = f"<caption>{escape(_caption(entries))}</caption>{display.head(COLUMNS)}"
     lines = (f"{entry.claim.id} {view.sign(entry.word)} {entry.word}: {entry.claim.statement}" for entry in entries)
-    return Shown(
+    return display.Shown(
         html=display.scrolling(f'<table class="bb-ledger">{head}{bodies}</table>', name="The ledger"),
         text="\n".join(lines),
     )

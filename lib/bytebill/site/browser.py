@@ -59,8 +59,8 @@ def look(root: Path, names: Sequence[str], *, program: str, shots: Path | None =
     """Open the pages, and show each in every view; what is wrong, one line each."""
     from playwright.sync_api import sync_playwright
 
-    found: list[str] = []
     flags = [*FLAGS, "--no-sandbox"] if os.getuid() == 0 else [*FLAGS]
+    found: list[str] = []
     with hosted(root) as base, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=flags)
         for name in names:

@@ -68,7 +68,7 @@ class Page:
         redirect = self.soup.find("meta", attrs={"http-equiv": re.compile("refresh", re.IGNORECASE)})
         return self.path.name not in MACHINE_MADE and redirect is None
 
-    @property
+    @cached_property
     def prose(self) -> str:
         """The text a reader sees as prose: code is left out, and only its place is kept."""
         copy = BeautifulSoup(str(self.soup.body or self.soup), "html.parser")

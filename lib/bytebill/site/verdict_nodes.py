@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 
 from docutils import nodes
 
-from bytebill.claims import MIME
-from bytebill.claims import view as view
+from bytebill.claims import MIME, view
 
 
 class ClaimRenderer:
