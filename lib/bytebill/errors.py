@@ -1,8 +1,6 @@
 """Errors that a reader can act on: one clear sentence, no traceback in the command line."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 
@@ -23,6 +21,12 @@ def require(condition: bool, sentence: str) -> None:
     """
     if not condition:
         raise BytebillError(sentence)
+
+
+def require_known(kind: str, given: str, known: Collection[str]) -> None:
+    """Refuse a name that does not exist, with the nearest ones that do."""
+    if given not in known:
+        raise unknown(kind, given, known)
 
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> UnknownNameError:
