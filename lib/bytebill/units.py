@@ -82,5 +82,4 @@ def gib(value_bytes: float, *, digits: int = 3) -> str:
 
 def _fixed(value: float, *, digits: int) -> str:
     """Plain decimal text with at least that many significant digits, never an exponent."""
-    places = digits - 1 - floor(log10(abs(value))) if value else 0
-    return f"{value:.{max(0, places)}f}"
+    return f"{value:.{max(0, digits - 1 - floor(log10(abs(value)))) if value else 0}f}"

@@ -86,12 +86,11 @@ class Day:
         15.0
         """
         require(0 <= work < inf, f"Work is zero or more, not {work}.")
-        ends = list(accumulate(demand * self.interval_s for demand in self.demand_per_s))
-        n_days, rest = divmod(work, ends[-1])
-        i = bisect_left(ends, rest) if rest else 0
-        before = ends[i - 1] if i else 0.0
-        into_s = (rest - before) / self.demand_per_s[i] if rest else 0.0
-        return (n_days * len(ends) + i) * self.interval_s + into_s
+        done = [0.0, *accumulate(demand * self.interval_s for demand in self.demand_per_s)]  # before each interval
+        n_days, rest = divmod(work, done[-1])
+        i = max(bisect_left(done, rest) - 1, 0)
+        into_s = (rest - done[i]) / self.demand_per_s[i] if rest else 0.0
+        return (n_days * len(self.demand_per_s) + i) * self.interval_s + into_s
 
 
 @dataclass(frozen=True, kw_only=True)

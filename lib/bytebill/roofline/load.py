@@ -46,8 +46,9 @@ class Load:
         >>> Load.decode(batch_size=64, context_len=2048).n_new_tokens
         64
         """
-        n_context_tokens = round(batch_size * context_len)
-        return cls(n_decodes=batch_size, n_context_tokens=n_context_tokens, n_new_each=n_new_each).checked()
+        return cls(
+            n_decodes=batch_size, n_context_tokens=round(batch_size * context_len), n_new_each=n_new_each
+        ).checked()
 
     @classmethod
     def prefill(cls, *, n_tokens: int, batch_size: int = 1) -> Self:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError, require
 from bytebill.hardware import Accelerator
 from bytebill.models import ModelSpec, precision
@@ -54,9 +55,10 @@ def effect(lever: Lever, case: Case) -> LeverEffect | None:
     before = statement(case)
     with suppress(BytebillError):
         moved = [(share, statement(each)) for share, each in lever.move(case)]
-        usd = sum(share * each.usd_per_request for share, each in moved)
-        n_bytes = sum(share * each.bytes_per_output_token for share, each in moved)
-        ratios = before.usd_per_request / usd, before.bytes_per_output_token / n_bytes
+        ratios = (
+            before.usd_per_request / sum(share * each.usd_per_request for share, each in moved),
+            before.bytes_per_output_token / sum(share * each.bytes_per_output_token for share, each in moved),
+        )
         factor, bytes_factor = (1 / ratio if lever.in_place else ratio for ratio in ratios)
         return LeverEffect(lever=lever, factor=factor, bytes_factor=bytes_factor)
     return None
@@ -80,26 +82,32 @@ def standard_levers(
     n_draft_tokens: int = 3,
 ) -> tuple[Lever, ...]:
     """The levers of the book; rents, devices and models come from data, so the caller names them."""
-
-    def route(case: Case) -> Moved:
-        return [(1 - routed_share, case), (routed_share, _cheapest_group(case.on(model=smaller)))]
-
-    def move_house(case: Case) -> Moved:
-        there = replace(case.on(accelerator=faster), usd_per_device_hour=faster_usd_per_hour)
-        return [(1.0, _cheapest_group(there))]
-
     return (
         Lever("batching at all", 3, MORE_TOKENS, _changed(max_batch_size=1), in_place=True),
         Lever("refilling slots", 4, MORE_TOKENS, _changed(refills=False), in_place=True),
         Lever("paging the cache", 5, MORE_TOKENS, _changed(reserved_tokens=longest_tokens), in_place=True),
         Lever("devices follow the day", 6, DOLLARS, _changed(peak_over_mean=lambda mean: 1 + (mean - 1) / 4)),
-        Lever("8-bit weights", 11, FEWER_BYTES, partial(_at_width, "fp8")),
-        Lever("4-bit weights", 11, FEWER_BYTES, partial(_at_width, "int4")),
-        Lever(f"half to {smaller.name}", 12, FEWER_BYTES, route),
+        Lever("8-bit weights", 11, FEWER_BYTES, _changed(deployment=partial(_at_width, "fp8"), regroup=True)),
+        Lever("4-bit weights", 11, FEWER_BYTES, _changed(deployment=partial(_at_width, "int4"), regroup=True)),
+        Lever(
+            f"half to {smaller.name}",
+            12,
+            FEWER_BYTES,
+            lambda case: [(1 - routed_share, case), (routed_share, _cheapest_group(case.on(model=smaller)))],
+        ),
         Lever("prefixes found", 13, ARITHMETIC, _changed(hit_rate=lambda now: max(now, hit_rate))),
         Lever("guessing ahead", 14, MORE_TOKENS, _changed(n_draft_tokens=n_draft_tokens)),
-        Lever(f"{faster.name}", 15, DOLLARS, move_house),
-        Lever("8-bit cache", 17, FEWER_BYTES, _narrow_cache),
+        Lever(
+            faster.name,
+            15,
+            DOLLARS,
+            _changed(
+                deployment=lambda group: replace(group, accelerator=faster),
+                usd_per_device_hour=faster_usd_per_hour,
+                regroup=True,
+            ),
+        ),
+        Lever("8-bit cache", 17, FEWER_BYTES, _changed(deployment=_with_narrow_cache)),
         Lever(
             "limits twice as loose", 18, MORE_TOKENS, _changed(tpot_slo_s=lambda s: 2 * s, ttft_slo_s=lambda s: 2 * s)
         ),
@@ -107,21 +115,24 @@ def standard_levers(
     )
 
 
-def _changed(**changes: Any) -> Callable[[Case], Moved]:
-    """A case with other fields: each a value, or a function of the value that it has."""
-    return lambda case: [
-        (1.0, replace(case, **{k: to(getattr(case, k)) if callable(to) else to for k, to in changes.items()}))
-    ]
+def _changed(*, regroup: bool = False, **changes: Any) -> Callable[[Case], Moved]:
+    """A case with other fields, each a value or a function of the value that it has; on the cheapest group of devices
+    if that is to be found anew."""
+
+    def move(case: Case) -> Moved:
+        there = replace(case, **{k: to(getattr(case, k)) if callable(to) else to for k, to in changes.items()})
+        return [(1.0, _cheapest_group(there) if regroup else there)]
+
+    return move
 
 
-def _at_width(name: str, case: Case) -> Moved:
-    """Other weights, on as few devices as they then need; the cache keeps its width."""
-    width = replace(precision(name), kv_bytes_per_value=case.deployment.precision.kv_bytes_per_value)
-    return [(1.0, _cheapest_group(case.on(precision=width)))]
+def _at_width(name: str, group: Deployment) -> Deployment:
+    """Other weights; the cache keeps its width."""
+    return replace(group, precision=replace(precision(name), kv_bytes_per_value=group.precision.kv_bytes_per_value))
 
 
-def _narrow_cache(case: Case) -> Moved:
-    return [(1.0, case.on(precision=replace(case.deployment.precision, kv_bytes_per_value=1)))]
+def _with_narrow_cache(group: Deployment) -> Deployment:
+    return replace(group, precision=replace(group.precision, kv_bytes_per_value=1))
 
 
 def _cheapest_group(case: Case) -> Case:
