@@ -14,13 +14,12 @@ from dataclasses import dataclass
 import torch
 
 from bytebill.device import Device, synchronizer
-from bytebill.engine.graphs import GraphedDecode
+from bytebill.engine.graphs import GraphedDecode, captured
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights.names import Weights, random_weights
 from bytebill.engine.weights.smollm2 import smollm2
 from bytebill.errors import BytebillError
 from bytebill.measure.hollow import hollow
-from bytebill.measure.stack import captured
 from bytebill.measure.timing import Timing, timed
 from bytebill.models import ModelSpec
 

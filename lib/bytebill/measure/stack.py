@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from bytebill.device import Device, synchronizer
+from bytebill.engine.graphs import captured
 from bytebill.engine.kernels.dtypes import PLAIN
 from bytebill.engine.kernels.linear import PackedLinear
 from bytebill.measure.timing import Timing, in_turns
@@ -91,23 +92,3 @@ def build_stack(
     weights = [torch.randn(shape, generator=generator) / shape[1] ** 0.5 for shape in shapes]
     pair = [PackedLinear(weight.to(device.torch), dtype=dtype) for weight in weights]
     return Stack(linears=tuple(linear.twin() for _ in range(n_layers) for linear in pair), device=device)
-
-
-def captured(call: Callable[[], object]) -> Callable[[], torch.Tensor]:
-    """A CUDA graph of a call: its kernels launched as one, so that launch time does not pose as memory time."""
-    result: list[object] = []
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            call()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result.append(call())
-
-    def replay() -> torch.Tensor:
-        graph.replay()
-        return result[0]  # type: ignore[return-value]
-
-    return replay
