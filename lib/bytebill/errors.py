@@ -23,12 +23,6 @@ def require(condition: bool, sentence: str) -> None:
         raise BytebillError(sentence)
 
 
-def require_known(kind: str, given: str, known: Collection[str]) -> None:
-    """Refuse a name that does not exist, with the nearest ones that do."""
-    if given not in known:
-        raise unknown(kind, given, known)
-
-
 def unknown(kind: str, given: str, known: Iterable[str]) -> UnknownNameError:
     """The error for a name that does not exist, with the nearest ones that do.
 
