@@ -14,8 +14,6 @@ vLLM's first scheduler. A share of the pool, the `watermark`, is left free at ad
 not the next one preempted. `ChunkedScheduler` (Sarathi) cuts prompts to what a token budget leaves beside the decodes.
 """
 
-from __future__ import annotations
-
 import sys
 from collections import deque
 

@@ -11,8 +11,6 @@ top: O(blocks handed out + n) and never O(sequences). Sequences are kept in orde
 at hand. Nothing here knows requests that wait.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from heapq import heappop, heappush
 

@@ -9,8 +9,6 @@ simulator's under recorded times (`bytebill.trials.replay`). A request that arri
 One replica; who serves several steps each up to the next arrival, or that with the least `next_event_s`.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable

@@ -13,8 +13,6 @@ A quantile is the smallest value that at least a share q of the weight does not 
 the time that the device was busy. In a run of equal steps each ITL counts as the run's mean.
 """
 
-from __future__ import annotations
-
 import math
 import operator
 from array import array

@@ -6,8 +6,6 @@ A policy is frozen, compares by value and can be sent to another process, so tha
 scheduler that it makes serves one run. Settings that a kind does not read are left alone.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Protocol
 

@@ -11,8 +11,6 @@ their mean n - 1 times more, and only who was preempted or just started has a ga
 a request, two a run.
 """
 
-from __future__ import annotations
-
 from bytebill.serving.metrics import Metrics
 from bytebill.serving.plan import Events, Plan
 from bytebill.serving.request import ServedSequence

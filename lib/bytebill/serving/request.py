@@ -9,8 +9,6 @@ cached, so a finished request cached n_input_tokens + n_output_tokens - 1. A seq
 prompt and emitted tokens again as one prefill, which emits its next token. Knows no clock and no tensor.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import Enum
 

@@ -8,8 +8,6 @@ request held which slot from when to when, and whether it computed its prompt, a
 the lowest slot that is free. Costs O(batch) a step, so it is for schedules that one looks at.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any

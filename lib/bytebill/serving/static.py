@@ -11,8 +11,6 @@ given length instead, as a server does that knows only the longest it may ever s
 full batch; `DynamicScheduler` waits until a window has passed since the first in line arrived, as well.
 """
 
-from __future__ import annotations
-
 from bytebill.errors import BytebillError, require
 from bytebill.serving.memory.allocator import Allocator
 from bytebill.serving.plan import NOTHING, Events, Plan, PrefillChunk

@@ -15,11 +15,10 @@ closed form. A clock sees counts alone, so under a window sequences that decode 
 is never too fast. Ignores overlap of kernels with communication, skew among experts, copies of norms and biases.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, floor, hypot, inf, sqrt
+from typing import Self
 
 from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
@@ -113,12 +112,12 @@ class Clock:
         self._rests_s: dict[int, float] = {}  # of a decode step, all but attention, by number of sequences
 
     @cached_property
-    def fastest(self) -> Clock:
+    def fastest(self) -> Self:
         """This clock with every constant at its fast end."""
         return self._with(self.constants.fastest)
 
     @cached_property
-    def slowest(self) -> Clock:
+    def slowest(self) -> Self:
         """This clock with every constant at its slow end."""
         return self._with(self.constants.slowest)
 
@@ -195,7 +194,7 @@ class Clock:
         moved = load.n_swapped_blocks * self.block_size_tokens * self._kv_bytes / self.deployment.n_devices
         return moved / self.host_bytes_per_s
 
-    def _with(self, constants: Constants) -> Clock:
+    def _with(self, constants: Constants) -> Self:
         return Clock(
             self.deployment, constants, host_bytes_per_s=self.host_bytes_per_s, block_size_tokens=self.block_size_tokens
         )

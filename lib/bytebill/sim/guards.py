@@ -10,8 +10,6 @@ stops the clock instead of speeding it up. Ignores on-chip caches, which can mak
 its bytes.
 """
 
-from __future__ import annotations
-
 from math import isclose
 
 from bytebill.models import ModelSpec, Precision, matrices

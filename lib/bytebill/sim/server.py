@@ -10,8 +10,6 @@ of whom sends the next one when its last is answered (closed loop; arrivals in t
 the scheduler itself takes no time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol

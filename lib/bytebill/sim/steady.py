@@ -11,8 +11,6 @@ ride along with the decodes of a step (`mixed`), or take a step of their own for
 chance does to k and to lengths, waiting before a prefill, and the ends of a run: those are the simulator's.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import floor
 

@@ -10,8 +10,6 @@ A line is a request. Columns go by our names or by those of the published traces
 Files are read line by line, so a long trace needs no memory. A line that is no request is named in the error.
 """
 
-from __future__ import annotations
-
 import csv
 import datetime
 import json

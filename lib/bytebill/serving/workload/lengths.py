@@ -12,8 +12,6 @@ this order; an output of 0 tokens counts as 1, as its servers did. `QuantileTabl
 (up to rounding to whole tokens) and nothing else of the trace they came from: not its mean, not its modes.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from bisect import bisect_left
@@ -21,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, Self
 
 from bytebill.errors import require
 
@@ -84,7 +82,7 @@ class TruncatedExponential:
         require(self.scale_tokens > 0 and self.cap_tokens >= 1, f"{self} has no lengths to draw.")
 
     @classmethod
-    def of_mean_and_cv(cls, mean: float, cv: float) -> TruncatedExponential:
+    def of_mean_and_cv(cls, mean: float, cv: float) -> Self:
         """The one with this mean [tokens] and this spread, standard deviation over mean (0.578 to 1).
 
         >>> round(TruncatedExponential.of_mean_and_cv(338, 0.9).mean())

@@ -12,8 +12,6 @@ from one quantile to the next: by 3 to 18%, and by 30% for azure-code's outputs,
 Prompt and output are drawn independently. A trace of your own: `bytebill.serving.workload.files`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from bytebill import data

@@ -5,8 +5,6 @@ be in memory. Lengths do not change when arrivals do, so that two loads differ i
 output are drawn independently of each other; in the Azure traces they correlate by -0.1 and 0.0.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import random
 from collections.abc import Iterable, Iterator

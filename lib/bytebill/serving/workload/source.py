@@ -5,8 +5,6 @@ stream when the last is answered; arrivals in the stream are not read. Knows no 
 `next_s`, takes what is due with `pop`, and says when somebody was `answered`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Iterable
