@@ -12,7 +12,7 @@ from bytebill.serving.policy import CONTINUOUS, Policy
 from bytebill.serving.request import Request
 from bytebill.serving.schedule import NoSchedule, Schedule
 from bytebill.serving.scheduler import Scheduler
-from bytebill.serving.static import DynamicScheduler, StaticScheduler
+from bytebill.serving.static import StaticScheduler
 from bytebill.serving.workload import (
     Bursty,
     Evenly,

@@ -65,4 +65,6 @@ def mean_usage(allocator: Allocator, requests: Iterable[Request], *, n_steps: in
     require(n_seen > 0, "The queue was empty before a full pool was seen: give more requests.")
     slots["stranded"] += slots.pop("free")
     shares = {kind: count / slots.total() for kind, count in slots.items()}
-    return Waste(shares=shares | {"free": 0.0}, mean_batch_size=n_live / n_seen, n_steps=n_seen, n_preempted=n_preempted)
+    return Waste(
+        shares=shares | {"free": 0.0}, mean_batch_size=n_live / n_seen, n_steps=n_seen, n_preempted=n_preempted
+    )
