@@ -10,7 +10,7 @@ from bytebill.serving.metrics import Metrics, max_rate_at_slo, mean, quantile
 from bytebill.serving.plan import Plan
 from bytebill.serving.policy import CONTINUOUS, Policy
 from bytebill.serving.request import Request
-from bytebill.serving.schedule import NoSchedule, Schedule
+from bytebill.serving.schedule import Schedule
 from bytebill.serving.scheduler import Scheduler
 from bytebill.serving.static import StaticScheduler
 from bytebill.serving.workload import (

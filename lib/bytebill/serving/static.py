@@ -21,7 +21,7 @@ from bytebill.serving.scheduler import NEVER_S, Scheduler
 
 
 class StaticScheduler(Scheduler):
-    """Runs batch after batch; each starts when `batch_size` requests wait, or a window ends, and ends with its longest."""
+    """Runs batch after batch; each starts when `batch_size` wait, or a window ends, and ends with its longest."""
 
     def __init__(
         self,
