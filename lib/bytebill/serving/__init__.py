@@ -27,9 +27,9 @@ from bytebill.serving.workload import (
     Warped,
     Workload,
     anyscale,
+    published,
     rng,
     sharegpt_like,
     synthetic,
 )
-from bytebill.serving.workload.published import published
 from bytebill.serving.workload.source import Source

@@ -79,9 +79,13 @@ def synthetic(
     seed: int = 0,
 ) -> Workload:
     """Requests as long as a published trace's, arriving when `arrivals` says (all at once without it)."""
-    inputs, outputs = quantile_table(trace_id, "input"), quantile_table(trace_id, "output")
     return Workload(
-        n_requests, inputs=inputs, outputs=outputs, arrivals=arrivals, max_len_tokens=max_len_tokens, seed=seed
+        n_requests,
+        inputs=quantile_table(trace_id, "input"),
+        outputs=quantile_table(trace_id, "output"),
+        arrivals=arrivals,
+        max_len_tokens=max_len_tokens,
+        seed=seed,
     )
 
 
