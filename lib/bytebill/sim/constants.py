@@ -21,9 +21,8 @@ from bytebill import data
 
 SHARES = ("bandwidth_share", "flops_share")
 TIMES = ("step_s", "layer_s", "sequence_s")
-RATES = ("link_bytes_per_s",)
-NAMES = (*SHARES, *TIMES, *RATES)
-UNITS = dict.fromkeys(SHARES, "fraction") | dict.fromkeys(TIMES, "s") | dict.fromkeys(RATES, "B/s")
+UNITS = dict.fromkeys(SHARES, "fraction") | dict.fromkeys(TIMES, "s") | {"link_bytes_per_s": "B/s"}
+NAMES = tuple(UNITS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,8 +113,8 @@ IDEAL = Constants()  # the roofline itself: full rates, and nothing besides
 def _calibrated() -> dict[str, Constants]:
     found: dict[str, dict[str, Estimate]] = {}
     for row in data.table("constants"):
-        estimate = Estimate(value=row["value"], low=row["low"], high=row["high"])
-        found.setdefault(row["board"], {})[row["quantity"]] = estimate
+        known = found.setdefault(row["board"], {})
+        known[row["quantity"]] = Estimate(value=row["value"], low=row["low"], high=row["high"])
     return {board: Constants(**estimates) for board, estimates in found.items()}
 
 
