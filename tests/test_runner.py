@@ -24,7 +24,7 @@ from bytebill.serving.memory.contiguous import ContiguousMax, ContiguousPow2
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.prefix import PrefixSharing
 from bytebill.serving.request import Request
-from bytebill.serving.static import DynamicScheduler, StaticScheduler
+from bytebill.serving.static import StaticScheduler
 from bytebill.sim.server import simulate
 from bytebill.trials.replay import ReplayClock
 
@@ -53,7 +53,7 @@ SCHEDULERS: dict[str, Callable[[], Any]] = {
     "static": lambda: StaticScheduler(3),
     "static, padded far": lambda: StaticScheduler(4, pad_input_to=70, pad_output_to=40),
     "static, counted": lambda: StaticScheduler(3, allocator=paged(120)),
-    "dynamic": lambda: DynamicScheduler(3, window_s=0.0),
+    "dynamic": lambda: StaticScheduler(3, window_s=0.0),
     "continuous": lambda: ContinuousScheduler(paged(), max_batch_size=4),
     "prefill first": lambda: ContinuousScheduler(paged(), max_batch_size=4, mixed=False),
     "reserved to the longest": lambda: ContinuousScheduler(
