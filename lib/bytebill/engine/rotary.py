@@ -7,8 +7,6 @@ Symbols: H size of what is rotated, N and K heads as in `models`. Rotation pairs
 neighbours is reordered when loaded. Ignores the scaling of long contexts, which a checkpoint's `frequencies` bring.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -38,8 +36,7 @@ class Rotary:
         angles = (positions[..., None] * self._frequencies)[..., None, :]  # [B, T, 1, H/2]
         cos, sin = angles.cos(), angles.sin()
         cos, sin = torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
-        cos, sin = torch.addcmul(self._offset, cos, self._weight), sin * self._weight
-        return cos.to(self._dtype), sin.to(self._dtype)
+        return torch.addcmul(self._offset, cos, self._weight).to(self._dtype), (sin * self._weight).to(self._dtype)
 
 
 def rotate(heads: Tensor, factors: Factors) -> Tensor:
@@ -51,5 +48,4 @@ def rotate(heads: Tensor, factors: Factors) -> Tensor:
 def rope_frequencies(spec: ModelSpec) -> Tensor:
     """Radians per token of each of the H/2 pairs: base^(-2 i / H), H of the part that is rotated."""
     width = spec.d_head if spec.mla is None else spec.mla.d_rope
-    exponents = torch.arange(0, width, 2, dtype=torch.float32) / width
-    return 1.0 / spec.rope_base**exponents
+    return 1.0 / spec.rope_base ** (torch.arange(0, width, 2, dtype=torch.float32) / width)

@@ -7,8 +7,6 @@ The loop is the simulator's (`bytebill.serving.loop`), so a record of boundaries
 of it all. One process, one thread: arrivals during a step wait for its end.
 """
 
-from __future__ import annotations
-
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -53,8 +51,12 @@ def serve(
     executor = _OnEngine(runner, prompts or _random_prompts(runner))
     server = Server(timed, Source(requests, concurrency), executor, schedule=schedule)
     server.run()
-    outputs = {id: runner.output(id) for id in server.metrics.columns["id"]}
-    return Served(metrics=server.metrics, trace=schedule, outputs=outputs, scheduler_s=timed.seconds)
+    return Served(
+        metrics=server.metrics,
+        trace=schedule,
+        outputs={id: runner.output(id) for id in server.metrics.columns["id"]},
+        scheduler_s=timed.seconds,
+    )
 
 
 class _OnEngine(Executor):

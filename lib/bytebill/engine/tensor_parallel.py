@@ -8,8 +8,6 @@ times, bytes said. `launch` does this from a notebook. NCCL on GPUs, gloo on CPU
 thread on a core of its own: one-thread times compare with one-thread times, and say nothing of NVLink.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -12,8 +12,6 @@ Addresses are integers in bytes, and `_slot` alone knows where in the cache a sl
 sequence's row of the table names. Ignores whatever `decode_attention` ignores.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any, NamedTuple
 

@@ -7,8 +7,6 @@ fp32 and bf16 are torch's own types. int8 keeps one fp32 scale for each output, 
 Ignores the formats of other programs (`bytebill.models.precisions`), whose int4 has other groups.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -5,8 +5,6 @@ A stream over weights meets a new 4 KiB page every 64 cache lines, and prefetche
 they share arenas. Ignores other systems: there `in_large_pages` gives its tensor back as it came.
 """
 
-from __future__ import annotations
-
 import mmap
 
 import torch

@@ -7,8 +7,6 @@ is no whole number of vectors, one weight per head, and any machine without `ope
 None, and torch serves.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 from collections.abc import Callable

@@ -5,8 +5,6 @@ and takes its share. `GOMP_parallel` starts the team, so no second pool of threa
 other runtimes: where torch came with another OpenMP (macOS, Windows), `available()` is false.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import os

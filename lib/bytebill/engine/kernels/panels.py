@@ -15,8 +15,6 @@ Ignores: sparsity, accumulation below fp32. Where numba or libgomp is missing, `
 `bytebill.engine.kernels.linear` falls back to torch.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 from typing import Any

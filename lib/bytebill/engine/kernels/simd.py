@@ -5,8 +5,6 @@ blocking that a memory-bound matmul wants. Here each operation is one LLVM instr
 addresses are plain integers. `simd_math` adds what attention and norms need.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any

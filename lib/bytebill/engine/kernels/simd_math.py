@@ -6,8 +6,6 @@ Within 2e-7 of e^x, relatively, for x from -87 to 88; beyond, the value there. S
 operation is a few LLVM instructions, addresses are plain integers, numba's float64 stands for one number.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

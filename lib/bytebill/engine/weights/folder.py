@@ -7,8 +7,6 @@ Qwen 2, Qwen 3 with and without experts. Files stay on disk until a tensor is as
 pickled checkpoints.
 """
 
-from __future__ import annotations
-
 import json
 from math import pi
 from pathlib import Path

@@ -16,8 +16,6 @@ the same input are one matrix: query, key and value; gate and up. Tensors are ma
 so that a model is packed without ever being in memory twice. Ignores how a checkpoint is stored: see `folder`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from math import sqrt
 from zlib import crc32

@@ -8,8 +8,6 @@ dequantises to, in fp32, is the model of this book: 134,515,008 parameters, 538 
 which are not in the wheel.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import shutil
