@@ -57,8 +57,7 @@ class Loader:
     @property
     def bytes_stored(self) -> int:
         """Bytes held. Packing copies a tied embedding, which is then stored twice and read once."""
-        shared = any(linear.weight is self._table for linear in self.linears)
-        return self.bytes_read + (0 if shared else self._table.nbytes)
+        return self.bytes_read + self._table.nbytes * all(linear.weight is not self._table for linear in self.linears)
 
     def linear(self, name: str) -> PackedLinear:
         """A matrix, packed."""

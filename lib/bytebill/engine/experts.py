@@ -76,8 +76,8 @@ class DrawnRouter:
         """Experts [n_tokens, k]."""
         rows = self.shares.expand(n_tokens, -1)
         order = torch.empty_like(rows).uniform_(generator=self._generator).argsort(-1)
-        first = rows.new_empty(n_tokens, 1).uniform_(generator=self._generator)
-        hit = torch.searchsorted(self.shares[order].cumsum(-1), first + torch.arange(self.k), right=True)
+        points = rows.new_empty(n_tokens, 1).uniform_(generator=self._generator) + torch.arange(self.k)
+        hit = torch.searchsorted(self.shares[order].cumsum(-1), points, right=True)
         return order.gather(-1, hit.clamp_(max=len(self.shares) - 1))
 
 

@@ -24,11 +24,9 @@ class Rotary:
 
     def __init__(self, spec: ModelSpec, *, frequencies: Tensor, dtype: torch.dtype) -> None:
         self._frequencies, self._dtype = frequencies.float(), dtype
-        weights, offsets, counts = [1.0], [0.0], [1]
-        if spec.mla is None:
-            counts = [spec.n_heads, spec.n_kv_heads, spec.n_kv_heads]
-            weights, offsets = [spec.d_head**-0.5, 1.0, 0.0], [0.0, 0.0, 1.0]
-        per_head = torch.tensor([weights, offsets]).repeat_interleave(torch.tensor(counts), 1)
+        kinds = [[1.0], [0.0]] if spec.mla is not None else [[spec.d_head**-0.5, 1.0, 0.0], [0.0, 0.0, 1.0]]
+        counts = [1] if spec.mla is not None else [spec.n_heads, spec.n_kv_heads, spec.n_kv_heads]
+        per_head = torch.tensor(kinds).repeat_interleave(torch.tensor(counts), 1)
         self._weight, self._offset = per_head[..., None].to(frequencies.device)  # each [N + 2 K, 1]
 
     def factors(self, positions: Tensor) -> Factors:

@@ -124,10 +124,10 @@ class Runner:
         """The likeliest next token of each part that wants logits."""
         starts = accumulate((len(part.tokens) for part in parts), initial=0)
         ends = [start + part.end for start, part in zip(starts, parts, strict=False) if part.end is not None]
-        placement = self.cache.place([part.span for part in parts])
         device = self.model.device
         tokens = torch.tensor([token for part in parts for token in part.tokens], device=device)
         rows = None if len(ends) == len(tokens) else torch.tensor(ends, dtype=torch.long, device=device)
+        placement = self.cache.place([part.span for part in parts])
         return self.model.run_rows(tokens, self.cache, placement, ends=rows).argmax(-1).tolist()
 
     def _decode(self, id: int, context_len: int) -> _Part:

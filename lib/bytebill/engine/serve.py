@@ -114,5 +114,5 @@ class _Stopwatch:
 
 
 def _random_prompts(runner: Runner) -> Prompts:
-    n_tokens = runner.model.spec.vocab_size
-    return lambda request: random.Random(request.id).choices(range(n_tokens), k=request.n_input_tokens)
+    vocabulary = range(runner.model.spec.vocab_size)
+    return lambda request: random.Random(request.id).choices(vocabulary, k=request.n_input_tokens)

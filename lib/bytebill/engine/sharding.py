@@ -96,14 +96,17 @@ def share_of(weights: Weights, *, rank: int, n_ranks: int) -> Weights:
     """
     spec = weights.spec
     require_even_shares(spec, n_ranks)
-    share = replace(
-        spec,
-        name=f"{spec.name} (1/{n_ranks} of it)",
-        n_heads=spec.n_heads // n_ranks,
-        n_kv_heads=spec.n_kv_heads // n_ranks,
-        d_ff=spec.d_ff // n_ranks,
+    return Weights(
+        replace(
+            spec,
+            name=f"{spec.name} (1/{n_ranks} of it)",
+            n_heads=spec.n_heads // n_ranks,
+            n_kv_heads=spec.n_kv_heads // n_ranks,
+            d_ff=spec.d_ff // n_ranks,
+        ),
+        lambda name: _cut(weights[name], name, spec, rank, n_ranks),
+        frequencies=weights.frequencies,
     )
-    return Weights(share, lambda name: _cut(weights[name], name, spec, rank, n_ranks), frequencies=weights.frequencies)
 
 
 def _cut(tensor: Tensor, name: str, spec: ModelSpec, rank: int, n_ranks: int) -> Tensor:
