@@ -2,12 +2,13 @@
 
 from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
 from bytebill.serving.loop import Executor, Server
+from bytebill.serving.memory.allocator import Allocator
 from bytebill.serving.memory.contiguous import ContiguousMax, ContiguousOracle, ContiguousPow2
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.prefix import PrefixSharing
 from bytebill.serving.memory.waste import mean_usage
 from bytebill.serving.metrics import Metrics, max_rate_at_slo, mean, quantile
-from bytebill.serving.plan import Plan
+from bytebill.serving.plan import Plan, PrefillChunk
 from bytebill.serving.policy import CONTINUOUS, Policy
 from bytebill.serving.request import Request
 from bytebill.serving.schedule import Schedule
