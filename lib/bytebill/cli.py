@@ -174,8 +174,7 @@ def _pair(text: str) -> tuple[str, str]:
     (('batch', '8'), ('model', 'llama-3-8b'), ('ratios', '[1, 2]'))
     """
     name, _, value = text.partition("=")
-    given = f"(given: '{name} {value}')"
-    require(bool(name and value), f"-p takes a name and a value, as in: -p profile full {given}.")
+    require(bool(name and value), f"-p takes a name and a value, as in: -p profile full (given: '{name} {value}').")
     return name, value
 
 

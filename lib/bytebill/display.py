@@ -51,8 +51,7 @@ class Column:
         >>> Column.of("step [ms:.1f]")
         Column(name='step', unit='ms', form='.1f')
         """
-        found = _HEADING.fullmatch(heading)
-        return cls(*(part or "" for part in found.groups())) if found else cls(heading)
+        return cls(*(part or "" for part in of.groups())) if (of := _HEADING.fullmatch(heading)) else cls(heading)
 
     @property
     def said_unit(self) -> str:

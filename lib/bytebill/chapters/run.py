@@ -107,7 +107,10 @@ def parameters_for(
     asked = {name: value for name, value in (("profile", profile), ("device", device)) if value is not None}
     for name, value in asked.items():
         require_known(name, value, CHOICES[name])
-    known = {path: _defaults(path) for path in paths}
+    import papermill
+
+    found = {path: papermill.inspect_notebook(str(path)) for path in paths}
+    known = {path: {k: default_of(of["default"]) for k, of in cell.items()} for path, cell in found.items()}
     for name in parameters:
         require_known("parameter", name, sorted(set().union(*known.values())))
     asked |= parameters
@@ -171,26 +174,22 @@ def stage(book: Book | None = None) -> Path:
     return target
 
 
-def _defaults(path: Path) -> dict[str, Any]:
-    """The names of a notebook's parameters cell and what it gives them; None where that is computed."""
-    import papermill
-
-    return {name: default_of(about["default"]) for name, about in papermill.inspect_notebook(str(path)).items()}
-
-
 def _each(
     paths: Sequence[Path], given: Mapping[Path, dict[str, Any]], *, book: Book, into: Path, watch: Watch | None
 ) -> Iterator[Ending]:
     for path in paths:
-        variables = {
-            "BYTEBILL_ROOT": str(book.root),
-            "BYTEBILL_NOTEBOOKS": str(into),
-            "BYTEBILL_PINS": "lenient" if set(given[path]) - set(CHOICES) else "strict",
-        }
         began = time.perf_counter()
         with watch(path.stem, expected_s(path)) if watch else nullcontext():
             error = execute(
-                path, into / path.name, parameters=given[path], variables=variables, scratch=book.build / "running"
+                path,
+                into / path.name,
+                parameters=given[path],
+                variables={
+                    "BYTEBILL_ROOT": str(book.root),
+                    "BYTEBILL_NOTEBOOKS": str(into),
+                    "BYTEBILL_PINS": "lenient" if set(given[path]) - set(CHOICES) else "strict",
+                },
+                scratch=book.build / "running",
             )
         yield Ending(name=path.stem, run_s=time.perf_counter() - began, error=error)
 

@@ -34,8 +34,14 @@ def watch(name: str, expected_s: float | None, *, console: Console) -> Iterator[
         console.print(f"{name} starts{about(expected_s).replace(' of', ':')}", highlight=False)
         yield
         return
-    columns = (TextColumn("{task.description}"), _Bar(), TextColumn("{task.elapsed:.0f} s{task.fields[about]}"))
-    with Progress(*columns, console=console, transient=True, refresh_per_second=REDRAWS_PER_S) as progress:
+    with Progress(
+        TextColumn("{task.description}"),
+        _Bar(),
+        TextColumn("{task.elapsed:.0f} s{task.fields[about]}"),
+        console=console,
+        transient=True,
+        refresh_per_second=REDRAWS_PER_S,
+    ) as progress:
         progress.add_task(name, expected_s=expected_s, about=about(expected_s))
         yield
 

@@ -47,8 +47,12 @@ class Entry:
 
     def to_json(self) -> dict[str, Any]:
         """The entry for programs; what is not there is empty."""
-        stored = {name: (self.content or {}).get(name, empty) for name, empty in EMPTY.items()}
-        return {"id": self.claim.id, "chapter": self.claim.chapter, "verdict": self.word, **stored}
+        return {
+            "id": self.claim.id,
+            "chapter": self.claim.chapter,
+            "verdict": self.word,
+            **{name: (self.content or {}).get(name, empty) for name, empty in EMPTY.items()},
+        }
 
 
 def read(notebooks: Path | None = None, *, book: chapters.Book | None = None) -> tuple[Entry, ...]:
@@ -100,10 +104,11 @@ def listing(entries: Iterable[Entry]) -> display.Shown:
     entries = tuple(entries)
     bodies = "".join(_chapter(list(group)) for _, group in groupby(entries, key=lambda entry: entry.claim.chapter))
     head = f"<caption>{escape(_caption(entries))}</caption>{display.head(COLUMNS)}"
-    lines = (f"{entry.claim.id} {view.sign(entry.word)} {entry.word}: {entry.claim.statement}" for entry in entries)
     return display.Shown(
         html=display.scrolling(f'<table class="bb-ledger">{head}{bodies}</table>', name="The ledger"),
-        text="\n".join(lines),
+        text="\n".join(
+            f"{each.claim.id} {view.sign(each.word)} {each.word}: {each.claim.statement}" for each in entries
+        ),
     )
 
 

@@ -164,9 +164,13 @@ def judge(
         raise ValueError(f"{id} needs a core check: a verdict must be able to come out the other way")
     if device is None and any(check.how == "measured" for check in (*core, *limits)):
         raise ValueError(f"{id} rests on a measurement: name its device")
-    name = None if device is None else str(getattr(device, "name", device))
     return Verdict(
-        claim=CLAIMS[id], stated=stated, core=tuple(core), limits=tuple(limits), sourced=sourced, device=name
+        claim=CLAIMS[id],
+        stated=stated,
+        core=tuple(core),
+        limits=tuple(limits),
+        sourced=sourced,
+        device=None if device is None else str(getattr(device, "name", device)),
     )
 
 

@@ -92,13 +92,12 @@ def as_text(content: Content) -> str:
     """The verdict as lines of text."""
     word, id = content["verdict"], content["id"]
     device = f"; measured on {content['device']}" if content["device"] else ""
-    lines = [f"{id} {sign(word)} {word}: {content.get('statement', '')}", f"  stated: {content['stated']}"]
-    return "\n".join([*lines, *map(_line, content["evidence"]), f"  rule: {content['rule']}{device}"])
-
-
-def _line(evidence: Content) -> str:
-    name, role, how, number, test, result = cells(evidence)
-    return f"  {result[0]} {name}: {number} ({how}, {role}; {test})"
+    head = (f"{id} {sign(word)} {word}: {content.get('statement', '')}", f"  stated: {content['stated']}")
+    checks = (
+        f"  {result[0]} {name}: {number} ({how}, {role}; {test})"
+        for name, role, how, number, test, result in map(cells, content["evidence"])
+    )
+    return "\n".join([*head, *checks, f"  rule: {content['rule']}{device}"])
 
 
 def _paragraph(given: Paragraph) -> str:

@@ -75,8 +75,13 @@ def crossover(
             ha="right",
             color=color,
         )
-    ends = (min(free.values()) / 2, 2.5 * max(ceilings.values()))
-    return finished(ax, legend="lower right", xlabel="batch [sequences]", ylabel="throughput [tokens/s]", ylim=ends)
+    return finished(
+        ax,
+        legend="lower right",
+        xlabel="batch [sequences]",
+        ylabel="throughput [tokens/s]",
+        ylim=(min(free.values()) / 2, 2.5 * max(ceilings.values())),
+    )
 
 
 def attention_roof(ax: Axes, points: Mapping[str, Curve], *, roofs: Mapping[str, Curve]) -> Axes:

@@ -59,10 +59,11 @@ def look(root: Path, names: Sequence[str], *, program: str, shots: Path | None =
     """Open the pages, and show each in every view; what is wrong, one line each."""
     from playwright.sync_api import sync_playwright
 
-    flags = [*FLAGS, "--no-sandbox"] if os.getuid() == 0 else [*FLAGS]
     found: list[str] = []
     with hosted(root) as base, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=flags)
+        browser = playwright.chromium.launch(
+            executable_path=program, args=[*FLAGS, *(["--no-sandbox"] if os.getuid() == 0 else [])]
+        )
         for name in names:
             page = browser.new_page(reduced_motion="reduce")
             found += [f"{name}: {fault}" for fault in _load(page, base, name)]
