@@ -51,10 +51,10 @@ def names() -> tuple[str, ...]:
     return tuple(_bundle(source()) or sorted(path.stem for path in root().glob("*.csv")))
 
 
-def table(name: str) -> tuple[Row, ...]:
+def rows(name: str) -> tuple[Row, ...]:
     """The rows of a table, typed by its sidecar; an empty cell is None.
 
-    >>> [row["id"] for row in table("models") if row["n_layers"] == 61]
+    >>> [row["id"] for row in rows("models") if row["n_layers"] == 61]
     ['deepseek-v3']
     """
     return tuple(dict(row) for row in _table(source(), name))
@@ -66,8 +66,8 @@ def grouped(name: str, by: str) -> dict[str, list[Row]]:
     >>> {row["quantity"] for row in grouped("accelerators", "device_id")["h100-sxm"]} >= {"memory", "peak"}
     True
     """
-    rows = table(name)
-    return {key: [row for row in rows if row[by] == key] for key in dict.fromkeys(row[by] for row in rows)}
+    found = rows(name)
+    return {key: [row for row in found if row[by] == key] for key in dict.fromkeys(row[by] for row in found)}
 
 
 def column_types(name: str) -> dict[str, str]:

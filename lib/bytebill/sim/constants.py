@@ -112,7 +112,7 @@ IDEAL = Constants()  # the roofline itself: full rates, and nothing besides
 
 def _calibrated() -> dict[str, Constants]:
     found: dict[str, dict[str, Estimate]] = {}
-    for row in data.table("constants"):
+    for row in data.rows("constants"):
         known = found.setdefault(row["board"], {})
         known[row["quantity"]] = Estimate(value=row["value"], low=row["low"], high=row["high"])
     return {board: Constants(**estimates) for board, estimates in found.items()}
