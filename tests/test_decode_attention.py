@@ -139,10 +139,10 @@ def test_odd_heads_fall_back_to_torch(d_head: int) -> None:
 
 @needs_kernels
 def test_exp_is_exact_to_a_millionth() -> None:
-    from bytebill.engine.kernels import simd_math
+    from bytebill.engine.kernels import simd
 
     lanes = panels.register_tile()[0]
-    names = simd_math.operations(lanes)
+    names = simd.operations(lanes)
     load, store, exp = names["load_fp32"], names["store_fp32"], names["exp"]
 
     def region(p) -> None:  # type: ignore[no-untyped-def]

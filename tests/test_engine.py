@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bytebill.engine import attention
+from bytebill.engine.build import held_bytes
 from bytebill.engine.cache.contiguous import ContiguousCache
 from bytebill.engine.cache.latent import LatentCache
 from bytebill.engine.cache.paged import PagedCache
@@ -18,7 +19,6 @@ from bytebill.engine.kernels import panels
 from bytebill.engine.kernels.dtypes import FORMATS, PLAIN
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights.names import Weights, random_weights, tensor_shapes
-from bytebill.engine.weights.room import held_bytes
 from bytebill.errors import BytebillError
 from bytebill.models import MLASpec, ModelSpec, MoESpec, kv_stored_bytes_per_token, model, precision
 
@@ -146,7 +146,7 @@ def test_cache_bytes_are_those_of_the_formula(dtype: str) -> None:
     assert cache.bytes_per_token == per_token
     assert cache.nbytes_stored == 10 * per_token
     assert cache.nbytes_allocated == 2 * 16 * per_token
-    cache.reset()
+    cache.set_lengths(0)
     assert cache.nbytes_stored == 0
 
 
@@ -171,7 +171,7 @@ def test_without_packed_kernels_a_tied_head_is_stored_once(monkeypatch: pytest.M
 def test_forgetting_the_last_tokens(tiny: Transformer, tokens: Tensor, whole: Tensor) -> None:
     cache = tiny.new_cache(3, 40)
     tiny.forward(tokens[:, :10].roll(1, 0), cache)
-    cache.reset()
+    cache.set_lengths(0)
     tiny.forward(tokens[:, :10], cache)
     cache.set_lengths([8, 5, 10])
     following = torch.stack([tokens[0, 8:9], tokens[1, 5:6], tokens[2, 10:11]])

@@ -14,7 +14,9 @@ from bytebill.economics.fleets import Day, Fleet, autoscaled, fixed, shared
 from bytebill.serving.workload import Poisson
 from conftest import refuses
 
-DAYS = st.lists(st.floats(0, 1e6), min_size=1, max_size=30).filter(lambda demand: max(demand) > 1e-3)
+DAYS = st.lists(st.floats(0, 1e6, allow_subnormal=False), min_size=1, max_size=30).filter(
+    lambda demand: max(demand) > 1e-3
+)
 RATES = st.floats(0.5, 1e4)
 HEADROOM = st.floats(0, 1)
 

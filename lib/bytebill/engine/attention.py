@@ -7,8 +7,6 @@ size [numbers]. Queries arrive scaled by H**-0.5 (`Rotary` does it), keys are ca
 the shape a batched matmul of scores takes as it is. Ignores sliding windows (`Transformer.new_cache` refuses them).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
@@ -18,9 +16,11 @@ FEW_TOKENS = 16  # up to here two batched matmuls per KV head beat SDPA on a CPU
 
 def queries(q: Tensor, *, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
     """Attention of new tokens over the cache, by their number; the shapes are those of `few_queries`."""
-    if q.shape[1] <= FEW_TOKENS or bias is None:
-        return few_queries(q, keys=keys, values=values, bias=bias)
-    return many_queries(q, keys=keys, values=values, bias=bias)
+    return (
+        few_queries(q, keys=keys, values=values, bias=bias)
+        if q.shape[1] <= FEW_TOKENS or bias is None
+        else many_queries(q, keys=keys, values=values, bias=bias)
+    )
 
 
 def few_queries(q: Tensor, *, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
@@ -34,8 +34,7 @@ def few_queries(q: Tensor, *, keys: Tensor, values: Tensor, bias: Tensor | None)
     group = n_heads // n_kv_heads
     if n_tokens > 1:
         q = q.unflatten(2, (n_kv_heads, group)).transpose(1, 2)  # [B, K, T, g, H]
-    q = q.reshape(n_rows * n_kv_heads, n_tokens * group, d_head)
-    scores = torch.bmm(q, keys)  # [B K, T g, S]
+    scores = torch.bmm(q.reshape(n_rows * n_kv_heads, n_tokens * group, d_head), keys)  # [B K, T g, S]
     if bias is not None:
         scores.view(n_rows, n_kv_heads, n_tokens, group, n_slots).add_(bias)
     out = torch.bmm(torch.softmax(scores, -1), values)  # [B K, T g, H]
@@ -49,10 +48,14 @@ def first_queries(q: Tensor, *, keys: Tensor, values: Tensor) -> Tensor:
 
     q [B, T, N, H], keys and values [B, T, K, H] -> [B, T, N, H]
     """
-    q, keys, values = q.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2)
-    shared = q.shape[1] != keys.shape[1]
-    out = scaled_dot_product_attention(q, keys, values, is_causal=True, scale=1.0, enable_gqa=shared)
-    return out.transpose(1, 2)
+    return scaled_dot_product_attention(
+        q.transpose(1, 2),
+        keys.transpose(1, 2),
+        values.transpose(1, 2),
+        is_causal=True,
+        scale=1.0,
+        enable_gqa=q.shape[2] != keys.shape[2],
+    ).transpose(1, 2)
 
 
 def many_queries(q: Tensor, *, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
@@ -60,11 +63,12 @@ def many_queries(q: Tensor, *, keys: Tensor, values: Tensor, bias: Tensor) -> Te
 
     KV heads are copied out to the query heads: with a mask, SDPA is then up to three times faster on a CPU.
     """
-    n_rows, _, n_heads, _ = q.shape
-    group = n_rows * n_heads // keys.shape[0]
-    keys = keys.transpose(1, 2).repeat_interleave(group, dim=0)  # [B N, S, H]
-    values = values.repeat_interleave(group, dim=0)
-    keys, values = keys.unflatten(0, (n_rows, n_heads)), values.unflatten(0, (n_rows, n_heads))
-    mask = bias[:, :, :, 0]  # [B or 1, 1, T, S]
-    out = scaled_dot_product_attention(q.transpose(1, 2), keys, values, attn_mask=mask, scale=1.0)
-    return out.transpose(1, 2)
+    rows = q.shape[0], q.shape[2]  # [B, N]
+    group = q.shape[0] * q.shape[2] // keys.shape[0]
+    return scaled_dot_product_attention(
+        q.transpose(1, 2),
+        keys.transpose(1, 2).repeat_interleave(group, dim=0).unflatten(0, rows),  # [B, N, S, H]
+        values.repeat_interleave(group, dim=0).unflatten(0, rows),
+        attn_mask=bias[:, :, :, 0],  # [B or 1, 1, T, S]
+        scale=1.0,
+    ).transpose(1, 2)

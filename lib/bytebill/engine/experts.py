@@ -35,8 +35,11 @@ class Router:
     @classmethod
     def from_weights(cls, load: Loader, prefix: str, moe: MoESpec) -> Router:
         """The router of one layer."""
-        bias = load.vector(prefix + "router_bias") if moe.router_bias else None
-        return cls(load.linear(prefix + "router"), n_experts_per_token=moe.n_experts_per_token, bias=bias)
+        return cls(
+            bias=load.vector(prefix + "router_bias") if moe.router_bias else None,
+            gate=load.linear(prefix + "router"),
+            n_experts_per_token=moe.n_experts_per_token,
+        )
 
     def __call__(self, x: Tensor) -> Routing:
         """x [n, D] -> routing of its rows"""
@@ -73,10 +76,9 @@ class DrawnRouter:
         """Experts [n_tokens, k]."""
         rows = self.shares.expand(n_tokens, -1)
         order = torch.empty_like(rows).uniform_(generator=self._generator).argsort(-1)
-        first = rows.new_empty(n_tokens, 1).uniform_(generator=self._generator)
-        ends, points = self.shares[order].cumsum(-1), first + torch.arange(self.k)
-        hit = torch.searchsorted(ends, points, right=True).clamp_(max=len(self.shares) - 1)
-        return order.gather(-1, hit)
+        points = rows.new_empty(n_tokens, 1).uniform_(generator=self._generator) + torch.arange(self.k)
+        hit = torch.searchsorted(self.shares[order].cumsum(-1), points, right=True)
+        return order.gather(-1, hit.clamp_(max=len(self.shares) - 1))
 
 
 class Experts:
@@ -97,9 +99,8 @@ class Experts:
     def from_weights(cls, load: Loader, prefix: str, moe: MoESpec) -> Experts:
         """The experts of one layer."""
         before = load.bytes_read
-        mlps = [SwiGLU.from_weights(load, f"{prefix}experts.{expert}.") for expert in range(moe.n_experts)]
         return cls(
-            mlps,
+            [SwiGLU.from_weights(load, f"{prefix}experts.{expert}.") for expert in range(moe.n_experts)],
             bytes_by_expert=(load.bytes_read - before) // moe.n_experts,
             router=Router.from_weights(load, prefix, moe),
             shared=SwiGLU.from_weights(load, prefix + "shared.") if moe.n_shared_experts else None,
@@ -127,8 +128,7 @@ class Experts:
         order = chosen.view(-1).argsort(stable=True)
         self.tokens_by_expert = torch.bincount(chosen.view(-1), minlength=len(self.mlps)).tolist()
         gathered, y = x[order // k], x.new_empty(n_rows * k, x.shape[1])
-        ends = accumulate(self.tokens_by_expert)
-        for mlp, n_tokens, end in zip(self.mlps, self.tokens_by_expert, ends, strict=True):
+        for mlp, n_tokens, end in zip(self.mlps, self.tokens_by_expert, accumulate(self.tokens_by_expert), strict=True):
             if n_tokens:
                 y[end - n_tokens : end] = mlp(gathered[end - n_tokens : end])
         return torch.empty_like(y).index_copy_(0, order, y).view(n_rows, k, x.shape[1])

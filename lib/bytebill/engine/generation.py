@@ -7,8 +7,6 @@ which runs until its longest member ends. Ignores sampling, and time: `on_step` 
 for whoever holds a clock.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch
@@ -22,7 +20,7 @@ def generate(
     *,
     n_new_tokens: int,
     stop_token: int | None = None,
-    on_step: Callable[[int], None] | None = None,
+    on_step: Callable[[int], object] = lambda step: None,
 ) -> list[list[int]]:
     """The tokens that follow each prompt, at most `n_new_tokens` of them, `stop_token` not included.
 
@@ -32,20 +30,15 @@ def generate(
     if not n_input or not all(n_input):
         raise ValueError("every prompt needs at least one token")
     cache = model.new_cache(len(prompts), max(n_input) + n_new_tokens)
-    logits = model.forward(_padded(prompts, max(n_input)).to(model.device), cache, n_new=n_input)
+    padded = torch.tensor([[*prompt, *[0] * (max(n_input) - len(prompt))] for prompt in prompts], device=model.device)
+    logits = model.forward(padded, cache, n_new=n_input)
     chosen: list[list[int]] = [[] for _ in prompts]
     for step in range(n_new_tokens):
         latest = logits[:, -1].argmax(-1, keepdim=True)  # [B, 1]
         for row, token in zip(chosen, latest[:, 0].tolist(), strict=True):
             row.append(token)
-        if on_step is not None:
-            on_step(step)
+        on_step(step)
         if step + 1 == n_new_tokens or all(stop_token in row for row in chosen):
             break
         logits = model.forward(latest, cache)
     return [row[: row.index(stop_token)] if stop_token in row else row for row in chosen]
-
-
-def _padded(prompts: Sequence[Sequence[int]], n_tokens: int) -> torch.Tensor:
-    """The prompts as one matrix, zeros behind the shorter ones."""
-    return torch.tensor([[*prompt, *[0] * (n_tokens - len(prompt))] for prompt in prompts])

@@ -6,17 +6,37 @@ reads `n_slots` cache slots for every sequence and masks those beyond its length
 that the graph itself moves on by one. Ignores prefill, which is long enough to hide its launches.
 """
 
-from __future__ import annotations
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bytebill.engine.cache.latent import SlotCache
-from bytebill.engine.cache.places import Placement
 from bytebill.engine.transformer import Transformer
 from bytebill.errors import BytebillError
 
-_WARM_UP = 3  # runs before capture, so that libraries have made their choices
+
+def captured(call: Callable[[], object], *, before: Callable[[], object] = lambda: None) -> Callable[[], Any]:
+    """A CUDA graph of a call: its kernels launched as one, so that launch time does not pose as memory time.
+
+    `before` is called before each run of the warm-up; what the graph returns is overwritten by its next replay.
+    """
+    side, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):  # so that libraries have made their choices before capture
+            before()
+            call()
+    torch.cuda.current_stream().wait_stream(side)
+    with torch.cuda.graph(graph):
+        result = call()
+
+    def replay() -> object:
+        graph.replay()
+        return result
+
+    return replay
 
 
 class GraphedDecode:
@@ -28,15 +48,14 @@ class GraphedDecode:
     def __init__(self, model: Transformer, cache: SlotCache, *, n_slots: int | None = None) -> None:
         if model.device.type != "cuda":
             raise BytebillError(f"CUDA graphs need a CUDA device, and this model is on {model.device.type}.")
-        self.model, self.cache = model, cache
-        self.n_slots = n_slots or cache.max_len
+        self.model, self.cache, self.n_slots = model, cache, n_slots or cache.max_len
         self._require_room()
         self._tokens = torch.zeros(cache.batch_size, 1, dtype=torch.long, device=model.device)
         self._positions = torch.zeros_like(self._tokens)
         self._rows = torch.arange(cache.batch_size, device=model.device)
         self._lengths: list[int] = []  # what the graph's positions hold
-        self._graph = torch.cuda.CUDAGraph()
-        self._logits = self._capture()
+        with torch.inference_mode():  # the warm-up writes to a slot that no sequence holds yet
+            self._replay = captured(self._step, before=lambda: self._positions.fill_(self.n_slots - 1))
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """tokens [B, 1] -> logits [B, 1, V], overwritten by the next call."""
@@ -44,33 +63,18 @@ class GraphedDecode:
         if self._lengths != self.cache.lengths:
             self._positions.copy_(torch.tensor(self.cache.lengths)[:, None])
         self._tokens.copy_(tokens)
-        self._graph.replay()
         self.cache.lengths = [length + 1 for length in self.cache.lengths]
         self._lengths = list(self.cache.lengths)
-        return self._logits
-
-    @torch.inference_mode()
-    def _capture(self) -> Tensor:
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_UP):
-                self._positions.fill_(self.n_slots - 1)  # a slot that no sequence holds yet
-                self._step()
-        torch.cuda.current_stream().wait_stream(side)
-        with torch.cuda.graph(self._graph):
-            logits = self._step()
-        return logits
+        return self._replay()
 
     def _require_room(self) -> None:
         if max(self.cache.lengths) >= min(self.n_slots, self.cache.max_len):
             raise BytebillError(f"This graph is for contexts below {self.n_slots} tokens, and one is not.")
 
     def _step(self) -> Tensor:
-        logits = self.model.run(self._tokens, self.cache, self._placement())
+        placement = self.cache.place_at(
+            self._positions, n_slots=self.n_slots, n_new=(1,) * self.cache.batch_size, rows=self._rows
+        )
+        logits = self.model.run(self._tokens, self.cache, placement)
         self._positions.add_(1)
         return logits
-
-    def _placement(self) -> Placement:
-        n_new = (1,) * self.cache.batch_size
-        return self.cache.place_at(self._positions, n_slots=self.n_slots, n_new=n_new, rows=self._rows)

@@ -58,16 +58,14 @@ class Attention:
             heads = heads + self.qkv_bias
         heads = heads.view(-1, placement.positions.shape[1], self._n_heads, self._d_head)
         if self.qk_norm is not None:
-            values = heads[:, :, -self._n_values :]  # as they are
-            heads = torch.cat((self.qk_norm(heads[:, :, : -self._n_values]), values), 2)
+            heads = torch.cat((self.qk_norm(heads[:, :, : -self._n_values]), heads[:, :, -self._n_values :]), 2)
         return self.out(cache.attend(self.layer, heads, factors, placement))
 
 
 def _norm_by_head(load: Loader, prefix: str) -> RMSNorm:
     """One scale per head: the queries' for N heads, then the keys' for K."""
     spec, q, k = load.spec, load.vector(prefix + "q_norm"), load.vector(prefix + "k_norm")
-    scales = torch.cat((q.expand(spec.n_heads, -1), k.expand(spec.n_kv_heads, -1)))
-    return RMSNorm(scales, eps=spec.norm_eps)
+    return RMSNorm(torch.cat((q.expand(spec.n_heads, -1), k.expand(spec.n_kv_heads, -1))), eps=spec.norm_eps)
 
 
 class SwiGLU:

@@ -7,8 +7,6 @@ Symbols: H size of what is rotated, N and K heads as in `models`. Rotation pairs
 neighbours is reordered when loaded. Ignores the scaling of long contexts, which a checkpoint's `frequencies` bring.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -26,11 +24,9 @@ class Rotary:
 
     def __init__(self, spec: ModelSpec, *, frequencies: Tensor, dtype: torch.dtype) -> None:
         self._frequencies, self._dtype = frequencies.float(), dtype
-        weights, offsets, counts = [1.0], [0.0], [1]
-        if spec.mla is None:
-            counts = [spec.n_heads, spec.n_kv_heads, spec.n_kv_heads]
-            weights, offsets = [spec.d_head**-0.5, 1.0, 0.0], [0.0, 0.0, 1.0]
-        per_head = torch.tensor([weights, offsets]).repeat_interleave(torch.tensor(counts), 1)
+        kinds = [[1.0], [0.0]] if spec.mla is not None else [[spec.d_head**-0.5, 1.0, 0.0], [0.0, 0.0, 1.0]]
+        counts = [1] if spec.mla is not None else [spec.n_heads, spec.n_kv_heads, spec.n_kv_heads]
+        per_head = torch.tensor(kinds).repeat_interleave(torch.tensor(counts), 1)
         self._weight, self._offset = per_head[..., None].to(frequencies.device)  # each [N + 2 K, 1]
 
     def factors(self, positions: Tensor) -> Factors:
@@ -38,8 +34,7 @@ class Rotary:
         angles = (positions[..., None] * self._frequencies)[..., None, :]  # [B, T, 1, H/2]
         cos, sin = angles.cos(), angles.sin()
         cos, sin = torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
-        cos, sin = torch.addcmul(self._offset, cos, self._weight), sin * self._weight
-        return cos.to(self._dtype), sin.to(self._dtype)
+        return torch.addcmul(self._offset, cos, self._weight).to(self._dtype), (sin * self._weight).to(self._dtype)
 
 
 def rotate(heads: Tensor, factors: Factors) -> Tensor:
@@ -51,5 +46,4 @@ def rotate(heads: Tensor, factors: Factors) -> Tensor:
 def rope_frequencies(spec: ModelSpec) -> Tensor:
     """Radians per token of each of the H/2 pairs: base^(-2 i / H), H of the part that is rotated."""
     width = spec.d_head if spec.mla is None else spec.mla.d_rope
-    exponents = torch.arange(0, width, 2, dtype=torch.float32) / width
-    return 1.0 / spec.rope_base**exponents
+    return 1.0 / spec.rope_base ** (torch.arange(0, width, 2, dtype=torch.float32) / width)

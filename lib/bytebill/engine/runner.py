@@ -17,16 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 
 from bytebill.engine.cache.paged import PagedCache, PlacedTokens
 from bytebill.engine.transformer import Transformer
-from bytebill.errors import BytebillError
-from bytebill.serving.memory.allocator import Allocator
-from bytebill.serving.plan import Plan, PrefillChunk
-from bytebill.serving.request import Request
-from bytebill.serving.scheduler import Scheduler
+from bytebill.errors import BytebillError, require
+from bytebill.serving import Allocator, Plan, PrefillChunk, Request, Scheduler
 from bytebill.units import BLOCK_SIZE_TOKENS
 
 
@@ -88,10 +86,10 @@ class Runner:
 
     def add(self, request: Request, prompt: Sequence[int]) -> None:
         """Hold the prompt of a request that a plan may name."""
-        if len(prompt) != request.n_input_tokens:
-            raise BytebillError(
-                f"Request {request.id} says {request.n_input_tokens} tokens and its prompt has {len(prompt)}."
-            )
+        require(
+            len(prompt) == request.n_input_tokens,
+            f"Request {request.id} says {request.n_input_tokens} tokens and its prompt has {len(prompt)}.",
+        )
         self.model.require_context(request.n_cached_tokens_at_end)
         self._requests[request.id], self._tokens[request.id] = request, list(prompt)
 
@@ -102,8 +100,7 @@ class Runner:
     @torch.inference_mode()
     def warm_up(self, *, n_rows: int = 16) -> None:
         """Compile and pack what passes of up to so many rows need, before anything is served and timed."""
-        span = PlacedTokens(blocks=[0], start=0, n_new=1)
-        part = _Part(id=-1, span=span, tokens=[0], end=0, emits=False)
+        part = _Part(id=-1, span=PlacedTokens(blocks=[0], start=0, n_new=1), tokens=[0], end=0, emits=False)
         for n in range(1, n_rows + 1):
             self._chosen([part] * n)
 
@@ -117,33 +114,32 @@ class Runner:
         parts += [self._prefill(chunk) for chunk in plan.chunks]
         if len(plan.chunks) and min(chunk.n_new_tokens for chunk in plan.chunks) == 1:
             parts.sort(key=lambda part: part.span.n_new > 1)
-        chosen = self._chosen(parts)
-        emitted = {}
-        for part, token in zip((part for part in parts if part.end is not None), chosen, strict=True):
-            if part.emits:
-                self._tokens[part.id].append(token)
-                emitted[part.id] = token
+        ending = [part for part in parts if part.end is not None]
+        emitted = {part.id: token for part, token in zip(ending, self._chosen(parts), strict=True) if part.emits}
+        for id, token in emitted.items():
+            self._tokens[id].append(token)
         return emitted
 
     def _chosen(self, parts: list[_Part]) -> list[int]:
         """The likeliest next token of each part that wants logits."""
-        ends, at = [], 0
-        for part in parts:
-            if part.end is not None:
-                ends.append(at + part.end)
-            at += len(part.tokens)
-        placement = self.cache.place([part.span for part in parts])
+        starts = accumulate((len(part.tokens) for part in parts), initial=0)
+        ends = [start + part.end for start, part in zip(starts, parts, strict=False) if part.end is not None]
         device = self.model.device
         tokens = torch.tensor([token for part in parts for token in part.tokens], device=device)
-        rows = None if len(ends) == at else torch.tensor(ends, dtype=torch.long, device=device)
-        chosen: list[int] = self.model.run_rows(tokens, self.cache, placement, ends=rows).argmax(-1).tolist()
-        return chosen
+        rows = None if len(ends) == len(tokens) else torch.tensor(ends, dtype=torch.long, device=device)
+        placement = self.cache.place([part.span for part in parts])
+        return self.model.run_rows(tokens, self.cache, placement, ends=rows).argmax(-1).tolist()
 
     def _decode(self, id: int, context_len: int) -> _Part:
         tokens = self._tokens[id]
         place = min(len(tokens) - 1, context_len)
-        span = self._span(id, place, 1, n_padding=context_len - place)
-        return _Part(id=id, span=span, tokens=[tokens[-1]], end=0, emits=not self._is_done(id))
+        return _Part(
+            id=id,
+            span=self._span(id, place, 1, n_padding=context_len - place),
+            tokens=[tokens[-1]],
+            end=0,
+            emits=not self._is_done(id),
+        )
 
     def _prefill(self, chunk: PrefillChunk) -> _Part:
         id, start, n_pad = chunk.sequence.request.id, chunk.context_len, chunk.n_pad_tokens
@@ -157,10 +153,8 @@ class Runner:
         )
 
     def _span(self, id: int, start: int, n_new: int, *, n_padding: int = 0) -> PlacedTokens:
-        if self._allocator is not None:
-            blocks: Sequence[int] = self._allocator.blocks(id)
-        else:
-            blocks = self._own_blocks(id, start + n_new + n_padding)
+        n_read = start + n_new + n_padding
+        blocks = self._own_blocks(id, n_read) if self._allocator is None else self._allocator.blocks(id)
         return PlacedTokens(blocks=blocks, start=start, n_new=n_new, n_padding=n_padding)
 
     def _own_blocks(self, id: int, n_tokens: int) -> list[int]:

@@ -7,8 +7,6 @@ The loop is the simulator's (`bytebill.serving.loop`), so a record of boundaries
 of it all. One process, one thread: arrivals during a step wait for its end.
 """
 
-from __future__ import annotations
-
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -16,13 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bytebill.engine.runner import Runner
-from bytebill.serving.loop import Executor, Server
-from bytebill.serving.metrics import Metrics
-from bytebill.serving.plan import Plan
-from bytebill.serving.request import Request
-from bytebill.serving.schedule import Schedule
-from bytebill.serving.scheduler import Scheduler
-from bytebill.serving.workload.source import Source
+from bytebill.serving import Executor, Metrics, Plan, Request, Schedule, Scheduler, Server, Source
 
 Prompts = Callable[[Request], Sequence[int]]
 
@@ -59,8 +51,12 @@ def serve(
     executor = _OnEngine(runner, prompts or _random_prompts(runner))
     server = Server(timed, Source(requests, concurrency), executor, schedule=schedule)
     server.run()
-    outputs = {id: runner.output(id) for id in server.metrics.columns["id"]}
-    return Served(metrics=server.metrics, trace=schedule, outputs=outputs, scheduler_s=timed.seconds)
+    return Served(
+        metrics=server.metrics,
+        trace=schedule,
+        outputs={id: runner.output(id) for id in server.metrics.columns["id"]},
+        scheduler_s=timed.seconds,
+    )
 
 
 class _OnEngine(Executor):
@@ -118,5 +114,5 @@ class _Stopwatch:
 
 
 def _random_prompts(runner: Runner) -> Prompts:
-    n_tokens = runner.model.spec.vocab_size
-    return lambda request: random.Random(request.id).choices(range(n_tokens), k=request.n_input_tokens)
+    vocabulary = range(runner.model.spec.vocab_size)
+    return lambda request: random.Random(request.id).choices(vocabulary, k=request.n_input_tokens)

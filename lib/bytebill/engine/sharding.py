@@ -9,8 +9,6 @@ sum, which an all-reduce completes; logits are gathered. Norms are held by every
 and head where the vocabulary does not divide. Ignores overlap of communication and matmuls.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch
@@ -19,7 +17,7 @@ from torch import Tensor
 
 from bytebill.engine.build import Linear, Loader
 from bytebill.engine.weights.names import Weights
-from bytebill.errors import BytebillError
+from bytebill.errors import require
 from bytebill.models import ModelSpec
 
 
@@ -78,14 +76,12 @@ class ShardLoader(Loader):
 
 def require_even_shares(spec: ModelSpec, n_ranks: int) -> None:
     """Refuse a number of ranks that cannot share heads and MLP width evenly, naming those that can."""
-    if spec.moe is not None:
-        raise BytebillError(f"{spec.name} has experts, which this tensor parallelism does not share out.")
-    if n_ranks >= 1 and spec.n_kv_heads % n_ranks == 0 and spec.d_ff % n_ranks == 0:
-        return
+    require(spec.moe is None, f"{spec.name} has experts, which this tensor parallelism does not share out.")
     good = [n for n in range(1, spec.n_kv_heads + 1) if spec.n_kv_heads % n == 0 and spec.d_ff % n == 0]
-    raise BytebillError(
+    require(
+        n_ranks in good,
         f"{spec.name} has {spec.n_kv_heads} KV heads and an MLP of width {spec.d_ff}, which {n_ranks} ranks cannot "
-        f"share evenly; ranks that can: {', '.join(map(str, good))}."
+        f"share evenly; ranks that can: {', '.join(map(str, good))}.",
     )
 
 
@@ -100,32 +96,30 @@ def share_of(weights: Weights, *, rank: int, n_ranks: int) -> Weights:
     """
     spec = weights.spec
     require_even_shares(spec, n_ranks)
-    share = replace(
-        spec,
-        name=f"{spec.name} (1/{n_ranks} of it)",
-        n_heads=spec.n_heads // n_ranks,
-        n_kv_heads=spec.n_kv_heads // n_ranks,
-        d_ff=spec.d_ff // n_ranks,
+    return Weights(
+        replace(
+            spec,
+            name=f"{spec.name} (1/{n_ranks} of it)",
+            n_heads=spec.n_heads // n_ranks,
+            n_kv_heads=spec.n_kv_heads // n_ranks,
+            d_ff=spec.d_ff // n_ranks,
+        ),
+        lambda name: _cut(weights[name], name, spec, rank, n_ranks),
+        frequencies=weights.frequencies,
     )
-    return Weights(share, lambda name: _cut(weights[name], name, spec, rank, n_ranks), frequencies=weights.frequencies)
 
 
 def _cut(tensor: Tensor, name: str, spec: ModelSpec, rank: int, n_ranks: int) -> Tensor:
     part = name.rsplit(".", 1)[-1]
     if part in ("attention_out", "down"):
         return tensor.chunk(n_ranks, 1)[rank].clone()
-    if part in ("qkv", "qkv_bias"):
-        query, keyvalue = spec.n_heads * spec.d_head, spec.n_kv_heads * spec.d_head
-        return _cut_rows(tensor, [query, keyvalue, keyvalue], rank, n_ranks)
-    if part in ("q_up", "kv_up"):  # latents are every rank's, heads are shared out
-        return tensor.chunk(n_ranks)[rank].clone()
-    if part == "gate_up":
-        return _cut_rows(tensor, [spec.d_ff, spec.d_ff], rank, n_ranks)
-    if part in ("embedding", "head") and spec.vocab_size % n_ranks == 0:
-        return tensor.chunk(n_ranks)[rank].clone()
-    return tensor
-
-
-def _cut_rows(fused: Tensor, sizes: list[int], rank: int, n_ranks: int) -> Tensor:
-    """The rank's rows of each of the matrices stacked in one."""
-    return torch.cat([matrix.chunk(n_ranks)[rank] for matrix in fused.split(sizes)])
+    stacked = {  # rows of the matrices that are one
+        "qkv": [spec.n_heads * spec.d_head] + 2 * [spec.n_kv_heads * spec.d_head],
+        "gate_up": 2 * [spec.d_ff],
+        "q_up": [len(tensor)],  # latents are every rank's, heads are shared out
+        "kv_up": [len(tensor)],
+    }
+    if spec.vocab_size % n_ranks == 0:
+        stacked |= {"embedding": [len(tensor)], "head": [len(tensor)]}
+    sizes = stacked.get(part.removesuffix("_bias"))
+    return tensor if sizes is None else torch.cat([matrix.chunk(n_ranks)[rank] for matrix in tensor.split(sizes)])

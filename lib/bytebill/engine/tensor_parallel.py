@@ -8,13 +8,10 @@ times, bytes said. `launch` does this from a notebook. NCCL on GPUs, gloo on CPU
 thread on a core of its own: one-thread times compare with one-thread times, and say nothing of NVLink.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -28,11 +25,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from bytebill.engine.kernels import openmp
+from bytebill.engine.processes import result_of
 from bytebill.engine.sharding import Ranks, ShardLoader, require_even_shares
 from bytebill.engine.transformer import Transformer
-from bytebill.engine.weights import smollm2, smollm2_folder
-from bytebill.engine.weights.names import Weights, random_weights
-from bytebill.errors import BytebillError, unknown
+from bytebill.engine.weights import Weights, random_weights, smollm2, smollm2_folder
+from bytebill.errors import BytebillError, require, unknown
 from bytebill.models import MODELS, ModelSpec
 
 _REAL = "smollm2-135m"
@@ -63,19 +60,17 @@ class ParallelRun:
     n_steps: int = 8
 
     def __post_init__(self) -> None:
-        if self.device not in ("cpu", "cuda"):
-            raise BytebillError(f"Ranks run on cpu or cuda, not on '{self.device}'.")
-        if min(self.batch_size, self.context_len, self.n_steps) < 1:
-            raise BytebillError("Batch size, context and steps of a parallel run must be at least 1.")
+        require(self.device in ("cpu", "cuda"), f"Ranks run on cpu or cuda, not on '{self.device}'.")
+        least = min(self.batch_size, self.context_len, self.n_steps)
+        require(least >= 1, "Batch size, context and steps of a parallel run must be at least 1.")
 
     @property
     def spec(self) -> ModelSpec:
         """The model's shape; any id of `models` is run with random weights, but for the real SmolLM2."""
-        if self.model == RANDOM_SMALL.id:
-            return RANDOM_SMALL
-        if self.model not in MODELS:
-            raise unknown("model", self.model, [RANDOM_SMALL.id, *MODELS])
-        return MODELS[self.model]
+        known = {RANDOM_SMALL.id: RANDOM_SMALL, **MODELS}
+        if self.model not in known:
+            raise unknown("model", self.model, known)
+        return known[self.model]
 
     def weights(self) -> Weights:
         """The weights, the same in every process."""
@@ -90,20 +85,15 @@ def launch(n_ranks: int, run: ParallelRun | None = None, *, timeout_s: float = 3
         raise BytebillError(f"{n_ranks} ranks need as many GPUs; this machine has {torch.cuda.device_count()}.")
     if run.model == _REAL:
         smollm2_folder()  # converted once, before the ranks look for it
-    process = subprocess.Popen(
-        _command(n_ranks, run), env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    what = f"{n_ranks} ranks of {run.model}"
+    found: dict[str, Any] = result_of(
+        _command(n_ranks, run),
+        what=what,
+        timeout_s=timeout_s,
+        env=_environment(),
+        reason=lambda err: _reason(err) or f"{what} failed without a reason.",
     )
-    try:
-        out, err = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        _stop(process)
-        raise BytebillError(f"{n_ranks} ranks of {run.model} did not finish in {timeout_s:.0f} s.") from None
-    except BaseException:
-        _stop(process)
-        raise
-    if process.returncode:
-        raise BytebillError(_reason(err) or f"{n_ranks} ranks of {run.model} failed without a reason.")
-    return _last_json(out)
+    return found
 
 
 def _command(n_ranks: int, run: ParallelRun) -> list[str]:
@@ -116,8 +106,7 @@ def _command(n_ranks: int, run: ParallelRun) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """One thread a rank, unbound: with this process's pinning, every rank would sit on the same first
-    core."""
+    """One thread a rank, unbound: with this process's pinning, every rank would sit on the same first core."""
     loopback = "lo0" if sys.platform == "darwin" else "lo"
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_", "KMP_"))}
     return inherited | {
@@ -127,23 +116,6 @@ def _environment() -> dict[str, str]:
         "GLOO_SOCKET_IFNAME": loopback,
         "NCCL_SOCKET_IFNAME": loopback,
     }
-
-
-def _stop(process: subprocess.Popen[str]) -> None:
-    """End torchrun, which ends its ranks when asked politely."""
-    process.terminate()
-    try:
-        process.wait(timeout=20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _last_json(out: str) -> dict[str, Any]:
-    try:
-        return dict(json.loads(out.strip().splitlines()[-1]))
-    except (IndexError, ValueError) as error:
-        raise BytebillError("The ranks ended well but printed no result.") from error
 
 
 def _reason(err: str) -> str | None:
@@ -160,7 +132,6 @@ def compared(run: ParallelRun) -> dict[str, Any] | None:
     device = torch.device(run.device, int(os.environ["LOCAL_RANK"])) if run.device == "cuda" else torch.device("cpu")
     place: dict[str, Any] = {"dtype": run.dtype, "device": device}
     logits, held = _decode(Transformer(run.weights(), loader=partial(ShardLoader, ranks=ranks), **place), run)
-    said = _said_per_step(ranks, run)
     by_rank: list[Any] = [None] * ranks.size
     dist.all_gather_object(by_rank, held)
     if ranks.rank > 0:
@@ -177,7 +148,10 @@ def compared(run: ParallelRun) -> dict[str, Any] | None:
         "max_abs_logit_difference": float((logits - whole_logits).abs().max()),
         "max_abs_logit": float(whole_logits.abs().max()),
         **figures,
-        **said,
+        # The counters hold a prefill and the steps: reductions grow with tokens, gathers with rows of logits, one a
+        # sequence and pass.
+        "all_reduced_bytes_per_step": ranks.reduced_bytes // (run.context_len + run.n_steps),
+        "all_gathered_bytes_per_step": ranks.gathered_bytes // (1 + run.n_steps),
     }
 
 
@@ -195,24 +169,11 @@ def _decode(model: Transformer, run: ParallelRun) -> tuple[Tensor, dict[str, flo
         if model.device.type == "cuda":
             torch.cuda.synchronize(model.device)
         times.append(time.perf_counter() - start)
-    held = {
+    return torch.cat(logits, 1).float(), {
         "weight_bytes_stored": model.weight_bytes_stored,
         "weight_bytes_read": model.weight_bytes_read,
         "kv_bytes": cache.nbytes_stored,
         "step_s": median(times),
-    }
-    return torch.cat(logits, 1).float(), held
-
-
-def _said_per_step(ranks: Ranks, run: ParallelRun) -> dict[str, int]:
-    """Bytes of one decode step: the counters hold a prefill of `context_len` tokens and the steps.
-
-    Reductions grow with tokens, gathers with rows of logits: one a sequence, prefill or not.
-    """
-    reduced_tokens = run.context_len + run.n_steps
-    return {
-        "all_reduced_bytes_per_step": ranks.reduced_bytes // reduced_tokens,
-        "all_gathered_bytes_per_step": ranks.gathered_bytes // (1 + run.n_steps),
     }
 
 

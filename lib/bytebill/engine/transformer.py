@@ -8,10 +8,8 @@ right-padded, and moves every weight once: `weight_bytes_read`. Weights are fp32
 and `SwiGLU` (or `Experts`, of which a pass moves only those that its tokens chose); each builds itself (`build`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -21,11 +19,11 @@ from bytebill.engine.cache.latent import SlotCache, slot_cache
 from bytebill.engine.cache.places import Cache, Placement, PlacesT
 from bytebill.engine.experts import Experts
 from bytebill.engine.kernels.norm import RMSNorm
-from bytebill.engine.latent_attention import LatentAttention
+from bytebill.engine.latents import LatentAttention
 from bytebill.engine.layers import Attention, SwiGLU
 from bytebill.engine.rotary import Factors, Rotary
 from bytebill.engine.weights.names import Weights, is_sparse
-from bytebill.errors import BytebillError
+from bytebill.errors import require
 
 
 class Layer(NamedTuple):
@@ -37,7 +35,7 @@ class Layer(NamedTuple):
     mlp: SwiGLU | Experts
 
     @classmethod
-    def from_weights(cls, load: Loader, layer: int) -> Layer:
+    def from_weights(cls, load: Loader, layer: int) -> Self:
         """The layer of this number, of the kinds that the model's shape names."""
         spec, prefix = load.spec, f"layers.{layer}."
         return cls(
@@ -98,8 +96,7 @@ class Transformer:
     def require_context(self, n_tokens: int) -> None:
         """Refuse contexts that the model does not attend to as a whole."""
         limit = min(self.spec.context_len, self.spec.window_len or self.spec.context_len)
-        if n_tokens > limit:
-            raise BytebillError(f"{self.spec.name} attends to {limit} tokens, and {n_tokens} were asked for.")
+        require(n_tokens <= limit, f"{self.spec.name} attends to {limit} tokens, and {n_tokens} were asked for.")
 
     @torch.inference_mode()
     def forward(
@@ -124,8 +121,9 @@ class Transformer:
         n_rows, n_tokens = tokens.shape
         ends = None
         if last_only and n_tokens > 1:
-            last = [row * n_tokens + max(n - 1, 0) for row, n in enumerate(placement.n_new)]
-            ends = torch.tensor(last, device=self.device)
+            ends = torch.tensor(
+                [i * n_tokens + max(n - 1, 0) for i, n in enumerate(placement.n_new)], device=self.device
+            )
         return self.run_rows(tokens.reshape(-1), cache, placement, ends=ends).view(n_rows, -1, self.spec.vocab_size)
 
     def run_rows(

@@ -2,16 +2,18 @@
 
 from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
 from bytebill.serving.loop import Executor, Server
+from bytebill.serving.memory.allocator import Allocator
 from bytebill.serving.memory.contiguous import ContiguousMax, ContiguousOracle, ContiguousPow2
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.prefix import PrefixSharing
 from bytebill.serving.memory.waste import mean_usage
 from bytebill.serving.metrics import Metrics, max_rate_at_slo, mean, quantile
+from bytebill.serving.plan import Plan, PrefillChunk
 from bytebill.serving.policy import CONTINUOUS, Policy
 from bytebill.serving.request import Request
 from bytebill.serving.schedule import Schedule
 from bytebill.serving.scheduler import Scheduler
-from bytebill.serving.static import DynamicScheduler, StaticScheduler
+from bytebill.serving.static import StaticScheduler
 from bytebill.serving.workload import (
     Bursty,
     Evenly,
@@ -26,8 +28,9 @@ from bytebill.serving.workload import (
     Warped,
     Workload,
     anyscale,
+    published,
     rng,
     sharegpt_like,
     synthetic,
 )
-from bytebill.serving.workload.published import published
+from bytebill.serving.workload.source import Source

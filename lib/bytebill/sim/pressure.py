@@ -6,14 +6,10 @@ stopped it if somebody waits while fewer run. Ignores that reading the cache mov
 memory is the answer even more often than this says. Used by chapters 02 and 03.
 """
 
-from __future__ import annotations
-
 from math import ceil
 
 from bytebill.deployment import Deployment
-from bytebill.serving.plan import Plan
-from bytebill.serving.policy import Policy
-from bytebill.serving.workload.published import synthetic
+from bytebill.serving import Plan, Policy, synthetic
 from bytebill.sim.clock import Clock
 from bytebill.sim.server import simulate
 

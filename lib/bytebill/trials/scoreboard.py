@@ -18,18 +18,16 @@ is wider than likely. Ignores that 8- and 4-bit kernels reach less of the bandwi
 stand.
 """
 
-from __future__ import annotations
-
 import csv
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean
 from typing import Any
 
 from bytebill import data
-from bytebill.errors import BytebillError, unknown
-from bytebill.sim.constants import UNITS, Constants
+from bytebill.errors import BytebillError
+from bytebill.sim.constants import UNITS, Constants, Estimate
 from bytebill.sim.constants import calibrated_constants as calibrated_constants
 from bytebill.trials.fit import Observation, calibrate
 from bytebill.trials.published import attention_points, batch_points, gemm_points, one_user_points, serving_points
@@ -40,7 +38,6 @@ _SOURCES = {  # the source and the tables of the points that a board is calibrat
     "vllm-v0-h100": ("recasens2025gap", ("published_gemm", "published_max_num_seqs")),
     "gpt-fast-a100": ("gpt-fast", ("published_gemm", "published_decode")),
 }
-_LINKED = {"link_bytes_per_s": 100e9}  # where the search for a link begins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,44 +94,37 @@ def scoreboard() -> tuple[Board, ...]:
 
 def trtllm_h100(users: tuple[str, ...] = ("c=8 tp=1", "c=32 tp=1"), gpus: str = "c=64 tp=8 rate") -> Board:
     """Llama-3.1-8B on H100s; `users` and `gpus` name the points that are calibrated on."""
-    points = serving_points()
-    seen = _named(points, (*users, gpus))
-    start = calibrate(
+    kernels = calibrate(
         [*gemm_points("h100-sxm"), *attention_points("h100-sxm")],
-        start=Constants.exact(bandwidth_share=0.85, flops_share=0.8, **_LINKED),
+        start=replace(_START, link_bytes_per_s=Estimate.exact(100e9)),  # where the search for a link begins
         free=["bandwidth_share", "flops_share", "layer_s"],
     )
-    found = calibrate(seen, start=start, free=["step_s", "sequence_s", "link_bytes_per_s"])
-    return _board("trtllm-h100", found, points, seen=seen)
+    free = ["step_s", "sequence_s", "link_bytes_per_s"]
+    return _board("trtllm-h100", serving_points(), seen=(*users, gpus), start=kernels, free=free)
 
 
 def vllm_v0_h100(caps: tuple[str, ...] = ("opt-1.3b cap=1", "opt-1.3b cap=256"), overhead: str = "layer_s") -> Board:
     """OPT-1.3B and OPT-2.7B on a 64 GB H100; `overhead` is the constant that takes what a step costs."""
-    points = batch_points()
-    seen = _named(points, caps)
-    kernels = calibrate(gemm_points("h100-sxm"), start=_START, free=["bandwidth_share", "flops_share"])
-    found = calibrate(seen, start=kernels, free=[overhead, "sequence_s"])
-    return _board("vllm-v0-h100", found, points, seen=seen)
+    start, free = _shares("h100-sxm"), [overhead, "sequence_s"]
+    return _board("vllm-v0-h100", batch_points(), seen=caps, start=start, free=free)
 
 
 def gpt_fast_a100() -> Board:
     """Llama-2-7B and Mixtral-8x7B on A100s, one user."""
-    points = one_user_points()
-    seen = _named(points, ("llama-2-7b bf16 tp=1", "llama-2-7b bf16 tp=8"))
-    kernels = calibrate(gemm_points("a100-sxm-80"), start=_START, free=["bandwidth_share", "flops_share"])
-    found = calibrate(seen, start=kernels, free=["bandwidth_share", "layer_s"])
-    return _board("gpt-fast-a100", found, points, seen=seen)
+    seen, free = ("llama-2-7b bf16 tp=1", "llama-2-7b bf16 tp=8"), ["bandwidth_share", "layer_s"]
+    return _board("gpt-fast-a100", one_user_points(), seen=seen, start=_shares("a100-sxm-80"), free=free)
 
 
-def _named(points: Sequence[Observation], names: Iterable[str]) -> list[Observation]:
-    known = {point.name: point for point in points}
-    for name in names:
-        if name not in known:
-            raise unknown("published point", name, known)
-    return [known[name] for name in names]
+def _shares(device_id: str) -> Constants:
+    return calibrate(gemm_points(device_id), start=_START, free=["bandwidth_share", "flops_share"])
 
 
-def _board(name: str, constants: Constants, points: Iterable[Observation], *, seen: Sequence[Observation]) -> Board:
+def _board(
+    name: str, points: Sequence[Observation], *, seen: Sequence[str], start: Constants, free: Sequence[str]
+) -> Board:
+    """Calibrated on the points of these names, scored on all."""
+    known = data.Register("published point", lambda: {point.name: point for point in points})
+    constants = calibrate([known[each] for each in seen], start=start, free=free)
     scores = (
         Score(
             board=name,
@@ -143,37 +133,37 @@ def _board(name: str, constants: Constants, points: Iterable[Observation], *, se
             predicted_s=point.predict(constants),
             low_s=point.predict(constants.fastest),
             high_s=point.predict(constants.slowest),
-            calibrated=point in seen,
+            calibrated=point.name in seen,
         )
         for point in points
     )
     return Board(name=name, constants=constants, scores=tuple(scores))
 
 
-def constant_rows() -> Iterator[dict[str, Any]]:
+def constant_rows() -> list[dict[str, Any]]:
     """The rows of `data/constants.csv`: what each board was calibrated to, constants left at their start omitted."""
-    for board in scoreboard():
-        source_id, tables = _SOURCES[board.name]
-        for name, unit in UNITS.items():
-            found = getattr(board.constants, name)
-            if found.spread:
-                yield {
-                    "board": board.name,
-                    "quantity": name,
-                    **{end: getattr(found, end) for end in ("value", "low", "high")},
-                    "unit": unit,
-                    "source_id": source_id,
-                    "source_locator": ", ".join(tables),
-                    "value_kind": "derived",
-                    "conditions": "least squares over the points that the scoreboard names",
-                    "as_of": max(row["as_of"] for table in tables for row in data.table(table)),
-                    "caution": "",
-                }
+    return [
+        {
+            "board": board.name,
+            "quantity": name,
+            **{end: getattr(getattr(board.constants, name), end) for end in ("value", "low", "high")},
+            "unit": unit,
+            "source_id": _SOURCES[board.name][0],
+            "source_locator": ", ".join(_SOURCES[board.name][1]),
+            "value_kind": "derived",
+            "conditions": "least squares over the points that the scoreboard names",
+            "as_of": max(row["as_of"] for table in _SOURCES[board.name][1] for row in data.table(table)),
+            "caution": "",
+        }
+        for board in scoreboard()
+        for name, unit in UNITS.items()
+        if getattr(board.constants, name).spread
+    ]
 
 
 def main() -> None:
     """Fit again, and write what was found."""
-    rows = list(constant_rows())
+    rows = constant_rows()
     with (data.root() / "constants.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, rows[0], lineterminator="\n")
         table.writeheader()

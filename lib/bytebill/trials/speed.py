@@ -6,22 +6,18 @@ room for, so that the pool stays nearly full and sequences are preempted. Each s
 requests and recording them.
 """
 
-from __future__ import annotations
-
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from bytebill.deployment import Deployment
-from bytebill.errors import BytebillError
+from bytebill.engine.processes import result_of
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
-from bytebill.serving.policy import Policy
-from bytebill.serving.workload.published import synthetic
-from bytebill.sim.server import serve_on
+from bytebill.serving import Policy, synthetic
+from bytebill.sim import serve_on
 
 SIZES = (10_000, 100_000, 1_000_000)
 N_USERS = 400
@@ -30,15 +26,10 @@ N_USERS = 400
 def in_a_process(n_requests: int) -> dict[str, Any]:
     """One size, measured by itself."""
     command = [sys.executable, "-m", __name__, str(n_requests)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise BytebillError(f"Simulating {n_requests} requests failed: {last}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return dict(result_of(command, what=f"Simulating {n_requests} requests"))
 
 
-def measured(n_requests: int) -> dict[str, Any]:
+def speed_of(n_requests: int) -> dict[str, Any]:
     """Requests a second, and how full batch and pool were."""
     deployment = Deployment(model=model("llama-3-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"))
     chats = synthetic("azure-conv", n_requests, max_len_tokens=8192)
@@ -67,4 +58,4 @@ def _peak_rss_bytes() -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measured(int(sys.argv[1]))))
+    print(json.dumps(speed_of(int(sys.argv[1]))))

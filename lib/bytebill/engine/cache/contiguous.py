@@ -7,48 +7,15 @@ max_len, H]: the two layouts that the batched matmuls of `attention` stream fast
 decodes (`kernels.decode`), keys lie in memory as values do, and the same shape is a view. Ignores paging: see `paged`.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
 from bytebill.engine import attention
-from bytebill.engine.cache.places import Placement, Slots
+from bytebill.engine.cache.places import Placement, SlotMemory
 from bytebill.engine.kernels.decode import decode_attention
 from bytebill.engine.rotary import Factors, rotate
-from bytebill.errors import BytebillError
+from bytebill.errors import require
 from bytebill.models import ModelSpec
-
-
-class SlotMemory(Slots):
-    """The tensors in which every token of every sequence has a slot of its own; first axis the layers."""
-
-    def __init__(self, *tensors: Tensor, batch_size: int, max_len: int, by_table: bool = False) -> None:
-        dtype, device = tensors[0].dtype, tensors[0].device
-        super().__init__(batch_size=batch_size, max_len=max_len, dtype=dtype, device=device, by_table=by_table)
-        self.tensors = tensors
-
-    @property
-    def bytes_per_token(self) -> int:
-        """Bytes kept for one token of one sequence, over all layers: `models.kv_stored_bytes_per_token`."""
-        return self.nbytes_allocated // (self.batch_size * self.max_len)
-
-    @property
-    def nbytes_stored(self) -> int:
-        """Bytes of the tokens held now."""
-        return sum(self.lengths) * self.bytes_per_token
-
-    @property
-    def nbytes_allocated(self) -> int:
-        """Bytes reserved for `max_len` tokens of every sequence, held or not."""
-        return sum(tensor.nbytes for tensor in self.tensors)
-
-    def occupy(self, context_len: int) -> None:
-        """Hold `context_len` tokens of no meaning in every sequence, for a measurement: memory that was never written
-        is one page of zeros that stays on the chip, so every slot is written first."""
-        for tensor in self.tensors:
-            tensor.fill_(0.01)
-        self.set_lengths(context_len)
 
 
 class ContiguousCache(SlotMemory):
@@ -62,10 +29,11 @@ class ContiguousCache(SlotMemory):
         # Zeros, not empty: a slot not yet written gets weight 0, and 0 * nan would still be nan.
         values = torch.zeros(*heads, max_len, spec.d_head, dtype=dtype, device=device)
         self._kernel = decode_attention(values.unflatten(1, rows), n_heads=spec.n_heads, max_len=max_len)
-        if self._kernel is not None:
-            keys = self._kernel.keys.flatten(1, 2).transpose(-1, -2)
-        else:
-            keys = torch.zeros(*heads, spec.d_head, max_len, dtype=dtype, device=device)
+        keys = (
+            torch.zeros(*heads, spec.d_head, max_len, dtype=dtype, device=device)
+            if self._kernel is None
+            else self._kernel.keys.flatten(1, 2).transpose(-1, -2)
+        )
         super().__init__(keys, values, batch_size=batch_size, max_len=max_len, by_table=self._kernel is not None)
         # The same memory twice: as the matmuls read it, and by row [L, B, K, ...] as tokens are written.
         self._layers = list(zip(keys.unbind(0), values.unbind(0), strict=True))
@@ -96,14 +64,13 @@ class ContiguousCache(SlotMemory):
         if placement.scatter is None:
             keys.narrow(3, placement.start, k.shape[1]).copy_(k.permute(0, 2, 3, 1))
             values.narrow(2, placement.start, v.shape[1]).copy_(v.transpose(1, 2))
-            return
-        rows, slots, tokens = placement.scatter
-        k, v = k.flatten(0, 1), v.flatten(0, 1)  # [B T, K, H]
-        keys[rows, :, :, slots] = k if tokens is None else k[tokens]
-        values[rows, :, slots] = v if tokens is None else v[tokens]
+        else:
+            rows, slots, tokens = placement.scatter
+            k, v = k.flatten(0, 1), v.flatten(0, 1)  # [B T, K, H]
+            keys[rows, :, :, slots] = k if tokens is None else k[tokens]
+            values[rows, :, slots] = v if tokens is None else v[tokens]
 
 
 def require_keys_and_values(spec: ModelSpec) -> None:
     """Refuse a model that keeps latents."""
-    if spec.mla is not None:
-        raise BytebillError(f"{spec.name} has latent attention, so it needs a cache of latents.")
+    require(spec.mla is None, f"{spec.name} has latent attention, so it needs a cache of latents.")

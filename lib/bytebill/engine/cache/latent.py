@@ -7,15 +7,13 @@ makes key and value, and behind it the one rotated key. Rows lie as [L, B, max_l
 latents of a layer are one stream. Ignores paging.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
 from bytebill.engine import latents
 from bytebill.engine.attention import FEW_TOKENS
-from bytebill.engine.cache.contiguous import ContiguousCache, SlotMemory
-from bytebill.engine.cache.places import Placement
+from bytebill.engine.cache.contiguous import ContiguousCache
+from bytebill.engine.cache.places import Placement, SlotMemory
 from bytebill.engine.latents import LatentHeads
 from bytebill.engine.rotary import Factors, rotate
 from bytebill.errors import BytebillError
@@ -45,7 +43,7 @@ class LatentCache(SlotMemory):
     def attend(self, layer: int, heads: LatentHeads, factors: Factors, placement: Placement) -> Tensor:
         """Rotate, store the new tokens' rows, and let the queries see all they may -> [B T, N d_v]."""
         new = torch.cat((heads.latent, rotate(heads.key, factors)[:, :, 0]), -1)
-        self._append(layer, new, placement)
+        self._append(self._layers[layer], new, placement)
         q = (heads.plain * self._scale, rotate(heads.turned, factors) * self._scale)
         if placement.fresh:
             mixed = latents.expanded(q, new, heads.kv_up, bias=None, causal=True)
@@ -55,14 +53,13 @@ class LatentCache(SlotMemory):
             mixed = (latents.absorbed if few else latents.expanded)(q, seen, heads.kv_up, bias=placement.bias)
         return mixed.reshape(new.shape[0] * new.shape[1], -1)
 
-    def _append(self, layer: int, new: Tensor, placement: Placement) -> None:
-        rows = self._layers[layer]  # [B, max_len, c + r]
+    @staticmethod
+    def _append(rows: Tensor, new: Tensor, placement: Placement) -> None:
         if placement.scatter is None:
             rows.narrow(1, placement.start, new.shape[1]).copy_(new)
-            return
-        which, slots, tokens = placement.scatter
-        flat = new.flatten(0, 1)
-        rows[which, slots] = flat if tokens is None else flat[tokens]
+        else:
+            which, slots, tokens = placement.scatter
+            rows[which, slots] = new.flatten(0, 1) if tokens is None else new.flatten(0, 1)[tokens]
 
 
 SlotCache = ContiguousCache | LatentCache

@@ -10,17 +10,15 @@ torch gathers for all. Blocks of a sequence that waits may be kept on the host. 
 whole blocks are shared, so whoever writes to one that others read writes what is there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
 
 from bytebill.engine import attention
 from bytebill.engine.cache.contiguous import require_keys_and_values
-from bytebill.engine.cache.places import seen_bias
 from bytebill.engine.kernels.decode import decode_attention
 from bytebill.engine.kernels.decode_code import FIRST_BLOCK
 from bytebill.engine.rotary import Factors, rotate
@@ -89,8 +87,9 @@ class PagedCache:
         self.max_len = min(n_blocks * block_size_tokens, spec.context_len)
         self._kernel = decode_attention(self._values, n_heads=spec.n_heads, max_len=self.max_len)
         self._keys = torch.zeros_like(self._values) if self._kernel is None else self._kernel.keys
-        pinned = self._values.is_cuda and n_host_blocks > 0
-        self._host = torch.zeros(2, spec.n_layers, n_host_blocks, *block, dtype=dtype, pin_memory=pinned)
+        self._host = torch.zeros(
+            2, spec.n_layers, n_host_blocks, *block, dtype=dtype, pin_memory=self._values.is_cuda and n_host_blocks > 0
+        )
         self._split = [spec.n_heads, spec.n_kv_heads, spec.n_kv_heads]
         self.n_blocks, self.n_host_blocks, self.block_size_tokens = n_blocks, n_host_blocks, block_size_tokens
 
@@ -108,16 +107,15 @@ class PagedCache:
         singles, table = spans[:n_singles], None
         if singles and self._kernel is not None:
             table, singles = _table(singles, self.block_size_tokens), ()
-        positions = [place for span in spans for place in span.places]
         unfused = spans[0 if table is None else n_singles :]
         owners = [span.blocks[place // self.block_size_tokens] for span in unfused for place in span.places]
-        places = torch.tensor(positions, device=self._values.device)
+        places = torch.tensor([place for span in spans for place in span.places], device=self._values.device)
         return PagedPlacement(
             positions=places[:, None],
             table=table,
             groups=self._groups(singles, spans[n_singles:], places),
             blocks=torch.tensor(owners, dtype=torch.long, device=places.device),
-            slots=places[len(positions) - len(owners) :] % self.block_size_tokens,
+            slots=places[len(places) - len(owners) :] % self.block_size_tokens,
         )
 
     def attend(self, layer: int, heads: Tensor, factors: Factors, placement: PagedPlacement) -> Tensor:
@@ -154,20 +152,17 @@ class PagedCache:
     ) -> tuple[_Group, ...]:
         """All single tokens as one group, and each chunk as another."""
         parts = ([singles] if singles else []) + [[chunk] for chunk in chunks]
-        groups, at = [], len(places) - sum(span.n_new for part in parts for span in part)
-        for part in parts:
-            rows = slice(at, at + sum(span.n_new for span in part))
-            groups.append(self._group(part, rows, places[rows]))
-            at = rows.stop
-        return tuple(groups)
+        sizes = [sum(span.n_new for span in part) for part in parts]
+        edges = pairwise(accumulate(sizes, initial=len(places) - sum(sizes)))
+        return tuple(self._group(part, slice(*edge), places) for part, edge in zip(parts, edges, strict=True))
 
     def _group(self, spans: Sequence[PlacedTokens], rows: slice, places: Tensor) -> _Group:
         if spans[0].start == 0 and spans[0].n_new > 1:
             return _Group(rows=rows, n_sequences=1)
         tables = _table(spans, self.block_size_tokens)[:, FIRST_BLOCK:].to(places.device)
         seen = torch.arange(tables.shape[1] * self.block_size_tokens, device=places.device)
-        zero = torch.zeros((), dtype=self._keys.dtype, device=places.device)
-        bias = seen_bias(seen, places.view(len(spans), 1, -1, 1, 1), zero)  # [B, 1, T, 1, S]
+        later = seen > places[rows].view(len(spans), 1, -1, 1, 1)  # [B, 1, T, 1, S]
+        bias = torch.where(later, float("-inf"), self._keys.new_zeros(()))
         return _Group(rows=rows, n_sequences=len(spans), tables=tables, bias=bias)
 
     def _attended(self, layer: int, q: Tensor, k: Tensor, v: Tensor, group: _Group) -> Tensor:
@@ -183,8 +178,7 @@ class PagedCache:
 
     def _require_room(self, spans: Sequence[PlacedTokens]) -> None:
         for span in spans:
-            n_slots = min(len(span.blocks) * self.block_size_tokens, self.max_len)
-            if span.n_read > n_slots:
+            if span.n_read > min(len(span.blocks) * self.block_size_tokens, self.max_len):
                 raise BytebillError(
                     f"A sequence of {span.n_read} tokens does not fit its {len(span.blocks)} blocks of "
                     f"{self.block_size_tokens} in a cache for contexts of at most {self.max_len} tokens."

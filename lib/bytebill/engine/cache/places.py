@@ -1,12 +1,10 @@
-"""Where do new tokens go, and what may each of them see? Places, lengths and masks, apart from what is stored.
+"""Where do new tokens go, and what may each of them see? Places, lengths and masks, whatever is stored.
 
     token s of a sequence sits in slot s; token t sees the slots s <= t
 
 A placement is worked out once for a forward pass and used by every layer. Sequences may have different lengths, and
-their new tokens may be right-padded. Ignores the memory itself: see `contiguous`, `latent` and `paged`.
+their new tokens may be right-padded. Ignores what a slot holds: see `contiguous`, `latent` and `paged`.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,23 +50,40 @@ class Placement:
     table: Tensor | None = None  # one new token of every sequence, and a kernel that takes it
 
 
-class Slots:
-    """How many of its `max_len` slots each of `batch_size` sequences fills.
+class SlotMemory:
+    """The tensors in which every token of every sequence has a slot of its own, first axis the layers, and how many of
+    its `max_len` slots each of `batch_size` sequences fills.
 
     `by_table`: where every sequence gets one token, the cache's kernel takes a table of their places.
     """
 
-    def __init__(
-        self, *, batch_size: int, max_len: int, dtype: torch.dtype, device: torch.device, by_table: bool = False
-    ) -> None:
-        self.slots = torch.arange(max_len, device=device)
-        self.batch_size, self.max_len = batch_size, max_len
+    def __init__(self, *tensors: Tensor, batch_size: int, max_len: int, by_table: bool = False) -> None:
+        self.tensors, self.batch_size, self.max_len = tensors, batch_size, max_len
+        self.slots = torch.arange(max_len, device=tensors[0].device)
         self.lengths = [0] * batch_size
-        self._zero, self._by_table = torch.zeros((), dtype=dtype, device=device), by_table
+        self._zero, self._by_table = tensors[0].new_zeros(()), by_table
 
-    def reset(self) -> None:
-        """Forget everything; the memory stays."""
-        self.lengths = [0] * self.batch_size
+    @property
+    def bytes_per_token(self) -> int:
+        """Bytes kept for one token of one sequence, over all layers: `models.kv_stored_bytes_per_token`."""
+        return self.nbytes_allocated // (self.batch_size * self.max_len)
+
+    @property
+    def nbytes_stored(self) -> int:
+        """Bytes of the tokens held now."""
+        return sum(self.lengths) * self.bytes_per_token
+
+    @property
+    def nbytes_allocated(self) -> int:
+        """Bytes reserved for `max_len` tokens of every sequence, held or not."""
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    def occupy(self, context_len: int) -> None:
+        """Hold `context_len` tokens of no meaning in every sequence, for a measurement: memory that was never written
+        is one page of zeros that stays on the chip, so every slot is written first."""
+        for tensor in self.tensors:
+            tensor.fill_(0.01)
+        self.set_lengths(context_len)
 
     def set_lengths(self, lengths: int | Sequence[int]) -> None:
         """Say how many slots count as context.
@@ -93,10 +108,14 @@ class Slots:
             return Placement(positions=table[: 1 if even else None, :1], n_slots=n_slots, n_new=new, table=table)
         fresh = n_tokens > 1 and not any(self.lengths)
         if even and whole:
-            return self._place_evenly(n_slots - n_tokens, n_slots, new, fresh=fresh)
-        starts = torch.tensor(self.lengths, device=self.slots.device)
-        positions = starts[:, None] + self.slots.new_tensor(range(n_tokens))
-        rows, columns = _real_tokens(new)
+            start = n_slots - n_tokens
+            positions = self.slots[None, start:n_slots]
+            bias = None if n_tokens == 1 or fresh else self._bias(positions, n_slots)
+            return Placement(positions=positions, n_slots=n_slots, n_new=new, start=start, bias=bias, fresh=fresh)
+        positions = self.slots.new_tensor(self.lengths)[:, None] + self.slots.new_tensor(range(n_tokens))
+        rows, columns = torch.nonzero(
+            torch.arange(max(new)) < torch.tensor(new)[:, None], as_tuple=True
+        )  # the real ones
         tokens = None if whole else (rows * n_tokens + columns).to(self.slots.device)
         return self.place_at(positions, n_slots=n_slots, n_new=new, rows=rows, tokens=tokens, fresh=fresh)
 
@@ -112,22 +131,22 @@ class Slots:
     ) -> Placement:
         """A placement from tensors alone (positions [B, T]), so that a CUDA graph can hold it."""
         flat = positions.flatten()
-        scatter = (rows.to(positions.device), flat if tokens is None else flat[tokens], tokens)
-        bias = None if fresh else self._bias(positions, n_slots)
-        return Placement(positions=positions, n_slots=n_slots, n_new=n_new, scatter=scatter, bias=bias, fresh=fresh)
+        return Placement(
+            positions=positions,
+            n_slots=n_slots,
+            n_new=n_new,
+            scatter=(rows.to(positions.device), flat if tokens is None else flat[tokens], tokens),
+            bias=None if fresh else self._bias(positions, n_slots),
+            fresh=fresh,
+        )
 
     def commit(self, placement: Placement) -> None:
         """Count the placed tokens as context, once all layers have stored them."""
         self.lengths = [length + n for length, n in zip(self.lengths, placement.n_new, strict=True)]
 
-    def _place_evenly(self, start: int, end: int, n_new: tuple[int, ...], *, fresh: bool) -> Placement:
-        positions = self.slots[None, start:end]
-        bias = None if end - start == 1 or fresh else self._bias(positions, end)
-        return Placement(positions=positions, n_slots=end, n_new=n_new, start=start, bias=bias, fresh=fresh)
-
     def _bias(self, positions: Tensor, n_slots: int) -> Tensor:
         """0 for the slots up to each token's own, -inf for later ones: [B or 1, 1, T, 1, S]."""
-        return seen_bias(self.slots[:n_slots], positions[:, None, :, None, None], self._zero)
+        return torch.where(self.slots[:n_slots] > positions[:, None, :, None, None], float("-inf"), self._zero)
 
     def _require_room(self, n_slots: int, *, n_given: int) -> None:
         if n_given != self.batch_size:
@@ -136,16 +155,3 @@ class Slots:
             raise BytebillError(
                 f"A sequence of {n_slots} tokens does not fit this cache, which has room for {self.max_len}."
             )
-
-
-def seen_bias(slots: Tensor, places: Tensor, zero: Tensor) -> Tensor:
-    """What is added to scores: `zero` for slots up to a token's own place, -inf for later ones."""
-    return torch.where(slots > places, float("-inf"), zero)
-
-
-def _real_tokens(n_new: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Rows and columns of the tokens that are not padding, row by row."""
-    counts = torch.tensor(n_new)
-    columns = torch.arange(int(counts.max())) < counts[:, None]
-    rows, columns = torch.nonzero(columns, as_tuple=True)
-    return rows, columns

@@ -15,8 +15,6 @@ the cache holds. Ignores several new tokens at once, head sizes whose half is no
 device but a CPU with `panels.available()`: `decode_attention` then gives None, and torch attends.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 
@@ -27,23 +25,6 @@ from bytebill.engine.kernels import decode_code as at
 from bytebill.engine.kernels import openmp, panels
 from bytebill.engine.kernels.dtypes import PLAIN_NAMES
 
-_Args = ctypes.c_int64 * at.N_ARGUMENTS
-
-
-def decode_attention(values: Tensor, *, n_heads: int, max_len: int) -> DecodeAttention | None:
-    """The kernel for a cache whose values are [L, n_blocks, K, block_size, H]; None where torch must serve.
-
-    `max_len` is the longest context of a sequence.
-    """
-    if values.device.type != "cpu" or values.dtype not in PLAIN_NAMES or not panels.available():
-        return None
-    d_head = values.shape[-1]
-    lanes = panels.fitting_lanes(d_head // 2) if d_head % 2 == 0 else None
-    if lanes is None:
-        return None
-    group = at.HeadGroup(PLAIN_NAMES[values.dtype], d_head, n_heads // values.shape[2], lanes)
-    return DecodeAttention(values, group=group, max_len=max_len)
-
 
 class DecodeAttention:
     """Append and attend for one new token of each of some sequences; what a call needs is worked out once.
@@ -52,18 +33,18 @@ class DecodeAttention:
     """
 
     def __init__(self, values: Tensor, *, group: at.HeadGroup, max_len: int) -> None:
-        n_layers, _, self._n_kv_heads, block_size, d_head = values.shape
+        _, _, self._n_kv_heads, block_size, d_head = values.shape
         self.keys, self.values, self._group = torch.zeros_like(values), values.contiguous(), group
         self._width, self._dtype = self._n_kv_heads * group.n_heads * d_head, values.dtype
         score_bytes, scratch_bytes = at.scratch_layout(d_head, group.n_heads, max_len)
         self._n_threads = torch.get_num_threads()
         self._scratch = torch.empty(self._n_threads * scratch_bytes, dtype=torch.uint8)
-        self._args = _Args()
+        self._args = (ctypes.c_int64 * at.N_ARGUMENTS)()
         self._args[at.N_KV_HEADS], self._args[at.BLOCK_SIZE] = self._n_kv_heads, block_size
         self._args[at.SCRATCH], self._args[at.SCRATCH_BYTES] = self._scratch.data_ptr(), scratch_bytes
         self._args[at.SCORE_BYTES] = score_bytes
         self._pointer, self._call = ctypes.addressof(self._args), openmp.parallel()
-        self._addresses = [(self.keys[i].data_ptr(), self.values[i].data_ptr()) for i in range(n_layers)]
+        self._addresses = [(k.data_ptr(), v.data_ptr()) for k, v in zip(self.keys, self.values, strict=True)]
 
     @functools.cached_property
     def _kernel(self) -> int:
@@ -81,6 +62,20 @@ class DecodeAttention:
         args[at.KEYS], args[at.VALUES] = self._addresses[layer]
         args[at.TABLE], args[at.ROW_BYTES], args[at.N_ROWS] = table.data_ptr(), 8 * table.stride(0), n_rows
         args[at.FACTOR_BYTES] = cos.stride(0) * cos.element_size() if cos.shape[0] > 1 else 0
-        n_threads = min(self._n_threads, n_rows * self._n_kv_heads)
-        self._call(self._kernel, self._pointer, n_threads, 0)
+        self._call(self._kernel, self._pointer, min(self._n_threads, n_rows * self._n_kv_heads), 0)
         return out
+
+
+def decode_attention(values: Tensor, *, n_heads: int, max_len: int) -> DecodeAttention | None:
+    """The kernel for a cache whose values are [L, n_blocks, K, block_size, H]; None where torch must serve.
+
+    `max_len` is the longest context of a sequence.
+    """
+    if values.device.type != "cpu" or values.dtype not in PLAIN_NAMES or not panels.available():
+        return None
+    d_head = values.shape[-1]
+    lanes = panels.fitting_lanes(d_head // 2) if d_head % 2 == 0 else None
+    if lanes is None:
+        return None
+    group = at.HeadGroup(PLAIN_NAMES[values.dtype], d_head, n_heads // values.shape[2], lanes)
+    return DecodeAttention(values, group=group, max_len=max_len)

@@ -12,9 +12,10 @@ Addresses are integers in bytes, and `_slot` alone knows where in the cache a sl
 sequence's row of the table names. Ignores whatever `decode_attention` ignores.
 """
 
-from __future__ import annotations
-
 import functools
+from itertools import chain
+from math import prod
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from bytebill.engine.kernels import openmp, panels
@@ -46,9 +47,9 @@ class HeadGroup(NamedTuple):
     @property
     def operations(self) -> dict[str, Any]:
         """What the code may do with vectors; `load` and `store` take the cache's dtype."""
-        from bytebill.engine.kernels import simd_math
+        from bytebill.engine.kernels import simd
 
-        ops = simd_math.operations(self.lanes)
+        ops = simd.operations(self.lanes)
         return ops | {name: ops[f"{name}_{self.dtype}"] for name in ("load", "store")}
 
 
@@ -70,8 +71,7 @@ def decode_kernel(group: HeadGroup) -> int:
 
 def _region(group: HeadGroup) -> Any:
     """What every thread of a team runs: the pairs (sequence, KV head) number rank, rank + n_ranks, ..."""
-    append, attend, slot = _append(group), _attend(group), _slot(group)
-    load_int = group.operations["load_int"]
+    append, attend, slot, load_int = _append(group), _attend(group), _slot(group), group.operations["load_int"]
     thread_num, num_threads = openmp.thread_functions().values()
     head_bytes, n_heads = group.head_bytes, group.n_heads
 
@@ -108,8 +108,7 @@ def _slot(group: HeadGroup) -> Any:
 
 def _append(group: HeadGroup) -> Any:
     """Rotate the group's queries into scratch, and write key and value into their slot."""
-    ops = group.operations
-    load, store, store_fp32, fma, mul = (ops[name] for name in ("load", "store", "store_fp32", "fma", "mul"))
+    load, store, store_fp32, fma, mul = itemgetter("load", "store", "store_fp32", "fma", "mul")(group.operations)
     head_bytes, half, vector = group.head_bytes, group.head_bytes // 2, group.lanes * group.value_bytes
     n_heads, widened = group.n_heads, 4 // group.value_bytes
 
@@ -171,11 +170,13 @@ def _over_slots(group: HeadGroup, work: Any) -> Any:
 
 def _softmax(group: HeadGroup) -> Any:
     """In place, scores [n_read] -> exp(score - max), 0 from n_seen on, and their sum to `total`."""
-    ops, n = group.operations, group.lanes
-    load, store, exp, add, sub = ops["load_fp32"], ops["store_fp32"], ops["exp"], ops["add"], ops["sub"]
-    larger, max_lanes, sum_lanes = ops["larger"], ops["max_lanes"], ops["sum_lanes"]
-    spread, zero, store_one = ops["spread"], ops["zero"], ops["store_one"]
-    nothing = float("-inf")
+    load, store, store_one, spread, zero = itemgetter("load_fp32", "store_fp32", "store_one", "spread", "zero")(
+        group.operations
+    )
+    exp, add, sub, larger, max_lanes, sum_lanes = itemgetter("exp", "add", "sub", "larger", "max_lanes", "sum_lanes")(
+        group.operations
+    )
+    nothing, n = float("-inf"), group.lanes
 
     @openmp.part
     def softmax(scores: int, n_seen: int, n_read: int, total: int) -> None:
@@ -196,8 +197,8 @@ def _softmax(group: HeadGroup) -> Any:
 
 def _finish(group: HeadGroup) -> Any:
     """One head's mixed values over the sum of their weights, to the output."""
-    ops, d_head, n, value_bytes = group.operations, group.d_head, group.lanes, group.value_bytes
-    load, store, div, broadcast = ops["load_fp32"], ops["store"], ops["div"], ops["broadcast"]
+    d_head, n, value_bytes = group.d_head, group.lanes, group.value_bytes
+    load, store, div, broadcast = itemgetter("load_fp32", "store", "div", "broadcast")(group.operations)
 
     @openmp.part
     def finish(mixed: int, total: int, out: int) -> None:
@@ -210,43 +211,57 @@ def _finish(group: HeadGroup) -> Any:
 def _scores(group: HeadGroup) -> Any:
     """scores[j, s] = q[j] . k[s] for n slots: a key is loaded once and meets g queries held in registers."""
     d_head, n, heads = group.d_head, group.lanes, range(group.n_heads)
-    vectors, step = range(d_head // n), n * group.value_bytes
-    lines = ["def scores(q, k, n_slots, to, score_bytes, again):"]
-    lines += [f"    q{j}_{v} = load_fp32(q + {(j * d_head + v * n) * 4})" for j in heads for v in vectors]
-    lines += ["    for s in range(n_slots):"]
-    lines += [f"        k{v} = load(k + {v * step})" for v in vectors]
-    for j in heads:
-        lines += [f"        x{j} = mul(q{j}_0, k0)"]
-        lines += [f"        x{j} = fma(q{j}_{v}, k{v}, x{j})" for v in vectors[1:]]
-    lines += [f"        store_one(to + {j} * score_bytes, sum_lanes(x{j}))" for j in heads]
-    lines += [f"        k += {group.head_bytes}", "        to += 4"]
-    return _jitted(lines, group)
+    vectors = range(d_head // n)
+    return _jitted(
+        "def scores(q, k, n_slots, to, score_bytes, again):",
+        *(f"    q{j}_{v} = load_fp32(q + {(j * d_head + v * n) * 4})" for j in heads for v in vectors),
+        "    for s in range(n_slots):",
+        *(f"        k{v} = load(k + {v * n * group.value_bytes})" for v in vectors),
+        *(
+            f"        x{j} = fma(q{j}_{v}, k{v}, x{j})" if v else f"        x{j} = mul(q{j}_0, k0)"
+            for j in heads
+            for v in vectors
+        ),
+        *(f"        store_one(to + {j} * score_bytes, sum_lanes(x{j}))" for j in heads),
+        f"        k += {group.head_bytes}",
+        "        to += 4",
+        group=group,
+    )
 
 
 def _mix(group: HeadGroup) -> Any:
     """mixed[j] += sum of weights[j, s] v[s] over n slots, as many heads and vectors at a time as fit registers."""
-    d_head, n = group.d_head, group.lanes
-    lines = ["def mix(mixed, values, n_slots, weights, score_bytes, again):"]
-    for heads, vectors in _register_blocks(group):
-        cells = [(j, v) for j in heads for v in vectors]
-        lines += ["    w, x = weights, values"]
-        lines += [f"    a{j}_{v} = zero()" for j, v in cells]
-        lines += ["    for s in range(n_slots):"]
-        lines += [f"        x{v} = load(x + {v * n * group.value_bytes})" for v in vectors]
-        for j in heads:
-            lines += [f"        w{j} = broadcast(w + {j} * score_bytes)"]
-            lines += [f"        a{j}_{v} = fma(w{j}, x{v}, a{j}_{v})" for v in vectors]
-        lines += [f"        x += {group.head_bytes}", "        w += 4"]
-        lines += [f"    add_to(mixed + {(j * d_head + v * n) * 4}, a{j}_{v}, again)" for j, v in cells]
-    return _jitted(lines, group)
+    blocks = (_mix_block(group, heads, vectors) for heads, vectors in _register_blocks(group))
+    return _jitted("def mix(mixed, values, n_slots, weights, score_bytes, again):", *chain(*blocks), group=group)
+
+
+def _mix_block(group: HeadGroup, heads: range, vectors: range) -> list[str]:
+    """Lines that pass once over the slots for some heads and vectors."""
+    d_head, n, cells = group.d_head, group.lanes, [(j, v) for j in heads for v in vectors]
+    return [
+        "    w, x = weights, values",
+        *(f"    a{j}_{v} = zero()" for j, v in cells),
+        "    for s in range(n_slots):",
+        *(f"        x{v} = load(x + {v * n * group.value_bytes})" for v in vectors),
+        *(
+            line
+            for j in heads
+            for line in (
+                f"        w{j} = broadcast(w + {j} * score_bytes)",
+                *(f"        a{j}_{v} = fma(w{j}, x{v}, a{j}_{v})" for v in vectors),
+            )
+        ),
+        f"        x += {group.head_bytes}",
+        "        w += 4",
+        *(f"    add_to(mixed + {(j * d_head + v * n) * 4}, a{j}_{v}, again)" for j, v in cells),
+    ]
 
 
 def _register_blocks(group: HeadGroup) -> list[tuple[range, range]]:
     """Heads and vectors of a head that accumulate at a time: as many as a matmul kernel's accumulators."""
-    n_vectors = group.d_head // group.lanes
-    _, rows, columns = panels.register_tile()
-    width = min(n_vectors, rows * columns)
-    height = max(1, rows * columns // width)
+    n_vectors, n_registers = group.d_head // group.lanes, prod(panels.register_tile()[1:])
+    width = min(n_vectors, n_registers)
+    height = max(1, n_registers // width)
     return [
         (range(j, min(j + height, group.n_heads)), range(v, min(v + width, n_vectors)))
         for j in range(0, group.n_heads, height)
@@ -254,7 +269,7 @@ def _register_blocks(group: HeadGroup) -> list[tuple[range, range]]:
     ]
 
 
-def _jitted(lines: list[str], group: HeadGroup) -> Any:
+def _jitted(*lines: str, group: HeadGroup) -> Any:
     names = dict(group.operations)
     exec("\n".join(lines), names)
     return openmp.part(names[lines[0].split("(")[0].removeprefix("def ")])

@@ -7,8 +7,6 @@ fp32 and bf16 are torch's own types. int8 keeps one fp32 scale for each output, 
 Ignores the formats of other programs (`bytebill.models.precisions`), whose int4 has other groups.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -43,14 +41,16 @@ class WeightFormat:
         return int(n_out * n_in * self.bytes_per_weight) + n_out * n_in // (self.scale_group or n_in) * self.scale_bytes
 
 
-_ALL = (
-    WeightFormat(name="fp32", bits=32, activations=torch.float32, plain=torch.float32),
-    WeightFormat(name="bf16", bits=16, activations=torch.bfloat16, plain=torch.bfloat16),
-    WeightFormat(name="int8", bits=8, activations=torch.bfloat16, scale_bytes=4),
-    WeightFormat(name="int4", bits=4, activations=torch.bfloat16, scale_bytes=2, scale_group=SCALE_GROUP),
-)
-FORMATS = {each.name: each for each in _ALL}
-PLAIN = {each.name: each.plain for each in _ALL if each.plain is not None}
+FORMATS = {
+    each.name: each
+    for each in (
+        WeightFormat(name="fp32", bits=32, activations=torch.float32, plain=torch.float32),
+        WeightFormat(name="bf16", bits=16, activations=torch.bfloat16, plain=torch.bfloat16),
+        WeightFormat(name="int8", bits=8, activations=torch.bfloat16, scale_bytes=4),
+        WeightFormat(name="int4", bits=4, activations=torch.bfloat16, scale_bytes=2, scale_group=SCALE_GROUP),
+    )
+}
+PLAIN = {name: each.plain for name, each in FORMATS.items() if each.plain is not None}
 PLAIN_NAMES = {dtype: name for name, dtype in PLAIN.items()}
 
 

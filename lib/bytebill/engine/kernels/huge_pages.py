@@ -5,8 +5,6 @@ A stream over weights meets a new 4 KiB page every 64 cache lines, and prefetche
 they share arenas. Ignores other systems: there `in_large_pages` gives its tensor back as it came.
 """
 
-from __future__ import annotations
-
 import mmap
 
 import torch
@@ -18,21 +16,17 @@ _LINE_BYTES = 64  # tensors start at a cache line, as torch's own do
 
 
 class Arena:
-    """A stretch of large pages, handed out from its start. It lives as long as any tensor in it."""
+    """A stretch of large pages, handed out from its start; `free` is the rest. It lives as long as any tensor in it."""
 
     def __init__(self, n_bytes: int) -> None:
         memory = mmap.mmap(-1, n_bytes + PAGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         memory.madvise(mmap.MADV_HUGEPAGE)
         stretch = torch.frombuffer(memory, dtype=torch.uint8)
-        self._free = stretch[-stretch.data_ptr() % PAGE_BYTES :][:n_bytes]
-
-    def fits(self, n_bytes: int) -> bool:
-        """Whether so many bytes are still free."""
-        return n_bytes <= len(self._free)
+        self.free = stretch[-stretch.data_ptr() % PAGE_BYTES :][:n_bytes]
 
     def hold(self, tensor: Tensor) -> Tensor:
         """A copy of the tensor in the arena."""
-        taken, self._free = self._free[: tensor.nbytes], self._free[-(-tensor.nbytes // _LINE_BYTES) * _LINE_BYTES :]
+        taken, self.free = self.free[: tensor.nbytes], self.free[-(-tensor.nbytes // _LINE_BYTES) * _LINE_BYTES :]
         return taken.view(tensor.dtype).view(tensor.shape).copy_(tensor)
 
 
@@ -40,7 +34,7 @@ _open: list[Arena] = []  # the arena that small tensors go to next
 
 
 def in_large_pages(tensor: Tensor) -> Tensor:
-    """The same values in large pages, where the system has them; otherwise the tensor itself.
+    """A tensor's values in large pages, where the system has them; otherwise the tensor itself.
 
     >>> torch.equal(in_large_pages(torch.arange(5)), torch.arange(5))
     True
@@ -56,6 +50,6 @@ def in_large_pages(tensor: Tensor) -> Tensor:
 def _arena(n_bytes: int) -> Arena:
     if n_bytes >= _ARENA_BYTES:
         return Arena(n_bytes)
-    if not _open or not _open[0].fits(n_bytes):
+    if not _open or n_bytes > len(_open[0].free):
         _open[:] = [Arena(_ARENA_BYTES)]
     return _open[0]

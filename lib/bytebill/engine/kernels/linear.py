@@ -23,7 +23,7 @@ from torch.nn import functional
 from bytebill.engine.kernels import panels
 from bytebill.engine.kernels.dtypes import PLAIN, SCALE_GROUP, weight_format
 from bytebill.engine.kernels.huge_pages import in_large_pages
-from bytebill.errors import BytebillError
+from bytebill.errors import require
 
 ONEDNN_FROM_BATCH = 13  # bf16: above this batch oneDNN's bf16 dot products beat fp32 registers
 
@@ -37,9 +37,8 @@ def path(dtype: str, device: str) -> str:
     plain = weight_format(dtype).plain
     if device == "cpu" and panels.available():
         return "panels"
-    if plain is not None:
-        return "torch"
-    raise BytebillError(f"{dtype} weights need this book's CPU kernels; on {device} use bf16 or fp32.")
+    require(plain is not None, f"{dtype} weights need this book's CPU kernels; on {device} use bf16 or fp32.")
+    return "torch"
 
 
 def arithmetic(dtype: str, *, batch_size: int, device: str) -> str:
@@ -68,8 +67,10 @@ class PackedLinear:
         if self.path == "torch":
             self.weight = weight.to(PLAIN[dtype]).contiguous()
             return
-        if dtype == "int4" and self.n_in % SCALE_GROUP:
-            raise BytebillError(f"int4 needs inputs in groups of {SCALE_GROUP}; got {self.n_in}.")
+        require(
+            dtype != "int4" or self.n_in % SCALE_GROUP == 0,
+            f"int4 needs inputs in groups of {SCALE_GROUP}; got {self.n_in}.",
+        )
         packed, scales = pack(weight, dtype)
         self.weight = in_large_pages(packed)
         self._panels = panels.Panels(dtype, self.weight, scales)
@@ -102,7 +103,7 @@ class PackedLinear:
         (flat.view(torch.float32) if flat.nbytes % 4 == 0 else flat).sum()
 
     def twin(self) -> PackedLinear:
-        """The same values in memory of their own."""
+        """A copy whose values lie in memory of their own."""
         twin = copy.copy(self)
         twin.weight, twin._onednn = in_large_pages(self.weight.clone()), None
         if self._panels:
@@ -112,17 +113,14 @@ class PackedLinear:
 
     def _large(self, x: torch.Tensor) -> torch.Tensor:
         if self._onednn is None:  # a second copy, made only where large batches or prompts need it
-            plain = unpack(self.weight, self.n_out)
-            self._onednn = torch.ops.mkldnn._reorder_linear_weight(plain, x.shape[0])
+            self._onednn = torch.ops.mkldnn._reorder_linear_weight(unpack(self.weight, self.n_out), x.shape[0])
         return torch.ops.mkldnn._linear_pointwise(x.bfloat16(), self._onednn, None, "none", [], "")
 
 
 def pack(weight: torch.Tensor, dtype: str) -> tuple[torch.Tensor, torch.Tensor | None]:
     """weight [n_out, n_in] -> (panels [n_panels, n_in, width], scales or None), zero rows filling the last panel."""
-    width = panels.panel_width()
-    n_out, n_in = weight.shape
-    padded = functional.pad(weight, (0, 0, 0, -n_out % width))
-    tiles = padded.view(-1, width, n_in).transpose(1, 2)  # [n_panels, n_in, width]
+    width, (n_out, n_in) = panels.panel_width(), weight.shape
+    tiles = functional.pad(weight, (0, 0, 0, -n_out % width)).view(-1, width, n_in).transpose(1, 2)
     if dtype in PLAIN:
         return tiles.to(PLAIN[dtype]).contiguous(), None
     tiles = tiles.float()
@@ -147,7 +145,7 @@ def onednn_bf16() -> bool:
     try:
         x, weight = torch.randn(32, 64).bfloat16(), torch.randn(96, 64).bfloat16()
         packed = torch.ops.mkldnn._reorder_linear_weight(weight, 32)
-        y = torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
-        return bool(torch.allclose(y.float(), functional.linear(x, weight).float(), atol=0.5, rtol=0.05))
+        y = torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "").float()
+        return bool(torch.allclose(y, functional.linear(x, weight).float(), atol=0.5, rtol=0.05))
     except (AttributeError, RuntimeError, NotImplementedError):
         return False

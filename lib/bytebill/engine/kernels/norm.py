@@ -7,12 +7,11 @@ is no whole number of vectors, one weight per head, and any machine without `ope
 None, and torch serves.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 from collections.abc import Callable
 from math import sqrt
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -23,7 +22,6 @@ from bytebill.engine.kernels import openmp, panels
 from bytebill.engine.kernels.dtypes import PLAIN, PLAIN_NAMES
 
 _X, _Y, _WEIGHT, _N_ROWS = range(4)  # arguments of a call, each at its place
-_Args = ctypes.c_int64 * 4
 _ROWS_PER_THREAD = 16  # below this a second thread costs more than it saves
 
 
@@ -58,7 +56,7 @@ def norm(weight: Tensor, *, eps: float) -> Callable[[Tensor], Tensor] | None:
     if lanes is None:
         return None
     address, call = _kernel(PLAIN_NAMES[weight.dtype], width, lanes, eps), openmp.parallel()
-    args = _Args()
+    args = (ctypes.c_int64 * 4)()
     args[_WEIGHT], pointer = weight.data_ptr(), ctypes.addressof(args)
 
     def scaled(x: Tensor) -> Tensor:
@@ -66,8 +64,7 @@ def norm(weight: Tensor, *, eps: float) -> Callable[[Tensor], Tensor] | None:
         y = torch.empty_like(x)
         n_rows = x.numel() // width
         args[_X], args[_Y], args[_N_ROWS] = x.data_ptr(), y.data_ptr(), n_rows
-        n_threads = 1 if n_rows <= _ROWS_PER_THREAD else torch.get_num_threads()
-        call(address, pointer, n_threads, 0)
+        call(address, pointer, 1 if n_rows <= _ROWS_PER_THREAD else torch.get_num_threads(), 0)
         return y
 
     return scaled
@@ -76,11 +73,11 @@ def norm(weight: Tensor, *, eps: float) -> Callable[[Tensor], Tensor] | None:
 @functools.cache
 def _kernel(dtype: str, width: int, lanes: int, eps: float) -> int:
     """Address of the compiled region; a quarter of a second the first time."""
-    from bytebill.engine.kernels import simd_math
+    from bytebill.engine.kernels import simd
 
-    ops: dict[str, Any] = simd_math.operations(lanes) | openmp.thread_functions()
-    load, store, zero, fma, mul = ops[f"load_{dtype}"], ops[f"store_{dtype}"], ops["zero"], ops["fma"], ops["mul"]
-    sum_lanes, spread, thread_num, num_threads = ops["sum_lanes"], ops["spread"], ops["thread_num"], ops["num_threads"]
+    names = (f"load_{dtype}", f"store_{dtype}", "zero", "fma", "mul", "sum_lanes", "spread")
+    load, store, zero, fma, mul, sum_lanes, spread = itemgetter(*names)(simd.operations(lanes))
+    thread_num, num_threads = openmp.thread_functions().values()
     step, row_bytes = lanes * PLAIN[dtype].itemsize, width * PLAIN[dtype].itemsize
 
     def region(p: Any) -> None:

@@ -5,8 +5,7 @@ and takes its share. `GOMP_parallel` starts the team, so no second pool of threa
 other runtimes: where torch came with another OpenMP (macOS, Windows), `available()` is false.
 """
 
-from __future__ import annotations
-
+import contextlib
 import ctypes
 import functools
 import os
@@ -20,15 +19,13 @@ SWITCH = "BYTEBILL_KERNELS"  # set to "torch", it leaves these kernels out: noth
 
 
 @functools.cache
-def _libgomp() -> ctypes.CDLL | None:
-    """The OpenMP runtime that torch itself uses, or None where it is another one (macOS, Windows)."""
+def _libgomp() -> ctypes.CDLL:
+    """The OpenMP runtime that torch itself uses, where it is no other one (macOS, Windows)."""
     root = Path(torch.__file__).parent
     for path in [*root.glob("lib/libgomp*"), *root.parent.glob("torch.libs/libgomp*"), "libgomp.so.1"]:
-        try:
+        with contextlib.suppress(OSError):
             return ctypes.CDLL(str(path))
-        except OSError:
-            continue
-    return None
+    raise RuntimeError("no OpenMP runtime of torch's to run kernels on: ask available() first")
 
 
 @functools.cache
@@ -38,23 +35,17 @@ def available() -> bool:
         return False
     try:
         import numba  # noqa: F401
-    except ImportError:
+
+        return bool(_libgomp())
+    except (ImportError, RuntimeError):
         return False
-    return _libgomp() is not None
-
-
-def _library() -> ctypes.CDLL:
-    library = _libgomp()
-    if library is None:
-        raise RuntimeError("no OpenMP runtime of torch's to run kernels on: ask available() first")
-    return library
 
 
 @functools.cache
 def thread_functions() -> dict[str, Any]:
     """`thread_num()` and `num_threads()`, for the code of a region."""
     number = ctypes.CFUNCTYPE(ctypes.c_int)
-    return {name: number((f"omp_get_{name}", _library())) for name in ("thread_num", "num_threads")}
+    return {name: number((f"omp_get_{name}", _libgomp())) for name in ("thread_num", "num_threads")}
 
 
 def part(function: Callable[..., Any]) -> Any:
@@ -71,8 +62,7 @@ def compiled(region: Callable[..., None]) -> int:
 
     code: Any = cfunc(types.void(types.CPointer(types.int64)))(region)
     _KEEP.append(code)
-    address: int = code.address
-    return address
+    return code.address
 
 
 _KEEP: list[Any] = []  # compiled code must outlive its address
@@ -82,4 +72,4 @@ _KEEP: list[Any] = []  # compiled code must outlive its address
 def parallel() -> Callable[[int, int, int, int], None]:
     """`call(address, pointer, n_threads, 0)` runs a compiled region on a team of threads."""
     call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
-    return call(("GOMP_parallel", _library()))
+    return call(("GOMP_parallel", _libgomp()))

@@ -15,8 +15,6 @@ Ignores: sparsity, accumulation below fp32. Where numba or libgomp is missing, `
 `bytebill.engine.kernels.linear` falls back to torch.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 from typing import Any
@@ -79,53 +77,64 @@ def _source(dtype: str, group: int, lanes: int, vectors: int) -> str:
     """The kernel for one dtype and group size, with its accumulators unrolled into registers."""
     row_bytes = int(lanes * vectors * FORMATS[dtype].bytes_per_weight)
     cells = [(v, g) for v in range(vectors) for g in range(group)]
-    lines = [
-        "def region(p):",
-        *(f"    {name} = p[{i}]" for i, name in enumerate(_ARGUMENTS)),
-        "    rank, n_ranks = thread_num(), num_threads()",
-        "    for panel in range(n_panels * rank // n_ranks, n_panels * (rank + 1) // n_ranks):",
-        "        for start in range(0, n_in, tile):",
-        "            stop = min(start + tile, n_in)",
-        "            for group in range(n_groups):",
-        f"                w = weights + (panel * n_in + start) * {row_bytes}",
-        f"                x_k = x + (group * n_in + start) * {4 * group}",
-        *(f"                a{v}_{g} = zero()" for v, g in cells),
-        "                for k in range(start, stop):",
-        *_row_loads(dtype, lanes, vectors),
-    ]
-    for g in range(group):
-        lines.append(f"                    broadcast_x = broadcast(x_k + {4 * g})")
-        lines += [f"                    a{v}_{g} = fma(w_{v}, broadcast_x, a{v}_{g})" for v in range(vectors)]
-    lines += [f"                    x_k += {4 * group}", f"                    w += {row_bytes}"]
-    lines.append(f"                to = y + (group * {group} * n_panels + panel) * {4 * lanes * vectors}")
-    lines += _stores(dtype, group, lanes, vectors)
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            "def region(p):",
+            *(f"    {name} = p[{i}]" for i, name in enumerate(_ARGUMENTS)),
+            "    rank, n_ranks = thread_num(), num_threads()",
+            "    for panel in range(n_panels * rank // n_ranks, n_panels * (rank + 1) // n_ranks):",
+            "        for start in range(0, n_in, tile):",
+            "            stop = min(start + tile, n_in)",
+            "            for group in range(n_groups):",
+            f"                w = weights + (panel * n_in + start) * {row_bytes}",
+            f"                x_k = x + (group * n_in + start) * {4 * group}",
+            *(f"                a{v}_{g} = zero()" for v, g in cells),
+            "                for k in range(start, stop):",
+            *_row_loads(dtype, lanes, vectors),
+            *(
+                line
+                for g in range(group)
+                for line in (
+                    f"                    broadcast_x = broadcast(x_k + {4 * g})",
+                    *(f"                    a{v}_{g} = fma(w_{v}, broadcast_x, a{v}_{g})" for v in range(vectors)),
+                )
+            ),
+            f"                    x_k += {4 * group}",
+            f"                    w += {row_bytes}",
+            f"                to = y + (group * {group} * n_panels + panel) * {4 * lanes * vectors}",
+            *_stores(dtype, group, lanes, vectors),
+        ]
+    )
 
 
 def _row_loads(dtype: str, lanes: int, vectors: int) -> list[str]:
     """Lines that bring one panel row into fp32 registers."""
-    pad = " " * 20
-    if dtype != "int4":
-        step = int(lanes * FORMATS[dtype].bytes_per_weight)
-        return [f"{pad}w_{v} = load_{dtype}(w + {v * step})" for v in range(vectors)]
-    half = vectors // 2  # low nibbles hold the first half of the row, high nibbles the second
-    return [f"{pad}w_{v} = load_nibbles(w + {(v % half) * lanes}, {4 * (v // half)})" for v in range(vectors)]
+    step, half = int(lanes * FORMATS[dtype].bytes_per_weight), vectors // 2
+    loads = (  # low nibbles hold the first half of the row, high nibbles the second
+        [f"load_nibbles(w + {(v % half) * lanes}, {4 * (v // half)})" for v in range(vectors)]
+        if dtype == "int4"
+        else [f"load_{dtype}(w + {v * step})" for v in range(vectors)]
+    )
+    return [f"                    w_{v} = {load}" for v, load in enumerate(loads)]
 
 
 def _stores(dtype: str, group: int, lanes: int, vectors: int) -> list[str]:
     """Lines that scale the accumulators and add them to the output."""
-    pad, lines, width = " " * 16, [], lanes * vectors
-    if dtype == "int8":
-        lines += [f"{pad}s_{v} = load_fp32(scales + (panel * {width} + {v * lanes}) * 4)" for v in range(vectors)]
-    if dtype == "int4":
-        row = f"(panel * (n_in // {SCALE_GROUP}) + start // {SCALE_GROUP}) * {width}"
-        lines += [f"{pad}s_{v} = load_bf16(scales + ({row} + {v * lanes}) * 2)" for v in range(vectors)]
-    for v in range(vectors):
-        for g in range(group):
-            to = f"to + {g} * n_panels * {4 * width} + {4 * v * lanes}"
-            scaled = f"mul(a{v}_{g}, s_{v})" if dtype in ("int8", "int4") else f"a{v}_{g}"
-            lines.append(f"{pad}add_to({to}, {scaled}, start > 0)")
-    return lines
+    pad, width = " " * 16, lanes * vectors
+    tile = f"panel * (n_in // {SCALE_GROUP}) + start // {SCALE_GROUP}"
+    scale = {
+        "int8": f"load_fp32(scales + (panel * {width} + {{}}) * 4)",
+        "int4": f"load_bf16(scales + (({tile}) * {width} + {{}}) * 2)",
+    }.get(dtype, "")
+    stored = "mul(a{v}_{g}, s_{v})" if scale else "a{v}_{g}"
+    return [
+        *(f"{pad}s_{v} = {scale.format(v * lanes)}" for v in range(vectors) if scale),
+        *(
+            f"{pad}add_to(to + {g} * n_panels * {4 * width} + {4 * v * lanes}, {stored.format(v=v, g=g)}, start > 0)"
+            for v in range(vectors)
+            for g in range(group)
+        ),
+    ]
 
 
 @functools.cache
@@ -137,9 +146,6 @@ def panels_kernel(dtype: str, group: int) -> int:
     names: dict[str, Any] = simd.matmul_operations(lanes) | openmp.thread_functions()
     exec(_source(dtype, group, lanes, vectors), names)
     return openmp.compiled(names["region"])
-
-
-_Args = ctypes.c_int64 * len(_ARGUMENTS)
 
 
 class Panels:
@@ -170,13 +176,11 @@ class Panels:
 
     def _plan(self, batch_size: int) -> tuple[int, Any, int, int, int]:
         n_groups, group = grouping(batch_size)
-        tile = self.n_in
-        if self.dtype == "int4":
-            tile = SCALE_GROUP
-        elif n_groups > 1:
-            tile = max(64, int(_TILE_BYTES / (panel_width() * FORMATS[self.dtype].bytes_per_weight)))
+        in_cache = max(64, int(_TILE_BYTES / (panel_width() * FORMATS[self.dtype].bytes_per_weight)))
+        tile = SCALE_GROUP if self.dtype == "int4" else in_cache if n_groups > 1 else self.n_in
         scales = self.scales.data_ptr() if self.scales is not None else 0
-        args = _Args(self.packed.data_ptr(), 0, 0, scales, self.n_panels, self.n_in, n_groups, tile)
-        plan = (panels_kernel(self.dtype, group), args, ctypes.addressof(args), n_groups, group)
-        self._plans[batch_size] = plan
-        return plan
+        args = (ctypes.c_int64 * len(_ARGUMENTS))(
+            self.packed.data_ptr(), 0, 0, scales, self.n_panels, self.n_in, n_groups, tile
+        )
+        self._plans[batch_size] = panels_kernel(self.dtype, group), args, ctypes.addressof(args), n_groups, group
+        return self._plans[batch_size]

@@ -2,7 +2,7 @@
 tensors by name.
 
 `random_weights(spec, seed)` for any Llama shape, `smollm2()` for the real model with its `tokenizer()`, and
-`load_llama_folder(path)` for a Hugging Face folder of the reader's own. See `state` for the names of the
+`load_llama_folder(path)` for a Hugging Face folder of the reader's own. See `names` for those of the
 tensors.
 """
 

@@ -7,8 +7,6 @@ Qwen 2, Qwen 3 with and without experts. Files stay on disk until a tensor is as
 pickled checkpoints.
 """
 
-from __future__ import annotations
-
 import json
 from math import pi
 from pathlib import Path
@@ -20,7 +18,7 @@ from torch import Tensor
 
 from bytebill.engine.rotary import rope_frequencies
 from bytebill.engine.weights.names import Weights
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
 from bytebill.models import ModelSpec, MoESpec
 
 FAMILY = ("llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe")
@@ -90,7 +88,7 @@ def spec_from_config(config: dict[str, Any], *, name: str) -> ModelSpec:
             tied_embeddings=config.get("tie_word_embeddings", False),
             qkv_bias=config["model_type"] == "qwen2",
             qk_norm=config["model_type"] in ("qwen3", "qwen3_moe"),
-            window_len=_window(config),
+            window_len=config.get("sliding_window") if config.get("use_sliding_window", True) else None,
             rope_base=float(_rope(config).get("rope_theta", 10_000.0)),
             norm_eps=config.get("rms_norm_eps", 1e-6),
             moe=_experts(config),
@@ -103,16 +101,16 @@ def _experts(config: dict[str, Any]) -> MoESpec | None:
     """Qwen 3's files say `num_experts`, or in version 5 of transformers `num_local_experts` as Mixtral's do."""
     if config["model_type"] not in _SPARSE:
         return None
-    n_experts = config.get("num_experts") or config["num_local_experts"]
-    width = "intermediate_size" if config["model_type"] == "mixtral" else "moe_intermediate_size"
-    k = config["num_experts_per_tok"]
-    return MoESpec(n_experts=n_experts, n_experts_per_token=k, d_ff_expert=config[width])
+    return MoESpec(
+        n_experts=config.get("num_experts") or config["num_local_experts"],
+        n_experts_per_token=config["num_experts_per_tok"],
+        d_ff_expert=config["intermediate_size" if config["model_type"] == "mixtral" else "moe_intermediate_size"],
+    )
 
 
 def _require_family(config: dict[str, Any], name: str) -> None:
     kind = config.get("model_type", "unnamed")
-    if kind not in FAMILY:
-        raise BytebillError(f"{name} is a '{kind}' model; the engine runs the Llama family: {', '.join(FAMILY)}.")
+    require(kind in FAMILY, f"{name} is a '{kind}' model; the engine runs the Llama family: {', '.join(FAMILY)}.")
     refused = {
         "quantized weights": bool(config.get("quantization_config")),
         "biases beyond query, key and value": config.get("attention_bias", False) or config.get("mlp_bias", False),
@@ -124,24 +122,18 @@ def _require_family(config: dict[str, Any], name: str) -> None:
         "rescaled rotary positions": _rope_type(config) not in ("default", "llama3"),
     }
     found = [what for what, present in refused.items() if present]
-    if found:
-        raise BytebillError(f"{name} has {' and '.join(found)}, which the engine does not run.")
+    require(not found, f"{name} has {' and '.join(found)}, which the engine does not run.")
 
 
 def _rope(config: dict[str, Any]) -> dict[str, Any]:
     """Rotary parameters, which transformers 4 spread over the config and version 5 gathers."""
-    keys = ("rope_theta", "partial_rotary_factor")
-    flat = {key: config[key] for key in keys if config.get(key) is not None}
+    flat = {key: config[key] for key in ("rope_theta", "partial_rotary_factor") if config.get(key) is not None}
     return flat | (config.get("rope_scaling") or {}) | (config.get("rope_parameters") or {})
 
 
 def _rope_type(config: dict[str, Any]) -> str:
     rope = _rope(config)
     return str(rope.get("rope_type") or rope.get("type") or "default")
-
-
-def _window(config: dict[str, Any]) -> int | None:
-    return config.get("sliding_window") if config.get("use_sliding_window", True) else None
 
 
 def _frequencies(spec: ModelSpec, config: dict[str, Any]) -> Tensor:
@@ -168,32 +160,24 @@ def _sources(name: str, kind: str = "llama") -> tuple[str, ...]:
         return (_OUTSIDE[name],)
     _, layer, *path = name.split(".")
     expert = path[1] if path[0] == "experts" else ""
-    known = _IN_LAYER | _SPARSE.get(kind, {})
-    return tuple(f"model.layers.{layer}.{source.format(e=expert)}" for source in known[path[-1]])
+    sources = (_IN_LAYER | _SPARSE.get(kind, {}))[path[-1]]
+    return tuple(f"model.layers.{layer}.{source.format(e=expert)}" for source in sources)
 
 
 def _read(files: dict[str, Path], sources: tuple[str, ...]) -> Tensor:
-    parts = [_read_tensor(files[source], source) for source in sources]
+    parts = [safe_open(files[source], framework="pt").get_tensor(source) for source in sources]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def _read_tensor(file: Path, name: str) -> Tensor:
-    with safe_open(file, framework="pt") as tensors:
-        return tensors.get_tensor(name)
 
 
 def _files_by_tensor(folder: Path) -> dict[str, Path]:
     """Which file holds each tensor, by the index of a sharded model or by asking the single file."""
     index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
-    if index.exists():
-        files = {name: folder / file for name, file in _read_json(index)["weight_map"].items()}
-    elif single.exists():
-        files = dict.fromkeys(_names_in(single), single)
-    else:
-        raise BytebillError(f"{folder} has no model.safetensors and no model.safetensors.index.json.")
+    if not index.exists():
+        require(single.exists(), f"{folder} has no model.safetensors and no model.safetensors.index.json.")
+        return dict.fromkeys(_names_in(single), single)
+    files = {name: folder / file for name, file in _read_json(index)["weight_map"].items()}
     absent = sorted({file.name for file in files.values() if not file.exists()})
-    if absent:
-        raise BytebillError(f"{folder} lacks {', '.join(absent)}, which its index names.")
+    require(not absent, f"{folder} lacks {', '.join(absent)}, which its index names.")
     return files
 
 

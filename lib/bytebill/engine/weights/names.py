@@ -16,8 +16,6 @@ the same input are one matrix: query, key and value; gate and up. Tensors are ma
 so that a model is packed without ever being in memory twice. Ignores how a checkpoint is stored: see `folder`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from math import sqrt
 from zlib import crc32
@@ -26,8 +24,10 @@ import torch
 from torch import Tensor
 
 from bytebill.engine.rotary import rope_frequencies
-from bytebill.errors import BytebillError
+from bytebill.errors import require
 from bytebill.models import MLASpec, ModelSpec, MoESpec
+
+Shapes = dict[str, tuple[int, ...]]  # by name of the tensor
 
 
 class Weights(Mapping[str, Tensor]):
@@ -50,7 +50,7 @@ class Weights(Mapping[str, Tensor]):
         return len(self._names)
 
 
-def tensor_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(spec: ModelSpec) -> Shapes:
     """Shape of every tensor by name. Their sizes add up to `spec.n_params`.
 
     >>> from math import prod
@@ -60,14 +60,14 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     True
     """
     require_llama(spec)
-    shapes: dict[str, tuple[int, ...]] = {"embedding": (spec.vocab_size, spec.d_model)}
-    for layer in range(spec.n_layers):
-        for name, shape in _layer_shapes(spec, layer).items():
-            shapes[f"layers.{layer}.{name}"] = shape
-    shapes["final_norm"] = (spec.d_model,)
-    if not spec.tied_embeddings:
-        shapes["head"] = (spec.vocab_size, spec.d_model)
-    return shapes
+    table = (spec.vocab_size, spec.d_model)
+    layers = {
+        f"layers.{layer}.{name}": shape
+        for layer in range(spec.n_layers)
+        for name, shape in _layer_shapes(spec, layer).items()
+    }
+    head: Shapes = {} if spec.tied_embeddings else {"head": table}
+    return {"embedding": table, **layers, "final_norm": (spec.d_model,), **head}
 
 
 def is_sparse(spec: ModelSpec, layer: int) -> bool:
@@ -75,23 +75,23 @@ def is_sparse(spec: ModelSpec, layer: int) -> bool:
     return spec.moe is not None and layer >= spec.moe.n_dense_layers
 
 
-def _layer_shapes(spec: ModelSpec, layer: int) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {"attention_norm": (spec.d_model,)}
-    shapes |= _attention_shapes(spec) if spec.mla is None else _latent_shapes(spec, spec.mla)
-    shapes |= {"mlp_norm": (spec.d_model,)}
-    if spec.moe is not None and is_sparse(spec, layer):
-        return shapes | _expert_shapes(spec, spec.moe)
-    return shapes | _mlp_shapes("", spec.d_model, spec.d_ff)
+def _layer_shapes(spec: ModelSpec, layer: int) -> Shapes:
+    attention = _attention_shapes(spec) if spec.mla is None else _latent_shapes(spec, spec.mla)
+    mlp = (
+        _expert_shapes(spec, spec.moe)
+        if spec.moe is not None and is_sparse(spec, layer)
+        else _mlp_shapes("", spec.d_model, spec.d_ff)
+    )
+    return {"attention_norm": (spec.d_model,), **attention, "mlp_norm": (spec.d_model,), **mlp}
 
 
-def _mlp_shapes(prefix: str, d_model: int, d_ff: int) -> dict[str, tuple[int, ...]]:
+def _mlp_shapes(prefix: str, d_model: int, d_ff: int) -> Shapes:
     return {prefix + "gate_up": (2 * d_ff, d_model), prefix + "down": (d_model, d_ff)}
 
 
-def _expert_shapes(spec: ModelSpec, moe: MoESpec) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {"router": (moe.n_experts, spec.d_model)}
-    if moe.router_bias:
-        shapes["router_bias"] = (moe.n_experts,)
+def _expert_shapes(spec: ModelSpec, moe: MoESpec) -> Shapes:
+    bias: Shapes = {"router_bias": (moe.n_experts,)} if moe.router_bias else {}
+    shapes: Shapes = {"router": (moe.n_experts, spec.d_model), **bias}
     for expert in range(moe.n_experts):
         shapes |= _mlp_shapes(f"experts.{expert}.", spec.d_model, moe.d_ff_expert)
     if moe.n_shared_experts:
@@ -99,17 +99,14 @@ def _expert_shapes(spec: ModelSpec, moe: MoESpec) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _attention_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+def _attention_shapes(spec: ModelSpec) -> Shapes:
     query, heads = spec.n_heads * spec.d_head, (spec.n_heads + 2 * spec.n_kv_heads) * spec.d_head
-    shapes: dict[str, tuple[int, ...]] = {"qkv": (heads, spec.d_model)}
-    if spec.qkv_bias:
-        shapes["qkv_bias"] = (heads,)
-    if spec.qk_norm:
-        shapes |= {"q_norm": (spec.d_head,), "k_norm": (spec.d_head,)}
-    return shapes | {"attention_out": (spec.d_model, query)}
+    bias: Shapes = {"qkv_bias": (heads,)} if spec.qkv_bias else {}
+    norms: Shapes = {"q_norm": (spec.d_head,), "k_norm": (spec.d_head,)} if spec.qk_norm else {}
+    return {"qkv": (heads, spec.d_model), **bias, **norms, "attention_out": (spec.d_model, query)}
 
 
-def _latent_shapes(spec: ModelSpec, mla: MLASpec) -> dict[str, tuple[int, ...]]:
+def _latent_shapes(spec: ModelSpec, mla: MLASpec) -> Shapes:
     return {
         "latents_down": (mla.q_lora_rank + mla.kv_lora_rank + mla.d_rope, spec.d_model),
         "q_latent_norm": (mla.q_lora_rank,),
@@ -130,8 +127,7 @@ def require_llama(spec: ModelSpec) -> None:
         "attention and MLP in parallel": spec.parallel,
     }
     found = [what for what, present in lacks.items() if present]
-    if found:
-        raise BytebillError(f"{spec.name} is not of the Llama family the engine runs: it has {' and '.join(found)}.")
+    require(not found, f"{spec.name} is not of the Llama family the engine runs: it has {' and '.join(found)}.")
 
 
 def random_weights(spec: ModelSpec, seed: int = 0) -> Weights:
@@ -147,11 +143,10 @@ def random_weights(spec: ModelSpec, seed: int = 0) -> Weights:
     shapes = tensor_shapes(spec)
 
     def read(name: str) -> Tensor:
-        tensor = torch.empty(shapes[name], dtype=torch.float32)
         if name.endswith("norm"):
-            return tensor.fill_(1.0)
-        bound = sqrt(3 / tensor.shape[-1])
+            return torch.ones(shapes[name])
+        bound = sqrt(3 / shapes[name][-1])
         generator = torch.Generator().manual_seed(crc32(f"{seed} {name}".encode()))
-        return tensor.uniform_(-bound, bound, generator=generator)
+        return torch.empty(shapes[name]).uniform_(-bound, bound, generator=generator)
 
     return Weights(spec, read)

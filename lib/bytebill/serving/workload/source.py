@@ -5,13 +5,11 @@ stream when the last is answered; arrivals in the stream are not read. Knows no 
 `next_s`, takes what is due with `pop`, and says when somebody was `answered`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Iterable
 
-from bytebill.errors import BytebillError, require
+from bytebill.errors import require
 from bytebill.serving.request import Request
 
 
@@ -29,15 +27,14 @@ class Source:
     def pop(self) -> Request:
         """The request that is due."""
         request = self._next
-        assert request is not None
+        if request is None:
+            raise RuntimeError("nobody is due")
         if self._closed:
             request = dataclasses.replace(request, arrival_s=self._ready.pop(0))
-        before_s = request.arrival_s
         self._next = next(self._requests, None)
         self.next_s = self._due()
-        if self.next_s < before_s:
-            assert self._next is not None
-            raise BytebillError(f"Request {self._next.id} comes after {request.id} and arrives before it; sort them.")
+        later = f"The request after {request.id} arrives before it; sort them by arrival."
+        require(self.next_s >= request.arrival_s, later)
         return request
 
     def answered(self, now_s: float) -> None:
