@@ -10,7 +10,7 @@ runtimes often leave embeddings, head and norms at 16 bits (up to 3% of a 70B, a
 from dataclasses import dataclass
 from math import inf
 
-from bytebill import data
+from bytebill.errors import require_known
 from bytebill.units import BITS_PER_BYTE
 
 
@@ -57,7 +57,7 @@ _ALL = (
     Precision(name="int4", weight_bits=4, compute_dtype="bf16", group_size=128, scale_bits=16, zero_bits=16),
     Precision(name="int4-ideal", weight_bits=4, compute_dtype="bf16"),
 )
-PRECISIONS = data.Register("precision", lambda: {precision.name: precision for precision in _ALL})
+PRECISIONS = {precision.name: precision for precision in _ALL}
 
 
 def precision(id: str) -> Precision:
@@ -66,4 +66,5 @@ def precision(id: str) -> Precision:
     >>> precision("int8").compute_dtype, precision("w8a8").compute_dtype
     ('bf16', 'int8')
     """
+    require_known("precision", id, PRECISIONS)
     return PRECISIONS[id]
