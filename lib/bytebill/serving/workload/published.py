@@ -56,8 +56,7 @@ def quantile_table(trace_id: str, side: str) -> QuantileTable:
             f"Of {trace_id} too few quantiles are published; there are: {', '.join(quantile_traces())}."
         )
     (share, value), (last_share, last_value) = points[-2:]
-    slope = (last_value - value) / (last_share - share)
-    longest = known.get("max", last_value + slope * (1 - last_share))
+    longest = known.get("max", last_value + (last_value - value) / (last_share - share) * (1 - last_share))
     return QuantileTable(((0.0, 1.0), *points, (1.0, longest)))
 
 
