@@ -122,8 +122,10 @@ def rehash() -> None:
     """After editing a table: write its new sha256 into its sidecar, touching nothing else of it."""
     for name in names():
         path = root() / f"{name}.yml"
-        fresh = f"sha256: {sha256(path.with_suffix('.csv'))}"
-        path.write_text(re.sub("^sha256:.*", fresh, _read(path), flags=re.MULTILINE), encoding="utf-8")
+        path.write_text(
+            re.sub("^sha256:.*", f"sha256: {sha256(path.with_suffix('.csv'))}", _read(path), flags=re.MULTILINE),
+            encoding="utf-8",
+        )
 
 
 def typed(cell: Any, kind: str) -> Any:

@@ -29,7 +29,7 @@ from bytebill.engine.processes import result_of
 from bytebill.engine.sharding import Ranks, ShardLoader, require_even_shares
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import Weights, random_weights, smollm2, smollm2_folder
-from bytebill.errors import BytebillError, require, unknown
+from bytebill.errors import BytebillError, require, require_known
 from bytebill.models import MODELS, ModelSpec
 
 _REAL = "smollm2-135m"
@@ -68,8 +68,7 @@ class ParallelRun:
     def spec(self) -> ModelSpec:
         """The model's shape; any id of `models` is run with random weights, but for the real SmolLM2."""
         known = {RANDOM_SMALL.id: RANDOM_SMALL, **MODELS}
-        if self.model not in known:
-            raise unknown("model", self.model, known)
+        require_known("model", self.model, known)
         return known[self.model]
 
     def weights(self) -> Weights:

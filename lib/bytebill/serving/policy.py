@@ -9,7 +9,7 @@ scheduler that it makes serves one run. Settings that a kind does not read are l
 from dataclasses import dataclass
 from typing import Protocol
 
-from bytebill.errors import require, unknown
+from bytebill.errors import require, require_known
 from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
 from bytebill.serving.memory.allocator import Allocator
 from bytebill.serving.memory.paged import Paged
@@ -52,8 +52,7 @@ class Policy:
     shares_prefixes: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS_OF_SCHEDULER:
-            raise unknown("kind of scheduler", self.kind, KINDS_OF_SCHEDULER)
+        require_known("kind of scheduler", self.kind, KINDS_OF_SCHEDULER)
         require(self.kind != "chunked" or self.token_budget is not None, "Chunks are cut by a token_budget; give one.")
 
     def pool(self, memory: Memory | int) -> Allocator:

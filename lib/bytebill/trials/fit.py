@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bytebill.errors import unknown
+from bytebill.errors import require_known
 from bytebill.sim.constants import NAMES, TIMES, Constants, Estimate
 
 NOISE = 0.03  # published points agree with themselves no better than this
@@ -53,8 +53,7 @@ def calibrate(points: Sequence[Observation], *, start: Constants, free: Sequence
     (0.8, True)
     """
     for name in free:
-        if name not in NAMES:
-            raise unknown("constant", name, NAMES)
+        require_known("constant", name, NAMES)
     powers = np.where(np.isin(free, TIMES), 1, -1)
     low, high = np.sort(np.array([BOUNDS[name] for name in free]) ** powers[:, None]).T
     begin = np.array([getattr(start, name).value for name in free]) ** powers

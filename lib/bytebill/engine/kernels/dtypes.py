@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bytebill.errors import unknown
+from bytebill.errors import require_known
 
 SCALE_GROUP = 64  # inputs that share one int4 scale
 
@@ -60,6 +60,5 @@ def weight_format(dtype: str) -> WeightFormat:
     >>> weight_format("bf16").bytes_per_weight
     2.0
     """
-    if dtype not in FORMATS:
-        raise unknown("weight dtype", dtype, FORMATS)
+    require_known("weight dtype", dtype, FORMATS)
     return FORMATS[dtype]
