@@ -14,7 +14,7 @@ from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.prefix import PrefixSharing
 from bytebill.serving.plan import Plan
 from bytebill.serving.request import Request
-from bytebill.serving.static import DynamicScheduler, StaticScheduler
+from bytebill.serving.static import StaticScheduler
 from bytebill.sim.clock import Segment
 
 BLOCK = 4
@@ -42,7 +42,7 @@ def continuous() -> dict[str, Callable[[], Any]]:
                 pool(), max_batch_size=5, **options
             )
             made[f"prompts first, {where}"] = lambda pool=pool, options=options: ContinuousScheduler(
-                pool(), max_batch_size=5, mixed=False, max_tokens_per_step=20, **options
+                pool(), max_batch_size=5, mixed=False, token_budget=20, **options
             )
             made[f"chunked, {where}"] = lambda pool=pool, options=options: ChunkedScheduler(
                 pool(), token_budget=6, max_batch_size=5, **options
@@ -56,7 +56,7 @@ def schedulers() -> dict[str, Callable[[], Any]]:
         "static": lambda: StaticScheduler(3),
         "static, padded": lambda: StaticScheduler(3, pad_input_to=10, pad_output_to=30),
         "static, reserved": lambda: StaticScheduler(4, allocator=pools()["paged"]()),
-        "dynamic": lambda: DynamicScheduler(3, window_s=2.5),
+        "dynamic": lambda: StaticScheduler(3, window_s=2.5),
     }
 
 

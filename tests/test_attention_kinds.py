@@ -358,4 +358,4 @@ def test_whole_models_take_turns_and_count_their_step() -> None:
     for point in points:
         cost = decode_cost(specs[point.kind], batch_size=point.batch, context_len=32, precision=precision("fp32"))
         assert point.n_bytes == cost.bytes and point.flops == cost.flops
-        assert point.time_s > 0 and point.predicted_s > point.read_s > 0
+        assert point.step_s > 0 and point.predicted_s > point.read_s > 0

@@ -204,8 +204,8 @@ def test_verdicts_come_from_the_folder_and_otherwise_from_what_is_committed(toy)
     write_notebook(toy.notebooks / "01_doubling.ipynb", source)
     list(chapters.refresh(["01"], book=toy))
     list(chapters.run(["01"], book=toy, parameters={"n": 3}))
-    assert ledger.verdicts(toy.executed, book=toy)["C01"]["verdict"] == "refuted"
-    assert ledger.verdicts(toy.root / "nowhere", book=toy)["C01"]["verdict"] == "holds"
+    assert [entry.word for entry in ledger.read(toy.executed, book=toy)][:2] == ["refuted", "no verdict"]
+    assert [entry.word for entry in ledger.read(toy.root / "nowhere", book=toy)][:2] == ["holds", "no verdict"]
 
 
 def test_without_a_book_the_sentence_says_where_to_look(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from bytebill.models import model
 from bytebill.serving.plan import Plan
 from bytebill.trials import machine as measuring
 from bytebill.trials.fit import BOUNDS
-from bytebill.trials.machine import FREE, measure_constants
+from bytebill.trials.machine import FREE, TimedSteps
 
 SPEC = replace(model("smollm2-135m"), id="small", n_layers=3, vocab_size=512)
 
@@ -23,15 +23,16 @@ def measured():
     patch = pytest.MonkeyPatch()
     patch.setattr(measuring, "peak_flops_per_s", lambda device, *, dtype: 2e12)
     try:
-        yield measure_constants(
+        steps = TimedSteps(
             pick("cpu"),
             dtype="fp32",
             weights=random_weights(SPEC),
-            repeats=3,
             decodes=((1, 16), (4, 64)),
             prefills=(32,),
             mixed=((2, 16, 8),),
         )
+        steps.time(3)
+        yield steps.constants()
     finally:
         patch.undo()
 

@@ -12,7 +12,7 @@ from bytebill.data import bundle
 CORE = (
     *("units", "errors", "models", "roofline", "hardware", "deployment", "data.bundle"),
     *(f"economics.{name}" for name in ("break_even", "cost", "decline", "fleets", "load", "months", "phases")),
-    *("economics.prices", "economics.ranges", "economics.time"),
+    *("economics.prices", "economics.ranges"),
     *("sim", "serving", "sim.constants", "sim.guards", "sim.clock", "sim.steady"),
     *("statement", "statement.case", "statement.bill", "statement.page", "statement.levers"),
 )

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bytebill import data
+from bytebill.economics.cost import DAYS_PER_YEAR
 from bytebill.economics.decline import Decline, fit, student_t
-from bytebill.economics.time import DAYS_PER_YEAR
 from bytebill.errors import BytebillError
 
 FITS = data.table("price_decline_fits")

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bytebill import data
-from bytebill.economics.cost import Mix, PhaseCosts, usd_per_million_tokens
+from bytebill.economics.cost import SECONDS_PER_DAY, Mix, PhaseCosts, usd_per_million_tokens
 from bytebill.economics.phases import PhaseTotals, gross_margin, lengths_if_all_alike, margin_of_markup, markup, streams
-from bytebill.economics.time import SECONDS_PER_DAY
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision

@@ -56,7 +56,7 @@ def test_a_price_for_a_thousand_tokens_is_one_slow_stream() -> None:
 
 
 def test_half_of_the_worked_example_is_108_million_tokens_a_day() -> None:
-    price = break_even.api_usd_per_m(**BOX, utilization=0.5)
+    price = usd_per_million_tokens(**BOX, utilization=0.5)
     assert printed(price, "0.556")
     assert break_even.tokens_per_day(usd_per_hour=2.50, api_usd_per_m=price) == pytest.approx(108e6)
 
@@ -161,7 +161,7 @@ def test_utilization_volume_and_price_are_one_break_even(rent, rate, price) -> N
     assert isclose(back, price, rel_tol=1e-9)
     if share <= 1:
         at = {"tokens_per_s": rate, "utilization": share}
-        assert isclose(break_even.api_usd_per_m(usd_per_hour=rent, **at), price, rel_tol=1e-9)
+        assert isclose(usd_per_million_tokens(usd_per_hour=rent, **at), price, rel_tol=1e-9)
         assert isclose(break_even.throughput(tokens_per_day=volume, utilization=share), rate, rel_tol=1e-9)
 
 
@@ -177,8 +177,9 @@ def test_above_the_break_even_the_device_is_cheaper_and_below_it_the_api(rent, r
 def test_a_bill_is_the_sum_of_its_kinds(n_input, n_output, hit, low, high, cached) -> None:
     mix = Mix(n_input_tokens=n_input, n_cached_tokens=n_input * hit, n_output_tokens=n_output)
     costs = PhaseCosts(usd_per_m_input=low, usd_per_m_cached=cached, usd_per_m_output=high)
-    assert isclose(sum(mix.shares), 1, rel_tol=1e-9)
-    by_kind = sum(share * price for share, price in zip(mix.shares, (low, cached, high), strict=True))
+    kinds = (mix.n_fresh_tokens, mix.n_cached_tokens, mix.n_output_tokens)
+    by_kind = sum(n / mix.n_tokens * price for n, price in zip(kinds, (low, cached, high), strict=True))
+    assert isclose(sum(kinds), mix.n_tokens, rel_tol=1e-9)
     assert isclose(costs.blended_usd_per_m(mix), by_kind, rel_tol=1e-9)
     assert min(low, cached, high) * (1 - 1e-9) <= costs.blended_usd_per_m(mix) <= max(low, cached, high) * (1 + 1e-9)
     same = PhaseCosts(usd_per_m_input=low, usd_per_m_output=high)
@@ -189,7 +190,6 @@ def test_a_bill_is_the_sum_of_its_kinds(n_input, n_output, hit, low, high, cache
 def test_an_impossible_utilization_is_refused(utilization) -> None:
     for refuse in (
         lambda: usd_per_million_tokens(**BOX, utilization=utilization),
-        lambda: break_even.api_usd_per_m(**BOX, utilization=utilization),
         lambda: break_even.throughput(tokens_per_day=1, utilization=utilization),
     ):
         with pytest.raises(BytebillError, match="above 0 and at most 1"):

@@ -8,7 +8,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from bytebill import chapters
-from bytebill.claims import CLAIMS, ledger
+from bytebill.claims import CLAIMS, MIME, ledger
 from bytebill.errors import BytebillError
 from conftest import write_book, write_notebook
 
@@ -36,7 +36,7 @@ def test_every_claim_has_a_line(entries):
 
 
 def test_json_has_the_agreed_keys(entries):
-    lines = json.loads(json.dumps(ledger.to_json(entries.values())))["claims"]
+    lines = json.loads(json.dumps([entry.to_json() for entry in entries.values()]))
     assert len(lines) == 56
     keys = ["id", "chapter", "verdict", "stated", "found", "evidence", "rule", "device"]
     assert all(list(line) == keys for line in lines)
@@ -101,6 +101,9 @@ def test_selecting(entries):
 
 
 def test_an_environment_variable_names_the_notebooks(toy, monkeypatch):
-    assert ledger.folder(toy) == toy.notebooks
+    toy.executed.mkdir(parents=True)
+    output = {"data": {MIME: {"id": "C01", "verdict": "loose"}}}
+    (toy.executed / "01_doubling.ipynb").write_text(json.dumps({"cells": [{"outputs": [output]}]}))
+    assert ledger.read(book=toy)[0].word == "no verdict"
     monkeypatch.setenv("BYTEBILL_NOTEBOOKS", str(toy.executed))
-    assert ledger.folder(toy) == toy.executed
+    assert ledger.read(book=toy)[0].word == "loose"

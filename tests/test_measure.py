@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from math import hypot
 
 import pytest
@@ -12,8 +12,8 @@ from bytebill.device import Device, cpu_name, pick, used_memory_bytes
 from bytebill.errors import BytebillError
 from bytebill.measure import ceilings, peers
 from bytebill.measure.decode import DecodePoint, median_error, point
+from bytebill.measure.decoders import build_stack
 from bytebill.measure.paging import attention_by_block_size
-from bytebill.measure.stack import build_stack
 from bytebill.measure.timing import Timing, drift, timed
 from bytebill.models import model
 from bytebill.trials import bench, record
@@ -55,15 +55,16 @@ def test_a_reference_that_moves_is_told():
     assert "moved by 50%" in str(drift([40e9, 20e9]))
 
 
-def test_a_point_lies_between_the_two_bounds():
+def test_a_point_lies_between_the_two_bounds(cpu):
     timing = Timing(samples_s=(0.011,), reference_samples_s=(0.008,))
-    found = point(timing, dtype="fp32", batch=4, weight_bytes=80, flops=6e6, peak=1e9, rest_s=0.001)
+    small = replace(build_stack(cpu, dtype="fp32", n_layers=1, d_model=64, d_ff=64), weight_bytes=80, n_weights=750_000)
+    found = point(small, 4, timing, peaks={"fp32": 1e9}, rest_s=0.001)
     assert found.predicted_s == pytest.approx(hypot(0.008, 0.006) + 0.001)
     assert found.fraction_of_read == pytest.approx(8 / 11)
     assert found.error == pytest.approx(0)
-    slow = point(timing, dtype="fp32", batch=4, weight_bytes=80, flops=6e6, peak=1e9)  # 11 ms, of which 10 foreseen
+    slow = point(small, 4, timing, peaks={"fp32": 1e9})  # 11 ms, of which 10 foreseen
     assert slow.error == pytest.approx(10 / 11 - 1)
-    assert set(found.as_row()) >= KEYS
+    assert set(asdict(found)) >= KEYS
 
 
 def test_the_median_error_stops_at_batch_64():
@@ -102,7 +103,7 @@ def small_bench(cpu) -> dict:
     patch = pytest.MonkeyPatch()
     patch.setattr(bench, "_BATCHES", (1, 2))
     patch.setattr(bench, "_DTYPES", ("fp32",))
-    patch.setattr(bench, "peak_flops_per_s", lambda device, *, dtype: 1e11)
+    patch.setattr(ceilings, "peak_flops_per_s", lambda device, *, dtype: 1e11)
     try:
         return bench.run(only="stack", device="cpu")
     finally:
@@ -140,7 +141,7 @@ def test_a_record_says_what_made_it(cpu):
 
 def test_the_bench_times_the_simulator_in_a_process_of_its_own(monkeypatch, cpu):
     monkeypatch.setattr("bytebill.trials.speed.SIZES", (500, 1000))
-    monkeypatch.setattr(bench, "peak_flops_per_s", lambda device, *, dtype: 1e11)
+    monkeypatch.setattr(ceilings, "peak_flops_per_s", lambda device, *, dtype: 1e11)
     found = json.loads(json.dumps(bench.run(only="simulator", device="cpu")))
     assert [row["requests"] for row in found["simulator"]] == [500, 1000]
     for row in found["simulator"]:

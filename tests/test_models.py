@@ -144,12 +144,12 @@ def test_a_sliding_window_keeps_no_more_than_it_reaches() -> None:
     ],
 )
 def test_impossible_shapes_are_refused(change: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="llama-3-8b"):
+    with pytest.raises(BytebillError, match="llama-3-8b"):
         replace(model("llama-3-8b"), **change)
 
 
 def test_impossible_experts_and_widths_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least one expert"):
+    with pytest.raises(BytebillError, match="at least one expert"):
         MoESpec(n_experts=8, n_experts_per_token=9, d_ff_expert=1)
     with pytest.raises(ValueError, match="positive"):
         Precision(name="none", weight_bits=0, compute_dtype="bf16")

@@ -20,8 +20,8 @@ from bytebill.engine.sharding import share_of
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights.names import Weights, random_weights
 from bytebill.errors import BytebillError
+from bytebill.measure.decoders import hollow
 from bytebill.measure.experts import _point, build, dense_twins, sweep_experts
-from bytebill.measure.hollow import hollow
 from bytebill.models import ModelSpec, MoESpec, model, precision, weight_bytes
 from bytebill.roofline import StepCost, decode_cost
 from bytebill.roofline.routing import distinct_experts, distinct_of_shares, tokens_to_touch, zipf_shares
@@ -305,7 +305,7 @@ def test_a_sweep_counts_what_its_steps_moved() -> None:
     few, many = by["MoE", 1], by["MoE", 50]
     assert few.weight_bytes < many.weight_bytes == pytest.approx(many.cost.weight_bytes, rel=0.1)
     assert many.cost == decode_cost(MIXTRAL_LIKE, batch_size=50, context_len=16, precision=precision("fp32"))
-    assert many.busy_s == many.time_s - many.hollow_s and many.predicted_s > many.hollow_s > 0
+    assert many.busy_s == many.step_s - many.hollow_s and many.predicted_s > many.hollow_s > 0
 
 
 def test_skewed_routing_moves_fewer_bytes() -> None:
@@ -333,7 +333,7 @@ def test_a_prediction_is_its_equation() -> None:
         linear_flops=8e9,
         attention_flops=0,
     )
-    point = _point("MoE", 4, (11.0, 0.5), cost=cost, rate=1e9, peak=2e9, moved=3e9)
+    point = _point("MoE", 4, step_s=11.0, hollow_s=0.5, cost=cost, rate=1e9, peak=2e9, moved=3e9)
     assert point.predicted_s == pytest.approx(5.5) and point.error == pytest.approx(-0.5)  # hypot(3, 4) + 0.5, of 11
 
 

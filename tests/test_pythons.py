@@ -13,7 +13,11 @@ import yaml
 
 from bytebill import data
 
-PURE = ("units", "data", "precisions", "shapes", "models", "hardware", "steps", "roofline", "capacity", "deployments")
+PURE = (
+    *("units", "display", "data.tables", "data.register", "models.precisions", "models.shapes", "models.register"),
+    *("hardware", "roofline.load", "roofline.cost", "roofline.bounds", "roofline.routing", "deployment"),
+    *("sim.clock", "sim.constants", "sim.steady", "statement.bill"),
+)
 DOCTESTS = f"""
 import doctest, importlib
 for name in {PURE}:

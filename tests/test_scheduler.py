@@ -17,7 +17,7 @@ from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.prefix import PrefixSharing
 from bytebill.serving.plan import Plan
 from bytebill.serving.request import Request, ServedSequence, State
-from bytebill.serving.static import DynamicScheduler, StaticScheduler
+from bytebill.serving.static import StaticScheduler
 from bytebill.sim.server import simulate
 from serving_play import CONSTANT, SCHEDULERS, continuous, workloads
 
@@ -173,7 +173,7 @@ def test_settings_that_cannot_work_are_refused() -> None:
         lambda: ContinuousScheduler(pool, preemption="hope"),
         lambda: ChunkedScheduler(pool, token_budget=4, max_batch_size=5),
         lambda: StaticScheduler(0),
-        lambda: DynamicScheduler(2, window_s=-1),
+        lambda: StaticScheduler(2, window_s=-1),
     ):
         with pytest.raises(BytebillError):
             make()
@@ -211,7 +211,7 @@ def test_a_static_batch_says_what_each_row_has_cached() -> None:
 
 
 def test_a_window_starts_a_batch_that_is_not_full() -> None:
-    scheduler = DynamicScheduler(3, window_s=2.0)
+    scheduler = StaticScheduler(3, window_s=2.0)
     assert scheduler.plan(0.0) is None
     scheduler.add(Request(id=0, n_input_tokens=3, n_output_tokens=1, arrival_s=1.0))
     assert scheduler.plan(2.9) is None and scheduler.wakes_at_s == 3.0

@@ -178,7 +178,7 @@ def test_the_simulator_agrees_with_the_closed_form_and_with_what_was_measured(n_
         Request(id=i, n_input_tokens=1024, n_output_tokens=(shorter[i] if i < n_users else 512))
         for i in range(5 * n_users)
     )
-    scheduler = ContinuousScheduler(Paged(n_blocks=25_000), max_batch_size=n_users, max_tokens_per_step=8192)
+    scheduler = ContinuousScheduler(Paged(n_blocks=25_000), max_batch_size=n_users, token_budget=8192)
     run = simulate(scheduler, requests, clock, concurrency=n_users)
     closed = SteadyState(clock=clock, concurrency=n_users, n_input_tokens=1024, n_output_tokens=512)
     tpot = fmean(run.metrics.tpot_s[n_users : 4 * n_users])

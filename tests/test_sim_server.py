@@ -90,7 +90,7 @@ def test_slices_of_time_change_nothing(
         server.run(until_s)
         assert server.next_event_s >= until_s or server.now_s == began_s == server.next_event_s
     while server.step():
-        pass
+        assert server.next_event_s == server.now_s, "what runs has its next boundary now"
     assert server.next_event_s == math.inf
     assert schedule.rows == whole.trace.rows and schedule.ends_s == whole.trace.ends_s
     assert server.metrics == whole.metrics and server.now_s == whole.end_s

@@ -17,7 +17,7 @@ from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.waste import mean_usage
 from bytebill.serving.workload.published import sharegpt_like
 from bytebill.sim.steady import SteadyState
-from bytebill.statement import HELD_SHARE, Case, statement
+from bytebill.statement import HELD_SHARE, Case, markdown, statement
 from bytebill.statement.levers import DOLLARS, ranked, standard_levers
 
 CHAT = Case(
@@ -87,7 +87,7 @@ def test_money_and_requests_are_conserved(case):
 
 def test_the_page_says_its_limits_and_its_times():
     found = statement(replace(CHAT, ttft_slo_s=inf))
-    assert f"TPOT {found.tpot_s * 1e3:,.0f} ms (limits: TTFT none, TPOT 50 ms)" in found.markdown()
+    assert f"TPOT {found.tpot_s * 1e3:,.0f} ms (limits: TTFT none, TPOT 50 ms)" in markdown(found)
 
 
 def test_twice_the_rent_is_twice_the_bill_and_twice_the_traffic_the_same_price():

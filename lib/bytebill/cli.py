@@ -14,16 +14,16 @@ if sys.version_info < (3, 11):  # noqa: UP036 - an old interpreter must be told 
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import partial
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from bytebill.chapters import Ending
 
 app = typer.Typer(
@@ -49,9 +49,7 @@ def run(
     ] = None,
 ) -> None:
     """Run chapters on this machine, into _build/executed; the committed notebooks stay as they are."""
-    given = dict(_pair(item) for item in parameter or [])
-    if not _run(chapters or [], profile=profile, device=device, parameters=given):
-        raise typer.Exit(1)
+    _run(chapters or [], profile=profile, device=device, parameters=dict(map(_pair, parameter or [])))
 
 
 @app.command()
@@ -67,9 +65,9 @@ def book(
     from bytebill.site.build import render
 
     here = chapters.here()
-    if not committed and not _run([], profile=profile, device=device, parameters={}):
-        raise typer.Exit(1)
-    _say("rendering the pages")
+    if not committed:
+        _run([], profile=profile, device=device, parameters={})
+    typer.echo("rendering the pages", err=True)
     page = render(here.root if committed else chapters.stage(here), root=here.root)
     typer.echo(f"The book is rendered; open {page}")
 
@@ -79,8 +77,7 @@ def refresh_committed(chapters: Chapters = None) -> None:
     """Run chapters afresh and, only if all of them pass, replace the committed notebooks."""
     from bytebill import chapters as book
 
-    if not _report(book.refresh(chapters or [], watch=_watch())):
-        raise typer.Exit(1)
+    _report(book.refresh(chapters or [], watch=_watch()))
 
 
 @app.command()
@@ -95,9 +92,9 @@ def ledger(
     here = chapters.here()
     entries = book.read(here.executed if executed else None, book=here)
     if as_json:
-        typer.echo(json.dumps(book.to_json(entries), ensure_ascii=False, indent=1))
+        typer.echo(json.dumps({"claims": [entry.to_json() for entry in entries]}, ensure_ascii=False, indent=1))
     else:
-        _console(stderr=False).print(book.for_terminal(entries))
+        Console().print(book.for_terminal(entries))
 
 
 @app.command()
@@ -110,12 +107,12 @@ def bench(
     from bytebill.chapters import watch
     from bytebill.trials import bench as machine
 
-    with watch.counter(console=_console(stderr=True)) as count:
+    with watch.counter(console=Console(stderr=True)) as count:
         found = machine.run(only=only, device=device or "auto", progress=count)
     if as_json:
         typer.echo(json.dumps(found))
     else:
-        _console(stderr=False).print(machine.overview(found))
+        Console().print(machine.overview(found))
 
 
 def main() -> None:
@@ -129,42 +126,31 @@ def main() -> None:
         raise SystemExit(2) from None
 
 
-def _run(names: list[str], *, profile: str | None, device: str | None, parameters: dict[str, Any]) -> bool:
+def _run(names: list[str], *, profile: str | None, device: str | None, parameters: dict[str, Any]) -> None:
     from bytebill import chapters
 
     if device in ("cuda", "mps"):
         from bytebill.device import pick
 
         pick(device)  # before any chapter starts: one that is not there should not be found out chapter by chapter
-    return _report(chapters.run(names, profile=profile, device=device, parameters=parameters, watch=_watch()))
+    _report(chapters.run(names, profile=profile, device=device, parameters=parameters, watch=_watch()))
 
 
-def _report(outcomes: Iterable[Ending]) -> bool:
-    """Say how each chapter ended; whether all passed."""
-    passed = True
+def _report(outcomes: Iterable[Ending]) -> None:
+    """Say how each chapter ended; exit code 1 unless all passed."""
+    n_failed = 0
     for outcome in outcomes:
-        passed = passed and outcome.error is None
-        end = f"failed: {outcome.error}" if outcome.error else "passed"
-        _say(f"{outcome.name} {end} ({outcome.run_s:.0f} s)")
-    return passed
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+        n_failed += outcome.error is not None
+        end = "passed" if outcome.error is None else f"failed: {outcome.error}"
+        typer.echo(f"{outcome.name} {end} ({outcome.run_s:.0f} s)", err=True)
+    if n_failed:
+        raise typer.Exit(1)
 
 
 def _watch() -> Any:
-    from functools import partial
-
     from bytebill.chapters import watch
 
-    return partial(watch.watch, console=_console(stderr=True))
-
-
-def _console(*, stderr: bool) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=stderr)
+    return partial(watch.watch, console=Console(stderr=True))
 
 
 def _joined(arguments: list[str]) -> Iterator[str]:
@@ -188,8 +174,8 @@ def _pair(text: str) -> tuple[str, str]:
     (('batch', '8'), ('model', 'llama-3-8b'), ('ratios', '[1, 2]'))
     """
     name, _, value = text.partition("=")
-    if not name or not value:
-        raise BytebillError(f"-p takes a name and a value, as in: -p profile full (given: '{name} {value}').")
+    given = f"(given: '{name} {value}')"
+    require(bool(name and value), f"-p takes a name and a value, as in: -p profile full {given}.")
     return name, value
 
 

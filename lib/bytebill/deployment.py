@@ -13,15 +13,14 @@ device's capacity by the driver differs from its datasheet's, block padding, sha
 which split layers and copy nothing.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
-from math import ceil, floor
+from math import ceil, floor, inf
+from typing import Self
 
-from bytebill.errors import BytebillError
+from bytebill.errors import require
 from bytebill.hardware import ACCELERATORS, Accelerator
 from bytebill.models import MODELS, ModelSpec, Precision, kept_context_len, kv_stored_bytes_per_token, weight_bytes
 from bytebill.roofline import Load, StepCost, TimeBounds, critical_batch, decode_cost, step_cost, step_time_bounds
@@ -44,10 +43,6 @@ class MemoryBudget:
     @property
     def free_bytes(self) -> float:
         return self.memory_bytes - self.reserve_bytes - self.weight_bytes
-
-    @property
-    def fits(self) -> bool:
-        return self.free_bytes >= 0
 
     @property
     def kv_bytes(self) -> float:
@@ -82,15 +77,19 @@ class Deployment:
     reserve: float = RUNTIME_RESERVE
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.reserve, (int, float)) and 0 <= self.reserve < 1):
-            raise BytebillError(f"A reserve is a share of the memory, from 0 to below 1, not {self.reserve}.")
-        if not (isinstance(self.n_devices, int) and self.n_devices >= 1):
-            raise BytebillError(f"A deployment has at least one device, and a whole number of them: {self.n_devices}.")
+        require(
+            isinstance(self.reserve, (int, float)) and 0 <= self.reserve < 1,
+            f"A reserve is a share of the memory, from 0 to below 1, not {self.reserve}.",
+        )
+        require(
+            isinstance(self.n_devices, int) and self.n_devices >= 1,
+            f"A deployment has at least one device, and a whole number of them: {self.n_devices}.",
+        )
 
     @classmethod
     def smallest(
         cls, *, model: ModelSpec, accelerator: Accelerator, precision: Precision, reserve: float = RUNTIME_RESERVE
-    ) -> Deployment | None:
+    ) -> Self | None:
         """On the smallest tensor-parallel group that holds the weights; None if no even split up to 64 devices does.
 
         >>> from bytebill.hardware import accelerator
@@ -101,8 +100,8 @@ class Deployment:
         (8, 5)
         """
         one = cls(model=model, accelerator=accelerator, precision=precision, reserve=reserve)
-        size = next((size for size in tensor_parallel_sizes(model) if size >= one.min_devices), None)
-        return None if size is None else replace(one, n_devices=size)
+        sizes = (size for size in tensor_parallel_sizes(model) if size >= one.min_devices)
+        return next((replace(one, n_devices=size) for size in sizes), None)
 
     @cached_property
     def memory(self) -> MemoryBudget:
@@ -148,8 +147,7 @@ class Deployment:
         >>> one.users(8192)    # (72 - 26.03) GB / 6.71 GB
         6
         """
-        if context_len < 1:
-            raise BytebillError(f"A user has at least one token of context, not {context_len}.")
+        require(context_len >= 1, f"A user has at least one token of context, not {context_len}.")
         per_user = kept_context_len(self.model, context_len) * self.memory.kv_bytes_per_token
         return floor(self.memory.kv_bytes / per_user)
 
@@ -201,7 +199,7 @@ class Deployment:
     def gain_of_one_more_device(self) -> float:
         """Room for caches per device with one device more, over the room per device now."""
         now, more = (replace(self, n_devices=n).memory.kv_bytes / n for n in (self.n_devices, self.n_devices + 1))
-        return more / now if now else float("inf")
+        return more / now if now else inf
 
 
 def tensor_parallel_sizes(model: ModelSpec, *, largest: int = 64) -> tuple[int, ...]:
@@ -212,8 +210,11 @@ def tensor_parallel_sizes(model: ModelSpec, *, largest: int = 64) -> tuple[int, 
     ((1, 2, 4, 8, 16, 32, 64), (1, 3, 9))
     """
     n_kv_heads = model.n_heads if model.mla is not None else model.n_kv_heads
-    sizes = (size for size in range(1, largest + 1) if model.n_heads % size == 0)
-    return tuple(size for size in sizes if n_kv_heads % size == 0 or size % n_kv_heads == 0)
+    return tuple(
+        size
+        for size in range(1, largest + 1)
+        if model.n_heads % size == 0 and (n_kv_heads % size == 0 or size % n_kv_heads == 0)
+    )
 
 
 def kv_copies(model: ModelSpec, *, n_devices: int) -> float:
@@ -225,12 +226,11 @@ def kv_copies(model: ModelSpec, *, n_devices: int) -> float:
     >>> kv_copies(model("deepseek-v3"), n_devices=8)    # one latent, which no head split divides
     8.0
     """
-    n_shares = 1 if model.mla is not None else model.n_kv_heads
-    return max(1.0, n_devices / n_shares)
+    return max(1.0, n_devices / (1 if model.mla is not None else model.n_kv_heads))
 
 
 def smallest_deployments(
-    *, precision: Precision, context_lens: Iterable[int] = CONTEXT_LENS, reserve: float = RUNTIME_RESERVE
+    *, precision: Precision, context_lens: Sequence[int] = CONTEXT_LENS, reserve: float = RUNTIME_RESERVE
 ) -> list[tuple[Deployment, int]]:
     """Every model of the register on the smallest even group of every device, with each context it was made for.
 
@@ -241,10 +241,11 @@ def smallest_deployments(
     >>> len(smallest_deployments(precision=precision("bf16"), context_lens=(2048,)))    # 16 * 15, less 7 too large
     233
     """
-    lengths = tuple(context_lens)
-    groups = (
-        Deployment.smallest(model=model, accelerator=accelerator, precision=precision, reserve=reserve)
+    return [
+        (group, n)
         for model in MODELS.values()
-        for accelerator in ACCELERATORS.values()
-    )
-    return [(group, n) for group in groups if group is not None for n in lengths if n <= group.model.context_len]
+        for card in ACCELERATORS.values()
+        if (group := Deployment.smallest(model=model, accelerator=card, precision=precision, reserve=reserve))
+        for n in context_lens
+        if n <= model.context_len
+    ]

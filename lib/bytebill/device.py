@@ -6,19 +6,17 @@ small operation then costs milliseconds. Importing `bytebill` before torch pins 
 that worked. This module, `engine/` and `measure/` are the only ones that import torch.
 """
 
-from __future__ import annotations
-
 import os
 import platform
-import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import torch
 
-from bytebill.errors import require, unknown
+from bytebill.errors import require, require_known
 
 DEVICE_KINDS = ("auto", "cpu", "cuda", "mps")
 
@@ -31,7 +29,7 @@ class Device:
     name: str
     memory_bytes: int
     n_threads: int
-    pinned: bool
+    pinned: bool  # whether OpenMP was told to keep each thread on its core
 
     @property
     def torch(self) -> torch.device:
@@ -45,31 +43,25 @@ class Device:
 
 def pick(kind: str = "auto") -> Device:
     """The device to run on: CUDA, then MPS, then the CPU for "auto"; a BytebillError where it is absent."""
-    if kind not in DEVICE_KINDS:
-        raise unknown("device", kind, DEVICE_KINDS)
+    require_known("device", kind, DEVICE_KINDS)
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if kind == "auto":
-        kind = next(name for name, there in present.items() if there)
+    kind = next(name for name, there in present.items() if there) if kind == "auto" else kind
     require(present[kind], f"This machine has no {kind} device; use --device auto or --device cpu.")
     names = {"cuda": torch.cuda.get_device_name, "mps": lambda: f"Apple {platform.machine()} (MPS)", "cpu": cpu_name}
     return Device(
-        kind=kind, name=names[kind](), memory_bytes=free_bytes(kind), n_threads=torch.get_num_threads(), pinned=pinned()
+        kind=kind,
+        name=names[kind](),
+        memory_bytes=free_bytes(kind),
+        n_threads=torch.get_num_threads(),
+        pinned=os.environ.get("OMP_PROC_BIND", "false").lower() not in ("", "false"),
     )
-
-
-def pinned() -> bool:
-    """Whether OpenMP was told to keep each thread on its core."""
-    return os.environ.get("OMP_PROC_BIND", "false").lower() not in ("", "false")
 
 
 def cpu_name() -> str:
     """The processor's name, or its architecture where the system does not tell."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     return platform.processor() or platform.machine()
 
 
@@ -79,27 +71,20 @@ def free_bytes(kind: str) -> int:
         return int(torch.cuda.mem_get_info()[0])
     if kind == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
-    return min(psutil.virtual_memory().available, _container_bytes())
-
-
-def _container_bytes() -> int:
-    """What a container's limit leaves, where there is one."""
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        return int(limit) - int(used)
-    except (OSError, ValueError):
-        return sys.maxsize
+    free = psutil.virtual_memory().available
+    with suppress(OSError, ValueError):  # a container may have no limit
+        limit, used = (int(Path("/sys/fs/cgroup", name).read_text()) for name in ("memory.max", "memory.current"))
+        return min(free, limit - used)
+    return free
 
 
 def used_memory_bytes(device: Device) -> int:
     """Bytes this process holds now: resident memory, or what torch has taken on the device."""
-    taken = {
+    return {
         "cuda": torch.cuda.memory_allocated,
         "mps": torch.mps.current_allocated_memory,
         "cpu": lambda: psutil.Process().memory_info().rss,
-    }
-    return taken[device.kind]()
+    }[device.kind]()
 
 
 def synchronizer(device: Device) -> Callable[[], None]:

@@ -9,14 +9,12 @@ A heading ends in its unit, and the unit formats the column. Quantities come in 
     "rent [USD:.2f]"   after a colon a format, as in an f-string
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from html import escape
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 from bytebill.units import PREFIXED, plain, show, to_si
 
@@ -47,7 +45,7 @@ class Column:
     form: str = ""
 
     @classmethod
-    def of(cls, heading: str) -> Column:
+    def of(cls, heading: str) -> Self:
         """A heading taken apart.
 
         >>> Column.of("step [ms:.1f]")
@@ -84,15 +82,18 @@ def table(*headings: str, rows: Iterable[Any] | Mapping[Any, Any]) -> Shown:
     L4      24.0 GB      –
     """
     columns = [Column.of(heading) for heading in headings]
-    values = (_values(row) for row in (rows.items() if isinstance(rows, Mapping) else rows))
-    cells = [[_shown(column, value) for column, value in zip(columns, row, strict=True)] for row in values]
+    cells = [
+        [_shown(column, value) for column, value in zip(columns, _values(row), strict=True)]
+        for row in (rows.items() if isinstance(rows, Mapping) else rows)
+    ]
     said = [f"{column.name} [{column.said_unit}]" if column.said_unit else column.name for column in columns]
-    body = "".join(_row([cell.html for cell in row]) for row in cells)
-    html = (
-        f'<table class="bb-table" style="text-align: right">{head(map(_heading, columns))}<tbody>{body}</tbody></table>'
+    inside = f"{head(map(_heading, columns))}<tbody>{''.join(map(_row, cells))}</tbody>"
+    return Shown(
+        html=scrolling(
+            f'<table class="bb-table" style="text-align: right">{inside}</table>', name=", ".join(filter(None, said))
+        ),
+        text="\n".join(_aligned([said, *([cell.text for cell in row] for row in cells)])),
     )
-    text = "\n".join(_aligned([said, *([cell.text for cell in row] for row in cells)]))
-    return Shown(html=scrolling(html, name=", ".join(filter(None, said))), text=text)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -142,13 +143,12 @@ def _scale(unit: str) -> float:
 
 
 def _heading(column: Column) -> str:
-    unit = f"<br><small>{escape(column.said_unit)}</small>" if column.said_unit else ""
-    return escape(column.name) + unit
+    return escape(column.name) + (f"<br><small>{escape(column.said_unit)}</small>" if column.said_unit else "")
 
 
-def _row(cells: Sequence[str]) -> str:
-    others = "".join(f"<td>{cell}</td>" for cell in cells[1:])
-    return f'<tr><th scope="row" style="text-align: left">{cells[0]}</th>{others}</tr>'
+def _row(cells: Sequence[Shown]) -> str:
+    others = "".join(f"<td>{cell.html}</td>" for cell in cells[1:])
+    return f'<tr><th scope="row" style="text-align: left">{cells[0].html}</th>{others}</tr>'
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -1,8 +1,6 @@
 """Errors that a reader can act on: one clear sentence, no traceback in the command line."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 
@@ -33,5 +31,15 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> UnknownNameError:
     """
     names = [str(name) for name in known]
     near = get_close_matches(str(given), names, n=3, cutoff=0.5)
-    hint = f"nearest: {', '.join(near)}" if near else f"there are: {', '.join(names)}"
-    return UnknownNameError(f"There is no {kind} '{given}'; {hint}.")
+    return UnknownNameError(
+        f"There is no {kind} '{given}'; {'nearest' if near else 'there are'}: {', '.join(near or names)}."
+    )
+
+
+def require_known(kind: str, given: str, known: Collection[str]) -> None:
+    """Refuse a name that is not among those that there are, as `unknown` says it.
+
+    >>> require_known("model", "opt-13b", ["llama-3-8b", "opt-13b"])
+    """
+    if given not in known:
+        raise unknown(kind, given, known)

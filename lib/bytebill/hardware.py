@@ -8,13 +8,11 @@ Ignores what a kernel reaches in practice (about 0.7 to 0.95 of both: `data/publ
 between devices, clocks and power limits. `memory_bytes` is the capacity the datasheet prints.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bytebill import data
-from bytebill.errors import BytebillError
+from bytebill.errors import require
 from bytebill.units import to_si
 
 
@@ -38,15 +36,15 @@ class Accelerator:
 
     def __post_init__(self) -> None:
         rates = (self.memory_bytes, self.bandwidth_bytes_per_s, *self.peak_flops_per_s.values())
-        if not self.peak_flops_per_s or min(rates) <= 0:
-            raise ValueError(f"{self.id}: memory, bandwidth and at least one peak must be positive")
+        require(
+            len(rates) > 2 and min(rates) > 0, f"{self.id}: memory, bandwidth and at least one peak must be positive"
+        )
 
     def peak(self, dtype: str = "bf16") -> float:
         """Dense peak for a dtype [FLOP/s]; a dtype the device has no units for is an error, never a guess."""
-        if dtype not in self.peak_flops_per_s:
-            has = ", ".join(self.peak_flops_per_s)
-            raise BytebillError(f"{self.name} has no published {dtype} peak; it has {has}.")
-        return self.peak_flops_per_s[dtype]
+        has = self.peak_flops_per_s
+        require(dtype in has, f"{self.name} has no published {dtype} peak; it has {', '.join(has)}.")
+        return has[dtype]
 
     def ridge_point(self, dtype: str = "bf16") -> float:
         """FLOPs the device can do in the time it reads one byte: peak / bandwidth [FLOP/byte].
@@ -55,13 +53,6 @@ class Accelerator:
         295.3
         """
         return self.peak(dtype) / self.bandwidth_bytes_per_s
-
-
-def _accelerators() -> dict[str, Accelerator]:
-    rows_of: dict[str, list[data.Row]] = {}
-    for row in data.table("accelerators"):
-        rows_of.setdefault(row["device_id"], []).append(row)
-    return {id: _from_rows(id, rows) for id, rows in rows_of.items()}
 
 
 def _from_rows(id: str, rows: list[data.Row]) -> Accelerator:
@@ -77,7 +68,9 @@ def _from_rows(id: str, rows: list[data.Row]) -> Accelerator:
     )
 
 
-ACCELERATORS = data.Register("accelerator", _accelerators)
+ACCELERATORS = data.Register(
+    "accelerator", lambda: {id: _from_rows(id, rows) for id, rows in data.grouped("accelerators", "device_id").items()}
+)
 
 
 def accelerator(id: str) -> Accelerator:

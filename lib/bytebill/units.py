@@ -6,8 +6,6 @@ published figure comes in (`to_si`) and where a number is shown to a reader (`sh
     GB = 1e9 bytes      GiB = 2**30 bytes: 7.4% apart, so a number always says which
 """
 
-from __future__ import annotations
-
 from math import floor, isfinite, log10
 
 KB, MB, GB, TB = 1e3, 1e6, 1e9, 1e12
@@ -17,9 +15,10 @@ BITS_PER_BYTE = 8
 BLOCK_SIZE_TOKENS = 16  # what a paged cache is counted in, unless somebody says otherwise
 
 _SCALES = {"P": 1e15, "T": 1e12, "G": 1e9, "M": 1e6, "k": 1e3, "": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
-_BINARY = {"KiB": KiB, "MiB": MiB, "GiB": GiB, "TiB": TiB}
-_BASES = ("FLOP/s", "OP/s", "FLOP", "B/s", "B", "s")
 PREFIXED = ("B", "B/s", "s", "FLOP", "FLOP/s")
+_UNITS = {"KiB": KiB, "MiB": MiB, "GiB": GiB, "TiB": TiB} | {
+    prefix + base: scale for base in (*PREFIXED, "OP/s") for prefix, scale in _SCALES.items()
+}
 
 
 def to_si(value: float, unit: str) -> float:
@@ -28,13 +27,10 @@ def to_si(value: float, unit: str) -> float:
     >>> to_si(3.35, "TB/s"), to_si(80, "GB"), to_si(2, "GiB"), to_si(5, "ms")
     (3350000000000.0, 80000000000.0, 2147483648.0, 0.005)
     """
-    if unit in _BINARY:
-        return float(value * _BINARY[unit])
-    for base in _BASES:
-        if unit.endswith(base) and unit.removesuffix(base) in _SCALES:
-            # 15 digits, for 1.638 * 1e12 is 1637999999999.9998 and readers compare these tables by eye.
-            return float(f"{value * _SCALES[unit.removesuffix(base)]:.15g}")
-    raise ValueError(f"no conversion for the unit '{unit}'")
+    if unit not in _UNITS:
+        raise ValueError(f"no conversion for the unit '{unit}'")
+    # 15 digits, for 1.638 * 1e12 is 1637999999999.9998 and readers compare these tables by eye.
+    return float(f"{value * _UNITS[unit]:.15g}")
 
 
 def si(value: float, unit: str, *, digits: int = 3) -> str:
@@ -62,8 +58,7 @@ def show(value: float, *, unit: str = "") -> str:
         return si(value, unit)
     if unit == "fraction":
         return f"{100 * value:.3g}%"
-    number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return f"{number} {unit}".strip()
+    return f"{format(value, ',.0f' if abs(value) >= 1000 else '.4g')} {unit}".strip()
 
 
 def plain(value: float, *, digits: int = 3) -> str:
@@ -87,5 +82,4 @@ def gib(value_bytes: float, *, digits: int = 3) -> str:
 
 def _fixed(value: float, *, digits: int) -> str:
     """Plain decimal text with at least that many significant digits, never an exponent."""
-    places = digits - 1 - floor(log10(abs(value))) if value else 0
-    return f"{value:.{max(0, places)}f}"
+    return f"{value:.{max(0, digits - 1 - floor(log10(abs(value)))) if value else 0}f}"

@@ -4,8 +4,6 @@ The kernel runs in `notebooks/`, the copy grows in a scratch folder under a name
 cell has passed, the copy takes its place in the target folder by one rename; one that stopped stays to be looked at.
 """
 
-from __future__ import annotations
-
 import errno
 import logging
 import os

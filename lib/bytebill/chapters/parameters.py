@@ -3,13 +3,11 @@
 A default that is computed in its cell (`RUNTIME_RESERVE`) has no kind; there the text decides. Nothing is run.
 """
 
-from __future__ import annotations
-
 from ast import literal_eval
 from math import isnan
 from typing import Any
 
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
 
 LONGEST = 1000  # characters: no parameter needs as many, and Python reads no longer numbers
 COUNTED = ("_tokens", "_len", "_months", "_month")  # what names that count end in; others begin with n_
@@ -51,8 +49,7 @@ def _number(default: float, value: Any, *, name: str, given: Any) -> float:
 
 
 def _taken(value: Any, fits: bool, takes: str, given: Any) -> Any:
-    if not fits:
-        raise BytebillError(f"{takes}, not '{given}'.")
+    require(fits, f"{takes}, not '{given}'.")
     return value
 
 

@@ -8,9 +8,6 @@ A run that is killed, a full disk or a dead kernel leave `notebooks/` as it was:
 file, of a copy that is already complete. What a stored notebook keeps is decided in `bytebill.chapters.tidy`.
 """
 
-from __future__ import annotations
-
-import json
 import os
 import re
 import shutil
@@ -22,21 +19,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
-
 from bytebill import data
 from bytebill.chapters.execute import UNTOUCHED, disk_errors, execute
 from bytebill.chapters.parameters import default_of, like
-from bytebill.chapters.tidy import tidied
-from bytebill.errors import BytebillError, unknown
+from bytebill.chapters.tidy import expected_s, tidied
+from bytebill.errors import BytebillError, require, require_known, unknown
 
-PROFILES = ("quick", "full")
-DEVICES = ("auto", "cpu", "cuda", "mps")
+CHOICES = {"profile": ("quick", "full"), "device": ("auto", "cpu", "cuda", "mps")}
 Watch = Callable[[str, float | None], AbstractContextManager[object]]
-
-
-def _unwatched(name: str, expected_s: float | None) -> AbstractContextManager[object]:
-    return nullcontext()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,15 +63,17 @@ class Ending:
 def here() -> Book:
     """This book: the environment's BYTEBILL_ROOT, otherwise the repository the package lies in."""
     root = Path(os.environ.get("BYTEBILL_ROOT") or data.REPOSITORY).resolve()
-    if not (root / "_toc.yml").is_file():
-        raise BytebillError(f"There is no book at {root} (no _toc.yml); set BYTEBILL_ROOT to a clone of it.")
+    require(
+        (root / "_toc.yml").is_file(), f"There is no book at {root} (no _toc.yml); set BYTEBILL_ROOT to a clone of it."
+    )
     return Book(root=root)
 
 
 def in_order(book: Book) -> list[Path]:
     """The committed notebooks in the order of `_toc.yml`, the ledger last because it reads the others."""
-    toc = yaml.safe_load((book.root / "_toc.yml").read_text(encoding="utf-8"))
-    paths = [book.root / f"{file}.ipynb" for file in _files(toc)]
+    from sphinx_external_toc.parsing import parse_toc_yaml
+
+    paths = (book.root / f"{file}.ipynb" for file in parse_toc_yaml(book.root / "_toc.yml"))
     return sorted((path for path in paths if path.is_file()), key=lambda path: path.stem == "ledger")
 
 
@@ -112,17 +104,13 @@ def parameters_for(
     paths: Sequence[Path], *, profile: str | None, device: str | None, parameters: Mapping[str, Any]
 ) -> dict[Path, dict[str, Any]]:
     """What each notebook is given: of all that was asked for, what its parameters cell has, read as it has it."""
-    if profile is not None and profile not in PROFILES:
-        raise unknown("profile", profile, PROFILES)
-    if device is not None and device not in DEVICES:
-        raise unknown("device", device, DEVICES)
+    asked = {name: value for name, value in (("profile", profile), ("device", device)) if value is not None}
+    for name, value in asked.items():
+        require_known(name, value, CHOICES[name])
     known = {path: _defaults(path) for path in paths}
-    names = sorted(set().union(*known.values()))
     for name in parameters:
-        if name not in names:
-            raise unknown("parameter", name, names)
-    asked = {"profile": profile, "device": device}
-    asked = {name: value for name, value in asked.items() if value is not None} | dict(parameters)
+        require_known("parameter", name, sorted(set().union(*known.values())))
+    asked |= parameters
     return {path: {k: like(known[path][k], v, name=k) for k, v in asked.items() if k in known[path]} for path in paths}
 
 
@@ -134,7 +122,7 @@ def run(
     parameters: Mapping[str, Any] | None = None,
     book: Book | None = None,
     into: Path | None = None,
-    watch: Watch = _unwatched,
+    watch: Watch | None = None,
 ) -> Iterator[Ending]:
     """Execute chapters one by one, yielding how each ended; all names are checked before the first starts.
 
@@ -146,7 +134,7 @@ def run(
     return _each(paths, given, book=book, into=into or book.executed, watch=watch)
 
 
-def refresh(names: Iterable[str] = (), *, book: Book | None = None, watch: Watch = _unwatched) -> Iterator[Ending]:
+def refresh(names: Iterable[str] = (), *, book: Book | None = None, watch: Watch | None = None) -> Iterator[Ending]:
     """Execute with the committed parameters and, only if all passed, replace the committed notebooks."""
     book = book or here()
     with disk_errors(book.build, ending=UNTOUCHED):
@@ -171,59 +159,36 @@ def stage(book: Book | None = None) -> Path:
         raise BytebillError(f"{missing[0]} has not been run to its end here; try: bytebill run {missing[0]}")
     target = book.build / "stage"
     with disk_errors(target):
-        _lay_out(book, target)
+        shutil.rmtree(target, ignore_errors=True)
+        for folder in ("book", "data"):
+            if (book.root / folder).is_dir():
+                shutil.copytree(book.root / folder, target / folder)
+        (target / "notebooks").mkdir(parents=True)
+        for path in in_order(book):
+            shutil.copy(book.executed / path.name, target / "notebooks")
+        for name in ("_config.yml", "_toc.yml"):
+            shutil.copy(book.root / name, target)
     return target
-
-
-def expected_s(path: Path) -> float | None:
-    """How long the last refresh took for this notebook."""
-    metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
-    return metadata.get("bytebill", {}).get("run_s")
-
-
-def _files(toc: Any) -> Iterator[str]:
-    """Every `file:` of a table of contents, in order."""
-    if isinstance(toc, list):
-        for entry in toc:
-            yield from _files(entry)
-    elif isinstance(toc, dict):
-        yield from [toc["file"]] if "file" in toc else []
-        for value in toc.values():
-            yield from _files(value)
-
-
-def _lay_out(book: Book, target: Path) -> None:
-    shutil.rmtree(target, ignore_errors=True)
-    for folder in ("book", "data"):
-        if (book.root / folder).is_dir():
-            shutil.copytree(book.root / folder, target / folder)
-    (target / "notebooks").mkdir(parents=True)
-    for path in in_order(book):
-        shutil.copy(book.executed / path.name, target / "notebooks")
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copy(book.root / name, target)
 
 
 def _defaults(path: Path) -> dict[str, Any]:
     """The names of a notebook's parameters cell and what it gives them; None where that is computed."""
     import papermill
 
-    found = papermill.inspect_notebook(str(path))
-    return {name: default_of(about["default"]) for name, about in found.items()}
+    return {name: default_of(about["default"]) for name, about in papermill.inspect_notebook(str(path)).items()}
 
 
 def _each(
-    paths: Sequence[Path], given: Mapping[Path, dict[str, Any]], *, book: Book, into: Path, watch: Watch
+    paths: Sequence[Path], given: Mapping[Path, dict[str, Any]], *, book: Book, into: Path, watch: Watch | None
 ) -> Iterator[Ending]:
     for path in paths:
-        changed = set(given[path]) - {"profile", "device"}
         variables = {
             "BYTEBILL_ROOT": str(book.root),
             "BYTEBILL_NOTEBOOKS": str(into),
-            "BYTEBILL_PINS": "lenient" if changed else "strict",
+            "BYTEBILL_PINS": "lenient" if set(given[path]) - set(CHOICES) else "strict",
         }
         began = time.perf_counter()
-        with watch(path.stem, expected_s(path)):
+        with watch(path.stem, expected_s(path)) if watch else nullcontext():
             error = execute(
                 path, into / path.name, parameters=given[path], variables=variables, scratch=book.build / "running"
             )

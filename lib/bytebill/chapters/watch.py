@@ -1,7 +1,5 @@
 """What is running, since when, and for how long still? A line in a terminal, two lines in a log."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,10 +14,8 @@ class _Bar(ProgressColumn):
     """The share of the expected time that has passed; it swings where none is known."""
 
     def render(self, task: Task) -> ProgressBar:
-        expected_s, elapsed_s = task.fields["expected_s"], task.elapsed or 0.0
-        if expected_s is None:
-            return ProgressBar(pulse=True, width=30)
-        return ProgressBar(total=expected_s, completed=min(elapsed_s, expected_s), width=30)
+        expected_s = task.fields["expected_s"]
+        return ProgressBar(total=expected_s, completed=min(task.elapsed or 0.0, expected_s or 0.0), width=30)
 
 
 def about(expected_s: float | None) -> str:

@@ -4,8 +4,6 @@ A claim is `not yet tried` while its chapter is not written. One that its chapte
 shows as `no verdict`, which the tests refuse. Nothing is judged in this module.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections import Counter
@@ -14,21 +12,18 @@ from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
+
+from rich.table import Table
 
 from bytebill import chapters, display
 from bytebill.claims import view as view
 from bytebill.claims.rule import CLAIMS, HOW, MIME, Claim
-from bytebill.claims.view import SIGNS
-from bytebill.display import Shown
-from bytebill.errors import unknown
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from bytebill.errors import require_known
 
 NO_VERDICT = "no verdict"
-WORDS = (*SIGNS, view.NOT_TRIED, NO_VERDICT)
+WORDS = (*view.SIGNS, view.NOT_TRIED, NO_VERDICT)
 EMPTY: dict[str, Any] = {"stated": "", "found": "", "evidence": [], "rule": "", "device": None}
 KINDS = tuple(HOW.values())
 SLUGS = ("claimed", "stated", *KINDS, "verdict-cell")
@@ -50,40 +45,26 @@ class Entry:
             return str(self.content["verdict"])
         return NO_VERDICT if self.page else view.NOT_TRIED
 
-    @property
-    def link(self) -> str | None:
-        """Where the built book shows the verdict, relative to the ledger's own page."""
-        if self.page is None:
-            return None
-        return f"{quote(self.page)}.html" + (f"#{view.anchor(self.claim.id)}" if self.content else "")
-
     def to_json(self) -> dict[str, Any]:
         """The entry for programs; what is not there is empty."""
-        head = {"id": self.claim.id, "chapter": self.claim.chapter, "verdict": self.word}
-        return head | {name: (self.content or {}).get(name, empty) for name, empty in EMPTY.items()}
-
-
-def folder(book: chapters.Book) -> Path:
-    """The notebooks to read: the environment's BYTEBILL_NOTEBOOKS, otherwise the committed ones."""
-    return Path(os.environ.get("BYTEBILL_NOTEBOOKS") or book.notebooks)
+        stored = {name: (self.content or {}).get(name, empty) for name, empty in EMPTY.items()}
+        return {"id": self.claim.id, "chapter": self.claim.chapter, "verdict": self.word, **stored}
 
 
 def read(notebooks: Path | None = None, *, book: chapters.Book | None = None) -> tuple[Entry, ...]:
-    """Every claim of the register, with its verdict where a chapter has given one."""
+    """Every claim of the register, with its verdict where a chapter has given one.
+
+    A chapter that `notebooks` lacks (the environment's BYTEBILL_NOTEBOOKS if none is named) is read as committed.
+    """
     book = book or chapters.here()
-    found = verdicts(notebooks or folder(book), book=book)
-    pages = {chapters.number(path): path.stem for path in chapters.in_order(book)}
+    folder = Path(notebooks or os.environ.get("BYTEBILL_NOTEBOOKS") or book.notebooks)
+    pages = {n: path for path in chapters.in_order(book) if (n := chapters.number(path)) is not None}
+    copies = (folder / path.name if (folder / path.name).is_file() else path for path in pages.values())
+    found = {content["id"]: content for copy in copies for content in verdicts_in(copy)}
     return tuple(
-        Entry(claim=claim, page=pages.get(int(claim.chapter)), content=found.get(claim.id)) for claim in CLAIMS.values()
+        Entry(claim=claim, page=getattr(pages.get(int(claim.chapter)), "stem", None), content=found.get(claim.id))
+        for claim in CLAIMS.values()
     )
-
-
-def verdicts(folder: Path, *, book: chapters.Book | None = None) -> dict[str, dict[str, Any]]:
-    """The verdicts in a folder's notebooks by claim; a chapter it lacks is read from the committed ones."""
-    book = book or chapters.here()
-    paths = (path for path in chapters.in_order(book) if chapters.number(path) is not None)
-    copies = (folder / path.name if (folder / path.name).is_file() else path for path in paths)
-    return {content["id"]: content for copy in copies for content in verdicts_in(copy)}
 
 
 def verdicts_in(path: Path) -> list[dict[str, Any]]:
@@ -95,54 +76,47 @@ def verdicts_in(path: Path) -> list[dict[str, Any]]:
 
 def select(entries: Iterable[Entry], *, verdict: str = "all", chapter: str | int = "all") -> tuple[Entry, ...]:
     """The entries with this verdict, of this chapter; 'all' leaves either open."""
-    if verdict not in ("all", *WORDS):
-        raise unknown("verdict", verdict, ("all", *WORDS))
-    known = {claim.chapter for claim in CLAIMS.values()}
-    wanted = str(chapter).rjust(2, "0") if chapter != "all" else "all"
-    if wanted not in ("all", *known):
-        raise unknown("chapter", wanted, sorted(known))
+    wanted = str(chapter).rjust(2, "0")
+    require_known("verdict", verdict, ("all", *WORDS))
+    require_known("chapter", wanted, ("all", *sorted({claim.chapter for claim in CLAIMS.values()})))
     return tuple(
         entry for entry in entries if verdict in ("all", entry.word) and wanted in ("all", entry.claim.chapter)
     )
 
 
-def to_json(entries: Iterable[Entry]) -> dict[str, Any]:
-    """The ledger for programs."""
-    return {"claims": [entry.to_json() for entry in entries]}
-
-
-def counts(entries: Iterable[Entry]) -> Shown:
+def counts(entries: Iterable[Entry]) -> display.Shown:
     """How often each verdict was given."""
     numbers = Counter(entry.word for entry in entries)
-    words = [word for word in WORDS if numbers[word] or word in SIGNS]
-    marked = (Shown(html=view.marked(word), text=f"{view.sign(word)} {word}") for word in words)
-    return display.table("Verdict", "Claims", rows=zip(marked, (numbers[word] for word in words), strict=True))
+    rows = (
+        (display.Shown(html=view.marked(word), text=f"{view.sign(word)} {word}"), numbers[word])
+        for word in WORDS
+        if numbers[word] or word in view.SIGNS
+    )
+    return display.table("Verdict", "Claims", rows=rows)
 
 
-def listing(entries: Iterable[Entry]) -> Shown:
+def listing(entries: Iterable[Entry]) -> display.Shown:
     """The ledger, grouped by chapter, each claim linked to the box of its verdict."""
     entries = tuple(entries)
     bodies = "".join(_chapter(list(group)) for _, group in groupby(entries, key=lambda entry: entry.claim.chapter))
-    caption = f"<caption>{escape(_caption(entries))}</caption>"
-    html = f'<table class="bb-ledger">{caption}{display.head(COLUMNS)}{bodies}</table>'
+    head = f"<caption>{escape(_caption(entries))}</caption>{display.head(COLUMNS)}"
     lines = (f"{entry.claim.id} {view.sign(entry.word)} {entry.word}: {entry.claim.statement}" for entry in entries)
-    return Shown(html=display.scrolling(html, name="The ledger"), text="\n".join(lines))
+    return display.Shown(
+        html=display.scrolling(f'<table class="bb-ledger">{head}{bodies}</table>', name="The ledger"),
+        text="\n".join(lines),
+    )
 
 
 def for_terminal(entries: Iterable[Entry]) -> Table:
     """The ledger in the columns a terminal has room for."""
-    from rich.table import Table
-
     entries = tuple(entries)
     table = Table(title=_caption(entries), title_justify="left", show_lines=False)
     for name in ("Claim", "Chapter", "Verdict", "Stated", "Found"):
         table.add_column(name, no_wrap=name in ("Claim", "Chapter"), overflow="fold")
     for entry in entries:
         line = entry.to_json()
-        stated = line["stated"] or entry.claim.statement
-        table.add_row(
-            entry.claim.id, entry.claim.chapter, f"{view.sign(entry.word)} {entry.word}", stated, line["found"]
-        )
+        marked = f"{view.sign(entry.word)} {entry.word}"
+        table.add_row(line["id"], line["chapter"], marked, line["stated"] or entry.claim.statement, line["found"])
     return table
 
 
@@ -155,16 +129,19 @@ def _caption(entries: tuple[Entry, ...]) -> str:
 def _chapter(entries: list[Entry]) -> str:
     page, name = entries[0].page, f"Chapter {int(entries[0].claim.chapter)}"
     title = f'<a href="{quote(page)}.html">{name}</a>' if page else f"{name}, not written yet"
-    heading = f'<tr><th scope="rowgroup" colspan="{len(COLUMNS)}" style="text-align: left">{title}</th></tr>'
-    return f"<tbody>{heading}{''.join(_row(entry) for entry in entries)}</tbody>"
+    heading = f'<th scope="rowgroup" colspan="{len(COLUMNS)}" style="text-align: left">{title}</th>'
+    return f"<tbody><tr>{heading}</tr>{''.join(_row(entry) for entry in entries)}</tbody>"
 
 
 def _row(entry: Entry) -> str:
-    id, stated = escape(entry.claim.id), str(entry.content["stated"]) if entry.content else ""
-    name = f'<a href="{entry.link}">{id}</a>' if entry.content else id
-    claimed = f'<div style="min-width: 16em">{escape(entry.claim.statement)}</div>'
-    cells = [claimed, escape(stated), *(_evidence(entry, kind) for kind in KINDS)]
-    cells.append(view.marked(entry.word) + _conditions(entry))
+    id, page = escape(entry.claim.id), quote(entry.page or "")
+    name = f'<a href="{page}.html#{view.anchor(entry.claim.id)}">{id}</a>' if entry.content else id
+    cells = (
+        f'<div style="min-width: 16em">{escape(entry.claim.statement)}</div>',
+        escape(str(entry.content["stated"])) if entry.content else "",
+        *(_evidence(entry, kind) for kind in KINDS),
+        view.marked(entry.word) + _conditions(entry),
+    )
     body = "".join(f'<td class="bb-{column}">{cell}</td>' for column, cell in zip(SLUGS, cells, strict=True))
     return f'<tr style="vertical-align: top"><th scope="row">{name}</th>{body}</tr>'
 

@@ -4,8 +4,6 @@ A pin that is right is silent. One that is wrong raises where BYTEBILL_PINS=stri
 parameters); on a reader's run it prints a sentence that says which words were written for other parameters.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from math import isclose

@@ -13,8 +13,6 @@ direction, one for the number, one for the cause. The claims are `data/claims.ya
 `bytebill.claims.view`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, nan, nextafter
@@ -22,7 +20,7 @@ from typing import Any
 
 from bytebill import data
 from bytebill.claims import view as view
-from bytebill.errors import unknown
+from bytebill.errors import require_known
 from bytebill.units import show
 
 MIME = "application/vnd.bytebill.claim+json"
@@ -78,14 +76,14 @@ def check(
     >>> check("idle share", found=0.4, above=0.9, how="measured", unit="fraction").test
     'above 90%'
     """
-    if how not in HOW.values():
-        raise unknown("kind of evidence", how, HOW.values())
+    require_known("kind of evidence", how, HOW.values())
     if sum(bound is not None for bound in (near, above, below, between)) != 1:
         raise ValueError(f"'{text}' needs exactly one of near, above, below, between")
     if rtol is not None and near is None:
         raise ValueError(f"'{text}': rtol goes with near")
     low, high, test = _bounds(near, rtol, above, below, between, unit=unit)
-    return Check(text=text, found=_number(found), low=low, high=high, test=test, how=how, unit=unit)
+    number = found if isinstance(found, int) else float(found)  # Python's, from numpy's or torch's too
+    return Check(text=text, found=number, low=low, high=high, test=test, how=how, unit=unit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +101,8 @@ class Verdict:
     def word(self) -> str:
         """One of `view.SIGNS`, by the rule of this module."""
         n_passed = sum(check.passed for check in self.core)
-        if not self.sourced and n_passed < len(self.core):
-            return "unsourced"
         if n_passed < len(self.core):
-            return "loose" if n_passed else "refuted"
+            return ("loose" if n_passed else "refuted") if self.sourced else "unsourced"
         return "holds with conditions" if self.conditions else "holds"
 
     @property
@@ -122,17 +118,15 @@ class Verdict:
     @property
     def rule(self) -> str:
         """The rule as it applied here: the counts that made the word."""
-        counts = f"{sum(check.passed for check in self.core)} of {len(self.core)} core checks pass"
-        if self.limits:
-            counts += f", {sum(check.passed for check in self.limits)} of {len(self.limits)} limits"
+        core, limits = (f"{sum(each.passed for each in of)} of {len(of)}" for of in (self.core, self.limits))
+        beside = f", {limits} limits" if self.limits else ""
         source = "" if self.sourced else "; the stated figure names no source"
         failing = f", except: {'; '.join(self.conditions)}" if self.word == "holds with conditions" else ""
-        return f"{counts}{source}: {self.word}{failing}"
+        return f"{core} core checks pass{beside}{source}: {self.word}{failing}"
 
     def to_json(self) -> dict[str, Any]:
         """The verdict for programs and for the ledger."""
-        evidence = [_evidence(check, "core") for check in self.core]
-        evidence += [_evidence(check, "limit") for check in self.limits]
+        roles = {"core": self.core, "limit": self.limits}
         return {
             "id": self.claim.id,
             "chapter": self.claim.chapter,
@@ -140,7 +134,7 @@ class Verdict:
             "verdict": self.word,
             "stated": self.stated,
             "found": self.found,
-            "evidence": evidence,
+            "evidence": [_evidence(check, role) for role, checks in roles.items() for check in checks],
             "rule": self.rule,
             "device": self.device,
         }
@@ -171,23 +165,9 @@ def judge(
     if device is None and any(check.how == "measured" for check in (*core, *limits)):
         raise ValueError(f"{id} rests on a measurement: name its device")
     name = None if device is None else str(getattr(device, "name", device))
-    return Verdict(claim=claim(id), stated=stated, core=tuple(core), limits=tuple(limits), sourced=sourced, device=name)
-
-
-def _claims() -> dict[str, Claim]:
-    return {row["id"]: _from_row(row) for row in data.claims()}
-
-
-CLAIMS = data.Register("claim", _claims)
-
-
-def claim(id: str) -> Claim:
-    """The claim with this id.
-
-    >>> claim("C06").chapter
-    '02'
-    """
-    return CLAIMS[id]
+    return Verdict(
+        claim=CLAIMS[id], stated=stated, core=tuple(core), limits=tuple(limits), sourced=sourced, device=name
+    )
 
 
 def _from_row(row: Mapping[str, Any]) -> Claim:
@@ -202,6 +182,9 @@ def _from_row(row: Mapping[str, Any]) -> Claim:
     )
 
 
+CLAIMS = data.Register("claim", lambda: {row["id"]: _from_row(row) for row in data.claims()})
+
+
 def _bounds(
     near: float | None,
     rtol: float | None,
@@ -213,22 +196,16 @@ def _bounds(
 ) -> tuple[float, float, str]:
     """The lowest and highest number that pass, and the test in words; one of the four is given."""
     if near is not None:
-        if rtol == 0:
-            return near, near, f"exactly {near:,} {unit}".strip()
         share = 0.01 if rtol is None else rtol
-        margin = abs(near) * share
-        return near - margin, near + margin, f"within {show(share, unit='fraction')} of {show(near, unit=unit)}"
+        within = f"within {show(share, unit='fraction')} of {show(near, unit=unit)}"
+        exact = f"exactly {near:,} {unit}".strip()
+        return near - abs(near) * share, near + abs(near) * share, within if share else exact
     if above is not None:
         return nextafter(above, inf), inf, f"above {show(above, unit=unit)}"
     if below is not None:
         return -inf, nextafter(below, -inf), f"below {show(below, unit=unit)}"
     low, high = between or (nan, nan)
     return low, high, f"between {show(low, unit=unit)} and {show(high, unit=unit)}"
-
-
-def _number(found: Any) -> float:
-    """A plain number, from Python's, numpy's or torch's."""
-    return found if isinstance(found, int) else float(found)
 
 
 def _evidence(check: Check, role: str) -> dict[str, Any]:

@@ -5,8 +5,6 @@ colour, and the border is drawn here so that the box stands out in plain Jupyter
 in `paragraphs` and `cells`; it is drawn as HTML here and as the book's own nodes in `bytebill.site.verdict_nodes`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from html import escape

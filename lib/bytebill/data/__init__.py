@@ -9,6 +9,7 @@ from bytebill.data.tables import (
     REPOSITORY,
     Row,
     claims,
+    grouped,
     measured,
     names,
     raw_rows,

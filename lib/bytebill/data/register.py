@@ -4,14 +4,12 @@ A `Register` is a mapping that knows what it holds: a name that is not there is 
 It reads once for each place that the data come from, so that a test or a page may name another one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from functools import cache
 from typing import Generic, TypeVar
 
 from bytebill.data import tables
-from bytebill.errors import unknown
+from bytebill.errors import require_known
 
 T = TypeVar("T")
 
@@ -28,23 +26,18 @@ class Register(Mapping[str, T], Generic[T]):
     """
 
     def __init__(self, kind: str, read: Callable[[], Mapping[str, T]]) -> None:
-        self._kind, self._read = kind, read
-        self._kept: dict[Path, Mapping[str, T]] = {}
+        self._kind, self._read_from = kind, cache(lambda place: read())
 
     def __getitem__(self, id: str) -> T:
-        records = self._records()
-        if id not in records:
-            raise unknown(self._kind, id, records)
-        return records[id]
+        require_known(self._kind, id, self._records)
+        return self._records[id]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._records())
+        return iter(self._records)
 
     def __len__(self) -> int:
-        return len(self._records())
+        return len(self._records)
 
+    @property
     def _records(self) -> Mapping[str, T]:
-        place = tables.source()
-        if place not in self._kept:
-            self._kept[place] = self._read()
-        return self._kept[place]
+        return self._read_from(tables.source())

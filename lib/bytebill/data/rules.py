@@ -6,11 +6,10 @@ range and unit per quantity (`quantities`). One rule is physics: 2:4 sparsity do
 an 8-bit peak that is not about twice the bf16 peak means that one of the two is not dense.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 from bytebill.data import tables
@@ -32,19 +31,15 @@ SIDECAR_KEYS = (
 )
 COLUMN_KEYS = ("name", "type", "unit", "description")
 VALUE_KINDS = ("datasheet", "measured", "listed price", "estimate", "derived")
-CAUTIONS = ("", "memory", "read-2nd")
-TYPES = ("str", "int", "float", "bool", "date")
+CAUTIONS = ("memory", "read-2nd")
 CLAIM_KEYS = ("id", "chapter", "statement", "how", "section")
-EIGHT_BIT_OVER_BF16 = (1.9, 2.1)
 
 
 def validate(*, checksums: bool = True) -> list[str]:
     """All problems of all tables and of the claims, in the order of the files; the checksums can be left out."""
     known = _bibliography()
-    found = [
-        problem for name in tables.names() for problem in _told(f"{name}.yml", _table_problems(name, known, checksums))
-    ]
-    return found + list(_told("claims.yaml", _claim_problems()))
+    of_tables = (_told(f"{name}.yml", _table_problems(name, known, checksums)) for name in tables.names())
+    return list(chain(*of_tables, _told("claims.yaml", _claim_problems())))
 
 
 def _told(file: str, problems: Iterator[str]) -> Iterator[str]:
@@ -62,46 +57,45 @@ def _table_problems(name: str, known: set[str], checksums: bool) -> Iterator[str
     yield from (f"{name}.yml: {text}" for text in _sidecar_problems(name, sidecar, checksums))
     header = list(rows[0]) if rows else list(kinds)
     if header != list(kinds):
-        columns = sorted(set(header) ^ set(kinds)) or "in another order"
-        yield f"{name}.csv: columns {columns} differ from the sidecar's"
+        yield f"{name}.csv: columns {sorted(set(header) ^ set(kinds)) or 'in another order'} differ from the sidecar's"
         return  # whatever else is wrong follows from it
     yield from (f"{name}.csv: no column '{column}'" for column in tables.PROVENANCE if column not in header)
-    for line, row in enumerate(rows, start=2):
-        yield from (f"{name}.csv line {line}: {text}" for text in _row_problems(sidecar, row, known))
+    yield from (
+        f"{name}.csv line {line}: {text}"
+        for line, row in enumerate(rows, start=2)
+        for text in _row_problems(sidecar, row, known)
+    )
     if name == "accelerators":
         yield from (f"{name}.csv: {text}" for text in _sparse_problems(rows))
 
 
 def _bibliography() -> set[str]:
     """Keys of the bibliography beside the data folder, or of the repository's own if there is none."""
-    beside = tables.root().parent / "book" / "references.bib"
-    path = beside if beside.is_file() else tables.REPOSITORY / "book" / "references.bib"
+    places = (place / "book" / "references.bib" for place in (tables.root().parent, tables.REPOSITORY))
+    path = next(path for path in places if path.is_file())
     return set(re.findall(r"^@\w+\{\s*([^,\s]+)\s*,", path.read_text(encoding="utf-8"), flags=re.MULTILINE))
 
 
 def _sidecar_problems(name: str, sidecar: dict[str, Any], checksums: bool) -> Iterator[str]:
     yield from (f"missing key '{key}'" for key in SIDECAR_KEYS if sidecar.get(key) in (None, ""))
-    for column in sidecar["columns"]:
-        yield from (f"column '{column['name']}' has no '{key}'" for key in COLUMN_KEYS if key not in column)
-        if column["type"] not in TYPES:
-            yield f"column '{column['name']}' is of type {column['type']}, not of {', '.join(TYPES)}"
+    columns = sidecar["columns"]
+    yield from (f"column '{each['name']}' has no '{key}'" for each in columns for key in COLUMN_KEYS if key not in each)
+    yield from (
+        f"column '{each['name']}' is of type {each['type']}, not of {', '.join(tables.READERS)}"
+        for each in columns
+        if each["type"] not in tables.READERS
+    )
     if checksums and sidecar.get("sha256") and sidecar["sha256"] != tables.sha256(tables.root() / f"{name}.csv"):
         yield "sha256 is not that of the table (edit on purpose? run python -m bytebill.data)"
-    for key in ("date_published", "date_accessed"):
-        if sidecar.get(key) and not _is_date(str(sidecar[key])):
-            yield f"{key} '{sidecar[key]}' is not an ISO date"
+    dates = {key: str(sidecar[key]) for key in ("date_published", "date_accessed") if sidecar.get(key)}
+    yield from (f"{key} '{text}' is not an ISO date" for key, text in dates.items() if not _is_date(text))
 
 
 def _row_problems(sidecar: dict[str, Any], row: dict[str, str], known: set[str]) -> Iterator[str]:
     yield from (f"missing {name}" for name in tables.REQUIRED if not row.get(name))
-    if row.get("source_id") and row["source_id"] not in known:
-        yield f"unknown source_id '{row['source_id']}'"
-    if row.get("value_kind") and row["value_kind"] not in VALUE_KINDS:
-        yield f"unknown value_kind '{row['value_kind']}'"
-    if row.get("caution", "") not in CAUTIONS:
-        yield f"unknown caution '{row['caution']}'"
-    for column in sidecar["columns"]:
-        yield from _cell_problems(column, row[column["name"]])
+    allowed = {"source_id": known, "value_kind": VALUE_KINDS, "caution": CAUTIONS}
+    yield from (f"unknown {key} '{row[key]}'" for key, words in allowed.items() if row.get(key, "") not in ("", *words))
+    yield from chain.from_iterable(_cell_problems(column, row[column["name"]]) for column in sidecar["columns"])
     if "quantities" in sidecar:
         yield from _quantity_problems(sidecar["quantities"], row)
 
@@ -132,31 +126,34 @@ def _quantity_problems(quantities: dict[str, Any], row: dict[str, str]) -> Itera
         return
     if row["unit"] != rule["unit"]:
         yield f"{row['quantity']} is in {rule['unit']}, not in '{row['unit']}'"
-    as_column = {"name": f"{row['quantity']} [{row['unit']}]", "type": "float", "range": rule["range"]}
-    yield from _cell_problems(as_column, row["value"])
+    name = f"{row['quantity']} [{row['unit']}]"
+    yield from _cell_problems({"name": name, "type": "float", "range": rule["range"]}, row["value"])
 
 
 def _sparse_problems(rows: list[dict[str, str]]) -> Iterator[str]:
     """A sparse peak posing as dense: see the module's text."""
     peaks = [row for row in rows if row["quantity"] == "peak"]
-    for row in peaks:
-        if row["sparsity"] != "dense":
-            yield f"{row['device_id']}: a peak must be dense, this one says '{row['sparsity']}'"
+    yield from (
+        f"{row['device_id']}: a peak must be dense, this one says '{row['sparsity']}'"
+        for row in peaks
+        if row["sparsity"] != "dense"
+    )
     for device in dict.fromkeys(row["device_id"] for row in peaks):
-        by_dtype = {row["dtype"]: row["value"] for row in peaks if row["device_id"] == device}
         with suppress(ValueError):  # the column's own type rule has said so
-            yield from _peak_ratio_problems(device, {dtype: float(text) for dtype, text in by_dtype.items()})
+            by_dtype = {row["dtype"]: float(row["value"]) for row in peaks if row["device_id"] == device}
+            yield from _peak_ratio_problems(device, by_dtype)
 
 
 def _peak_ratio_problems(device: str, peaks: dict[str, float]) -> Iterator[str]:
     eight_bit = peaks.get("fp8", peaks.get("int8"))
-    low, high = EIGHT_BIT_OVER_BF16
-    for name, narrow, wide in (("8-bit", eight_bit, peaks.get("bf16")), ("fp4", peaks.get("fp4"), eight_bit)):
-        if narrow and wide and not low <= narrow / wide <= high:
-            yield (
-                f"{device}: the {name} peak is {narrow / wide:.2f} times that of twice the "
-                "width, not about 2: a sparse peak posing as dense?"
-            )
+    pairs = (("8-bit", eight_bit, peaks.get("bf16")), ("fp4", peaks.get("fp4"), eight_bit))
+    ratios = {name: narrow / wide for name, narrow, wide in pairs if narrow and wide}
+    yield from (
+        f"{device}: the {name} peak is {ratio:.2f} times that of twice the width, not about 2: a sparse peak posing as "
+        "dense?"
+        for name, ratio in ratios.items()
+        if not 1.9 <= ratio <= 2.1
+    )
 
 
 def _claim_problems() -> Iterator[str]:
@@ -166,11 +163,17 @@ def _claim_problems() -> Iterator[str]:
         return
     if [claim.get("id") for claim in claims] != [f"C{number:02d}" for number in range(1, 57)]:
         yield "claims.yaml: the ids are not C01 to C56 in order"
-    for claim in claims:
-        said = f"claims.yaml: {claim.get('id')}"
-        yield from (f"{said} has no '{key}'" for key in CLAIM_KEYS if claim.get(key) in (None, "", []))
-        if not set(map(str, claim.get("how") or [])) <= set("DMSR"):
-            yield f"{said}: how is out of D, M, S, R, not {claim['how']}"
+    yield from (
+        f"claims.yaml: {claim.get('id')} has no '{key}'"
+        for claim in claims
+        for key in CLAIM_KEYS
+        if claim.get(key) in (None, "", [])
+    )
+    yield from (
+        f"claims.yaml: {claim.get('id')}: how is out of D, M, S, R, not {claim['how']}"
+        for claim in claims
+        if not set(map(str, claim.get("how") or [])) <= set("DMSR")
+    )
 
 
 def _is_date(text: str) -> bool:
@@ -179,8 +182,6 @@ def _is_date(text: str) -> bool:
     >>> [_is_date(text) for text in ("2026-11-23", "2026-11", "2026", "23 Nov 2026")]
     [True, True, True, False]
     """
-    try:
-        tables.typed(text + "-01" * (2 - text.count("-")), "date")
-    except ValueError:
-        return False
-    return True
+    with suppress(ValueError):
+        return bool(tables.typed(text + "-01" * (2 - text.count("-")), "date"))
+    return False

@@ -9,8 +9,6 @@ and is never guessed. Rules for all this: `bytebill.data.rules`. The environment
 folder, or one file that `bytebill.data.bundle` has made of the tables: then there is no YAML to read.
 """
 
-from __future__ import annotations
-
 import csv
 import datetime
 import hashlib
@@ -18,12 +16,13 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bytebill.errors import BytebillError, require, unknown
+from bytebill.errors import BytebillError, require, require_known
 
 Row = dict[str, Any]
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -49,8 +48,7 @@ def names() -> tuple[str, ...]:
     >>> "models" in names()
     True
     """
-    bundled = _bundle(source())
-    return tuple(bundled or sorted(path.stem for path in root().glob("*.csv")))
+    return tuple(_bundle(source()) or sorted(path.stem for path in root().glob("*.csv")))
 
 
 def table(name: str) -> tuple[Row, ...]:
@@ -60,6 +58,16 @@ def table(name: str) -> tuple[Row, ...]:
     ['deepseek-v3']
     """
     return tuple(dict(row) for row in _table(source(), name))
+
+
+def grouped(name: str, by: str) -> dict[str, list[Row]]:
+    """The rows of a table, those together that have the same in one column; in the order of the table.
+
+    >>> {row["quantity"] for row in grouped("accelerators", "device_id")["h100-sxm"]} >= {"memory", "peak"}
+    True
+    """
+    rows = table(name)
+    return {key: [row for row in rows if row[by] == key] for key in dict.fromkeys(row[by] for row in rows)}
 
 
 def column_types(name: str) -> dict[str, str]:
@@ -72,10 +80,11 @@ def column_types(name: str) -> dict[str, str]:
     if bundled := _bundle(source()):
         return dict(bundled[name]["types"])
     columns = sidecar(name).get("columns")
-    sound = isinstance(columns, list) and all(
-        isinstance(each, dict) and {"name", "type"} <= each.keys() for each in columns
+    require(
+        isinstance(columns, list)
+        and all(isinstance(each, dict) and {"name", "type"} <= each.keys() for each in columns),
+        f"{name}.yml: no columns, or one without a name and a type.",
     )
-    require(sound, f"{name}.yml: no columns, or one without a name and a type.")
     return {column["name"]: column["type"] for column in columns or ()}
 
 
@@ -100,8 +109,7 @@ def claims() -> list[dict[str, Any]]:
 def measured(name: str) -> dict[str, Any]:
     """A run recorded by this book, with its provenance (`data/measured/<name>.json`)."""
     files = {path.stem: path for path in sorted((root() / "measured").glob("*.json"))}
-    if name not in files:
-        raise unknown("measured run", name, files)
+    require_known("measured run", name, files)
     return dict(_read(files[name], json.loads, dict))
 
 
@@ -114,10 +122,8 @@ def rehash() -> None:
     """After editing a table: write its new sha256 into its sidecar, touching nothing else of it."""
     for name in names():
         path = root() / f"{name}.yml"
-        lines = str(_read(path)).splitlines(keepends=True)
-        fresh = f"sha256: {sha256(path.with_suffix('.csv'))}\n"
-        renewed = (fresh if line.startswith("sha256:") else line for line in lines)
-        path.write_text("".join(renewed), encoding="utf-8")
+        fresh = f"sha256: {sha256(path.with_suffix('.csv'))}"
+        path.write_text(re.sub("^sha256:.*", fresh, _read(path), flags=re.MULTILINE), encoding="utf-8")
 
 
 def typed(cell: Any, kind: str) -> Any:
@@ -126,7 +132,7 @@ def typed(cell: Any, kind: str) -> Any:
     >>> typed("61", "int"), typed("", "float"), typed("true", "bool"), typed("2026-11-23", "date").year
     (61, None, True, 2026)
     """
-    return None if cell in ("", None) else _READERS[kind](cell)
+    return None if cell in ("", None) else READERS[kind](cell)
 
 
 def raw_rows(name: str) -> list[dict[str, Any]]:
@@ -155,8 +161,7 @@ def _bundle(place: Path) -> dict[str, Any]:
 
 
 def _existing(name: str, suffix: str) -> Path:
-    if name not in names():
-        raise unknown("data table", name, names())
+    require_known("data table", name, names())
     return source() / f"{name}{suffix}"
 
 
@@ -182,7 +187,7 @@ def _finite(cell: Any) -> float:
     return value
 
 
-_READERS: dict[str, Callable[[Any], Any]] = {
+READERS: dict[str, Callable[[Any], Any]] = {
     "str": str,
     "int": int,
     "float": _finite,

@@ -8,16 +8,21 @@
     p       API price of the same tokens that tok/s counts [USD per million]: all of them with the blended price of
             the traffic; output tokens with what the API asks for all of a request, per output token
 
+p* is what a device's own tokens cost, `bytebill.economics.cost.usd_per_million_tokens`.
 V* does not know the device's throughput: a rent buys so many tokens elsewhere, and the device only has to be able to
 serve them, V* <= 86400 * tok/s, which is U* <= 1. So two rules, one in utilization and one in tokens a day, agree for
 one throughput alone. Ignores all that is not rent (staff, spare devices, egress), whose place is in `usd_per_hour`.
 Used by chapters 06, 07, 19 and 20.
 """
 
-from __future__ import annotations
-
-from bytebill.economics.cost import TOKENS_PER_PRICE, check_positive, check_utilization, usd_per_million_tokens
-from bytebill.economics.time import HOURS_PER_DAY, SECONDS_PER_DAY
+from bytebill.economics.cost import (
+    HOURS_PER_DAY,
+    SECONDS_PER_DAY,
+    TOKENS_PER_PRICE,
+    check_positive,
+    check_utilization,
+    usd_per_million_tokens,
+)
 
 
 def utilization(*, usd_per_hour: float, tokens_per_s: float, api_usd_per_m: float) -> float:
@@ -28,7 +33,7 @@ def utilization(*, usd_per_hour: float, tokens_per_s: float, api_usd_per_m: floa
     >>> round(utilization(usd_per_hour=3.60, tokens_per_s=1000, api_usd_per_m=0.5), 9)    # never
     2.0
     """
-    check_positive("An API price", api_usd_per_m, "USD per million tokens")
+    check_positive({"An API price [USD per million tokens]": api_usd_per_m})
     return usd_per_million_tokens(usd_per_hour=usd_per_hour, tokens_per_s=tokens_per_s) / api_usd_per_m
 
 
@@ -38,18 +43,8 @@ def tokens_per_day(*, usd_per_hour: float, api_usd_per_m: float) -> float:
     >>> tokens_per_day(usd_per_hour=2.50, api_usd_per_m=10.0)    # $60 a day at $10 a million
     6000000.0
     """
-    check_positive("A rent", usd_per_hour, "USD per hour")
-    check_positive("An API price", api_usd_per_m, "USD per million tokens")
+    check_positive({"A rent [USD per hour]": usd_per_hour, "An API price [USD per million tokens]": api_usd_per_m})
     return HOURS_PER_DAY * usd_per_hour / api_usd_per_m * TOKENS_PER_PRICE
-
-
-def api_usd_per_m(*, usd_per_hour: float, tokens_per_s: float, utilization: float) -> float:
-    """The API price above which the device is cheaper at this utilization: its own cost per million.
-
-    >>> round(api_usd_per_m(usd_per_hour=3.60, tokens_per_s=1000, utilization=0.25), 9)
-    4.0
-    """
-    return usd_per_million_tokens(usd_per_hour=usd_per_hour, tokens_per_s=tokens_per_s, utilization=utilization)
 
 
 def api_usd_per_m_at(*, usd_per_hour: float, tokens_per_day: float) -> float:
@@ -58,8 +53,7 @@ def api_usd_per_m_at(*, usd_per_hour: float, tokens_per_day: float) -> float:
     >>> api_usd_per_m_at(usd_per_hour=2.50, tokens_per_day=6e6)
     10.0
     """
-    check_positive("A rent", usd_per_hour, "USD per hour")
-    check_positive("A volume", tokens_per_day, "tokens per day")
+    check_positive({"A rent [USD per hour]": usd_per_hour, "A volume [tokens per day]": tokens_per_day})
     return HOURS_PER_DAY * usd_per_hour / tokens_per_day * TOKENS_PER_PRICE
 
 
@@ -69,6 +63,6 @@ def throughput(*, tokens_per_day: float, utilization: float) -> float:
     >>> throughput(tokens_per_day=43_200_000, utilization=0.5)    # 500 a second on average
     1000.0
     """
-    check_positive("A volume", tokens_per_day, "tokens per day")
+    check_positive({"A volume [tokens per day]": tokens_per_day})
     check_utilization(utilization)
     return tokens_per_day / SECONDS_PER_DAY / utilization

@@ -9,20 +9,28 @@
     cached          input tokens found in a prefix cache; they are part of the input
     c               price or cost of a kind [USD per million tokens]
 
+Rents are by the hour, volumes by the day, contracts by the month and declines by the year: for every bill a month is
+730 hours, a twelfth of 365 days, and leap days are ignored.
+
 `tokens_per_s` and the price it is held against must count the same tokens: that is the trap of chapter 07. Ignores
 power, staff, network and spare devices, and prices that step with the length of a prompt or charge for a cache write.
 Used by chapters 06, 07, 10, 19 and 20.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 
-from bytebill.economics.time import SECONDS_PER_HOUR
 from bytebill.errors import require
 
 TOKENS_PER_PRICE = 1e6  # prices are for a million
+SECONDS_PER_HOUR = 3600.0
+HOURS_PER_DAY = 24.0
+SECONDS_PER_DAY = HOURS_PER_DAY * SECONDS_PER_HOUR
+DAYS_PER_YEAR = 365
+MONTHS_PER_YEAR = 12
+HOURS_PER_MONTH = 730.0
+SECONDS_PER_MONTH = HOURS_PER_MONTH * SECONDS_PER_HOUR
 
 
 def usd_per_million_tokens(*, usd_per_hour: float, tokens_per_s: float, utilization: float = 1.0) -> float:
@@ -33,8 +41,7 @@ def usd_per_million_tokens(*, usd_per_hour: float, tokens_per_s: float, utilizat
     >>> round(usd_per_million_tokens(usd_per_hour=3.60, tokens_per_s=1000, utilization=0.25), 9)
     4.0
     """
-    check_positive("A rent", usd_per_hour, "USD per hour")
-    check_positive("A throughput", tokens_per_s, "tokens per second")
+    check_positive({"A rent [USD per hour]": usd_per_hour, "A throughput [tokens per second]": tokens_per_s})
     check_utilization(utilization)
     return usd_per_hour / (tokens_per_s * SECONDS_PER_HOUR * utilization) * TOKENS_PER_PRICE
 
@@ -86,13 +93,6 @@ class Mix:
         """Share of the input that a cache had."""
         return self.n_cached_tokens / self.n_input_tokens if self.n_input_tokens else 0.0
 
-    @property
-    def shares(self) -> tuple[float, float, float]:
-        """Shares of all tokens: fresh input, cached input, output."""
-        kinds = (self.n_fresh_tokens, self.n_cached_tokens, self.n_output_tokens)
-        fresh, cached, output = (n / self.n_tokens for n in kinds)
-        return fresh, cached, output
-
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseCosts:
@@ -120,17 +120,23 @@ class PhaseCosts:
     def bill_usd(self, mix: Mix) -> float:
         """What these tokens cost, all together."""
         cached = self.usd_per_m_input if self.usd_per_m_cached is None else self.usd_per_m_cached
-        usd = mix.n_fresh_tokens * self.usd_per_m_input + mix.n_cached_tokens * cached
-        return (usd + mix.n_output_tokens * self.usd_per_m_output) / TOKENS_PER_PRICE
+        input_usd = mix.n_fresh_tokens * self.usd_per_m_input + mix.n_cached_tokens * cached
+        return (input_usd + mix.n_output_tokens * self.usd_per_m_output) / TOKENS_PER_PRICE
 
     def blended_usd_per_m(self, mix: Mix) -> float:
         """The bill for a million tokens of this traffic, of all kinds together."""
         return self.bill_usd(mix) / mix.n_tokens * TOKENS_PER_PRICE
 
 
-def check_positive(what: str, value: float, unit: str) -> None:
-    """Refuse a rate or a price that nothing can have."""
-    require(0 < value < inf, f"{what} is positive, not {value} {unit}.")
+def check_positive(quantities: Mapping[str, float]) -> None:
+    """Refuse a rate or a price that nothing can have.
+
+    >>> check_positive({"A rent [USD per hour]": -1})
+    Traceback (most recent call last):
+    bytebill.errors.BytebillError: A rent is positive, not -1 USD per hour.
+    """
+    for name, value in quantities.items():
+        require(0 < value < inf, f"{name.removesuffix(']').replace(' [', f' is positive, not {value} ')}.")
 
 
 def check_utilization(utilization: float) -> None:

@@ -10,15 +10,13 @@ scatter independently around one constant rate, which the cheapest price so far 
 true interval is wider. Used by chapter 19.
 """
 
-from __future__ import annotations
-
 import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import atan, cos, exp, gamma, inf, log, pi, sqrt
 from statistics import fmean
 
-from bytebill.economics.time import DAYS_PER_YEAR
+from bytebill.economics.cost import DAYS_PER_YEAR
 from bytebill.errors import require
 
 _SIMPSON_STEPS = 400
@@ -65,14 +63,9 @@ def fit(points: Iterable[tuple[datetime.date, float]], *, level: float = 0.9) ->
         n_points=n,
         factor_per_year=exp(-slope),
         low=exp(-slope - reach),
-        high=_exp(-slope + reach),
+        high=exp(reach - slope) if reach - slope < 700 else inf,  # few wild points know no upper end
         r_squared=1 - left / total if total else 1.0,
     )
-
-
-def _exp(x: float) -> float:
-    """The exponential, infinite where no float holds it: two or three wild points know no upper end."""
-    return exp(x) if x < 700 else inf
 
 
 def student_t(share: float, degrees: int) -> float:
@@ -102,5 +95,4 @@ def _below(t: float, degrees: int) -> float:
     scale = gamma((degrees + 1) / 2) / (sqrt(pi) * gamma(degrees / 2))
     step = atan(t / sqrt(degrees)) / _SIMPSON_STEPS
     ends = [cos(i * step) ** (degrees - 1) for i in range(_SIMPSON_STEPS + 1)]
-    inner = 4 * sum(ends[1:-1:2]) + 2 * sum(ends[2:-1:2])
-    return 0.5 + scale * step / 3 * (ends[0] + inner + ends[-1])
+    return 0.5 + scale * step / 3 * (ends[0] + (4 * sum(ends[1:-1:2]) + 2 * sum(ends[2:-1:2])) + ends[-1])

@@ -13,16 +13,14 @@ its curve is known ahead. Devices are conserved: held = serving + lent in every 
 interval (headroom is for that), failures, and what moving work costs. Used by chapters 06 and 10.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import ceil, inf
+from typing import Self
 
-from bytebill.economics.cost import TOKENS_PER_PRICE, check_positive
-from bytebill.economics.time import SECONDS_PER_HOUR
+from bytebill.economics.cost import SECONDS_PER_HOUR, TOKENS_PER_PRICE, check_positive
 from bytebill.errors import require
 
 _ROUNDING = 1e-9  # a demand of exactly ten devices needs ten
@@ -48,7 +46,7 @@ class Day:
         require(0 < self.interval_s < inf, f"An interval takes a positive time, not {self.interval_s} s.")
 
     @classmethod
-    def shaped(cls, shape: Sequence[float], *, peak_per_s: float, interval_s: float = SECONDS_PER_HOUR) -> Day:
+    def shaped(cls, shape: Sequence[float], *, peak_per_s: float, interval_s: float = SECONDS_PER_HOUR) -> Self:
         """A day with this shape, whatever its unit, and this peak.
 
         >>> Day.shaped((7.0, 14.0), peak_per_s=20.0).demand_per_s
@@ -88,12 +86,11 @@ class Day:
         15.0
         """
         require(0 <= work < inf, f"Work is zero or more, not {work}.")
-        ends = list(accumulate(demand * self.interval_s for demand in self.demand_per_s))
-        n_days, rest = divmod(work, ends[-1])
-        i = bisect_left(ends, rest) if rest else 0
-        before = ends[i - 1] if i else 0.0
-        into_s = (rest - before) / self.demand_per_s[i] if rest else 0.0
-        return (n_days * len(ends) + i) * self.interval_s + into_s
+        done = [0.0, *accumulate(demand * self.interval_s for demand in self.demand_per_s)]  # before each interval
+        n_days, rest = divmod(work, done[-1])
+        i = max(bisect_left(done, rest) - 1, 0)
+        into_s = (rest - done[i]) / self.demand_per_s[i] if rest else 0.0
+        return (n_days * len(self.demand_per_s) + i) * self.interval_s + into_s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +103,7 @@ class Fleet:
     serving: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        check_positive("A device's rate", self.per_device_per_s, "per second")
+        check_positive({"A device's rate [per second]": self.per_device_per_s})
         n = len(self.day.demand_per_s)
         require(
             len(self.held) == len(self.serving) == n,
@@ -137,7 +134,7 @@ class Fleet:
     @property
     def load_factor(self) -> float:
         """Work done over what the devices that serve could have done."""
-        return self._work_hours / self._hours(self.serving)
+        return self.day.work / self.per_device_per_s / SECONDS_PER_HOUR / self._hours(self.serving)
 
     def usd(self, *, usd_per_device_hour: float, usd_per_lent_hour: float = 0.0) -> float:
         """The day's bill, less what lending earns."""
@@ -156,23 +153,19 @@ class Fleet:
         bill = self.usd(usd_per_device_hour=usd_per_device_hour, usd_per_lent_hour=usd_per_lent_hour)
         return bill / self.day.work * TOKENS_PER_PRICE
 
-    @property
-    def _work_hours(self) -> float:
-        return self.day.work / self.per_device_per_s / SECONDS_PER_HOUR
-
     def _hours(self, devices: Sequence[int]) -> float:
         return sum(devices) * self.day.interval_s / SECONDS_PER_HOUR
 
 
 def fixed(day: Day, *, per_device_per_s: float, headroom: float = 0.0, unit: int = 1, largest: float = inf) -> Fleet:
-    """As many devices all day as its peak needs, in whole units.
+    """As many devices all day as its peak needs, in whole units: a fleet that is started a day ahead.
 
     >>> fixed(Day(demand_per_s=(10.0, 95.0)), per_device_per_s=10).held
     (10, 10)
     """
-    needed = _needed(day, per_device_per_s, headroom=headroom, unit=unit, least=0, largest=largest)
-    held = (max(needed),) * len(needed)
-    return Fleet(day=day, per_device_per_s=per_device_per_s, held=held, serving=held)
+    return autoscaled(
+        day, per_device_per_s=per_device_per_s, headroom=headroom, unit=unit, lag=len(day.demand_per_s), largest=largest
+    )
 
 
 def autoscaled(
@@ -198,35 +191,21 @@ def autoscaled(
     return Fleet(day=day, per_device_per_s=per_device_per_s, held=held, serving=held)
 
 
-def shared(
-    day: Day,
-    *,
-    per_device_per_s: float,
-    headroom: float = 0.0,
-    unit: int = 1,
-    lag: int = 0,
-    least: int = 0,
-    largest: float = inf,
-) -> Fleet:
-    """Devices for the peak all day, of which those an autoscaled fleet would give back are lent.
+def shared(follows: Fleet) -> Fleet:
+    """Devices for the peak all day, of which those that an autoscaled fleet would give back are lent.
 
-    >>> day = Day(demand_per_s=(10.0, 95.0, 20.0))
-    >>> fleet = shared(day, per_device_per_s=10)
+    >>> fleet = shared(autoscaled(Day(demand_per_s=(10.0, 95.0, 20.0)), per_device_per_s=10))
     >>> fleet.lent, fleet.device_hours, fleet.lent_device_hours
     ((9, 0, 8), 30.0, 17.0)
     """
-    serving = autoscaled(
-        day, per_device_per_s=per_device_per_s, headroom=headroom, unit=unit, lag=lag, least=least, largest=largest
-    ).held
-    held = (max(serving),) * len(serving)
-    return Fleet(day=day, per_device_per_s=per_device_per_s, held=held, serving=serving)
+    return replace(follows, held=(max(follows.held),) * len(follows.held), serving=follows.held)
 
 
 def _needed(
     day: Day, per_device_per_s: float, *, headroom: float, unit: int, least: int, largest: float
 ) -> tuple[int, ...]:
     """Devices that each interval's demand and headroom need, the least and whole units on top."""
-    check_positive("A device's rate", per_device_per_s, "per second")
+    check_positive({"A device's rate [per second]": per_device_per_s})
     require(0 <= headroom < inf, f"Headroom is a share of the demand, zero or more, not {headroom}.")
     require(unit >= 1, f"Devices come in units of at least one, not {unit}.")
     alone = (demand * (1 + headroom) / per_device_per_s * (1 - _ROUNDING) for demand in day.demand_per_s)

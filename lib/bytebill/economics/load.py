@@ -20,12 +20,11 @@ around B meets other step times than B's: those are the simulator's. Below one s
 it takes for one. Used by chapters 06 and 20.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import exp, inf, isfinite
+from typing import Self
 
 from bytebill.economics.cost import check_positive
 from bytebill.errors import BytebillError, require
@@ -55,7 +54,7 @@ class BatchCurve:
             )
 
     @classmethod
-    def of(cls, step_s: Mapping[int, float]) -> BatchCurve:
+    def of(cls, step_s: Mapping[int, float]) -> Self:
         """From a mapping of batch to seconds, in any order."""
         return cls(tuple(sorted((float(batch), seconds) for batch, seconds in step_s.items())))
 
@@ -118,15 +117,10 @@ def operating_point(
     >>> round(point.batch_size, 6), round(point.tpot_s, 6)   # 49.5 / (1 - 0.5); 5,000 tokens/s at batch 99
     (99.0, 0.0198)
     """
-    check_positive("An arrival rate", arrival_rate_per_s, "per second")
+    check_positive({"An arrival rate [per second]": arrival_rate_per_s})
     _check_tokens(n_output_tokens)
     tokens_per_s = arrival_rate_per_s * n_output_tokens
     batch_size = _batch_that_gives(curve, tokens_per_s)
-    if batch_size is None:
-        raise BytebillError(
-            f"No batch serves {tokens_per_s:,.0f} output tokens/s: this device gives at most "
-            f"{curve.peak_tokens_per_s:,.0f}, so take more devices or fewer requests."
-        )
     tpot_s = curve.step_s(batch_size)
     require(
         tpot_s <= tpot_slo_s,
@@ -162,17 +156,18 @@ def max_rate(curve: BatchCurve, *, n_output_tokens: float, tpot_slo_s: float = i
     return max(batch / step_s for batch, step_s in within) / n_output_tokens
 
 
-def _batch_that_gives(curve: BatchCurve, tokens_per_s: float) -> float | None:
-    """The smallest B with B / TPOT(B) at this rate; None if no batch of the curve reaches it."""
-    first_s = curve.points[0][1]
-    if tokens_per_s * first_s <= 1:
-        return tokens_per_s * first_s
+def _batch_that_gives(curve: BatchCurve, tokens_per_s: float) -> float:
+    """The smallest B with B / TPOT(B) at this rate, if a batch of the curve reaches it."""
+    if (alone := tokens_per_s * curve.points[0][1]) <= 1:
+        return alone
     for (left, left_s), (right, right_s) in pairwise(curve.points):
         if right / right_s >= tokens_per_s:
             slope = (right_s - left_s) / (right - left)
-            batch = tokens_per_s * (left_s - slope * left) / (1 - tokens_per_s * slope)
-            return min(max(batch, left), right)
-    return None
+            return min(max(tokens_per_s * (left_s - slope * left) / (1 - tokens_per_s * slope), left), right)
+    raise BytebillError(
+        f"No batch serves {tokens_per_s:,.0f} output tokens/s: this device gives at most "
+        f"{curve.peak_tokens_per_s:,.0f}, so take more devices or fewer requests."
+    )
 
 
 def _check_tokens(n_output_tokens: float) -> None:

@@ -12,12 +12,7 @@ costs more than the same tokens would at that month's API price. Ignores interes
 that a rent may fall at renewal: give each term its own. Used by chapter 19.
 """
 
-from __future__ import annotations
-
-from itertools import accumulate
-
-from bytebill.economics.cost import check_positive
-from bytebill.economics.time import HOURS_PER_MONTH, MONTHS_PER_YEAR
+from bytebill.economics.cost import HOURS_PER_MONTH, MONTHS_PER_YEAR, check_positive
 from bytebill.errors import require
 
 LONGEST_TERM = 1200
@@ -30,7 +25,7 @@ def rent_usd(*, n_months: int, n_devices: int, usd_per_device_hour: float) -> li
     [1460.0, 1460.0]
     """
     _check_months(n_months)
-    check_positive("A rent", usd_per_device_hour, "USD per hour")
+    check_positive({"A rent [USD per hour]": usd_per_device_hour})
     require(n_devices >= 1, f"A fleet has at least one device, not {n_devices}.")
     return [n_devices * usd_per_device_hour * HOURS_PER_MONTH] * n_months
 
@@ -44,7 +39,7 @@ def buy_usd(
     [110.0, 10.0, -30.0]
     """
     _check_months(n_months)
-    check_positive("A price", price_usd, "USD")
+    check_positive({"A price [USD]": price_usd})
     require(
         running_usd_per_month >= 0 and 0 <= resale_usd <= price_usd,
         "Running costs nothing or more, and nothing is sold for more than it was bought for.",
@@ -62,20 +57,9 @@ def api_usd(*, n_months: int, m_tokens_per_month: float, usd_per_m: float, facto
     [20.0, 10.0, 5.0]
     """
     _check_months(n_months)
-    check_positive("A price", usd_per_m, "USD per million tokens")
-    check_positive("A factor per year", factor_per_year, "times")
+    check_positive({"A price [USD per million tokens]": usd_per_m, "A factor per year [times]": factor_per_year})
     require(m_tokens_per_month >= 0, f"Tokens are zero or more, not {m_tokens_per_month}.")
-    first = m_tokens_per_month * usd_per_m
-    return [first / factor_per_year ** (month / MONTHS_PER_YEAR) for month in range(n_months)]
-
-
-def cumulative_usd(months: list[float]) -> list[float]:
-    """Spent by the end of each month; the last is the total.
-
-    >>> cumulative_usd([110.0, 10.0, -30.0])
-    [110.0, 120.0, 90.0]
-    """
-    return list(accumulate(months))
+    return [m_tokens_per_month * usd_per_m / factor_per_year ** (month / MONTHS_PER_YEAR) for month in range(n_months)]
 
 
 def under_water_from(committed: list[float], alternative: list[float]) -> int | None:
@@ -87,10 +71,7 @@ def under_water_from(committed: list[float], alternative: list[float]) -> int | 
     True
     """
     require(len(committed) == len(alternative), f"{len(committed)} months cannot be held against {len(alternative)}.")
-    for month in range(len(committed)):
-        if sum(committed[month:]) > sum(alternative[month:]):
-            return month
-    return None
+    return next((n for n in range(len(committed)) if sum(committed[n:]) > sum(alternative[n:])), None)
 
 
 def break_even_factor(*, n_months: int, commitment_usd_per_month: float, api_usd_first_month: float) -> float:
@@ -102,13 +83,14 @@ def break_even_factor(*, n_months: int, commitment_usd_per_month: float, api_usd
     6.03
     """
     _check_months(n_months)
-    check_positive("A commitment", commitment_usd_per_month, "USD per month")
-    check_positive("A month of the API", api_usd_first_month, "USD")
-    require(
-        api_usd_first_month < commitment_usd_per_month * n_months,
-        "The API's first month alone costs more than the whole commitment: no fall is fast enough.",
+    check_positive(
+        {"A commitment [USD per month]": commitment_usd_per_month, "A month of the API [USD]": api_usd_first_month}
     )
     committed, low, high = commitment_usd_per_month * n_months, 1e-3, 1e60
+    require(
+        api_usd_first_month < committed,
+        "The API's first month alone costs more than the whole commitment: no fall is fast enough.",
+    )
     while high > low * 1.001:
         middle = (low * high) ** 0.5
         months = api_usd(n_months=n_months, m_tokens_per_month=1, usd_per_m=api_usd_first_month, factor_per_year=middle)
@@ -117,5 +99,7 @@ def break_even_factor(*, n_months: int, commitment_usd_per_month: float, api_usd
 
 
 def _check_months(n_months: int) -> None:
-    whole = 1 <= n_months <= LONGEST_TERM and float(n_months).is_integer()
-    require(whole, f"A term is a whole number of months from 1 to {LONGEST_TERM:,}, not {n_months}.")
+    require(
+        1 <= n_months <= LONGEST_TERM and float(n_months).is_integer(),
+        f"A term is a whole number of months from 1 to {LONGEST_TERM:,}, not {n_months}.",
+    )

@@ -14,12 +14,16 @@ number. Ignores reading the cache from disk, mixed nodes, and that long prompts 
 Used by chapter 10.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from bytebill.economics.cost import Mix, PhaseCosts, check_positive, usd_per_million_tokens
-from bytebill.economics.time import SECONDS_PER_DAY, SECONDS_PER_HOUR
+from bytebill.economics.cost import (
+    SECONDS_PER_DAY,
+    SECONDS_PER_HOUR,
+    Mix,
+    PhaseCosts,
+    check_positive,
+    usd_per_million_tokens,
+)
 from bytebill.errors import require
 
 
@@ -41,9 +45,13 @@ class PhaseTotals:
     window_s: float = SECONDS_PER_DAY
 
     def __post_init__(self) -> None:
-        check_positive("A prefill node's rate", self.input_tokens_per_s, "tokens per second")
-        check_positive("A decode node's rate", self.output_tokens_per_s, "tokens per second")
-        check_positive("A window", self.window_s, "seconds")
+        check_positive(
+            {
+                "A prefill node's rate [tokens per second]": self.input_tokens_per_s,
+                "A decode node's rate [tokens per second]": self.output_tokens_per_s,
+                "A window [seconds]": self.window_s,
+            }
+        )
         require(
             min(self.mix.n_fresh_tokens, self.mix.n_output_tokens) > 0,
             "Two phases need fresh input and output; this traffic lacks one of them.",
@@ -92,7 +100,7 @@ class PhaseTotals:
         >>> hour.usd_by_phase(usd_per_node_hour=16)    # 2 nodes and 10 nodes
         (32.0, 160.0)
         """
-        check_positive("A rent", usd_per_node_hour, "USD per hour")
+        check_positive({"A rent [USD per hour]": usd_per_node_hour})
         usd_per_node = usd_per_node_hour * self.window_s / SECONDS_PER_HOUR
         return self.prefill_nodes * usd_per_node, self.decode_nodes * usd_per_node
 
@@ -117,7 +125,7 @@ def markup(*, income_usd: float, cost_usd: float) -> float:
     >>> markup(income_usd=300, cost_usd=100)
     2.0
     """
-    _check_money(income_usd, cost_usd)
+    check_positive({"An income [USD]": income_usd, "A cost [USD]": cost_usd})
     return income_usd / cost_usd - 1
 
 
@@ -127,7 +135,7 @@ def gross_margin(*, income_usd: float, cost_usd: float) -> float:
     >>> gross_margin(income_usd=400, cost_usd=100)
     0.75
     """
-    _check_money(income_usd, cost_usd)
+    check_positive({"An income [USD]": income_usd, "A cost [USD]": cost_usd})
     return 1 - cost_usd / income_usd
 
 
@@ -147,8 +155,9 @@ def streams(*, tokens_per_s: float, tokens_per_s_per_user: float) -> float:
     >>> streams(tokens_per_s=2000, tokens_per_s_per_user=20)
     100.0
     """
-    check_positive("An output rate", tokens_per_s, "tokens per second")
-    check_positive("A user's rate", tokens_per_s_per_user, "tokens per second")
+    check_positive(
+        {"An output rate [tokens per second]": tokens_per_s, "A user's rate [tokens per second]": tokens_per_s_per_user}
+    )
     return tokens_per_s / tokens_per_s_per_user
 
 
@@ -158,12 +167,6 @@ def lengths_if_all_alike(*, ratio: float, mean_context_len: float) -> tuple[floa
     >>> lengths_if_all_alike(ratio=3.0, mean_context_len=3500)    # 3000 + 1000 / 2
     (3000.0, 1000.0)
     """
-    check_positive("A ratio", ratio, "input tokens for one of output")
-    check_positive("A mean context", mean_context_len, "tokens")
+    check_positive({"A ratio [input tokens for one of output]": ratio, "A mean context [tokens]": mean_context_len})
     n_output_tokens = mean_context_len / (ratio + 0.5)
     return ratio * n_output_tokens, n_output_tokens
-
-
-def _check_money(income_usd: float, cost_usd: float) -> None:
-    check_positive("An income", income_usd, "USD")
-    check_positive("A cost", cost_usd, "USD")

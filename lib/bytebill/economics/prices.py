@@ -6,16 +6,13 @@ discounts for volume, commitments and answers within a day, unless a row's tier 
 06, 07, 10, 13, 19 and 20.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any
 
 from bytebill import data
 from bytebill.economics.cost import PhaseCosts
-from bytebill.errors import BytebillError, require, unknown
+from bytebill.errors import BytebillError, require, require_known, unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +48,7 @@ class ApiPrice:
         >>> api_price("GPT-4o").name, api_price("Llama 3.3 70B", host="Groq").name
         ('GPT-4o', 'Llama 3.3 70B, Groq')
         """
-        own = self.host.startswith(self.vendor)
-        return self.model_name if own else f"{self.model_name}, {self.host}"
+        return self.model_name if self.host.startswith(self.vendor) else f"{self.model_name}, {self.host}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +68,11 @@ class Rent:
 
 def _on_file(table: str, kind: type, *, by: str) -> dict[str, tuple[Any, ...]]:
     """A table's records, those of one model or device together."""
-    found: dict[str, tuple[Any, ...]] = {}
-    for row in data.table(table):
-        record = kind(**{field.name: row[field.name] for field in fields(kind)})
-        found[row[by]] = (*found.get(row[by], ()), record)
-    return found
+    names = [field.name for field in fields(kind)]
+    return {
+        key: tuple(kind(**{name: row[name] for name in names}) for row in rows)
+        for key, rows in data.grouped(table, by).items()
+    }
 
 
 API_PRICES: data.Register[tuple[ApiPrice, ...]] = data.Register(
@@ -97,16 +93,18 @@ def api_price(
     (0.1, 0.4, '2025-06-15')
     """
     known = API_PRICES[model_name]
-    host = host or _own_host(model_name, known)
+    hosts = sorted({price.host for price in known})
+    own = [each for each in hosts if each == known[0].vendor] or hosts
+    require(bool(host) or len(own) == 1, f"{model_name} is sold by {', '.join(hosts)}; name one of them as host.")
+    host = host or own[0]
+    require_known(f"price of {model_name} at a host", host, hosts)
     of_host = [price for price in known if price.host == host]
-    if not of_host:
-        raise unknown(f"price of {model_name} at a host", host, sorted({price.host for price in known}))
     dated = [price for price in latest(as_of, tier=tier) if price in of_host]
-    if not dated:
-        first = min(price.as_of for price in of_host)
-        raise BytebillError(
-            f"There is no {tier} price of {model_name} at {host} by {as_of or 'today'}; the first is of {first}."
-        )
+    require(
+        bool(dated),
+        f"There is no {tier} price of {model_name} at {host} by {as_of or 'today'}; the first is of "
+        f"{min(price.as_of for price in of_host)}.",
+    )
     return dated[0]
 
 
@@ -128,8 +126,8 @@ def latest(as_of: date | str | None = None, *, tier: str = "standard") -> tuple[
     """
     day = _day(as_of)
     dated = [price for price in listed(tier=tier) if price.as_of <= day]
-    ordered = (*dated, *sorted(dated, key=lambda price: price.as_of))  # first for the order, then for the newest
-    return tuple({(price.model_name, price.host): price for price in ordered}.values())
+    twice = (*dated, *sorted(dated, key=lambda price: price.as_of))  # first for the order, then for the newest
+    return tuple({(price.model_name, price.host): price for price in twice}.values())
 
 
 def rents(device_id: str, *, terms: str | None = None, as_of: date | str | None = None) -> tuple[Rent, ...]:
@@ -144,13 +142,6 @@ def rents(device_id: str, *, terms: str | None = None, as_of: date | str | None 
     day = _day(as_of)
     found = (rent for rent in of_device if rent.as_of <= day and terms in (None, rent.terms))
     return tuple(sorted(found, key=lambda rent: rent.as_of))
-
-
-def _own_host(model_name: str, known: Sequence[ApiPrice]) -> str:
-    hosts = sorted({price.host for price in known})
-    own = [host for host in hosts if host == known[0].vendor]
-    require(len(own or hosts) == 1, f"{model_name} is sold by {', '.join(hosts)}; name one of them as host.")
-    return (own or hosts)[0]
 
 
 def _day(given: date | str | None) -> date:

@@ -9,13 +9,12 @@ the same result. The point is what the points give, not the middle of the draws:
 differ, and both are worth knowing. Used by chapters 19 and 20.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from math import ceil, exp, inf, log, nan
+from typing import Self
 
 from bytebill.errors import require
 
@@ -32,8 +31,8 @@ def quantile(values: Iterable[float], q: float, *, weights: Iterable[float] | No
         return ordered[max(0, ceil(q * len(ordered)) - 1)] if ordered else nan
     pairs = sorted((v, w) for v, w in zip(values, weights, strict=True) if w > 0 and v == v)
     wanted = q * sum(w for _, w in pairs)
-    passed = accumulate(w for _, w in pairs)
-    return next((value for (value, _), reached in zip(pairs, passed, strict=True) if reached >= wanted), nan)
+    reached = accumulate(w for _, w in pairs)
+    return next((value for (value, _), share in zip(pairs, reached, strict=True) if share >= wanted), nan)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +52,7 @@ class Range:
         require(self.low > 0 or not self.ratio, f"A range of factors begins above zero, not at {self.low}.")
 
     @classmethod
-    def within(cls, point: float, factor: float) -> Range:
+    def within(cls, point: float, factor: float) -> Self:
         """The point, and so many times less or more.
 
         >>> Range.within(2.0, 1.5)

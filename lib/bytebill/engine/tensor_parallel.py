@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from bytebill.engine.kernels import openmp
+from bytebill.engine.processes import result_of
 from bytebill.engine.sharding import Ranks, ShardLoader, require_even_shares
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import Weights, random_weights, smollm2, smollm2_folder
@@ -85,18 +85,15 @@ def launch(n_ranks: int, run: ParallelRun | None = None, *, timeout_s: float = 3
         raise BytebillError(f"{n_ranks} ranks need as many GPUs; this machine has {torch.cuda.device_count()}.")
     if run.model == _REAL:
         smollm2_folder()  # converted once, before the ranks look for it
-    process = subprocess.Popen(
-        _command(n_ranks, run), env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    what = f"{n_ranks} ranks of {run.model}"
+    found: dict[str, Any] = result_of(
+        _command(n_ranks, run),
+        what=what,
+        timeout_s=timeout_s,
+        env=_environment(),
+        reason=lambda err: _reason(err) or f"{what} failed without a reason.",
     )
-    try:
-        out, err = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        raise BytebillError(f"{n_ranks} ranks of {run.model} did not finish in {timeout_s:.0f} s.") from None
-    finally:
-        _stop(process)
-    if process.returncode:
-        raise BytebillError(_reason(err) or f"{n_ranks} ranks of {run.model} failed without a reason.")
-    return _last_json(out)
+    return found
 
 
 def _command(n_ranks: int, run: ParallelRun) -> list[str]:
@@ -119,23 +116,6 @@ def _environment() -> dict[str, str]:
         "GLOO_SOCKET_IFNAME": loopback,
         "NCCL_SOCKET_IFNAME": loopback,
     }
-
-
-def _stop(process: subprocess.Popen[str]) -> None:
-    """End torchrun if it still runs; asked politely, it ends its ranks."""
-    process.terminate()
-    try:
-        process.wait(timeout=20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _last_json(out: str) -> dict[str, Any]:
-    try:
-        return dict(json.loads(out.strip().splitlines()[-1]))
-    except (IndexError, ValueError) as error:
-        raise BytebillError("The ranks ended well but printed no result.") from error
 
 
 def _reason(err: str) -> str | None:

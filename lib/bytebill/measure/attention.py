@@ -10,10 +10,9 @@ would move one byte: it equals the intensity where attention takes as long as it
 Used by chapter 17.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from math import ceil, hypot
 from typing import Any
 
@@ -27,8 +26,9 @@ from bytebill.engine.kernels.dtypes import PLAIN
 from bytebill.engine.latents import attend_latents
 from bytebill.engine.rotary import Rotary, rope_frequencies
 from bytebill.engine.transformer import Transformer
-from bytebill.engine.weights.names import random_weights
-from bytebill.measure.timing import Predicted, Timing, in_turns, timed
+from bytebill.engine.weights import random_weights
+from bytebill.measure.decoders import cached_step
+from bytebill.measure.timing import Call, Predicted, Timing, in_turns, timed
 from bytebill.models import MLASpec, ModelSpec, precision
 from bytebill.roofline import StepCost, decode_cost
 
@@ -41,6 +41,7 @@ _SHAPE: dict[str, Any] = {"n_layers": 1, "d_model": 64, "d_ff": 64, "vocab_size"
 class AttentionPoint(Predicted):
     """Attention of one layer, or a whole step, measured and predicted."""
 
+    kind: str
     context_len: int
     read_s: float
     n_bytes: float
@@ -54,42 +55,7 @@ class AttentionPoint(Predicted):
     @property
     def felt_intensity(self) -> float:
         """FLOPs done in the time that a plain read takes for one byte."""
-        return self.intensity * self.read_s / self.time_s
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Decode:
-    """One new token for each sequence of a batch, on a device."""
-
-    kind: str
-    spec: ModelSpec
-    device: Device
-    dtype: str
-    batch: int
-    context_len: int
-
-    @property
-    def cost(self) -> StepCost:
-        """What the roofline counts for it; attention is its KV read and its attention FLOPs."""
-        return decode_cost(
-            self.spec, batch_size=self.batch, context_len=self.context_len, precision=precision(self.dtype)
-        )
-
-    def filled(self) -> SlotCache:
-        """A cache whose pages are its own, with room for one token more than the context."""
-        cache = slot_cache(
-            self.spec,
-            batch_size=self.batch,
-            max_len=self.context_len + 1,
-            dtype=PLAIN[self.dtype],
-            device=self.device.torch,
-        )
-        cache.occupy(self.context_len)
-        return cache
-
-    def point(self, **measured: float) -> AttentionPoint:
-        """It, as measured."""
-        return AttentionPoint(kind=self.kind, batch=self.batch, context_len=self.context_len, **measured)
+        return self.intensity * self.read_s / self.step_s
 
 
 def kinds(
@@ -102,14 +68,13 @@ def kinds(
     >>> {name: spec.queries_per_kv_head for name, spec in kinds().items()}
     {'MHA': 1, 'GQA-4': 8, 'MQA': 32, 'MLA': 1}
     """
-    kv_heads = {"MHA": n_heads, f"GQA-{n_kv_heads}": n_kv_heads, "MQA": 1}
-    found = {
-        name: ModelSpec(id=name, name=name, n_heads=n_heads, n_kv_heads=n, d_head=d_head, **_SHAPE)
-        for name, n in kv_heads.items()
+    grouped = {"MHA": n_heads, f"GQA-{n_kv_heads}": n_kv_heads, "MQA": 1}
+    heads: dict[str, dict[str, Any]] = {
+        name: {"n_heads": n_heads, "n_kv_heads": n, "d_head": d_head} for name, n in grouped.items()
     }
-    width = LATENT.d_nope + LATENT.d_rope
-    heads: dict[str, Any] = {"n_heads": n_latent_heads, "n_kv_heads": n_latent_heads, "d_head": width}
-    return found | {"MLA": ModelSpec(id="MLA", name="MLA", mla=LATENT, **heads, **_SHAPE)}
+    latent = {"n_heads": n_latent_heads, "n_kv_heads": n_latent_heads, "d_head": LATENT.d_nope + LATENT.d_rope}
+    heads["MLA"] = {**latent, "mla": LATENT}
+    return {name: ModelSpec(id=name, name=name, **each, **_SHAPE) for name, each in heads.items()}
 
 
 def sweep_attention(
@@ -125,35 +90,33 @@ def sweep_attention(
 ) -> list[AttentionPoint]:
     """Every kind at every batch; `peak` is the FLOP/s that their kernel reaches. As many layers are passed as make the
     cache larger than `beyond_bytes`."""
-    decodes = [
-        _Decode(kind=kind, spec=spec, device=device, dtype=dtype, batch=batch, context_len=context_len)
-        for kind, spec in specs.items()
-        for batch in batches
-    ]
-    return [_alone(decode, peak=peak, repeats=repeats, beyond_bytes=beyond_bytes) for decode in decodes]
+    found = []
+    for (kind, spec), batch in product(specs.items(), batches):
+        cost = decode_cost(spec, batch_size=batch, context_len=context_len, precision=precision(dtype))
+        deep = replace(spec, n_layers=ceil(beyond_bytes / cost.kv_read_bytes))
+        timing = _time(deep, device, dtype=dtype, batch_size=batch, context_len=context_len, repeats=repeats)
+        read_s = timing.reference_s / deep.n_layers
+        found.append(
+            AttentionPoint(
+                kind=kind,
+                batch=batch,
+                context_len=context_len,
+                step_s=timing.median_s / deep.n_layers,
+                predicted_s=hypot(read_s, cost.attention_flops / peak),
+                read_s=read_s,
+                n_bytes=cost.kv_read_bytes,
+                flops=cost.attention_flops,
+            )
+        )
+    return found
 
 
-def _alone(decode: _Decode, *, peak: float, repeats: int, beyond_bytes: float) -> AttentionPoint:
-    n_bytes, flops = decode.cost.kv_read_bytes, decode.cost.attention_flops
-    n_layers = ceil(beyond_bytes / n_bytes)
-    timing = _time(replace(decode, spec=replace(decode.spec, n_layers=n_layers)), repeats=repeats)
-    read_s = timing.reference_s / n_layers
-    return decode.point(
-        time_s=timing.median_s / n_layers,
-        predicted_s=hypot(read_s, flops / peak),
-        read_s=read_s,
-        n_bytes=n_bytes,
-        flops=flops,
-    )
-
-
-def kernel_flops_per_s(
-    spec: ModelSpec, device: Device, *, dtype: str, batch_size: int = 8, context_len: int = 512, repeats: int = 9
-) -> float:
+def kernel_flops_per_s(spec: ModelSpec, device: Device, *, dtype: str) -> float:
     """FLOP/s of attention over a cache that stays on the chip: what its arithmetic is limited to."""
-    one = replace(spec, n_layers=1)
-    decode = _Decode(kind="", spec=one, device=device, dtype=dtype, batch=batch_size, context_len=context_len)
-    return decode.cost.attention_flops / min(_time(decode, repeats=repeats).samples_s)
+    small: dict[str, Any] = {"batch_size": 8, "context_len": 512}
+    timing = _time(replace(spec, n_layers=1), device, dtype=dtype, **small, repeats=9)
+    cost = decode_cost(replace(spec, n_layers=1), **small, precision=precision(dtype))
+    return cost.attention_flops / min(timing.samples_s)
 
 
 def sweep_inside(
@@ -176,26 +139,28 @@ def sweep_inside(
     models = {kind: Transformer(random_weights(spec), dtype=dtype, device=device.torch) for kind, spec in specs.items()}
     found = []
     for batch in batches:
-        decodes = [
-            _Decode(kind=kind, spec=spec, device=device, dtype=dtype, batch=batch, context_len=context_len)
-            for kind, spec in specs.items()
-        ]
-        calls = [_step_and_read(models[decode.kind], decode) for decode in decodes]
-        steps, reads = (dict(enumerate(each)) for each in zip(*calls, strict=True))
+        cached = {kind: cached_step(model, batch, context_len) for kind, model in models.items()}
+        steps = {kind: step for kind, (_, step) in cached.items()}
+        reads = {kind: _reading(cache, models[kind]) for kind, (cache, _) in cached.items()}
         timings = in_turns(steps, reads, sync=synchronizer(device), repeats=repeats)
-        for decode, timing in zip(decodes, timings.values(), strict=True):
-            found.append(_inside(decode, timing, peak=peak, kernel_peak=kernel_peaks[decode.kind]))
+        for kind, timing in timings.items():
+            cost = decode_cost(specs[kind], batch_size=batch, context_len=context_len, precision=precision(dtype))
+            place = {"batch": batch, "context_len": context_len}
+            found.append(_inside(kind, place, cost, timing, peak=peak, kernel_peak=kernel_peaks[kind]))
     return found
 
 
-def _inside(decode: _Decode, timing: Timing, *, peak: float, kernel_peak: float) -> AttentionPoint:
+def _inside(
+    kind: str, place: Mapping[str, int], cost: StepCost, timing: Timing, *, peak: float, kernel_peak: float
+) -> AttentionPoint:
     """The cache is read at the rate at which weights and cache were."""
-    cost = decode.cost
     per_byte = timing.reference_s / (cost.weight_bytes + cost.kv_read_bytes)
     weights_s, cache_s = cost.weight_bytes * per_byte, cost.kv_read_bytes * per_byte
     rest_s = hypot(weights_s, cost.linear_flops / peak)
-    return decode.point(
-        time_s=timing.median_s,
+    return AttentionPoint(
+        kind=kind,
+        **place,
+        step_s=timing.median_s,
         predicted_s=rest_s + hypot(cache_s, cost.attention_flops / kernel_peak),
         read_s=cache_s,
         n_bytes=cost.bytes,
@@ -203,54 +168,44 @@ def _inside(decode: _Decode, timing: Timing, *, peak: float, kernel_peak: float)
     )
 
 
-def _step_and_read(model: Transformer, decode: _Decode) -> tuple[Callable[[], object], Callable[[], object]]:
-    """A decode step over a filled cache, and a plain read of the same weights and cache."""
-    cache, tokens = decode.filled(), torch.zeros(decode.batch, 1, dtype=torch.long, device=model.device)
-    flat = _flat(cache)
-
-    def step() -> None:
-        cache.set_lengths(decode.context_len)
-        model(tokens, cache)
-
-    def read() -> None:
-        model.read_weights()
-        for part in flat:
-            part.sum()
-
-    return step, read
-
-
-def _time(decode: _Decode, *, repeats: int) -> Timing:
+def _time(spec: ModelSpec, device: Device, *, dtype: str, batch_size: int, context_len: int, repeats: int) -> Timing:
     """Attention of every layer, one after the other, beside a plain read of the whole cache."""
-    cache = decode.filled()
-    call = _call(decode.spec, cache) if isinstance(cache, ContiguousCache) else _latent_call(decode.spec, cache)
-    flat = _flat(cache)
+    cache = slot_cache(spec, batch_size=batch_size, max_len=context_len + 1, dtype=PLAIN[dtype], device=device.torch)
+    cache.occupy(context_len)
+    if isinstance(cache, ContiguousCache):
+        call = attending(spec, cache, cache.place(batch_size, 1), n_rows=batch_size, like=cache.tensors[0])
+    else:
+        call = _attending_latents(spec, cache)
     with torch.inference_mode():
-        return timed(
-            call, sync=synchronizer(decode.device), reference=lambda: [part.sum() for part in flat], repeats=repeats
-        )
+        return timed(call, sync=synchronizer(device), reference=_reading(cache), repeats=repeats)
 
 
-def _call(spec: ModelSpec, cache: ContiguousCache) -> Callable[[], object]:
-    placement, keys = cache.place(cache.batch_size, 1), cache.tensors[0]
-    rotary = Rotary(spec, frequencies=rope_frequencies(spec).to(keys.device), dtype=keys.dtype)
+def attending(spec: ModelSpec, cache: Any, placement: Any, *, n_rows: int, like: Tensor) -> Call:
+    """Attention of every layer, one after the other: a random token of each placed sequence, `like` in dtype and
+    device, over a cache of keys and values."""
+    rotary = Rotary(spec, frequencies=rope_frequencies(spec).to(like.device), dtype=like.dtype)
     factors = rotary.factors(placement.positions)
-    heads = torch.randn(cache.batch_size, 1, spec.n_heads + 2 * spec.n_kv_heads, spec.d_head).to(keys)
+    heads = torch.randn(n_rows, 1, spec.n_heads + 2 * spec.n_kv_heads, spec.d_head).to(like)
     return lambda: [cache.attend(layer, heads, factors, placement) for layer in range(spec.n_layers)]
 
 
-def _latent_call(spec: ModelSpec, cache: LatentCache) -> Callable[[], object]:
+def _attending_latents(spec: ModelSpec, cache: LatentCache) -> Call:
     rows, d_latent = cache.tensors[0], cache.d_latent  # [L, B, context + 1, c + d_rope]
     q = torch.randn(cache.batch_size, 1, spec.n_heads, rows.shape[-1]).to(rows)
-    return lambda: [attend_latents(q, rows[i, :, :-1], bias=None, d_latent=d_latent) for i in range(spec.n_layers)]
+    return lambda: [attend_latents(q, layer[:, :-1], bias=None, d_latent=d_latent) for layer in rows]
 
 
-def _flat(cache: SlotCache) -> list[Tensor]:
-    """The cache's numbers in the order in which they lie in memory, as fp32."""
-    return [tensor.permute(*_in_memory(tensor)).reshape(-1).view(torch.float32) for tensor in cache.tensors]
+def _reading(cache: SlotCache, model: Transformer | None = None) -> Call:
+    """A plain read of a cache (and of a model's weights before it), in the order in which it lies in memory."""
+    flat = [
+        tensor.permute(*sorted(range(tensor.dim()), key=tensor.stride, reverse=True)).reshape(-1).view(torch.float32)
+        for tensor in cache.tensors
+    ]
 
+    def read() -> None:
+        if model is not None:
+            model.read_weights()
+        for part in flat:
+            part.sum()
 
-def _in_memory(tensor: Tensor) -> list[int]:
-    """The axes in the order in which they lie in memory, so that a read goes in order."""
-    strides = tensor.stride()
-    return sorted(range(tensor.dim()), key=lambda axis: -strides[axis])
+    return read

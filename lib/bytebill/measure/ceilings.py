@@ -6,8 +6,6 @@
 They are what a roofline is drawn with when the datasheet is not the machine's. Ignores writes, and caches.
 """
 
-from __future__ import annotations
-
 import torch
 
 from bytebill.device import Device, synchronizer
@@ -34,12 +32,12 @@ def read_buffer(device: Device) -> torch.Tensor:
 
 def peak_flops_per_s(device: Device, *, dtype: str, repeats: int = 7) -> float:
     """FLOPs a second of a large matmul in a dtype, torch's or the packed one, whichever is faster [FLOP/s]."""
-    size, sync = _MATMUL_SIZE[device.kind], synchronizer(device)
+    size = _MATMUL_SIZE[device.kind]
     a, b = (torch.randn(size, size, device=device.torch).to(PLAIN[dtype]) for _ in range(2))
     packed = PackedLinear(b, dtype=dtype)
+    calls: dict[str, Call] = {"torch": lambda: a @ b, "packed": lambda: packed(a)}
     with torch.inference_mode():
-        calls: dict[int, Call] = {0: lambda: a @ b, 1: lambda: packed(a)}
-        timings = in_turns(calls, {}, sync=sync, repeats=repeats)
+        timings = in_turns(calls, {}, sync=synchronizer(device), repeats=repeats)
     return 2 * size**3 / min(min(timing.samples_s) for timing in timings.values())
 
 
@@ -56,5 +54,6 @@ def as_accelerator(device: Device, *, read: float, peaks: dict[str, float]) -> A
 
 def machine(device: Device, *dtypes: str) -> Accelerator:
     """This machine as an accelerator: what it reads and multiplies in these dtypes is measured now."""
-    peaks = {dtype: peak_flops_per_s(device, dtype=dtype) for dtype in dtypes}
-    return as_accelerator(device, read=read_bytes_per_s(device), peaks=peaks)
+    return as_accelerator(
+        device, read=read_bytes_per_s(device), peaks={dtype: peak_flops_per_s(device, dtype=dtype) for dtype in dtypes}
+    )

@@ -9,23 +9,21 @@ one expert after the other take. Routing is drawn anew in every step (`engine.ex
 that it touches are counted. Contexts are short, so that weights are all that counts. Used by chapter 16.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import hypot
 from statistics import mean
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from bytebill.device import Device, synchronizer
 from bytebill.engine.experts import DrawnRouter
 from bytebill.engine.transformer import Transformer
-from bytebill.engine.weights.names import Weights, random_weights
+from bytebill.engine.weights import Weights, random_weights
 from bytebill.measure.ceilings import peak_flops_per_s
-from bytebill.measure.hollow import hollow
-from bytebill.measure.timing import Predicted, in_turns
+from bytebill.measure.decoders import cached_step, hollow
+from bytebill.measure.timing import Call, Predicted, in_turns
 from bytebill.models import ModelSpec, MoESpec, precision
 from bytebill.roofline import StepCost, decode_cost
 
@@ -36,6 +34,7 @@ _CONTEXT_LEN = 16
 class ExpertPoint(Predicted):
     """One model's decode step at one batch."""
 
+    kind: str
     hollow_s: float
     read_bytes_per_s: float
     peak_flops_per_s: float
@@ -45,7 +44,7 @@ class ExpertPoint(Predicted):
     @property
     def busy_s(self) -> float:
         """What is left of a step without its hollow twin's: reading and multiplying."""
-        return self.time_s - self.hollow_s
+        return self.step_s - self.hollow_s
 
 
 def dense_twins(spec: ModelSpec) -> dict[str, ModelSpec]:
@@ -77,7 +76,6 @@ def small_moe(
     *, n_experts: int = 8, n_experts_per_token: int = 2, d_ff_expert: int = 4096, n_layers: int = 2, d_model: int = 1024
 ) -> ModelSpec:
     """A Mixtral in small: nearly all experts, in fp32 0.8 GB of them, of which a token meets a quarter."""
-    moe = MoESpec(n_experts=n_experts, n_experts_per_token=n_experts_per_token, d_ff_expert=d_ff_expert)
     return ModelSpec(
         id="small-moe",
         name="small MoE",
@@ -89,7 +87,7 @@ def small_moe(
         d_head=64,
         vocab_size=512,
         context_len=1024,
-        moe=moe,
+        moe=MoESpec(n_experts=n_experts, n_experts_per_token=n_experts_per_token, d_ff_expert=d_ff_expert),
     )
 
 
@@ -124,36 +122,44 @@ def sweep_experts(
 ) -> list[ExpertPoint]:
     """Every model at every batch, in turns; the largest is the one whose weights are read as the reference. `shares`
     are the experts' for each kind whose routing is not uniform."""
-
-    def models(shape: Callable[[ModelSpec], ModelSpec]) -> list[Transformer]:
-        return [build(shape(spec), device, dtype=dtype, shares=shares.get(kind)) for kind, spec in specs.items()]
-
-    whole, twins = models(lambda spec: spec), models(hollow)
-    largest = max(whole, key=lambda model: model.weight_bytes_read)
-    reads, n_bytes = {0: largest.read_weights}, sum(linear.weight.nbytes for linear in largest.linears)
-    found = []
+    models = {
+        (kind, size): build(shape, device, dtype=dtype, shares=shares.get(kind))
+        for kind, spec in specs.items()
+        for size, shape in (("whole", spec), ("hollow", hollow(spec)))
+    }
+    largest = max(models.values(), key=lambda model: model.weight_bytes_read)
+    found, n_bytes = [], sum(linear.weight.nbytes for linear in largest.linears)
     for batch in batches:
         peak = peak_flops_per_s(device, dtype=dtype, repeats=2)
-        moved: list[list[float]] = [[] for _ in (*whole, *twins)]
-        steps = {i: _step(model, batch, moved[i]) for i, model in enumerate([*whole, *twins])}
+        moved: dict[Any, list[float]] = {key: [] for key in models}
+        steps = {key: _step(model, batch, moved[key]) for key, model in models.items()}
+        reads = {next(iter(steps)): largest.read_weights}
         timings = in_turns(steps, reads, sync=synchronizer(device), repeats=repeats, at_least_s=at_least_s)
-        rate = n_bytes / timings[0].reference_s
-        for i, (kind, spec) in enumerate(specs.items()):
-            times = timings[i].median_s, timings[i + len(specs)].median_s
-            cost = decode_cost(spec, batch_size=batch, context_len=_CONTEXT_LEN, precision=precision(dtype))
-            found.append(_point(kind, batch, times, cost=cost, rate=rate, peak=peak, moved=mean(moved[i])))
+        rate = n_bytes / timings[next(iter(steps))].reference_s
+        found += [
+            _point(
+                kind,
+                batch,
+                step_s=timings[kind, "whole"].median_s,
+                hollow_s=timings[kind, "hollow"].median_s,
+                cost=decode_cost(spec, batch_size=batch, context_len=_CONTEXT_LEN, precision=precision(dtype)),
+                rate=rate,
+                peak=peak,
+                moved=mean(moved[kind, "whole"]),
+            )
+            for kind, spec in specs.items()
+        ]
     return found
 
 
 def _point(
-    kind: str, batch: int, times_s: tuple[float, float], *, cost: StepCost, rate: float, peak: float, moved: float
+    kind: str, batch: int, *, step_s: float, hollow_s: float, cost: StepCost, rate: float, peak: float, moved: float
 ) -> ExpertPoint:
     """A step's time and its hollow twin's, held against the ceilings measured beside them."""
-    time_s, hollow_s = times_s
     return ExpertPoint(
         kind=kind,
         batch=batch,
-        time_s=time_s,
+        step_s=step_s,
         hollow_s=hollow_s,
         read_bytes_per_s=rate,
         peak_flops_per_s=peak,
@@ -163,15 +169,12 @@ def _point(
     )
 
 
-def _step(model: Transformer, batch_size: int, moved: list[float]) -> Callable[[], None]:
+def _step(model: Transformer, batch_size: int, moved: list[float]) -> Call:
     """A decode step that adds the bytes of weights it moved to a list."""
-    cache = model.new_cache(batch_size, _CONTEXT_LEN + 1)
-    cache.occupy(_CONTEXT_LEN)
-    tokens = torch.zeros(batch_size, 1, dtype=torch.long, device=model.device)
+    step = cached_step(model, batch_size, _CONTEXT_LEN)[1]
 
     def run() -> None:
-        cache.set_lengths(_CONTEXT_LEN)
-        model(tokens, cache)
+        step()
         moved.append(model.weight_bytes_touched)
 
     return run

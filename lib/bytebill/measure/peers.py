@@ -6,17 +6,19 @@ number of new tokens: this book's engine and `transformers.generate` in fp32, an
 the call to the last token, prefill included; each is warmed up once.
 """
 
-from __future__ import annotations
-
 import json
-import subprocess
 import sys
-import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-from bytebill.errors import BytebillError
+import torch
+
+from bytebill.engine.processes import result_of
+from bytebill.engine.weights.smollm2 import gguf_file, smollm2, smollm2_folder, tokenizer
+from bytebill.measure.timing import timed
 
 PROMPT = "The price of a token is the price of moving"
 N_NEW_TOKENS = 64
@@ -25,40 +27,29 @@ _TIMEOUT_S = 300
 
 def all_in_turns(*, rounds: int = 2) -> dict[str, float | None]:
     """The best of each peer's processes, taken in turns: where a process's pages lie decides how fast it reads."""
-    found = [{peer: tokens_per_s(peer) for peer in PEERS} for _ in range(rounds)]
-    return {peer: max((each[peer] or 0.0) for each in found) or None for peer in PEERS}
+    alone = [peer for peer, (_, n_users) in PEERS.items() if n_users == 1]
+    found = [{peer: tokens_per_s(peer) for peer in alone} for _ in range(rounds)]
+    return {peer: max(each[peer] or 0.0 for each in found) or None for peer in alone}
 
 
 def tokens_per_s(peer: str) -> float | None:
     """New tokens a second of one peer (of all its users together), or None where it is not installed."""
     if peer.startswith("llamacpp") and find_spec("xllamacpp") is None:
         return None
-    command = [sys.executable, "-m", __name__, peer]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        raise BytebillError(f"{peer} did not finish {N_NEW_TOKENS} tokens in {_TIMEOUT_S} s.") from None
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise BytebillError(f"Measuring {peer} failed: {last}")
-    return float(json.loads(done.stdout.strip().splitlines()[-1]))
+    return float(result_of([sys.executable, "-m", __name__, peer], what=f"Measuring {peer}", timeout_s=_TIMEOUT_S))
 
 
 def _bytebill() -> Callable[[], object]:
     from bytebill.engine.generation import generate
     from bytebill.engine.transformer import Transformer
-    from bytebill.engine.weights.smollm2 import smollm2, tokenizer
 
     model, prompt = Transformer(smollm2(), dtype="fp32"), tokenizer().encode(PROMPT).ids
     return lambda: generate(model, [prompt], n_new_tokens=N_NEW_TOKENS)
 
 
 def _transformers() -> Callable[[], object]:
-    import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
-
-    from bytebill.engine.weights.smollm2 import smollm2_folder, tokenizer
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -69,38 +60,36 @@ def _transformers() -> Callable[[], object]:
 
 
 def _llamacpp(n_slots: int = 1) -> Callable[[], object]:
-    from concurrent.futures import ThreadPoolExecutor
-
-    import torch
     import xllamacpp
-
-    from bytebill.engine.weights.smollm2 import gguf_file
 
     settings = xllamacpp.CommonParams()
     settings.model.path, settings.n_ctx, settings.n_parallel = str(gguf_file()), 512 * n_slots, n_slots
     settings.cpuparams.n_threads = torch.get_num_threads()
     server = xllamacpp.Server(settings)
-    request = {"prompt": PROMPT, "n_predict": N_NEW_TOKENS, "temperature": 0.0, "ignore_eos": True}
-    request["cache_prompt"] = False
+    request = {
+        "prompt": PROMPT,
+        "n_predict": N_NEW_TOKENS,
+        "temperature": 0.0,
+        "ignore_eos": True,
+        "cache_prompt": False,
+    }
     pool = ThreadPoolExecutor(n_slots)
     return lambda: list(pool.map(server.handle_completions, [request] * n_slots))
 
 
-PEERS = {"bytebill": _bytebill, "transformers": _transformers, "llamacpp": _llamacpp}
-WITH_USERS: dict[str, tuple[Callable[[], Callable[[], object]], int]] = {"llamacpp_8_slots": (lambda: _llamacpp(8), 8)}
+PEERS: dict[str, tuple[Callable[[], Callable[[], object]], int]] = {  # how each is made ready, and its users
+    "bytebill": (_bytebill, 1),
+    "transformers": (_transformers, 1),
+    "llamacpp": (_llamacpp, 1),
+    "llamacpp_8_slots": (partial(_llamacpp, 8), 8),
+}
 
 
 def main(peer: str) -> None:
     """Print a peer's new tokens a second, the best of three runs after a warm-up."""
-    make, n_users = WITH_USERS.get(peer) or (PEERS[peer], 1)
-    call = make()
-    call()
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    print(json.dumps(n_users * N_NEW_TOKENS / min(times)))
+    make, n_users = PEERS[peer]
+    times_s = timed(make(), sync=lambda: None, repeats=3).samples_s
+    print(json.dumps(n_users * N_NEW_TOKENS / min(times_s)))
 
 
 if __name__ == "__main__":

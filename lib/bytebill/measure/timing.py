@@ -5,12 +5,11 @@ pair: the call and a plain read of the same bytes, taken in turn, and what is re
 median of each. A reference that moved by more than `DRIFT_LIMIT` between start and end is said out loud.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 Call = Callable[[], object]
 DRIFT_LIMIT = 0.25
@@ -39,26 +38,16 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted:
-    """One kind of step at one batch: what it took, and what was predicted before."""
+    """A step at one batch: what it took, and what was predicted."""
 
-    kind: str
     batch: int
-    time_s: float
+    step_s: float
     predicted_s: float
 
     @property
     def error(self) -> float:
         """Predicted over measured, minus one."""
-        return self.predicted_s / self.time_s - 1
-
-
-def seconds(call: Call, *, sync: Call) -> float:
-    """Wall time of one call, until the device has finished it."""
-    sync()
-    start = time.perf_counter()
-    call()
-    sync()
-    return time.perf_counter() - start
+        return self.predicted_s / self.step_s - 1
 
 
 def timed(
@@ -74,19 +63,23 @@ def timed(
 
 
 def in_turns(
-    calls: Mapping[int, Call], references: Mapping[int, Call], *, sync: Call, repeats: int = 5, at_least_s: float = 0.0
-) -> dict[int, Timing]:
+    calls: Mapping[Any, Call], references: Mapping[Any, Call], *, sync: Call, repeats: int = 5, at_least_s: float = 0.0
+) -> dict[Any, Timing]:
     """Time several calls round after round, each beside its reference (where it has one), so that a drift of the
     machine meets all of them alike and their ratios stay what they are."""
-    samples: dict[int, list[float]] = {key: [] for key in calls}
-    beside: dict[int, list[float]] = {key: [] for key in calls}
-    for call in [*calls.values(), *references.values()]:
+    samples: dict[Any, list[float]] = {key: [] for key in calls}
+    beside: dict[Any, list[float]] = {key: [] for key in calls}
+    both = ((calls, samples), (references, beside))
+    turns = [(each[key], into[key]) for key in calls for each, into in both if key in each]
+    for call, _ in turns:
         call()
-    while min(len(each) for each in samples.values()) < repeats or sum(map(sum, samples.values())) < at_least_s:
-        for key, call in calls.items():
-            samples[key].append(seconds(call, sync=sync))
-            if key in references:
-                beside[key].append(seconds(references[key], sync=sync))
+    while min(map(len, samples.values())) < repeats or sum(map(sum, samples.values())) < at_least_s:
+        for call, into in turns:
+            sync()
+            start = time.perf_counter()
+            call()
+            sync()
+            into.append(time.perf_counter() - start)
     return {key: Timing(samples_s=tuple(samples[key]), reference_samples_s=tuple(beside[key])) for key in calls}
 
 
@@ -97,9 +90,7 @@ def drift(rates: Sequence[float]) -> str | None:
     >>> drift([40e9, 28e9])
     'The reference moved by 30% during this run (40.0 to 28.0 GB/s): something else was using the machine.'
     """
-    first, last = rates[0], rates[-1]
-    moved = abs(last / first - 1)
+    moved, ends = abs(rates[-1] / rates[0] - 1), f"{rates[0] / 1e9:.1f} to {rates[-1] / 1e9:.1f} GB/s"
     if moved <= DRIFT_LIMIT:
         return None
-    ends = f"{first / 1e9:.1f} to {last / 1e9:.1f} GB/s"
     return f"The reference moved by {moved:.0%} during this run ({ends}): something else was using the machine."

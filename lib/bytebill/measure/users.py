@@ -7,20 +7,18 @@ is answered. `scheduler_share` is the time of deciding (add, plan, advance) over
 in turns and the best of each counts; a warm-up comes first.
 """
 
-from __future__ import annotations
+from collections.abc import Iterable
 
 from bytebill.device import Device
 from bytebill.engine.runner import Runner
 from bytebill.engine.serve import Served, serve
 from bytebill.engine.transformer import Transformer
-from bytebill.engine.weights.smollm2 import smollm2
-from bytebill.serving.continuous import ContinuousScheduler
-from bytebill.serving.memory.paged import Paged
-from bytebill.serving.workload import Fixed, Workload
+from bytebill.engine.weights import smollm2
+from bytebill.serving import Fixed, Policy, Request, Workload
 
 _N_USERS = 8
 N_INPUT_TOKENS, N_OUTPUT_TOKENS = 10, 64  # those of `peers`
-_N_BLOCKS = 256
+N_BLOCKS = 256
 
 
 def alone_and_together(device: Device, *, dtype: str, rounds: int = 3) -> dict[str, float | str | int]:
@@ -42,9 +40,15 @@ def alone_and_together(device: Device, *, dtype: str, rounds: int = 3) -> dict[s
 
 def serve_users(model: Transformer, *, n_users: int, rounds: int = 2) -> Served:
     """`rounds` requests of every user, served by the engine."""
-    allocator = Paged(n_blocks=_N_BLOCKS)
-    scheduler = ContinuousScheduler(allocator, max_batch_size=n_users)
     requests = Workload(rounds * n_users, inputs=Fixed(N_INPUT_TOKENS), outputs=Fixed(N_OUTPUT_TOKENS))
-    runner = Runner(model, n_blocks=_N_BLOCKS, allocator=allocator)
-    runner.warm_up(n_rows=n_users)
-    return serve(scheduler, requests, runner, concurrency=n_users)
+    return serve_afresh(model, requests, n_slots=n_users, concurrency=n_users)
+
+
+def serve_afresh(
+    model: Transformer, requests: Iterable[Request], *, n_slots: int, concurrency: int | None = None
+) -> Served:
+    """All requests on the engine, by a scheduler and over a cache that are new, after a warm-up."""
+    scheduler = Policy(n_slots=n_slots).scheduler(N_BLOCKS)
+    runner = Runner.of(model, scheduler)
+    runner.warm_up(n_rows=n_slots)
+    return serve(scheduler, requests, runner, concurrency=concurrency)

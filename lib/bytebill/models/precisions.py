@@ -7,11 +7,10 @@ A format of weights and activations (fp8, w8a8) also multiplies in its own, fast
 runtimes often leave embeddings, head and norms at 16 bits (up to 3% of a 70B, a third of a 0.5B).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from math import inf
 
-from bytebill.errors import unknown
+from bytebill import data
 from bytebill.units import BITS_PER_BYTE
 
 
@@ -22,14 +21,14 @@ class Precision:
     name: str
     weight_bits: float
     compute_dtype: str
-    group_size: int | None = None  # weights that share one scale and zero point; None: a scale a row, not counted
+    group_size: float = inf  # weights that share one scale and zero point; inf: a scale a row, not counted
     scale_bits: float = 0
     zero_bits: float = 0
     kv_bytes_per_value: float = 2
     activation_bytes_per_value: float = 2
 
     def __post_init__(self) -> None:
-        if min(self.weight_bits, self.kv_bytes_per_value, self.activation_bytes_per_value) <= 0:
+        if min(self.weight_bits, self.group_size, self.kv_bytes_per_value, self.activation_bytes_per_value) <= 0:
             raise ValueError(f"{self.name}: every width must be positive")
 
     @property
@@ -39,8 +38,6 @@ class Precision:
         >>> precision("int4").bits_per_weight    # 4 + (16 + 16) / 128
         4.25
         """
-        if self.group_size is None:
-            return float(self.weight_bits)
         return self.weight_bits + (self.scale_bits + self.zero_bits) / self.group_size
 
     @property
@@ -60,7 +57,7 @@ _ALL = (
     Precision(name="int4", weight_bits=4, compute_dtype="bf16", group_size=128, scale_bits=16, zero_bits=16),
     Precision(name="int4-ideal", weight_bits=4, compute_dtype="bf16"),
 )
-PRECISIONS = {precision.name: precision for precision in _ALL}
+PRECISIONS = data.Register("precision", lambda: {precision.name: precision for precision in _ALL})
 
 
 def precision(id: str) -> Precision:
@@ -69,6 +66,4 @@ def precision(id: str) -> Precision:
     >>> precision("int8").compute_dtype, precision("w8a8").compute_dtype
     ('bf16', 'int8')
     """
-    if id not in PRECISIONS:
-        raise unknown("precision", id, PRECISIONS)
     return PRECISIONS[id]

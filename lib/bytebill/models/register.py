@@ -9,7 +9,7 @@ Symbols: L `n_layers`, K `n_kv_heads`, H `d_head`. Shapes are counted in `bytebi
 runtime adds to the weights (workspace, fragmentation: `bytebill.capacity`).
 """
 
-from __future__ import annotations
+from dataclasses import fields
 
 from bytebill import data
 from bytebill.models.precisions import Precision
@@ -28,17 +28,11 @@ def weight_bytes(model: ModelSpec, *, precision: Precision) -> float:
     return model.n_params * precision.bytes_per_weight
 
 
-def kv_values_per_token(model: ModelSpec) -> int:
-    """Numbers the cache keeps for one token, all layers: 2 L K H, or L (kv_lora_rank + d_rope) for MLA."""
-    if model.mla is not None:
-        return model.n_layers * (model.mla.kv_lora_rank + model.mla.d_rope)
-    return 2 * model.n_layers * model.n_kv_heads * model.d_head
-
-
 def kv_stored_bytes_per_token(model: ModelSpec, *, precision: Precision) -> float:
     """KV-cache bytes kept for one token, over all layers.
 
     2 (K and V) * n_layers * n_kv_heads * d_head * kv_bytes_per_value     [bytes/token]
+    n_layers * (kv_lora_rank + d_rope) * kv_bytes_per_value               for MLA
 
     >>> from bytebill.models import precision
     >>> kv_stored_bytes_per_token(model("llama-2-13b"), precision=precision("bf16"))    # 2*40*40*128*2
@@ -46,7 +40,9 @@ def kv_stored_bytes_per_token(model: ModelSpec, *, precision: Precision) -> floa
     >>> kv_stored_bytes_per_token(model("deepseek-v3"), precision=precision("bf16"))    # 61*(512+64)*2
     70272.0
     """
-    return kv_values_per_token(model) * float(precision.kv_bytes_per_value)
+    mla = model.mla
+    per_layer = 2 * model.n_kv_heads * model.d_head if mla is None else mla.kv_lora_rank + mla.d_rope
+    return model.n_layers * per_layer * float(precision.kv_bytes_per_value)
 
 
 def kept_context_len(model: ModelSpec, context_len: int) -> int:
@@ -58,22 +54,15 @@ def kept_context_len(model: ModelSpec, context_len: int) -> int:
     return min(context_len, model.window_len or context_len)
 
 
-_MOE = ("n_experts", "n_experts_per_token", "d_ff_expert", "n_shared_experts", "n_dense_layers", "router_bias")
-_MLA = ("q_lora_rank", "kv_lora_rank", "d_nope", "d_rope", "d_v")
-
-
-def _models() -> dict[str, ModelSpec]:
-    return {row["id"]: _from_row(row) for row in data.table("models")}
-
-
 def _from_row(row: data.Row) -> ModelSpec:
     known = {key: value for key, value in row.items() if value is not None and key not in data.PROVENANCE}
-    moe = {key: known.pop(key) for key in _MOE if key in known}
-    mla = {key: known.pop(key) for key in _MLA if key in known}
+    moe, mla = (
+        {part.name: known.pop(part.name) for part in fields(kind) if part.name in known} for kind in (MoESpec, MLASpec)
+    )
     return ModelSpec(**known, moe=MoESpec(**moe) if moe else None, mla=MLASpec(**mla) if mla else None)
 
 
-MODELS = data.Register("model", _models)
+MODELS = data.Register("model", lambda: {row["id"]: _from_row(row) for row in data.table("models")})
 
 
 def model(id: str) -> ModelSpec:

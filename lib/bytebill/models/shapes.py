@@ -7,11 +7,11 @@ embedding is stored once, and listed as the output head it also is. Ignores the 
 beside the served ones.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+
+from bytebill.errors import require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +26,10 @@ class MoESpec:
     router_bias: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.n_experts_per_token <= self.n_experts:
-            raise ValueError("a token goes through at least one expert and at most all of them")
+        require(
+            0 < self.n_experts_per_token <= self.n_experts,
+            "a token goes through at least one expert and at most all of them",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +74,20 @@ class ModelSpec:
     mla: MLASpec | None = None
 
     def __post_init__(self) -> None:
-        heads = (self.n_heads, self.n_kv_heads, self.d_head)
-        if min(self.n_layers, self.d_model, self.d_ff, self.vocab_size, *heads) < 1:
-            raise ValueError(f"{self.id}: every size must be at least 1")
-        if self.n_heads % self.n_kv_heads:
-            raise ValueError(f"{self.id}: {self.n_heads} heads cannot share {self.n_kv_heads} KV heads evenly")
-        if self.mlp not in ("swiglu", "gelu", "relu") or self.norm not in ("rms", "layer"):
-            raise ValueError(f"{self.id}: unknown mlp '{self.mlp}' or norm '{self.norm}'")
-        if (self.positions == "learned") != (self.n_positions > 0):
-            raise ValueError(f"{self.id}: a table of positions needs n_positions, and rope needs none")
+        sizes = (self.n_layers, self.d_model, self.d_ff, self.vocab_size, self.n_heads, self.n_kv_heads, self.d_head)
+        require(min(sizes) >= 1, f"{self.id}: every size must be at least 1")
+        require(
+            self.n_heads % self.n_kv_heads == 0,
+            f"{self.id}: {self.n_heads} heads cannot share {self.n_kv_heads} KV heads evenly",
+        )
+        require(
+            self.mlp in ("swiglu", "gelu", "relu") and self.norm in ("rms", "layer"),
+            f"{self.id}: unknown mlp '{self.mlp}' or norm '{self.norm}'",
+        )
+        require(
+            (self.positions == "learned") == (self.n_positions > 0),
+            f"{self.id}: a table of positions needs n_positions, and rope needs none",
+        )
 
     @property
     def queries_per_kv_head(self) -> int:
@@ -108,8 +115,7 @@ class ModelSpec:
         if self.moe is None:
             return self.n_params
         routed = sum(matrix.n_params for matrix in matrices(self) if matrix.group == "expert")
-        skipped = self.moe.n_experts - self.moe.n_experts_per_token
-        return self.n_params - routed * skipped // self.moe.n_experts
+        return self.n_params - routed * (self.moe.n_experts - self.moe.n_experts_per_token) // self.moe.n_experts
 
     @property
     def n_matmul_params(self) -> int:
@@ -140,11 +146,6 @@ class Matrix:
     def n_params(self) -> int:
         return self.n_in * self.n_out * self.copies
 
-    @property
-    def is_matmul(self) -> bool:
-        """Whether a token is multiplied by it: neither a lookup table nor a vector."""
-        return self.group not in ("embedding", "norm", "bias")
-
 
 @cache
 def matrices(model: ModelSpec) -> tuple[Matrix, ...]:
@@ -154,7 +155,12 @@ def matrices(model: ModelSpec) -> tuple[Matrix, ...]:
     >>> [(m.name, m.n_in, m.n_out, m.copies) for m in matrices(model("llama-2-13b")) if m.group == "mlp"]
     [('gate', 5120, 13824, 40), ('up', 5120, 13824, 40), ('down', 13824, 5120, 40)]
     """
-    weights = (*_embedding(model), *_attention(model), *_mlp(model), _head(model))
+    attention = (
+        Matrix(name=name, group="attention", n_in=n_in, n_out=n_out, copies=model.n_layers)
+        for name, (n_in, n_out) in _attention_shapes(model).items()
+    )
+    head = Matrix(name="head", group="head", n_in=model.d_model, n_out=model.vocab_size)
+    weights = (*_embedding(model), *attention, *_mlp(model), head)
     return (*weights, *_biases(model, weights), *_norms(model))
 
 
@@ -165,36 +171,23 @@ def _embedding(model: ModelSpec) -> Iterator[Matrix]:
         yield Matrix(name="positions", group="embedding", n_in=model.n_positions, n_out=model.d_model)
 
 
-def _head(model: ModelSpec) -> Matrix:
-    return Matrix(name="head", group="head", n_in=model.d_model, n_out=model.vocab_size)
-
-
-def _attention(model: ModelSpec) -> Iterator[Matrix]:
-    if model.mla is not None:
-        yield from _latent_attention(model, model.mla)
-        return
+def _attention_shapes(model: ModelSpec) -> dict[str, tuple[int, int]]:
+    """Width in and out by matrix; MLA passes through low-rank latents, and caches the output of `kv_down`."""
+    if (mla := model.mla) is not None:
+        return {
+            "q_down": (model.d_model, mla.q_lora_rank),
+            "q_up": (mla.q_lora_rank, model.n_heads * (mla.d_nope + mla.d_rope)),
+            "kv_down": (model.d_model, mla.kv_lora_rank + mla.d_rope),
+            "kv_up": (mla.kv_lora_rank, model.n_heads * (mla.d_nope + mla.d_v)),
+            "o": (model.n_heads * mla.d_v, model.d_model),
+        }
     query, keyvalue = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
-    shapes = {
+    return {
         "q": (model.d_model, query),
         "k": (model.d_model, keyvalue),
         "v": (model.d_model, keyvalue),
         "o": (query, model.d_model),
     }
-    for name, (n_in, n_out) in shapes.items():
-        yield Matrix(name=name, group="attention", n_in=n_in, n_out=n_out, copies=model.n_layers)
-
-
-def _latent_attention(model: ModelSpec, mla: MLASpec) -> Iterator[Matrix]:
-    """Queries, keys and values pass through low-rank latents; the cached part is `kv_down`'s output."""
-    shapes = {
-        "q_down": (model.d_model, mla.q_lora_rank),
-        "q_up": (mla.q_lora_rank, model.n_heads * (mla.d_nope + mla.d_rope)),
-        "kv_down": (model.d_model, mla.kv_lora_rank + mla.d_rope),
-        "kv_up": (mla.kv_lora_rank, model.n_heads * (mla.d_nope + mla.d_v)),
-        "o": (model.n_heads * mla.d_v, model.d_model),
-    }
-    for name, (n_in, n_out) in shapes.items():
-        yield Matrix(name=name, group="attention", n_in=n_in, n_out=n_out, copies=model.n_layers)
 
 
 def _mlp(model: ModelSpec) -> Iterator[Matrix]:
@@ -207,8 +200,7 @@ def _mlp(model: ModelSpec) -> Iterator[Matrix]:
         yield Matrix(name="router", group="router", n_in=model.d_model, n_out=moe.n_experts, copies=n_sparse)
         yield from _mlp_matrices(model, group="expert", d_ff=d_ff, copies=n_sparse * moe.n_experts)
         if moe.n_shared_experts:
-            copies = n_sparse * moe.n_shared_experts
-            yield from _mlp_matrices(model, group="shared_expert", d_ff=d_ff, copies=copies)
+            yield from _mlp_matrices(model, group="shared_expert", d_ff=d_ff, copies=n_sparse * moe.n_shared_experts)
 
 
 def _mlp_matrices(model: ModelSpec, *, group: str, d_ff: int, copies: int) -> Iterator[Matrix]:
@@ -219,21 +211,21 @@ def _mlp_matrices(model: ModelSpec, *, group: str, d_ff: int, copies: int) -> It
 
 def _biases(model: ModelSpec, weights: tuple[Matrix, ...]) -> Iterator[Matrix]:
     """One vector per biased matrix (never the head or a table)."""
-    for matrix in weights:
-        biased = model.biases and matrix.group not in ("head", "embedding")
-        biased = biased or (model.qkv_bias and matrix.name in ("q", "k", "v"))
-        biased = biased or (matrix.group == "router" and model.moe is not None and model.moe.router_bias)
-        if biased:
-            yield Matrix(name=f"{matrix.name}_bias", group="bias", n_in=1, n_out=matrix.n_out, copies=matrix.copies)
+    return (
+        Matrix(name=f"{matrix.name}_bias", group="bias", n_in=1, n_out=matrix.n_out, copies=matrix.copies)
+        for matrix in weights
+        if (model.biases and matrix.group not in ("head", "embedding"))
+        or (model.qkv_bias and matrix.name in ("q", "k", "v"))
+        or (matrix.group == "router" and model.moe is not None and model.moe.router_bias)
+    )
 
 
 def _norms(model: ModelSpec) -> Iterator[Matrix]:
-    vectors = 2 if model.norm == "layer" else 1  # a layer norm has a bias beside its scale
-    n_norms = model.n_layers * model.norms_per_layer + 1  # and one before the head
-    yield Matrix(name="norm", group="norm", n_in=1, n_out=model.d_model, copies=n_norms * vectors)
+    # one before the head besides; a layer norm has a bias beside its scale
+    n_vectors = (model.n_layers * model.norms_per_layer + 1) * (2 if model.norm == "layer" else 1)
+    yield Matrix(name="norm", group="norm", n_in=1, n_out=model.d_model, copies=n_vectors)
     if model.qk_norm:
         yield Matrix(name="qk_norm", group="norm", n_in=1, n_out=model.d_head, copies=2 * model.n_layers)
     if model.mla is not None:
-        widths = {"q_latent_norm": model.mla.q_lora_rank, "kv_latent_norm": model.mla.kv_lora_rank}
-        for name, width in widths.items():
+        for name, width in (("q_latent_norm", model.mla.q_lora_rank), ("kv_latent_norm", model.mla.kv_lora_rank)):
             yield Matrix(name=name, group="norm", n_in=1, n_out=width, copies=model.n_layers)

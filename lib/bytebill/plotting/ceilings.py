@@ -1,33 +1,22 @@
-"""Figures of a step and its two ceilings: bytes against time, the roof with its ridge, the knee of a batch."""
-
-from __future__ import annotations
+"""Figures of the two ceilings: the roof with its ridge, what lies under it, the knee of a batch."""
 
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, WEIGHTS
-
-
-def line_of_bytes(
-    ax: Axes,
-    *,
-    bytes_read: Sequence[float],
-    step_s: Sequence[float],
-    read_s: Sequence[float],
-    line_bytes: Sequence[float],
-    line_s: Sequence[float],
-) -> Axes:
-    """Measured time per token against the bytes it reads [GB, ms], the line predicted from the read bandwidth,
-    and the reads beside the steps."""
-    sizes = [size / 1e9 for size in bytes_read]
-    line = [seconds * 1e3 for seconds in line_s]
-    ax.plot([size / 1e9 for size in line_bytes], line, color=BYTES, zorder=1, label="predicted: bytes / bandwidth")
-    ax.plot(sizes, [seconds * 1e3 for seconds in read_s], "_", color=IDLE, markersize=12, label="reading alone")
-    ax.plot(sizes, [seconds * 1e3 for seconds in step_s], "o", color=BYTES, markersize=7, label="decode, bare stack")
-    ax.set(xlabel="weights read for one token [GB]", ylabel="time for one token [ms]", xlim=(0, None), ylim=(0, None))
-    ax.legend(loc="lower right")
-    return ax
+from bytebill.plotting.style import (
+    BYTES,
+    FLOPS,
+    IDLE,
+    INK,
+    KV,
+    MONEY,
+    WEIGHTS,
+    Curve,
+    finished,
+    only_ticks,
+    round_numbers,
+)
 
 
 def roof(ax: Axes, *, intensities: Sequence[float], peak: float, bandwidth: float, label: str) -> Axes:
@@ -37,12 +26,13 @@ def roof(ax: Axes, *, intensities: Sequence[float], peak: float, bandwidth: floa
     ax.axhline(peak / 1e9, color=FLOPS, linestyle="--", linewidth=1, alpha=0.6)
     ax.loglog(intensities, [min(i * bandwidth, peak) / 1e9 for i in intensities], color=INK)
     ax.plot([ridge], [peak / 1e9], "D", color=INK, markersize=6)
-    name = f"ridge point, {ridge:.3g} FLOP/byte"
-    ax.annotate(name, (ridge, peak / 1e9), (-8, 6), textcoords="offset points", ha="right")
-    ax.set(xlabel="arithmetic intensity [FLOP/byte]", ylabel="attainable [GFLOP/s]", title="")
+    ax.annotate(
+        f"ridge point, {ridge:.3g} FLOP/byte", (ridge, peak / 1e9), (-8, 6), textcoords="offset points", ha="right"
+    )
     ax.text(0.99, 0.03, label, transform=ax.transAxes, ha="right", color=IDLE)
-    ax.set_ylim(top=peak / 1e9 * 2.5)
-    return ax
+    return finished(
+        ax, xlabel="arithmetic intensity [FLOP/byte]", ylabel="attainable [GFLOP/s]", ylim=(None, peak / 1e9 * 2.5)
+    )
 
 
 def named_points(
@@ -77,9 +67,27 @@ def crossover(
         ax.plot([1, end], [free[name], free[name] * end], "--", color=color, linewidth=1, alpha=0.6)
         ax.axhline(ceilings[name], color=color, linestyle="--", linewidth=1, alpha=0.6)
         ax.plot([knees[name]], [ceilings[name]], "D", color=color, markersize=6)
-        mark = f"predicted knee, {knees[name]:.2g}"
-        ax.annotate(mark, (knees[name], ceilings[name]), (0, 7), textcoords="offset points", ha="right", color=color)
-    top = max(ceilings.values())
-    ax.set(xlabel="batch [sequences]", ylabel="throughput [tokens/s]", ylim=(min(free.values()) / 2, top * 2.5))
-    ax.legend(loc="lower right")
-    return ax
+        ax.annotate(
+            f"predicted knee, {knees[name]:.2g}",
+            (knees[name], ceilings[name]),
+            (0, 7),
+            textcoords="offset points",
+            ha="right",
+            color=color,
+        )
+    ends = (min(free.values()) / 2, 2.5 * max(ceilings.values()))
+    return finished(ax, legend="lower right", xlabel="batch [sequences]", ylabel="throughput [tokens/s]", ylim=ends)
+
+
+def attention_roof(ax: Axes, points: Mapping[str, Curve], *, roofs: Mapping[str, Curve]) -> Axes:
+    """Arithmetic reached [FLOP/s] over arithmetic intensity [FLOP/byte], log-log: a cloud of batches for each kind of
+    attention, under the roofs they were predicted to reach."""
+    for (name, (x, y)), style in zip(roofs.items(), ("-", "--"), strict=False):
+        ax.loglog(x, [each / 1e9 for each in y], style, color=INK, linewidth=1.2, label=name)
+    for (name, (x, y)), color, mark in zip(points.items(), (KV, BYTES, MONEY, FLOPS), "osD^", strict=False):
+        ax.loglog(x, [each / 1e9 for each in y], mark, color=color, markersize=7, alpha=0.75, label=name)
+    only_ticks(ax.xaxis, [1, 2, 4, 8, 16, 32, 64, 128, 256])
+    only_ticks(ax.yaxis, round_numbers(*ax.get_ylim()), "{:,}")
+    return finished(
+        ax, legend="lower right", xlabel="FLOPs for each byte of cache", ylabel="attention reaches [GFLOP/s]"
+    )

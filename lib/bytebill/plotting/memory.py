@@ -1,22 +1,26 @@
-"""Figures of memory: who fits, and beside what."""
-
-from __future__ import annotations
+"""Figures of memory: who fits, where the cache's slots go, and what a block's size trades."""
 
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from bytebill.plotting.style import FLOPS, KV
+from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, KV, finished
+
+_KINDS = {
+    "used": (KV, "#FFFFFE", "holds a token"),
+    "reservation": ("#8FD3BD", "#222222", "reserved, filled later"),
+    "internal": (IDLE, "#FFFFFE", "given, never filled"),
+    "external": ("#CFCFCF", "#222222", "lost between chunks"),
+}
 
 
 def users_by_context(
     ax: Axes, *, lengths: Sequence[int], users: Mapping[str, Sequence[int]], critical: float, names: Mapping[str, str]
 ) -> Axes:
     """Users that fit against their context, log-log, a line per deployment, with the critical batch."""
-    styles = dict(zip(users, ("-", "--", "-.", ":"), strict=False))
-    for id, fit in users.items():
+    for (id, fit), style in zip(users.items(), ("-", "--", "-.", ":"), strict=False):
         shown = [(length, n) for length, n in zip(lengths, fit, strict=True) if n]
-        ax.loglog(*zip(*shown, strict=True), styles[id], color=KV, label=names[id])
+        ax.loglog(*zip(*shown, strict=True), style, color=KV, label=names[id])
     ax.axhline(critical, color=FLOPS, linestyle="--", linewidth=1.2)
     ax.annotate(
         f"critical batch, {critical:.0f}",
@@ -26,6 +30,61 @@ def users_by_context(
         ha="right",
         color=FLOPS,
     )
-    ax.set(xlabel="context of each user [tokens]", ylabel="users that fit at once", ylim=(1, None))
-    ax.legend(loc="lower left")
-    return ax
+    return finished(
+        ax, legend="lower left", xlabel="context of each user [tokens]", ylabel="users that fit at once", ylim=(1, None)
+    )
+
+
+def kinds_of_slots(ax: Axes, shares: Mapping[str, Mapping[str, float]], *, published_used: Mapping[str, float]) -> Axes:
+    """A bar an allocator, its slots by kind [%], and a hollow marker at the published share that held tokens.
+
+    Figures inside bars keep their ink in the dark, since the bars keep their fill.
+    """
+    for i, found in enumerate(shares.values()):
+        left = 0.0
+        for kind, (color, ink, label) in _KINDS.items():
+            width = 100 * found[kind]
+            ax.barh(i, width, left=left, color=color, height=0.7, label=label if i == 0 else None)
+            if width > 5:
+                ax.annotate(f"{width:.0f}%", (left + width / 2, i), ha="center", va="center", color=ink, weight="bold")
+            left += width
+    ax.plot(
+        [100 * share for share in published_used.values()],
+        [list(shares).index(name) for name in published_used],
+        "D",
+        color=INK,
+        markerfacecolor="white",
+        markersize=8,
+        label="published: holds a token",
+    )
+    ax.set_yticks(range(len(shares)), labels=list(shares))
+    ax.invert_yaxis()
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, 1.22), ncols=3, fontsize=9)
+    return finished(ax, no_grid="y", xlabel="share of the cache's slots [%]", xlim=(0, 100))
+
+
+def waste_and_time(
+    ax: Axes, sizes: Sequence[int], *, waste: Mapping[str, Sequence[float]], times: Sequence[float], limit: float
+) -> Axes:
+    """Against block size: slots wasted inside blocks by kind of request [%], simulated, and measured time of attention
+    over that of one long block [ratio, right axis]; `limit` is the waste that is claimed not to be exceeded."""
+    for (name, shares), style in zip(waste.items(), ("-", "--", ":"), strict=False):
+        ax.semilogx(sizes, [100 * share for share in shares], style, base=2, marker=".", color=KV)
+        ax.annotate(name, (sizes[-1], 100 * shares[-1]), (-9, 5), textcoords="offset points", color=KV, ha="right")
+    ax.axhline(100 * limit, color=INK, linewidth=1)
+    ax.annotate(f"{limit:.0%}", (sizes[0], 100 * limit), (0, 3), textcoords="offset points")
+    ax.yaxis.label.set_color(KV)
+    right = ax.twinx()
+    right.plot(sizes, times, "o", color=BYTES, markersize=8)
+    right.set_ylabel("attention time, one long block = 1", color=BYTES)
+    right.set_ylim(0, max(times) * 1.1)
+    right.spines["right"].set_visible(True)
+    right.grid(False)
+    return finished(
+        ax,
+        xlabel="block size [tokens]",
+        ylabel="slots wasted inside blocks [%]",
+        ylim=(0, None),
+        xticks=sizes,
+        xticklabels=[str(size) for size in sizes],
+    )

@@ -1,15 +1,12 @@
-"""Figures of money: what an own device costs against what is asked for elsewhere."""
+"""Figures of money: what an own device costs against what is asked elsewhere, falling prices, the levers of a bill."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import atan, degrees
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from bytebill.plotting.style import IDLE, INK, MONEY
+from bytebill.plotting.style import BYTES, IDLE, INK, KV, MONEY, finished, only_ticks
 
 Spot = tuple[float, float]  # API price, own cost [USD per million tokens]
 
@@ -32,18 +29,29 @@ def break_even_map(
         line = [share * price for price in prices]
         ax.loglog(prices, line, color=INK, linewidth=0.9, alpha=0.6, zorder=1)
         ax.fill_between(prices, costs[0], line, color=MONEY, alpha=0.05, linewidth=0, zorder=0)
-        along: dict[str, Any] = {
-            "rotation": degrees(atan(share)),
-            "transform_rotates_text": True,
-            "rotation_mode": "anchor",
-        }
-        ax.text(at, share * at, name, va="bottom", fontsize=10, **along)
+        ax.text(
+            at,
+            share * at,
+            name,
+            va="bottom",
+            fontsize=10,
+            rotation=degrees(atan(share)),
+            transform_rotates_text=True,
+            rotation_mode="anchor",
+        )
     steepest = [max(share for share, _ in shares.values()) * price for price in prices]
     ax.fill_between(prices, steepest, costs[1], color=IDLE, alpha=0.18, linewidth=0, zorder=0)
     for words, spot in regions.items():
         ax.text(*spot, words, va="center", ha="center", style="italic")
-    ax.set(xlim=prices, ylim=costs)
-    return _money_axes(ax, usd_per_hour)
+    _throughput_axis(ax, usd_per_hour)
+    return finished(
+        ax,
+        no_grid="both",
+        xlabel="API price of this traffic [USD per million tokens]",
+        ylabel="own cost at full load: rent / throughput\n[USD per million tokens]",
+        xlim=prices,
+        ylim=costs,
+    )
 
 
 def prices_on_map(
@@ -96,8 +104,12 @@ def rules_on_map(ax: Axes, rules: Mapping[str, tuple[float, Spot]], *, own: floa
             arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 1, "shrinkB": 8},
         )
     (first, _), (last, _) = rules.values()
-    ends = {"arrowstyle": "<->", "color": INK, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
-    ax.annotate("", (first, own * 1.32), (last, own * 1.32), arrowprops=ends)
+    ax.annotate(
+        "",
+        (first, own * 1.32),
+        (last, own * 1.32),
+        arrowprops={"arrowstyle": "<->", "color": INK, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0},
+    )
     ax.text((first * last) ** 0.5, own * 1.42, apart, ha="center", va="bottom", fontsize=10)
     return ax
 
@@ -110,19 +122,63 @@ def moved_on_map(ax: Axes, start: Spot, end: Spot, *, words: str, at: Spot, colo
     return ax
 
 
-def _over(total: float) -> Callable[[Any], Any]:
-    """Each of two scales from the other; matplotlib asks at zero too."""
-    return lambda value: total / np.maximum(value, 1e-12)
+def forest_of_rates(
+    ax: Axes,
+    rates: Mapping[str, tuple[float, float, float]],
+    *,
+    n_points: Sequence[int],
+    lines: Mapping[str, float],
+    shown: tuple[float, float, float],
+) -> Axes:
+    """A row a trend: its rate of fall, hollow and as large as it has points, with its interval (low, point, high)
+    [times cheaper a year, log]; vertical lines at stated rates. Intervals that leave `shown` end in arrows."""
+    low_end, _, high_end = shown
+    for i, ((low, point, high), n) in enumerate(zip(rates.values(), n_points, strict=True)):
+        ax.plot([max(low, low_end), min(high, high_end)], [i, i], color=MONEY, linewidth=1.6, alpha=0.6)
+        for end, edge, mark in ((low, low_end, "<"), (high, high_end, ">")):
+            if not low_end <= end <= high_end:
+                ax.plot([edge], [i], mark, color=MONEY, markersize=5, clip_on=False)
+        ax.plot([point], [i], "o", color=MONEY, markerfacecolor="white", markersize=3 + n)
+        ax.annotate(f"{n}", (1.01, i), xycoords=("axes fraction", "data"), va="center", fontsize=8, color=IDLE)
+    for words, rate in lines.items():
+        ax.axvline(rate, color=INK, linewidth=1, linestyle="--")
+        ax.annotate(words, (rate, -1.2), ha="center", fontsize=9)
+    ax.annotate("points", (1.0, -1.2), xycoords=("axes fraction", "data"), fontsize=8, color=IDLE)
+    ax.set_yticks(range(len(rates)), labels=list(rates), fontsize=8)
+    return finished(
+        ax,
+        no_grid="y",
+        xlabel="times cheaper after a year, 90% interval",
+        xscale="log",
+        xlim=(low_end, high_end),
+        ylim=(len(rates) - 0.5, -1.8),
+    )
 
 
-def _money_axes(ax: Axes, usd_per_hour: float) -> Axes:
-    """Both axes in dollars a million tokens, and the throughput that is the same at this rent."""
-    ax.set_xlabel("API price of this traffic [USD per million tokens]")
-    ax.set_ylabel("own cost at full load: rent / throughput\n[USD per million tokens]")
+def levers_by_case(
+    ax: Axes, factors: Mapping[str, Mapping[str, float]], *, order: Sequence[str], n_in_place: int
+) -> Axes:
+    """Bill without over bill with each lever, log [times], a mark a case; the first `n_in_place` levers are pulled
+    already and stand above a line."""
+    for i, name in enumerate(order):
+        reach = [found[name] for found in factors.values() if name in found]
+        ax.semilogx([min(reach), max(reach)], [i, i], color=IDLE, alpha=0.5, linewidth=3, zorder=1)
+    for (case, found), color, mark in zip(factors.items(), (MONEY, BYTES, KV), "osD", strict=False):
+        places = [i for i, name in enumerate(order) if name in found]
+        ax.plot([found[order[i]] for i in places], places, mark, color=color, markersize=8, label=case)
+    ax.axvline(1, color=INK, linewidth=1)
+    ax.axhline(n_in_place - 0.5, color=INK, linewidth=0.8, linestyle=":")
+    ticks = [tick for tick in (1, 2, 3, 5, 10, 20) if tick < 1.3 * max(max(case.values()) for case in factors.values())]
+    only_ticks(ax.xaxis, ticks, "{} x")
+    ax.set_yticks(range(len(order)), labels=list(order))
+    ax.invert_yaxis()
+    return finished(ax, legend="lower right", xlabel="bill without the lever over bill with it")
+
+
+def _throughput_axis(ax: Axes, usd_per_hour: float) -> None:
+    """To the right the throughput that is the same at this rent; each scale from the other, even at zero."""
     per_usd = usd_per_hour / 3600 * 1e6
-    right = ax.secondary_yaxis("right", functions=(_over(per_usd), _over(per_usd)))
+    right = ax.secondary_yaxis("right", functions=2 * (lambda value: per_usd / np.maximum(value, 1e-12),))
     right.set_ylabel(rf"throughput at \${usd_per_hour:.2f} an hour [tokens/s]")
     for axis, form in ((ax.xaxis, "{x:g}"), (ax.yaxis, "{x:g}"), (right.yaxis, "{x:,.0f}")):
         axis.set_major_formatter(form)
-    ax.grid(visible=False)
-    return ax

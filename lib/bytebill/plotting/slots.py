@@ -1,16 +1,11 @@
 """Figures of batching: who holds which slot when, and a gain taken apart into its factors."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 
-from bytebill.plotting.style import BYTES, IDLE, INK, WEIGHTS
-
-if TYPE_CHECKING:
-    from bytebill.serving.schedule import SlotUse
+from bytebill.plotting.style import BYTES, IDLE, INK, WEIGHTS, finished
+from bytebill.serving.schedule import SlotUse
 
 
 def slot_timelines(ax: Axes, panels: Mapping[str, Sequence[SlotUse]], *, n_slots: int) -> Axes:
@@ -36,11 +31,15 @@ def slot_timelines(ax: Axes, panels: Mapping[str, Sequence[SlotUse]], *, n_slots
         ax.plot([end, end], [top + 0.6, top - n_slots + 0.4], color=INK, linewidth=1.2)
         ax.annotate(f"done: step {end}", (end, top + 0.6), (0, 3), textcoords="offset points", ha="right")
         ax.annotate(name, (0, top + 0.6), (0, 3), textcoords="offset points", fontsize=13, weight="bold")
-    ax.set(xlabel="step of the model", ylabel="slots of the batch", xlim=(0, None))
-    ax.set_ylim(-(len(panels) - 1) * (n_slots + 1.6) - n_slots + 0.2, 1.9)
-    ax.set_yticks([])
-    ax.grid(False)
-    return ax
+    return finished(
+        ax,
+        no_grid="both",
+        xlabel="step of the model",
+        ylabel="slots of the batch",
+        xlim=(0, None),
+        ylim=(-(len(panels) - 1) * (n_slots + 1.6) - n_slots + 0.2, 1.9),
+        yticks=[],
+    )
 
 
 def factors_waterfall(
@@ -54,21 +53,16 @@ def factors_waterfall(
 ) -> Axes:
     """From one published value to another, a bar a factor on a log axis: what multiplies up, what divides, and in
     grey what no mechanism of ours accounts for."""
-    names, level = [start[0], *factors, end[0]], start[1]
+    level, last = start[1], len(factors) + 1
     ax.bar([0], [level], width=0.7, fill=False, edgecolor=INK, linewidth=1.5)
     ax.annotate(f"{start[1]:,.0f}", (0, level), (0, 4), textcoords="offset points", ha="center")
     for i, (name, factor) in enumerate(factors.items(), start=1):
         bottom, top = sorted((level, level * factor))
-        color = IDLE if name in unexplained else BYTES
-        ax.bar([i], [top - bottom], bottom=bottom, color=color, width=0.7)
+        ax.bar([i], [top - bottom], bottom=bottom, color=IDLE if name in unexplained else BYTES, width=0.7)
         ax.plot([i - 0.65, i + 0.35], [level, level], color=INK, linewidth=0.8)
         level *= factor
         ax.annotate(f"× {factor:.2f}", (i, top), (0, 4), textcoords="offset points", ha="center", weight="bold")
-    last = len(names) - 1
     ax.bar([last], [end[1]], width=0.7, fill=False, edgecolor=INK, linewidth=1.5)
     ax.annotate(f"{end[1]:,.0f}", (last, end[1]), (0, 4), textcoords="offset points", ha="center")
-    ax.set_yscale("log")
-    ax.set(ylabel=unit, ylim=(start[1] / 2, 2.2 * max(end[1], level)))
-    ax.set_xticks(range(len(names)), labels=names, fontsize=9)
-    ax.grid(False, axis="x")
-    return ax
+    ax.set_xticks(range(last + 1), labels=[start[0], *factors, end[0]], fontsize=9)
+    return finished(ax, no_grid="x", ylabel=unit, yscale="log", ylim=(start[1] / 2, 2.2 * max(end[1], level)))

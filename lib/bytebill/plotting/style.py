@@ -1,8 +1,7 @@
 """What every figure shares: fonts, grounds, and a palette whose colours mean the same everywhere."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -15,6 +14,7 @@ BYTES, FLOPS, KV, WEIGHTS = "#0072B2", "#D55E00", "#009E73", "#56B4E9"
 IDLE, MONEY = "#8C8C8C", "#7B4EA3"
 INK = "#333333"
 WIDE = 8.4
+Curve = tuple[Sequence[float], Sequence[float]]  # x, y
 
 
 def use_book_style() -> None:
@@ -48,6 +48,22 @@ def figure(*, height: float | None = None, wide: bool = False) -> tuple[mpl.figu
     """An empty figure: as wide as a page's text, or wider for one with long names; its height in inches."""
     width, usual = mpl.rcParams["figure.figsize"]
     return plt.subplots(figsize=(WIDE if wide else width, height or usual), layout="constrained")
+
+
+def finished(
+    ax: Axes,
+    *,
+    legend: Literal["lower left", "lower right", "upper left", "upper right"] | None = None,
+    no_grid: Literal["x", "y", "both"] | None = None,
+    **said: Any,
+) -> Axes:
+    """What a figure says in the end: labels and limits, where its legend is, and along which axis it needs no grid."""
+    ax.set(**said)
+    if legend:
+        ax.legend(loc=legend)
+    if no_grid:
+        ax.grid(False, axis=no_grid)
+    return ax
 
 
 def only_ticks(axis: Axis, ticks: Sequence[float], form: str = "{:g}") -> None:

@@ -7,8 +7,6 @@ W `bandwidth_bytes_per_s` [B/s], peak [FLOP/s]. Bytes and FLOPs are those of `by
 overhead, on-chip caches, links between devices, and that kernels reach 0.7 to 0.95 of a published rate.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import Enum
 
@@ -83,6 +81,5 @@ def critical_batch(accelerator: Accelerator, *, precision: Precision, model: Mod
     1181
     """
     dense = accelerator.ridge_point(precision.compute_dtype) * precision.bytes_per_weight / 2
-    if model is None or model.moe is None:
-        return dense
-    return dense * model.moe.n_experts / model.moe.n_experts_per_token
+    moe = model.moe if model else None
+    return dense * moe.n_experts / moe.n_experts_per_token if moe else dense

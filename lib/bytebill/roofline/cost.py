@@ -16,8 +16,6 @@ values of new tokens are still on the chip. Attention within a chunk is causal. 
 form. Ignores skewed routing, softmax and norms. How long it takes: `bytebill.roofline.bounds`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 
@@ -40,8 +38,7 @@ class StepCost:
 
     @property
     def bytes(self) -> float:
-        kv = self.kv_read_bytes + self.kv_write_bytes
-        return self.weight_bytes + kv + self.activation_bytes + self.logit_bytes
+        return self.weight_bytes + (self.kv_read_bytes + self.kv_write_bytes) + self.activation_bytes + self.logit_bytes
 
     @property
     def flops(self) -> float:
@@ -73,14 +70,12 @@ class CostTerms:
     def weight_bytes(self, n_new_tokens: int, n_logits: int) -> float:
         """Weights that a step reads: every matrix once, experts as far as touched, tables by row."""
         fixed = self.fixed_bytes + self.row_bytes * n_new_tokens + (self.head_bytes if n_logits else 0.0)
-        if not self.expert_bytes:
-            return fixed
-        return fixed + self.expert_bytes * touched_share(self.model, n_tokens=n_new_tokens)
+        share = touched_share(self.model, n_tokens=n_new_tokens) if self.expert_bytes else 0.0
+        return fixed + self.expert_bytes * share
 
     def linear_bytes(self, n_new_tokens: int, n_logits: int) -> float:
         """Bytes that everything but attention moves: weights, activations and logits."""
-        per_logit = self.head_input_bytes + self.logit_bytes
-        besides = self.activation_bytes * n_new_tokens + per_logit * n_logits
+        besides = self.activation_bytes * n_new_tokens + (self.head_input_bytes + self.logit_bytes) * n_logits
         return self.weight_bytes(n_new_tokens, n_logits) + besides
 
     def linear_flops(self, n_new_tokens: int, n_logits: int) -> float:
@@ -100,7 +95,10 @@ def cost_terms(model: ModelSpec, *, precision: Precision) -> CostTerms:
     params = dict.fromkeys(("embedding", "head", "expert", "rest"), 0)
     for matrix in matrices(model):
         params[matrix.group if matrix.group in params else "rest"] += matrix.n_params
-    met = [(m, _met_share(model, m.group)) for m in matrices(model) if m.is_matmul and m.group != "head"]
+    # a token is multiplied by k of E experts and by all other matrices, but by no table and no vector; head: a logit
+    besides = ("embedding", "norm", "bias", "head")
+    routed = model.moe.n_experts_per_token / model.moe.n_experts if model.moe else 1.0
+    met = [(m, routed if m.group == "expert" else 1.0) for m in matrices(model) if m.group not in besides]
     wide, per_value = precision.bytes_per_weight, float(precision.activation_bytes_per_value)
     # scores and weighted values, a multiply and an add each; MLA absorbed: over the latent, and the rotary key
     per_pair = 4 * model.d_head if model.mla is None else 2 * (2 * model.mla.kv_lora_rank + model.mla.d_rope)
@@ -157,15 +155,8 @@ def decode_cost(model: ModelSpec, *, batch_size: int, context_len: float, precis
 
 def touched_share(model: ModelSpec, *, n_tokens: int) -> float:
     """Share of a layer's experts that so many tokens are expected to meet; 1 where there are none to choose from."""
-    if model.moe is None:
+    if (moe := model.moe) is None:
         return 1.0
-    n_experts = model.moe.n_experts
-    k = model.moe.n_experts_per_token
-    return distinct_experts(n_experts, n_experts_per_token=k, n_tokens=n_tokens) / n_experts
-
-
-def _met_share(model: ModelSpec, group: str) -> float:
-    """Share of a group's matrices that one token is multiplied by: k of E experts, all of everything else."""
-    if group != "expert" or model.moe is None:
-        return 1.0
-    return model.moe.n_experts_per_token / model.moe.n_experts
+    return (
+        distinct_experts(moe.n_experts, n_experts_per_token=moe.n_experts_per_token, n_tokens=n_tokens) / moe.n_experts
+    )

@@ -9,10 +9,9 @@ new ones, and for how many of those logits are wanted. The one vocabulary of roo
 scheduler's plan is a load that also knows whose it is. Knows neither a model nor a clock.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import floor
+from typing import Self
 
 from bytebill.errors import BytebillError
 
@@ -41,26 +40,27 @@ class Load:
     n_swapped_blocks: int = 0  # cache blocks that move between device and host before the step
 
     @classmethod
-    def decode(cls, *, batch_size: int, context_len: float, n_new_each: int = 1) -> Load:
+    def decode(cls, *, batch_size: int, context_len: float, n_new_each: int = 1) -> Self:
         """One new token for each of `batch_size` sequences, `context_len` their mean.
 
         >>> Load.decode(batch_size=64, context_len=2048).n_new_tokens
         64
         """
-        n_context_tokens = round(batch_size * context_len)
-        return cls(n_decodes=batch_size, n_context_tokens=n_context_tokens, n_new_each=n_new_each).checked()
+        return cls(
+            n_decodes=batch_size, n_context_tokens=round(batch_size * context_len), n_new_each=n_new_each
+        ).checked()
 
     @classmethod
-    def prefill(cls, *, n_tokens: int, batch_size: int = 1) -> Load:
+    def prefill(cls, *, n_tokens: int, batch_size: int = 1) -> Self:
         """Whole prompts from an empty cache; logits of the last token only."""
         return cls(chunks=(Chunk(context_len=0, n_new_tokens=n_tokens),) * batch_size).checked()
 
     @classmethod
-    def verify(cls, *, batch_size: int, context_len: float, n_draft_tokens: int) -> Load:
+    def verify(cls, *, batch_size: int, context_len: float, n_draft_tokens: int) -> Self:
         """Drafted tokens checked in one pass: one more token than was drafted, all with logits."""
         return cls.decode(batch_size=batch_size, context_len=context_len, n_new_each=n_draft_tokens + 1)
 
-    def checked(self) -> Load:
+    def checked(self) -> Self:
         """This load, if a step can be made of it."""
         if min(self.n_decodes, self.n_context_tokens, self.n_new_each - 1) < 0 or not self.n_sequences:
             raise BytebillError(f"A step has at least one sequence in it, and counts from 0 up: {self}.")
@@ -98,8 +98,9 @@ class Load:
             decodes: float = new * self.n_context_tokens + n_decodes * (new * (new + 1) // 2)
         else:
             decodes = n_decodes * attended_pairs(self.n_context_tokens / n_decodes, new, window_len=window_len)
-        prefilled = (attended_pairs(c.context_len, c.n_new_tokens, window_len=window_len) for c in self.chunks)
-        return decodes + sum(prefilled)
+        return decodes + sum(
+            attended_pairs(chunk.context_len, chunk.n_new_tokens, window_len=window_len) for chunk in self.chunks
+        )
 
 
 def attended_pairs(context_len: float, n_new_tokens: int, *, window_len: int | None = None) -> float:
@@ -111,5 +112,4 @@ def attended_pairs(context_len: float, n_new_tokens: int, *, window_len: int | N
     35
     """
     n_short = n_new_tokens if window_len is None else min(n_new_tokens, max(0, floor(window_len - context_len)))
-    short = n_short * context_len + n_short * (n_short + 1) // 2
-    return short + (n_new_tokens - n_short) * (window_len or 0)
+    return n_short * context_len + n_short * (n_short + 1) // 2 + (n_new_tokens - n_short) * (window_len or 0)

@@ -8,12 +8,10 @@ touches fewer experts than uniform routing, and leaves more tokens at its favour
 of a text choose alike. Used by chapters 03 and 16.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import log
 
-from bytebill.errors import BytebillError
+from bytebill.errors import require
 
 
 def distinct_experts(n_experts: int, *, n_experts_per_token: int, n_tokens: float) -> float:
@@ -45,17 +43,15 @@ def zipf_shares(n_experts: int, *, n_experts_per_token: int, exponent: float) ->
     >>> [round(share, 2) for share in zipf_shares(4, n_experts_per_token=2, exponent=1.0)]    # 1/1 : 1/2 : 1/3 : 1/4
     [0.96, 0.48, 0.32, 0.24]
     """
-    if exponent < 0 or not 0 < n_experts_per_token <= n_experts:
-        raise BytebillError(
-            f"A skew is at least 0 and a token takes 1 to all of the experts; got {exponent} and {n_experts_per_token}."
-        )
+    k = n_experts_per_token
+    require(
+        exponent >= 0 and 0 < k <= n_experts,
+        f"A skew is at least 0 and a token takes 1 to all of the experts; got {exponent} and {k}.",
+    )
     weights = [rank**-exponent for rank in range(1, n_experts + 1)]
-    n_full = 0
-    while True:  # experts before n_full are taken by every token
-        scale = (n_experts_per_token - n_full) / sum(weights[n_full:]) if n_full < n_experts else 0.0
-        if n_full == n_experts or weights[n_full] * scale <= 1:
-            return (1.0,) * n_full + tuple(weight * scale for weight in weights[n_full:])
-        n_full += 1
+    scales = ((n, (k - n) / sum(weights[n:])) for n in range(n_experts))  # if the first n are taken by every token
+    n_full, scale = next(((n, each) for n, each in scales if weights[n] * each <= 1), (n_experts, 0.0))
+    return (1.0,) * n_full + tuple(weight * scale for weight in weights[n_full:])
 
 
 def tokens_to_touch(share_touched: float, *, n_experts: int, n_experts_per_token: int) -> float:
@@ -66,8 +62,9 @@ def tokens_to_touch(share_touched: float, *, n_experts: int, n_experts_per_token
     >>> round(tokens_to_touch(0.9, n_experts=8, n_experts_per_token=2), 1)    # ln 0.1 / ln 0.75
     8.0
     """
-    if not 0 <= share_touched < 1:
-        raise BytebillError(f"A share of experts is between 0 and 1, and 1 is never certain; got {share_touched}.")
+    require(
+        0 <= share_touched < 1, f"A share of experts is between 0 and 1, and 1 is never certain; got {share_touched}."
+    )
     if n_experts_per_token >= n_experts:
         return 1.0  # the first token takes them all
     return log(1 - share_touched) / log(1 - n_experts_per_token / n_experts)

@@ -7,8 +7,6 @@ H_B = 1 + 1/2 + ... + 1/B is the expected longest of B exponential lengths over 
 Leviathan et al. (2023). Ignores that acceptance depends on the text, and that lengths are whole and bounded.
 """
 
-from __future__ import annotations
-
 
 def tokens_per_pass(n_draft_tokens: int, *, acceptance_rate: float) -> float:
     """Tokens that one pass over drafted tokens gives a sequence; without drafts, 1.

@@ -11,9 +11,9 @@ from bytebill.serving.metrics import Metrics, max_rate_at_slo, mean, quantile
 from bytebill.serving.plan import Plan, PrefillChunk
 from bytebill.serving.policy import CONTINUOUS, Policy
 from bytebill.serving.request import Request
-from bytebill.serving.schedule import NoSchedule, Schedule
+from bytebill.serving.schedule import Schedule
 from bytebill.serving.scheduler import Scheduler
-from bytebill.serving.static import DynamicScheduler, StaticScheduler
+from bytebill.serving.static import StaticScheduler
 from bytebill.serving.workload import (
     Bursty,
     Evenly,
@@ -28,9 +28,9 @@ from bytebill.serving.workload import (
     Warped,
     Workload,
     anyscale,
+    published,
     rng,
     sharegpt_like,
     synthetic,
 )
-from bytebill.serving.workload.published import published
 from bytebill.serving.workload.source import Source

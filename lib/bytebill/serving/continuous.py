@@ -14,10 +14,9 @@ vLLM's first scheduler. A share of the pool, the `watermark`, is left free at ad
 not the next one preempted. `ChunkedScheduler` (Sarathi) cuts prompts to what a token budget leaves beside the decodes.
 """
 
-from __future__ import annotations
-
 import sys
 from collections import deque
+from dataclasses import dataclass, field
 
 from bytebill.errors import BytebillError, require
 from bytebill.serving.decoding import DecodingSet
@@ -29,29 +28,14 @@ from bytebill.serving.scheduler import Scheduler
 WATERMARK = 0.01  # of a pool whose sequences grow; what is reserved whole needs none
 
 
+@dataclass(slots=True)
 class _Draft:
     """A step in the making: what it holds so far, and the tokens that are left of its budget."""
 
-    __slots__ = ("budget", "chunks", "in_parts", "preempted", "swaps")
-
-    def __init__(self, budget: int, *, in_parts: bool) -> None:
-        self.budget, self.in_parts = budget, in_parts
-        self.chunks: list[PrefillChunk] = []
-        self.swaps: list[Swap] = []
-        self.preempted: list[ServedSequence] = []
-
-    def grant(self, n_tokens: int) -> int:
-        """How many of a prompt's tokens the step may compute: in parts what is left, else all or none.
-
-        A step's first prompt is granted whole even where it is longer than the budget, or decodes fill that.
-        """
-        if self.in_parts:
-            return max(0, min(n_tokens, self.budget))
-        return n_tokens if not self.chunks or n_tokens <= self.budget else 0
-
-    def move(self, sequence: ServedSequence, blocks: tuple[tuple[int, ...], tuple[int, ...]], *, out: bool) -> None:
-        """Blocks of a sequence, here and on the host, change places before the step."""
-        self.swaps.append(Swap(sequence=sequence, device_blocks=blocks[0], host_blocks=blocks[1], out=out))
+    budget: int
+    chunks: list[PrefillChunk] = field(default_factory=list)
+    swaps: list[Swap] = field(default_factory=list)
+    preempted: list[ServedSequence] = field(default_factory=list)
 
 
 class ContinuousScheduler(Scheduler):
@@ -65,17 +49,19 @@ class ContinuousScheduler(Scheduler):
         allocator: Allocator,
         *,
         max_batch_size: int = 256,
-        max_tokens_per_step: int | None = None,
+        token_budget: int | None = None,
         mixed: bool = True,
         preemption: str = "recompute",
         watermark: float | None = None,
     ) -> None:
-        """A prompt for which decodes leave too little of `max_tokens_per_step` runs as the only prompt of its step."""
+        """A prompt for which decodes leave too little of a step's `token_budget` runs as the only one of its step."""
         super().__init__(allocator, n_slots=max_batch_size)
         require(preemption in ("recompute", "swap"), f"Preemption is 'recompute' or 'swap', not '{preemption}'.")
-        require(max_tokens_per_step is None or max_tokens_per_step >= 1, "A step computes at least one token.")
         self.mixed, self.preemption = mixed, preemption
-        self._budget = sys.maxsize if max_tokens_per_step is None else max_tokens_per_step
+        self._budget = sys.maxsize if token_budget is None else token_budget
+        require(self._budget >= 1, "A step computes at least one token.")
+        fits = max_batch_size <= self._budget or not self._in_parts
+        require(fits, f"A budget of {token_budget} tokens a step cannot hold {max_batch_size} decodes.")
         kept_free_share = watermark if watermark is not None else WATERMARK if allocator.grows else 0.0
         self._n_kept_free = int(kept_free_share * allocator.n_total)
         self._swapped: deque[ServedSequence] = deque()
@@ -93,7 +79,7 @@ class ContinuousScheduler(Scheduler):
     def plan(self, now_s: float) -> Plan | None:
         """Room for everybody's next token, then prompts in what the budget leaves; not `mixed`: prompts, or tokens."""
         self._no_plan_is_open()
-        draft = _Draft(self._budget, in_parts=self._in_parts)
+        draft = _Draft(self._budget)
         if not self.mixed:
             self._add_prompts(draft)
         if not draft.chunks:
@@ -115,7 +101,7 @@ class ContinuousScheduler(Scheduler):
         plan = self._close_plan(n_steps)
         done = self._decoding.advance(n_steps) if plan.n_decodes else []
         started = [chunk.sequence for chunk in plan.chunks if self._absorb(chunk)]
-        done += [chunk.sequence for chunk in plan.chunks if chunk.sequence.state is State.FINISHED]
+        done += [c.sequence for c in plan.chunks if c.sequence.n_emitted == c.sequence.request.n_output_tokens]
         if not done and not started:
             return NOTHING
         for sequence in done:
@@ -128,21 +114,20 @@ class ContinuousScheduler(Scheduler):
         return known | {id: (s.n_cached, s.request.n_cached_tokens_at_end) for id, s in self._prefilling.items()}
 
     def _planned(self, draft: _Draft, n_decodes: int) -> Plan:
-        decoding = self._decoding
-        n_context = decoding.n_context_tokens
-        n_prefilled = sum(s.n_cached for s in self._prefilling.values()) if self._prefilling else 0
+        decoding, prefilling = self._decoding, self._prefilling
         once = draft.chunks or draft.swaps or draft.preempted
         return Plan(
             n_decodes=n_decodes,
-            n_context_tokens=n_context if n_decodes else 0,
+            n_context_tokens=decoding.n_context_tokens if n_decodes else 0,
             chunks=tuple(draft.chunks),
             swaps=tuple(draft.swaps),
             n_swapped_blocks=sum(len(swap.device_blocks) for swap in draft.swaps) if draft.swaps else 0,
             preempted=tuple(draft.preempted),
             n_repeats=1 if once else decoding.n_equal_steps(),
             step=self._step,
-            n_running=len(decoding) + len(self._prefilling),
-            n_cached_tokens=n_context + n_prefilled,
+            n_running=len(decoding) + len(prefilling),
+            n_cached_tokens=decoding.n_context_tokens
+            + (sum(s.n_cached for s in prefilling.values()) if prefilling else 0),
             live_contexts=decoding if n_decodes else (),
         )
 
@@ -152,19 +137,27 @@ class ContinuousScheduler(Scheduler):
             self._add_chunk(draft, sequence)
         while self._waiting and not self._swapped and self.n_running < self.n_slots:
             head = self._waiting[0]
-            if not draft.grant(head.n_known_tokens) or not self._admit(head):
+            if not self._granted(draft, head.n_known_tokens) or not self._admit(head):
                 return
             self._add_chunk(draft, head)
 
     def _add_chunk(self, draft: _Draft, sequence: ServedSequence) -> None:
         n_missing = sequence.n_known_tokens - sequence.n_cached
-        n_new = draft.grant(n_missing)
-        if n_new:
+        if n_new := self._granted(draft, n_missing):
             n_logits = int(n_new == n_missing)
             draft.budget -= n_new
             draft.chunks.append(
                 PrefillChunk(sequence=sequence, context_len=sequence.n_cached, n_new_tokens=n_new, n_logits=n_logits)
             )
+
+    def _granted(self, draft: _Draft, n_tokens: int) -> int:
+        """How many of a prompt's tokens the step may compute: in parts what is left, else all or none.
+
+        A step's first prompt is granted whole even where it is longer than the budget, or decodes fill that.
+        """
+        if self._in_parts:
+            return max(0, min(n_tokens, draft.budget))
+        return n_tokens if not draft.chunks or n_tokens <= draft.budget else 0
 
     def _admit(self, sequence: ServedSequence) -> bool:
         """Room for all that is known of a sequence, or nothing changes."""
@@ -194,10 +187,8 @@ class ContinuousScheduler(Scheduler):
             return False
         del self._prefilling[sequence.request.id]
         sequence.n_emitted += 1
-        if sequence.n_emitted == sequence.request.n_output_tokens:
-            sequence.state = State.FINISHED
-        else:
-            sequence.state = State.DECODING
+        sequence.state = State.DECODING
+        if sequence.n_emitted < sequence.request.n_output_tokens:
             self._decoding.join(sequence)
         return sequence.n_emitted == 1
 
@@ -206,42 +197,31 @@ class ContinuousScheduler(Scheduler):
         while self._decoding.n_blocks_due > self.allocator.n_free:
             if self.n_running == 1:
                 raise BytebillError("A sequence that runs alone finds no block: the pool leaks.")
-            self._preempt_youngest(draft)
-
-    def _preempt_youngest(self, draft: _Draft) -> None:
-        if self._prefilling:
-            sequence = self._prefilling.popitem()[1]
-        else:
-            sequence = self._decoding.leave(self._decoding.youngest.request.id)
-        sequence.n_preemptions += 1
-        draft.preempted.append(sequence)
-        id = sequence.request.id
-        swaps = self.preemption == "swap" and sequence.state is State.DECODING
-        moved = self.allocator.swap_out(id) if swaps else None
-        if moved is not None:
-            draft.move(sequence, moved, out=True)
-            sequence.state = State.SWAPPED
-            self._swapped.appendleft(sequence)
-        else:
-            self.allocator.free(id)
-            sequence.n_cached = 0
-            sequence.state = State.WAITING
-            self._waiting.appendleft(sequence)
+            sequence = self._prefilling.popitem()[1] if self._prefilling else self._decoding.leave()
+            id = sequence.request.id
+            sequence.n_preemptions += 1
+            draft.preempted.append(sequence)
+            swaps = self.preemption == "swap" and sequence.state is State.DECODING
+            if swaps and (moved := self.allocator.swap_out(id)) is not None:
+                draft.swaps.append(Swap(sequence=sequence, device_blocks=moved[0], host_blocks=moved[1], out=True))
+                sequence.state = State.SWAPPED
+                self._swapped.appendleft(sequence)
+            else:
+                self.allocator.free(id)
+                sequence.n_cached, sequence.state = 0, State.WAITING
+                self._waiting.appendleft(sequence)
 
     def _swap_in(self, draft: _Draft) -> None:
         """Bring back who was swapped out, eldest first, while there is room for it and for one more block."""
         allocator = self.allocator
         while self._swapped and self.n_running < self.n_slots:
             sequence = self._swapped[0]
-            n_kept = self._n_kept_free if self.n_running else 0
             n_needed = sequence.n_cached // allocator.block_size_tokens + 1  # and the block it writes to next
-            if allocator.n_free - n_kept < n_needed:
-                return
-            moved = allocator.swap_in(sequence.request.id)
-            if moved is None:
+            n_kept = self._n_kept_free if self.n_running else 0
+            if allocator.n_free - n_kept < n_needed or (moved := allocator.swap_in(sequence.request.id)) is None:
                 return
             self._swapped.popleft()
-            draft.move(sequence, moved, out=False)
+            draft.swaps.append(Swap(sequence=sequence, device_blocks=moved[0], host_blocks=moved[1], out=False))
             sequence.state = State.DECODING
             self._decoding.join(sequence)
             self._decoding.give_block(sequence.request.id)
@@ -251,22 +231,3 @@ class ChunkedScheduler(ContinuousScheduler):
     """Decodes first, then as much of the prompts as a budget of tokens a step leaves."""
 
     _in_parts = True
-
-    def __init__(
-        self,
-        allocator: Allocator,
-        *,
-        token_budget: int,
-        max_batch_size: int = 128,
-        preemption: str = "recompute",
-        watermark: float | None = None,
-    ) -> None:
-        fits = max_batch_size <= token_budget
-        require(fits, f"A budget of {token_budget} tokens a step cannot hold {max_batch_size} decodes.")
-        super().__init__(
-            allocator,
-            max_batch_size=max_batch_size,
-            max_tokens_per_step=token_budget,
-            preemption=preemption,
-            watermark=watermark,
-        )

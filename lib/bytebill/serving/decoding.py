@@ -11,8 +11,6 @@ top: O(blocks handed out + n) and never O(sequences). Sequences are kept in orde
 at hand. Nothing here knows requests that wait.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from heapq import heappop, heappush
 
@@ -41,11 +39,6 @@ class DecodingSet:
         for sequence, offset, _, _ in self._members.values():
             yield sequence, offset + self.tick
 
-    @property
-    def youngest(self) -> ServedSequence:
-        """Who joined last."""
-        return self._members[next(reversed(self._members))][0]
-
     def join(self, sequence: ServedSequence) -> None:
         """A sequence with all it knows but its last token cached, and tokens owed, decodes from the next step on."""
         id, tick = sequence.request.id, self.tick
@@ -61,9 +54,9 @@ class DecodingSet:
         self.n_context_tokens += sequence.n_cached
         heappush(self._finishes, (tick + n_owed, self._serial, id))
 
-    def leave(self, id: int) -> ServedSequence:
-        """Take a sequence out; its counts are brought up to date."""
-        sequence, offset, _, bucket = self._members.pop(id)
+    def leave(self, id: int | None = None) -> ServedSequence:
+        """Take a sequence out, the youngest if not told; its counts are brought up to date."""
+        id, (sequence, offset, _, bucket) = self._members.popitem() if id is None else (id, self._members.pop(id))
         if bucket is not None:
             del bucket[id]
             self._n_growing -= 1

@@ -9,8 +9,6 @@ simulator's under recorded times (`bytebill.trials.replay`). A request that arri
 One replica; who serves several steps each up to the next arrival, or that with the least `next_event_s`.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -18,8 +16,8 @@ from collections.abc import Callable
 from bytebill.errors import BytebillError
 from bytebill.serving.plan import NOTHING, Events, Plan
 from bytebill.serving.recorder import Recorder
-from bytebill.serving.request import Request, State
-from bytebill.serving.schedule import NoSchedule, Schedule
+from bytebill.serving.request import Request
+from bytebill.serving.schedule import Schedule
 from bytebill.serving.scheduler import Scheduler
 from bytebill.serving.workload.source import Source
 
@@ -65,10 +63,9 @@ class Server:
     ) -> None:
         """`schedule` keeps rows, if one is given; `observe(now_s, plan)` is called with every plan."""
         self.scheduler, self.source, self.executor = scheduler, source, executor
-        self.schedule = NoSchedule() if schedule is None else schedule
-        self.recorder = Recorder(scheduler)
-        self.metrics = self.recorder.metrics
-        self._observe = observe
+        self._recorder = Recorder(scheduler)
+        self.metrics = self._recorder.metrics
+        self._schedule, self._observe = schedule, observe
         self._idle = True
         self._first: Plan | None = None  # of the run of equal steps that is being extended
         self._start_s = 0.0  # of that run
@@ -106,11 +103,13 @@ class Server:
             self._first, self._start_s, self._n_steps = plan, executor.now_s, 0
             executor.begin(plan)
         start_s, n_before = executor.now_s, self._n_steps
-        self.schedule.planned(plan)
+        if self._schedule is not None:
+            self._schedule.planned(plan)
         n_steps = executor.run(plan, source.next_s if source.next_s < until_s else until_s)
         events = self.scheduler.advance(n_steps)
         self._n_steps += n_steps
-        self.schedule.ran(events, start_s=start_s, n_steps=n_steps, n_before=n_before, end_s=executor.end_s)
+        if self._schedule is not None:
+            self._schedule.ran(events, start_s=start_s, n_steps=n_steps, n_before=n_before, end_s=executor.end_s)
         if events.finished or events.started or not executor.in_closed_form:
             self._close_run(events)
             for _ in events.finished:
@@ -122,7 +121,13 @@ class Server:
         scheduler, source, executor = self.scheduler, self.source, self.executor
         while executor.now_s < until_s:
             while source.next_s <= executor.now_s:
-                self._arrive(source.pop())
+                request = source.pop()
+                reason = scheduler.add(request).reason
+                if reason is None:
+                    executor.admit(request)
+                else:
+                    self.metrics.refusals.append((request.id, reason))
+                    source.answered(executor.now_s)
             plan = scheduler.plan(executor.now_s)
             self._idle = plan is None
             if plan is not None:
@@ -141,22 +146,19 @@ class Server:
         plan = self.scheduler.plan(math.inf)
         if plan is None:
             raise BytebillError(f"{self.scheduler.n_waiting} requests wait and nothing runs.")
+        self._idle = False
         return plan
-
-    def _arrive(self, request: Request) -> None:
-        sequence = self.scheduler.add(request)
-        if sequence.state is State.REFUSED:
-            self.recorder.refused(sequence)
-            self.source.answered(self.executor.now_s)
-        else:
-            self.executor.admit(request)
 
     def _close_run(self, events: Events = NOTHING) -> None:
         """Record the run of equal steps that ends here."""
         if self._first is not None:
             end_s, n_steps = self.executor.now_s, self._n_steps
-            first_s = self.executor.end_s(1) if n_steps > 1 else end_s
-            self.recorder.step(
-                self._first, events, start_s=self._start_s, end_s=end_s, n_steps=n_steps, first_s=first_s
+            self._recorder.step(
+                self._first,
+                events,
+                start_s=self._start_s,
+                first_s=self.executor.end_s(1) if n_steps > 1 else end_s,
+                end_s=end_s,
+                n_steps=n_steps,
             )
             self._first = None

@@ -13,31 +13,27 @@ A quantile is the smallest value that at least a share q of the weight does not 
 the time that the device was busy. In a run of equal steps each ITL counts as the run's mean.
 """
 
-from __future__ import annotations
-
 import math
-import operator
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from bytebill.economics.ranges import quantile
-from bytebill.errors import BytebillError
+from bytebill.errors import require
 
-
-def _columns() -> dict[str, array]:
-    times = ("arrival_s", "scheduled_s", "first_token_s", "finish_s")
-    counts = ("id", "n_input_tokens", "n_output_tokens", "n_preemptions")
-    return {name: array("d") for name in times} | {name: array("q") for name in counts}
+_COLUMNS = dict.fromkeys(("arrival_s", "scheduled_s", "first_token_s", "finish_s"), "d") | dict.fromkeys(
+    ("id", "n_input_tokens", "n_output_tokens", "n_preemptions"), "q"
+)
 
 
 @dataclass(kw_only=True)
 class Metrics:
-    """What a run comes to, filled in by its recorder as it goes. Columns are in order of finishing."""
+    """What a run comes to, filled in by its recorder. Columns hold an entry for each request, in order of finishing."""
 
     n_slots: int
     n_kv_tokens: int | None
-    columns: dict[str, array] = field(default_factory=_columns)  # by name, one entry a finished request
+    columns: dict[str, array] = field(default_factory=lambda: {name: array(code) for name, code in _COLUMNS.items()})
     itl_s: array = field(default_factory=lambda: array("d"))
     itl_weight: array = field(default_factory=lambda: array("q"))  # how many gaps had that length
     refusals: list[tuple[int, str]] = field(default_factory=list)
@@ -90,9 +86,8 @@ class Metrics:
 
     @property
     def tpot_s(self) -> list[float]:
-        c = self.columns
-        rows = zip(c["first_token_s"], c["finish_s"], c["n_output_tokens"], strict=True)
-        return [(finish - first) / (n - 1) if n > 1 else math.nan for first, finish, n in rows]
+        decoding_s = zip(self._between("first_token_s", "finish_s"), self.columns["n_output_tokens"], strict=True)
+        return [seconds / (n - 1) if n > 1 else math.nan for seconds, n in decoding_s]
 
     @property
     def output_tokens_per_s(self) -> float:
@@ -128,8 +123,7 @@ class Metrics:
 
     @property
     def itl_mean_s(self) -> float:
-        n_gaps = sum(self.itl_weight)
-        return math.fsum(map(operator.mul, self.itl_s, self.itl_weight)) / n_gaps if n_gaps else math.nan
+        return fmean(self.itl_s, self.itl_weight) if any(self.itl_weight) else math.nan
 
     def n_attained(self, *, ttft_slo_s: float = math.inf, tpot_slo_s: float = math.inf) -> int:
         """Finished requests within both; one token has no TPOT to miss."""
@@ -158,7 +152,7 @@ def mean(values: Sequence[float]) -> float:
     2.0
     """
     known = [value for value in values if value == value]
-    return math.fsum(known) / len(known) if known else math.nan
+    return fmean(known) if known else math.nan
 
 
 def max_rate_at_slo(
@@ -171,14 +165,12 @@ def max_rate_at_slo(
     >>> round(max_rate_at_slo(lambda rate: 1 - rate / 10, target=0.9, low_per_s=0.1, high_per_s=9), 1)
     1.0
     """
-    if not 0 < low_per_s < high_per_s or attainment(low_per_s) < target:
-        raise BytebillError(f"At {low_per_s:.3g} requests/s the target {target} is missed already; loosen the limits.")
-    if attainment(high_per_s) >= target:
-        raise BytebillError(f"At {high_per_s} requests/s the target {target} is still met; end higher.")
+    met = 0 < low_per_s < high_per_s and attainment(low_per_s) >= target
+    require(met, f"At {low_per_s:.3g} requests/s the target {target} is missed already; loosen the limits.")
+    require(
+        attainment(high_per_s) < target, f"At {high_per_s} requests/s the target {target} is still met; end higher."
+    )
     while high_per_s > low_per_s * (1 + rtol):
         middle = math.sqrt(low_per_s * high_per_s)
-        if attainment(middle) >= target:
-            low_per_s = middle
-        else:
-            high_per_s = middle
+        low_per_s, high_per_s = (middle, high_per_s) if attainment(middle) >= target else (low_per_s, middle)
     return low_per_s

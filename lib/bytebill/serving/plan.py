@@ -6,10 +6,9 @@ often it may be repeated: `n_repeats` steps, the i-th with i more cached tokens 
 engine runs them one by one; the simulator takes them at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Self
 
 from bytebill.roofline.load import Chunk, Load
 from bytebill.serving.request import ServedSequence
@@ -69,7 +68,7 @@ class Plan(Load):
         """Decoding sequences that emit a token: all but padding rows."""
         return self.n_decodes - self.n_padding
 
-    def continues(self, before: Plan, *, n_steps: int) -> bool:
+    def continues(self, before: Self, *, n_steps: int) -> bool:
         """Whether this plan is nothing but `before` after so many of its steps: one run of equal steps.
 
         Says so from what the two plans hold, not from `n_repeats`.

@@ -6,8 +6,6 @@ A policy is frozen, compares by value and can be sent to another process, so tha
 scheduler that it makes serves one run. Settings that a kind does not read are left alone.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,8 +14,8 @@ from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
 from bytebill.serving.memory.allocator import Allocator
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.prefix import PrefixSharing
-from bytebill.serving.scheduler import Scheduler
-from bytebill.serving.static import DynamicScheduler, StaticScheduler
+from bytebill.serving.scheduler import NEVER_S, Scheduler
+from bytebill.serving.static import StaticScheduler
 from bytebill.units import BLOCK_SIZE_TOKENS
 
 KINDS_OF_SCHEDULER = ("continuous", "chunked", "static", "dynamic")
@@ -55,7 +53,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS_OF_SCHEDULER:
-            raise unknown("kind of scheduler", self.kind, dict.fromkeys(KINDS_OF_SCHEDULER))
+            raise unknown("kind of scheduler", self.kind, KINDS_OF_SCHEDULER)
         require(self.kind != "chunked" or self.token_budget is not None, "Chunks are cut by a token_budget; give one.")
 
     def pool(self, memory: Memory | int) -> Allocator:
@@ -66,27 +64,21 @@ class Policy:
 
     def scheduler(self, memory: Memory | int) -> Scheduler:
         """A fresh scheduler over a deployment's blocks, or over so many; static ones do not count them."""
-        n_slots, pads = self.n_slots, {"pad_input_to": self.pad_input_to, "pad_output_to": self.pad_output_to}
-        if self.kind == "static":
-            return StaticScheduler(n_slots, allocator=None, **pads)
-        if self.kind == "dynamic":
-            return DynamicScheduler(n_slots, window_s=self.window_s, allocator=None, **pads)
-        preemption, watermark = self.preemption, self.watermark
-        if self.kind == "chunked":
-            return ChunkedScheduler(
-                self.pool(memory),
-                token_budget=self.token_budget or 0,
-                max_batch_size=n_slots,
-                preemption=preemption,
-                watermark=watermark,
+        if self.kind in ("static", "dynamic"):
+            return StaticScheduler(
+                self.n_slots,
+                window_s=self.window_s if self.kind == "dynamic" else NEVER_S,
+                pad_input_to=self.pad_input_to,
+                pad_output_to=self.pad_output_to,
             )
-        return ContinuousScheduler(
+        chunked = self.kind == "chunked"
+        return (ChunkedScheduler if chunked else ContinuousScheduler)(
             self.pool(memory),
-            max_batch_size=n_slots,
-            max_tokens_per_step=self.token_budget,
-            mixed=self.mixed,
-            preemption=preemption,
-            watermark=watermark,
+            max_batch_size=self.n_slots,
+            token_budget=self.token_budget,
+            mixed=self.mixed or chunked,
+            preemption=self.preemption,
+            watermark=self.watermark,
         )
 
 

@@ -1,17 +1,14 @@
 """What is kept of a run, by the engine's loop and by the simulator alike? Columns of numbers, not of objects.
 
-    recorder.refused(sequence)                                at add
-    recorder.step(plan, events, start_s=, end_s=)            after each step, before the scheduler's next plan
-    recorder.step(..., n_steps=n, first_s=)                   or after n steps at once, the first ending at first_s
+    recorder.step(plan, events, start_s=, first_s=, end_s=, n_steps=n)
 
+says that n equal steps have run, the first of which ended at `first_s`; it comes before the scheduler's next plan.
 Times are seconds on one clock, which requests' arrivals are told in. Per request: arrival, start of its first step,
 first token, last token. Gaps between a sequence's tokens are pooled as they come, (length, how many times): all
 sequences that emitted together wait together, so a step adds one gap for all of them, a run of n equal steps adds
 their mean n - 1 times more, and only who was preempted or just started has a gap of its own. Memory: eight numbers
 a request, two a run.
 """
-
-from __future__ import annotations
 
 from bytebill.serving.metrics import Metrics
 from bytebill.serving.plan import Events, Plan
@@ -31,25 +28,12 @@ class Recorder:
         self._groups: dict[float, int] = {}  # last emission: how many running sequences
         self._last_decode_s = -1.0
 
-    def refused(self, sequence: ServedSequence) -> None:
-        """A request that can never fit; it counts in no other number."""
-        self.metrics.refusals.append((sequence.request.id, sequence.reason or ""))
-
-    def step(
-        self,
-        plan: Plan,
-        events: Events,
-        *,
-        start_s: float,
-        end_s: float,
-        n_steps: int = 1,
-        first_s: float | None = None,
-    ) -> None:
+    def step(self, plan: Plan, events: Events, *, start_s: float, first_s: float, end_s: float, n_steps: int) -> None:
         """`n_steps` steps of a plan have run; only after the last did anything change."""
         if plan.preempted or plan.swaps:
             self._move(plan)
         if plan.n_emitting_decodes:
-            self._decoded(plan, first_s if n_steps > 1 and first_s is not None else end_s, end_s, n_steps)
+            self._decoded(plan, first_s, end_s, n_steps)
         for chunk in plan.chunks:
             self._scheduled.setdefault(chunk.sequence.request.id, start_s)
             if chunk.emits:
@@ -69,8 +53,7 @@ class Recorder:
         """Who lost its room waits alone from its last token on; who is swapped in waits with others again."""
         for sequence in plan.preempted:
             id = sequence.request.id
-            joined = self._joined.pop(id, None)
-            if joined is not None:  # else it had emitted nothing since it was let in
+            if (joined := self._joined.pop(id, None)) is not None:  # else it had emitted nothing since it was let in
                 last = self._stalled[id] = max(joined, self._last_decode_s)
                 self._groups[last] -= 1
         for swap in plan.swaps:
@@ -91,39 +74,30 @@ class Recorder:
 
     def _emitted(self, id: int, end_s: float) -> None:
         """A prefill's token: the first, or the one after a preemption."""
-        last = self._stalled.pop(id, None)
-        if last is not None:
+        if (last := self._stalled.pop(id, None)) is not None:
             self._gap(end_s - last, 1)
         self._joined[id] = end_s
         self._groups[end_s] = self._groups.get(end_s, 0) + 1
 
     def _finished(self, sequence: ServedSequence, end_s: float) -> None:
-        request = sequence.request
-        id = request.id
+        r, id = sequence.request, sequence.request.id
         del self._joined[id]
         self._groups[end_s] -= 1
-        columns = self.metrics.columns
-        columns["arrival_s"].append(request.arrival_s)
-        columns["scheduled_s"].append(self._scheduled.pop(id))
-        columns["first_token_s"].append(self._first.pop(id))
-        columns["finish_s"].append(end_s)
-        columns["id"].append(id)
-        columns["n_input_tokens"].append(request.n_input_tokens)
-        columns["n_output_tokens"].append(request.n_output_tokens)
-        columns["n_preemptions"].append(sequence.n_preemptions)
+        times = (r.arrival_s, self._scheduled.pop(id), self._first.pop(id), end_s)
+        counts = (id, r.n_input_tokens, r.n_output_tokens, sequence.n_preemptions)
+        for column, value in zip(self.metrics.columns.values(), times + counts, strict=True):
+            column.append(value)
 
     def _weigh(self, plan: Plan, n_steps: int, seconds: float) -> None:
         """Time-weighted sums; within a run of equal steps, the mean over its steps stands for the mean over time."""
-        n_emitting = plan.n_emitting_decodes
-        n_prefilled = n_padding = 0
-        for chunk in plan.chunks:
-            n_prefilled += chunk.n_new_tokens
-            n_padding += chunk.n_pad_tokens
-        m = self.metrics
+        m, n_emitting = self.metrics, plan.n_emitting_decodes
         m.n_steps += n_steps
         m.busy_s += seconds
         m.slot_s += plan.n_running * seconds
         m.useful_slot_s += (n_emitting + len(plan.chunks)) * seconds
         m.kv_token_s += (plan.n_cached_tokens + 0.5 * n_emitting * (n_steps - 1)) * seconds
-        m.n_computed_tokens += plan.n_decodes * n_steps + n_prefilled
-        m.n_padding_tokens += plan.n_padding * n_steps + n_padding
+        m.n_computed_tokens += plan.n_decodes * n_steps
+        m.n_padding_tokens += plan.n_padding * n_steps
+        for chunk in plan.chunks:
+            m.n_computed_tokens += chunk.n_new_tokens
+            m.n_padding_tokens += chunk.n_pad_tokens

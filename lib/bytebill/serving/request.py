@@ -9,8 +9,6 @@ cached, so a finished request cached n_input_tokens + n_output_tokens - 1. A seq
 prompt and emitted tokens again as one prefill, which emits its next token. Knows no clock and no tensor.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import Enum
 
@@ -50,28 +48,21 @@ class State(Enum):
     REFUSED = "refused"
 
 
+@dataclass(eq=False, slots=True)
 class ServedSequence:
     """A request being served: what is cached and what is emitted. Schedulers change it, others read it.
 
     While it decodes, a scheduler may count lazily: ask the scheduler's plan for a decoding sequence's context.
     """
 
-    __slots__ = ("n_cached", "n_emitted", "n_preemptions", "reason", "request", "state")
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.state = State.WAITING
-        self.n_cached = 0  # tokens whose keys and values are held
-        self.n_emitted = 0
-        self.n_preemptions = 0
-        self.reason: str | None = None  # why it was refused
+    request: Request
+    state: State = State.WAITING
+    n_cached: int = 0  # tokens whose keys and values are held
+    n_emitted: int = 0
+    n_preemptions: int = 0
+    reason: str | None = None  # why it was refused
 
     @property
     def n_known_tokens(self) -> int:
         """Prompt and emitted tokens: what a prefill must have computed before the next token."""
         return self.request.n_input_tokens + self.n_emitted
-
-    def __repr__(self) -> str:
-        return (
-            f"ServedSequence({self.request.id}, {self.state.value}, {self.n_cached} cached, {self.n_emitted} emitted)"
-        )

@@ -8,11 +8,9 @@ request held which slot from when to when, and whether it computed its prompt, a
 the lowest slot that is free. Costs O(batch) a step, so it is for schedules that one looks at.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field
+from itertools import count, pairwise
 
 from bytebill.serving.plan import Events, Plan
 from bytebill.serving.request import State
@@ -46,26 +44,24 @@ class SlotUse:
     end_s: float
 
 
+@dataclass(eq=False, slots=True)
 class Schedule:
     """Rows and times of the steps of a run."""
 
-    def __init__(self) -> None:
-        self.rows: list[ScheduledStep] = []
-        self.begins_s: list[float] = []
-        self.ends_s: list[float] = []
-        self._held: tuple[Plan, tuple[tuple[int, int, bool], ...]] = (NO_PLAN, ())
+    rows: list[ScheduledStep] = field(default_factory=list)
+    begins_s: list[float] = field(default_factory=list)
+    ends_s: list[float] = field(default_factory=list)
+    _held: tuple[Plan, tuple[tuple[int, int, bool], ...]] = (NO_PLAN, ())
 
     def planned(self, plan: Plan) -> None:
         """Call with each plan before the scheduler advances: decodes are read off as they stand."""
-        decodes = tuple((s.request.id, n, s.state is State.FINISHED) for s, n in plan.live_contexts)
-        self._held = (plan, decodes)
+        self._held = plan, tuple((s.request.id, n, s.state is State.FINISHED) for s, n in plan.live_contexts)
 
     def ran(
         self, events: Events, *, start_s: float, n_steps: int, n_before: int, end_s: Callable[[int], float]
     ) -> None:
         """The plan has run n times, after `n_before` equal steps; `end_s(i)` is when the i-th of them all ended."""
         plan, decodes = self._held
-        finished = tuple(s.request.id for s in events.finished)
         for i in range(n_steps):
             moved = plan if i == 0 else NO_PLAN
             self.rows.append(
@@ -76,7 +72,7 @@ class Schedule:
                     preempted=tuple(s.request.id for s in moved.preempted),
                     swapped_out=tuple(s.sequence.request.id for s in moved.swaps if s.out),
                     swapped_in=tuple(s.sequence.request.id for s in moved.swaps if not s.out),
-                    finished=finished if i == n_steps - 1 else (),
+                    finished=tuple(s.request.id for s in events.finished) if i == n_steps - 1 else (),
                 )
             )
             self.begins_s.append(start_s if i == 0 else self.ends_s[-1])
@@ -84,21 +80,35 @@ class Schedule:
 
     def spans(self) -> list[SlotUse]:
         """Which request held which slot, neighbouring steps of one kind joined."""
-        slots: dict[int, int] = {}
-        spans: list[SlotUse] = []
-        last: dict[int, int] = {}  # slot: index in spans
-        for i, row in enumerate(self.rows):
+        slots: dict[int, int] = {}  # by request id
+        begun: dict[tuple[int, int, str], int] = {}  # (slot, request id, kind): step
+        ends: dict[tuple[tuple[int, int, str], int], int] = {}  # the same and its first step: the step after its last
+        for i, (row, after) in enumerate(pairwise((*self.rows, ScheduledStep()))):
             for id in row.preempted:
                 slots.pop(id)
-            kinds = _kinds(row)
-            holding = {id: "idle" for id in slots} | kinds
-            for id, kind in holding.items():
-                slots.setdefault(id, _lowest(slots))
-                self._extend(spans, last, slots[id], id, kind, i)
-            for id in (*row.finished, *row.padding):
-                if not self._pads(i + 1, id):
-                    slots.pop(id, None)
-        return spans
+            kinds = dict.fromkeys(slots, "idle") | {id: "decode" for id, _ in row.decodes}
+            kinds |= dict.fromkeys(row.padding, "padding") | {id: "prefill" for id, _, _ in row.prefills}
+            for id, kind in kinds.items():
+                if id not in slots:
+                    slots[id] = next(slot for slot in count() if slot not in slots.values())
+                use = (slots[id], id, kind)
+                if use not in begun or ends[use, begun[use]] < i:
+                    begun[use] = i
+                ends[use, begun[use]] = i + 1
+            for id in {*row.finished, *row.padding} - {*after.padding}:
+                slots.pop(id, None)
+        return [
+            SlotUse(
+                slot=slot,
+                id=id,
+                kind=kind,
+                start_step=first,
+                end_step=end,
+                start_s=self.begins_s[first],
+                end_s=self.ends_s[end - 1],
+            )
+            for ((slot, id, kind), first), end in ends.items()
+        ]
 
     def text(self, *, width: int = 100) -> str:
         """A line a slot and a character a step: capitals compute a prompt, small letters decode, dots are padding.
@@ -106,44 +116,10 @@ class Schedule:
         Requests are lettered by id: 0 is A, 26 is A again.
         """
         spans = self.spans()
-        n_slots = 1 + max((span.slot for span in spans), default=-1)
-        lines = [[" "] * min(width, len(self.rows)) for _ in range(n_slots)]
+        lines = [[" "] * min(width, len(self.rows)) for _ in range(1 + max((span.slot for span in spans), default=-1))]
         for span in spans:
             letter = chr(ord("a") + span.id % 26)
             mark = {"prefill": letter.upper(), "decode": letter, "idle": "-", "padding": "."}[span.kind]
             for step in range(span.start_step, min(span.end_step, width)):
                 lines[span.slot][step] = mark
         return "\n".join("".join(line).rstrip() for line in lines)
-
-    def _pads(self, step: int, id: int) -> bool:
-        return step < len(self.rows) and id in self.rows[step].padding
-
-    def _extend(self, spans: list[SlotUse], last: dict[int, int], slot: int, id: int, kind: str, step: int) -> None:
-        before = spans[last[slot]] if slot in last else None
-        ends: dict[str, Any] = {"end_step": step + 1, "end_s": self.ends_s[step]}
-        if before is not None and (before.id, before.kind, before.end_step) == (id, kind, step):
-            spans[last[slot]] = replace(before, **ends)
-        else:
-            last[slot] = len(spans)
-            spans.append(SlotUse(slot=slot, id=id, kind=kind, start_step=step, start_s=self.begins_s[step], **ends))
-
-
-class NoSchedule(Schedule):
-    """Keeps nothing, for runs whose schedule nobody will look at."""
-
-    def planned(self, plan: Plan) -> None:
-        pass
-
-    def ran(self, events: Events, **times: object) -> None:
-        pass
-
-
-def _kinds(row: ScheduledStep) -> dict[int, str]:
-    kinds = {id: "decode" for id, _ in row.decodes} | {id: "padding" for id in row.padding}
-    return kinds | {id: "prefill" for id, _, _ in row.prefills}
-
-
-def _lowest(slots: dict[int, int]) -> int:
-    """The lowest slot nobody holds."""
-    taken = set(slots.values())
-    return next(slot for slot in range(len(taken) + 1) if slot not in taken)

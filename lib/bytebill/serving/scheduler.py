@@ -10,8 +10,6 @@ company is run without it. Only schedulers that wait for company read `now_s`. B
 to are given out when the plan is made. Knows no tensor, and no time but what it is told.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections import deque

@@ -7,13 +7,13 @@ its end:
     useful share of the slots' tokens = mean(n_output_tokens) / max(n_output_tokens)
 
 A user has its last token when it is emitted, not when the batch ends. `pad_input_to` and `pad_output_to` pad to a
-given length instead, as a server does that knows only the longest it may ever see. `StaticScheduler` waits for a
-full batch; `DynamicScheduler` waits until a window has passed since the first in line arrived, as well.
+given length instead, as a server does that knows only the longest it may ever see. Without a window it waits for a full
+batch; with one (dynamic batching), only until `window_s` have passed since the first in line arrived.
 """
 
-from __future__ import annotations
+from itertools import islice
 
-from bytebill.errors import BytebillError, require
+from bytebill.errors import require
 from bytebill.serving.memory.allocator import Allocator
 from bytebill.serving.plan import NOTHING, Events, Plan, PrefillChunk
 from bytebill.serving.request import ServedSequence, State
@@ -21,19 +21,21 @@ from bytebill.serving.scheduler import NEVER_S, Scheduler
 
 
 class StaticScheduler(Scheduler):
-    """Runs batch after batch; each starts when `batch_size` requests wait and ends with its longest."""
+    """Runs batch after batch; each starts when `batch_size` wait, or a window ends, and ends with its longest."""
 
     def __init__(
         self,
         batch_size: int,
         *,
+        window_s: float = NEVER_S,
         pad_input_to: int | None = None,
         pad_output_to: int | None = None,
         allocator: Allocator | None = None,
     ) -> None:
         """With an allocator, each row's padded length is reserved at the start; a batch shrinks to what fits."""
+        require(window_s >= 0, f"A window is a time, not {window_s}.")
         super().__init__(allocator, n_slots=batch_size)
-        self.window_s = NEVER_S
+        self.window_s = window_s
         self._pad_input_to, self._pad_output_to = pad_input_to or 1, pad_output_to or 1
         self._batch: list[ServedSequence] = []
         self._running: dict[int, ServedSequence] = {}  # rows still owed tokens
@@ -52,24 +54,27 @@ class StaticScheduler(Scheduler):
     def plan(self, now_s: float) -> Plan | None:
         self._no_plan_is_open()
         if not self._batch:
-            full = len(self._waiting) >= self.n_slots
-            if not self._waiting or not (full or now_s >= self.wakes_at_s):
+            if not self._waiting or (len(self._waiting) < self.n_slots and now_s < self.wakes_at_s):
                 return None
             self._form()
         self._plan = self._decode() if self._n_done else self._prefill()
         return self._plan
 
     def advance(self, n_steps: int = 1) -> Events:
-        plan = self._close_plan(n_steps)
+        started = tuple(self._batch) if self._close_plan(n_steps).chunks else ()
         self._n_done += n_steps
-        started = tuple(self._batch) if plan.chunks else ()
         for sequence in started:
             sequence.state, sequence.n_emitted = State.DECODING, 1
         finished = tuple(s for s in self._running.values() if s.request.n_output_tokens <= self._n_done)
         for sequence in finished:
-            self._finish(sequence)
+            request = self._running.pop(sequence.request.id).request
+            sequence.n_emitted, sequence.n_cached = request.n_output_tokens, request.n_cached_tokens_at_end
+            sequence.state = State.FINISHED
         if self._n_done >= self._n_output:
-            self._end()
+            if self.allocator is not None:
+                for sequence in self._batch:
+                    self.allocator.free(sequence.request.id)
+            self._batch, self._running = [], {}
         return Events(started=started, finished=finished) if started or finished else NOTHING
 
     def lengths(self) -> dict[int, tuple[int, int]]:
@@ -84,17 +89,11 @@ class StaticScheduler(Scheduler):
 
     def _form(self) -> None:
         """The next batch: as many as there are slots, or as many as fit in the pool when padded."""
-        for n_rows in range(min(self.n_slots, len(self._waiting)), 0, -1):
-            rows = [self._waiting[i] for i in range(n_rows)]
-            self._n_input = max(self._pad_input_to, *(s.request.n_input_tokens for s in rows))
-            self._n_output = max(self._pad_output_to, *(s.request.n_output_tokens for s in rows))
-            if self._reserve(rows):
-                break
-        else:
-            raise BytebillError(
-                f"Request {self._waiting[0].request.id} padded to {self._n_input} + {self._n_output} tokens does not "
-                "fit in an empty pool; pad to less."
-            )
+        rows = list(islice(self._waiting, self.n_slots))
+        while not self._reserve(rows):
+            rows.pop()
+            padded = f"{self._n_input} + {self._n_output} tokens does not fit in an empty pool; pad to less."
+            require(bool(rows), f"Request {self._waiting[0].request.id} padded to {padded}")
         for sequence in rows:
             self._waiting.popleft()
             sequence.state = State.PREFILLING
@@ -102,6 +101,9 @@ class StaticScheduler(Scheduler):
         self._running = {s.request.id: s for s in rows}
 
     def _reserve(self, rows: list[ServedSequence]) -> bool:
+        """Room for all rows, padded to the longest, or for none."""
+        self._n_input = max(self._pad_input_to, *(s.request.n_input_tokens for s in rows))
+        self._n_output = max(self._pad_output_to, *(s.request.n_output_tokens for s in rows))
         if self.allocator is None:
             return True
         for i, sequence in enumerate(rows):
@@ -112,20 +114,15 @@ class StaticScheduler(Scheduler):
         return True
 
     def _prefill(self) -> Plan:
+        n = self._n_input
         chunks = (
-            PrefillChunk(
-                sequence=s,
-                context_len=0,
-                n_new_tokens=self._n_input,
-                n_pad_tokens=self._n_input - s.request.n_input_tokens,
-            )
+            PrefillChunk(sequence=s, context_len=0, n_new_tokens=n, n_pad_tokens=n - s.request.n_input_tokens)
             for s in self._batch
         )
         return Plan(chunks=tuple(chunks), step=self._step, n_running=len(self._batch))
 
     def _decode(self) -> Plan:
-        n_rows, n_running = len(self._batch), len(self._running)
-        n_more = self._n_done - 1
+        n_rows, n_running, n_more = len(self._batch), len(self._running), self._n_done - 1
         n_until = min((s.request.n_output_tokens for s in self._running.values()), default=self._n_output)
         return Plan(
             n_decodes=n_rows,
@@ -137,32 +134,3 @@ class StaticScheduler(Scheduler):
             n_cached_tokens=sum(s.request.n_input_tokens + n_more for s in self._running.values()),
             live_contexts=tuple((sequence, self._n_input + n_more) for sequence in self._batch),
         )
-
-    def _finish(self, sequence: ServedSequence) -> None:
-        sequence.n_emitted = sequence.request.n_output_tokens
-        sequence.n_cached = sequence.request.n_cached_tokens_at_end
-        sequence.state = State.FINISHED
-        del self._running[sequence.request.id]
-
-    def _end(self) -> None:
-        if self.allocator is not None:
-            for sequence in self._batch:
-                self.allocator.free(sequence.request.id)
-        self._batch, self._running = [], {}
-
-
-class DynamicScheduler(StaticScheduler):
-    """Starts a batch when it is full, or when the first in line has waited `window_s`."""
-
-    def __init__(
-        self,
-        batch_size: int,
-        *,
-        window_s: float,
-        pad_input_to: int | None = None,
-        pad_output_to: int | None = None,
-        allocator: Allocator | None = None,
-    ) -> None:
-        require(window_s >= 0, f"A window is a time, not {window_s}.")
-        super().__init__(batch_size, pad_input_to=pad_input_to, pad_output_to=pad_output_to, allocator=allocator)
-        self.window_s = window_s

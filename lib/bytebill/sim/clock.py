@@ -15,14 +15,12 @@ closed form. A clock sees counts alone, so under a window sequences that decode 
 is never too fast. Ignores overlap of kernels with communication, skew among experts, copies of norms and biases.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, floor, hypot, inf, sqrt
 
 from bytebill.deployment import Deployment
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
 from bytebill.models import ModelSpec, Precision
 from bytebill.roofline import Load, attended_pairs, cost_terms
 from bytebill.sim.constants import IDEAL, Constants
@@ -98,27 +96,28 @@ class Clock:
         counted_once(self._terms, precision=precision, resident_bytes=deployment.memory.weight_bytes)
         self._check_memory()
         known = constants.values()
-        accelerator = deployment.accelerator
-        peak = accelerator.peak(precision.compute_dtype)
-        self._peaks = (n_devices * accelerator.bandwidth_bytes_per_s, n_devices * peak)
-        self._bytes_per_s = self._peaks[0] * known["bandwidth_share"]
-        self._flops_per_s = self._peaks[1] * known["flops_share"]
+        self._peaks = {
+            "bytes_per_s": n_devices * deployment.accelerator.bandwidth_bytes_per_s,
+            "flops_per_s": n_devices * deployment.accelerator.peak(precision.compute_dtype),
+        }
+        self._bytes_per_s = self._peaks["bytes_per_s"] * known["bandwidth_share"]
+        self._flops_per_s = self._peaks["flops_per_s"] * known["flops_share"]
         self._sequence_s = known["sequence_s"]
         self._stop_s = known["step_s"] + known["layer_s"] * model.n_layers * (2 if n_devices > 1 else 1)
         self._all_reduce_s = _all_reduce_bytes(model, precision, n_devices) / known["link_bytes_per_s"]
         self._kv_bytes = deployment.memory.kv_bytes_per_token
         # a decoding token reads, and attends to, its whole context: both times grow alike, so one of them wins
-        self._context_s = self._attention_s(self._kv_bytes, self._terms.pair_flops)
+        self._context_s = self._attention_s(1, 1)
         self._window_len = model.window_len
         self._rests_s: dict[int, float] = {}  # of a decode step, all but attention, by number of sequences
 
     @cached_property
-    def fastest(self) -> Clock:
+    def fastest(self) -> "Clock":
         """This clock with every constant at its fast end."""
         return self._with(self.constants.fastest)
 
     @cached_property
-    def slowest(self) -> Clock:
+    def slowest(self) -> "Clock":
         """This clock with every constant at its slow end."""
         return self._with(self.constants.slowest)
 
@@ -153,15 +152,13 @@ class Clock:
             context, n_new = chunk.context_len, chunk.n_new_tokens
             n_read += n_new + (context if window is None else min(context, window))
             n_pairs += attended_pairs(context, n_new, window_len=window)
-        decodes = Load(n_decodes=n, n_context_tokens=load.n_context_tokens, n_new_each=new)
         if new == 1:
-            first_s = self._decode_s(n, load.n_context_tokens)
+            decodes_s = self._decode_s(n, load.n_context_tokens)
         else:
-            read = decodes.kept_tokens(window) + n * new
-            first_s = self._attention_s(read * self._kv_bytes, decodes.attended_pairs(window) * self._terms.pair_flops)
-        first_s = self._rest_s(load.n_new_tokens, load.n_logits, load.n_sequences) + first_s
-        first_s += self._attention_s(n_read * self._kv_bytes, n_pairs * self._terms.pair_flops)
-        return Segment(first_s, 0.0, self._swap_s(load))
+            decodes = Load(n_decodes=n, n_context_tokens=load.n_context_tokens, n_new_each=new)
+            decodes_s = self._attention_s(decodes.kept_tokens(window) + n * new, decodes.attended_pairs(window))
+        rest_s = self._rest_s(load.n_new_tokens, load.n_logits, load.n_sequences)
+        return Segment(rest_s + decodes_s + self._attention_s(n_read, n_pairs), 0.0, self._swap_s(load))
 
     def _decode_s(self, n_decodes: int, n_context_tokens: int) -> float:
         """Attention of sequences that get one token each."""
@@ -174,17 +171,14 @@ class Clock:
         n_flops = self._terms.linear_flops(n_new_tokens, n_logits)
         fixed_s = self._stop_s + self._sequence_s * n_sequences + self._all_reduce_s * n_new_tokens
         rest_s = hypot(n_bytes / self._bytes_per_s, n_flops / self._flops_per_s) + fixed_s
-        self._no_faster(rest_s, n_bytes=n_bytes, n_flops=n_flops)
-        return rest_s
+        # each part of a step keeps to the group's published rates, so their sum does
+        return no_faster(rest_s, n_bytes=n_bytes, n_flops=n_flops, **self._peaks)
 
-    def _attention_s(self, n_bytes: float, n_flops: float) -> float:
+    def _attention_s(self, n_read: float, n_pairs: float) -> float:
+        """Attention that reads so many cached tokens, and meets so many pairs."""
+        n_bytes, n_flops = n_read * self._kv_bytes, n_pairs * self._terms.pair_flops
         seconds = max(n_bytes / self._bytes_per_s, n_flops / self._flops_per_s)
-        self._no_faster(seconds, n_bytes=n_bytes, n_flops=n_flops)
-        return seconds
-
-    def _no_faster(self, seconds: float, *, n_bytes: float, n_flops: float) -> None:
-        """Each part of a step keeps to the group's published rates, so their sum does."""
-        no_faster(seconds, n_bytes=n_bytes, n_flops=n_flops, bytes_per_s=self._peaks[0], flops_per_s=self._peaks[1])
+        return no_faster(seconds, n_bytes=n_bytes, n_flops=n_flops, **self._peaks)
 
     def _swap_s(self, load: Load) -> float:
         """Blocks cross the link to the host, each device's share over its own, one direction after the other."""
@@ -192,22 +186,21 @@ class Clock:
             return 0.0
         if self.host_bytes_per_s is None:
             raise BytebillError("This plan swaps blocks, and the clock was given no host_bytes_per_s to time that.")
-        moved = load.n_swapped_blocks * self.block_size_tokens * self._kv_bytes / self.deployment.n_devices
-        return moved / self.host_bytes_per_s
+        n_tokens = load.n_swapped_blocks * self.block_size_tokens
+        return n_tokens * self._kv_bytes / self.deployment.n_devices / self.host_bytes_per_s
 
-    def _with(self, constants: Constants) -> Clock:
+    def _with(self, constants: Constants) -> "Clock":
         return Clock(
             self.deployment, constants, host_bytes_per_s=self.host_bytes_per_s, block_size_tokens=self.block_size_tokens
         )
 
     def _check_memory(self) -> None:
-        group = self.deployment
-        needed, held = group.memory.weight_bytes, group.memory.memory_bytes
-        if needed > held:
-            raise BytebillError(
-                f"{group.model.name} in {group.precision.name} takes {needed / 1e9:.1f} GB, and {group.n_devices} x "
-                f"{group.accelerator.name} hold {held / 1e9:.1f} GB; take more devices or fewer bits."
-            )
+        group, needed, held = self.deployment, self.deployment.memory.weight_bytes, self.deployment.memory.memory_bytes
+        require(
+            needed <= held,
+            f"{group.model.name} in {group.precision.name} takes {needed / 1e9:.1f} GB, and {group.n_devices} x "
+            f"{group.accelerator.name} hold {held / 1e9:.1f} GB; take more devices or fewer bits.",
+        )
 
 
 def _all_reduce_bytes(model: ModelSpec, precision: Precision, n_devices: int) -> float:

@@ -13,18 +13,16 @@ range is wider than likely: it lets every constant be off in the same direction.
 shape and clock: the spread is there for that. Those that published points give: `data/constants.csv`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from math import inf
+from typing import Self
 
 from bytebill import data
 
 SHARES = ("bandwidth_share", "flops_share")
 TIMES = ("step_s", "layer_s", "sequence_s")
-RATES = ("link_bytes_per_s",)
-NAMES = (*SHARES, *TIMES, *RATES)
-UNITS = dict.fromkeys(SHARES, "fraction") | dict.fromkeys(TIMES, "s") | dict.fromkeys(RATES, "B/s")
+UNITS = dict.fromkeys(SHARES, "fraction") | dict.fromkeys(TIMES, "s") | {"link_bytes_per_s": "B/s"}
+NAMES = tuple(UNITS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +42,7 @@ class Estimate:
             raise ValueError(f"an estimate lies inside its range, from 0 upwards: {self}")
 
     @classmethod
-    def exact(cls, value: float) -> Estimate:
+    def exact(cls, value: float) -> Self:
         """A value without a range."""
         return cls(value=value, low=value, high=value)
 
@@ -77,7 +75,7 @@ class Constants:
             raise ValueError(f"a link carries something: {self.link_bytes_per_s}")
 
     @classmethod
-    def exact(cls, **values: float) -> Constants:
+    def exact(cls, **values: float) -> Self:
         """Constants without ranges.
 
         >>> Constants.exact(bandwidth_share=0.8, step_s=1e-3).values()["bandwidth_share"]
@@ -90,12 +88,12 @@ class Constants:
         return {field.name: getattr(self, field.name).value for field in fields(self)}
 
     @property
-    def fastest(self) -> Constants:
+    def fastest(self) -> Self:
         """Every constant at the end of its range that makes a step shortest."""
         return self._at(shares="high", times="low")
 
     @property
-    def slowest(self) -> Constants:
+    def slowest(self) -> Self:
         """Every constant at the end of its range that makes a step longest.
 
         >>> wide = Constants(step_s=Estimate(value=1.0, low=0.5, high=2.0))
@@ -104,9 +102,9 @@ class Constants:
         """
         return self._at(shares="low", times="high")
 
-    def _at(self, *, shares: str, times: str) -> Constants:
+    def _at(self, *, shares: str, times: str) -> Self:
         ends = dict.fromkeys(NAMES, shares) | dict.fromkeys(TIMES, times)
-        return Constants.exact(**{name: getattr(getattr(self, name), end) for name, end in ends.items()})
+        return self.exact(**{name: getattr(getattr(self, name), end) for name, end in ends.items()})
 
 
 IDEAL = Constants()  # the roofline itself: full rates, and nothing besides
@@ -115,8 +113,8 @@ IDEAL = Constants()  # the roofline itself: full rates, and nothing besides
 def _calibrated() -> dict[str, Constants]:
     found: dict[str, dict[str, Estimate]] = {}
     for row in data.table("constants"):
-        estimate = Estimate(value=row["value"], low=row["low"], high=row["high"])
-        found.setdefault(row["board"], {})[row["quantity"]] = estimate
+        known = found.setdefault(row["board"], {})
+        known[row["quantity"]] = Estimate(value=row["value"], low=row["low"], high=row["high"])
     return {board: Constants(**estimates) for board, estimates in found.items()}
 
 

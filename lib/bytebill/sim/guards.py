@@ -10,8 +10,6 @@ stops the clock instead of speeding it up. Ignores on-chip caches, which can mak
 its bytes.
 """
 
-from __future__ import annotations
-
 from math import isclose
 
 from bytebill.models import ModelSpec, Precision, matrices
@@ -24,11 +22,12 @@ class PhysicsError(RuntimeError):
     """A prediction that no device can keep, or a count that is not the model's."""
 
 
-def no_faster(seconds: float, *, n_bytes: float, n_flops: float, bytes_per_s: float, flops_per_s: float) -> None:
-    """Refuse a time that is below what the published rates allow."""
+def no_faster(seconds: float, *, n_bytes: float, n_flops: float, bytes_per_s: float, flops_per_s: float) -> float:
+    """A time, refused if it is below what the published rates allow."""
     least_s = max(n_bytes / bytes_per_s, n_flops / flops_per_s)
     if seconds < least_s * (1 - _DIGITS):
         raise PhysicsError(f"{seconds} s is below the {least_s} s that bytes and FLOPs take")
+    return seconds
 
 
 def counted_once(terms: CostTerms, *, precision: Precision, resident_bytes: float) -> None:
@@ -54,13 +53,9 @@ def _kv_values(model: ModelSpec) -> int:
 
 def _params_met(model: ModelSpec) -> float:
     """Parameters in the matrices that one token is multiplied by: no table, no vector, k of E experts."""
-    looked_up = 0 if model.tied_embeddings else model.vocab_size * model.d_model
-    looked_up += model.n_positions * model.d_model
-    return model.n_active_params - looked_up - _vectors(model)
-
-
-def _vectors(model: ModelSpec) -> int:
-    return sum(matrix.n_params for matrix in matrices(model) if matrix.group in ("norm", "bias"))
+    looked_up = (model.n_positions + (0 if model.tied_embeddings else model.vocab_size)) * model.d_model
+    vectors = sum(matrix.n_params for matrix in matrices(model) if matrix.group in ("norm", "bias"))
+    return model.n_active_params - looked_up - vectors
 
 
 def _same(found: float, expected: float, what: str) -> None:

@@ -6,8 +6,6 @@ stopped it if somebody waits while fewer run. Ignores that reading the cache mov
 memory is the answer even more often than this says. Used by chapters 02 and 03.
 """
 
-from __future__ import annotations
-
 from math import ceil
 
 from bytebill.deployment import Deployment

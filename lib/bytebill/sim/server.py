@@ -10,26 +10,12 @@ of whom sends the next one when its last is answered (closed loop; arrivals in t
 the scheduler itself takes no time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from bytebill.deployment import Deployment
-from bytebill.serving import (
-    CONTINUOUS,
-    Executor,
-    Metrics,
-    NoSchedule,
-    Plan,
-    Policy,
-    Request,
-    Schedule,
-    Scheduler,
-    Server,
-    Source,
-)
+from bytebill.serving import CONTINUOUS, Executor, Metrics, Plan, Policy, Request, Schedule, Scheduler, Server, Source
 from bytebill.sim.clock import Clock
 from bytebill.sim.constants import IDEAL, Constants
 
@@ -106,9 +92,9 @@ def simulate(
     observe: Callable[[float, Plan], None] | None = None,
 ) -> Simulated:
     """Serve all requests; `observe(now_s, plan)` is called with every plan that is made."""
-    schedule = Schedule() if trace else NoSchedule()
-    simulator = Simulator(clock, stepwise=stepwise)
-    server = Server(scheduler, Source(requests, concurrency), simulator, schedule=schedule, observe=observe)
+    schedule, source = Schedule(), Source(requests, concurrency)
+    kept = schedule if trace else None
+    server = Server(scheduler, source, Simulator(clock, stepwise=stepwise), schedule=kept, observe=observe)
     server.run()
     return Simulated(metrics=server.metrics, end_s=server.now_s, trace=schedule)
 

@@ -11,8 +11,6 @@ ride along with the decodes of a step (`mixed`), or take a step of their own for
 chance does to k and to lengths, waiting before a prefill, and the ends of a run: those are the simulator's.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import floor
 
@@ -71,7 +69,6 @@ class SteadyState:
     def _load(self, n_decodes: int, *, n_prefills: int = 0) -> Load:
         # cached tokens before a decode step: n_in before the first, n_in + n_out - 2 before the last
         mean_context = self.n_input_tokens + max(0, self.n_output_tokens - 2) / 2
-        n_new = self.n_input_tokens - self.n_cached_tokens
-        prompt = Chunk(context_len=self.n_cached_tokens, n_new_tokens=n_new)
-        context = round(n_decodes * mean_context)
-        return Load(n_decodes=n_decodes, n_context_tokens=context, chunks=(prompt,) * n_prefills)
+        prompt = Chunk(context_len=self.n_cached_tokens, n_new_tokens=self.n_input_tokens - self.n_cached_tokens)
+        n_context_tokens = round(n_decodes * mean_context)
+        return Load(n_decodes=n_decodes, n_context_tokens=n_context_tokens, chunks=(prompt,) * n_prefills)

@@ -7,8 +7,6 @@ at a desk, on a phone, in the dark. No browser here: that is said, and the exit 
 Usage: python -m bytebill.site.browser _build/html [PAGE ...] [--shots FOLDER]
 """
 
-from __future__ import annotations
-
 import argparse
 import http.server
 import os
@@ -19,6 +17,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from bytebill.site import check
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 FLAGS = (
@@ -129,17 +129,12 @@ def main() -> int:
     if program is None:
         print("Not checked: the pages in a browser (no Chromium on this machine; name one with CHROMIUM=path).")
         return 0
-    names = given.pages or _pages(root)
+    names = given.pages or [path.relative_to(root).as_posix() for path in check.pages(root)]
     if given.shots:
         given.shots.mkdir(parents=True, exist_ok=True)
     found = look(root, names, program=program, shots=given.shots)
     print("\n".join(found) or f"{len(names)} pages in Chromium: no outside request, no console error, no overflow.")
     return 1 if found else 0
-
-
-def _pages(root: Path) -> list[str]:
-    names = (path.relative_to(root) for path in sorted(root.rglob("*.html")))
-    return [name.as_posix() for name in names if name.parts[0] != "_static"]
 
 
 if __name__ == "__main__":

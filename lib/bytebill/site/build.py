@@ -4,8 +4,6 @@ The old pages go first, because Jupyter Book would leave those of a chapter that
 all is well and is printed when it is not, unless the disk was at fault: then one sentence says more.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

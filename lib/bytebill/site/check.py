@@ -11,8 +11,6 @@ It reads files and runs no script: what a script asks for at view time is for `b
 Usage: python -m bytebill.site.check _build/html
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from collections import Counter
@@ -51,7 +49,7 @@ TRACEBACK = re.compile(r"Traceback \(most recent call last\)|papermill-error-cel
 MACHINE_MADE = ("genindex.html", "search.html")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Page:
     """One built page, parsed."""
 
@@ -61,8 +59,8 @@ class Page:
     @cached_property
     def anchors(self) -> list[str]:
         """Every name that a link to this page may end in."""
-        named = [tag["name"] for tag in self.soup.find_all("a", attrs={"name": True})]
-        return [str(name) for name in [tag["id"] for tag in self.soup.find_all(id=True)] + named]
+        named = self.soup.find_all("a", attrs={"name": True})
+        return [str(tag["id"]) for tag in self.soup.find_all(id=True)] + [str(tag["name"]) for tag in named]
 
     @property
     def is_ours(self) -> bool:
@@ -70,7 +68,7 @@ class Page:
         redirect = self.soup.find("meta", attrs={"http-equiv": re.compile("refresh", re.IGNORECASE)})
         return self.path.name not in MACHINE_MADE and redirect is None
 
-    @property
+    @cached_property
     def prose(self) -> str:
         """The text a reader sees as prose: code is left out, and only its place is kept."""
         copy = BeautifulSoup(str(self.soup.body or self.soup), "html.parser")
@@ -82,12 +80,9 @@ class Page:
 Site = dict[Path, Page]
 
 
-def parsed(root: Path) -> Site:
-    """The pages of a built site, by path."""
-    paths = [path for path in sorted(root.rglob("*.html")) if "_static" not in path.relative_to(root).parts]
-    return {
-        path: Page(path=path, soup=BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")) for path in paths
-    }
+def pages(root: Path) -> list[Path]:
+    """The pages of a built site."""
+    return [path for path in sorted(root.rglob("*.html")) if "_static" not in path.relative_to(root).parts]
 
 
 def links(page: Page, site: Site) -> Iterator[str]:
@@ -102,8 +97,7 @@ def outside(page: Page, site: Site) -> Iterator[str]:
     for node, address in _addresses(page, *LOADS):
         if _is_foreign(address) and "canonical" not in (node.get("rel") or ()):
             yield f"<{node.name}> is loaded from elsewhere: {address}"
-    for address in STYLE_LOAD.findall("\n".join(_styles(page))):
-        yield f"a style sheet loads {address}"
+    yield from (f"a style sheet loads {address}" for address in STYLE_LOAD.findall("\n".join(_styles(page))))
 
 
 def pictures(page: Page, site: Site) -> Iterator[str]:
@@ -125,25 +119,27 @@ def structure(page: Page, site: Site) -> Iterator[str]:
         yield "no title"
     if page.soup.html is None or not page.soup.html.get("lang"):
         yield "no language"
-    for name, count in Counter(page.anchors).items():
-        if count > 1:
-            yield f"the anchor #{name} is there {count} times"
+    yield from (
+        f"the anchor #{name} is there {count} times" for name, count in Counter(page.anchors).items() if count > 1
+    )
 
 
 def raw_markup(page: Page, site: Site) -> Iterator[str]:
     """Source that was meant to become something else."""
     if page.is_ours:
-        for what, pattern in RAW.items():
-            for found in pattern.findall(page.prose):
-                yield f"{what} shows as raw text: {found.strip()[:80]}"
+        yield from (
+            f"{what} shows as raw text: {found.strip()[:80]}"
+            for what, pattern in RAW.items()
+            for found in pattern.findall(page.prose)
+        )
 
 
 def numbers(page: Page, site: Site) -> Iterator[str]:
     """Figures of a chapter that count as another's, where the text means the number in the file's name; headings inside
     a chapter that carry its number."""
     name = re.match(r"(\d\d)_", page.path.name)
-    for heading in page.soup.select("h2:has(> .section-number), h3:has(> .section-number)"):
-        yield f"the heading '{heading.get_text(strip=True)}' has a number"
+    numbered = page.soup.select("h2:has(> .section-number), h3:has(> .section-number)")
+    yield from (f"the heading '{heading.get_text(strip=True)}' has a number" for heading in numbered)
     for caption in page.soup.select(".caption-number") if name else ():
         found = re.match(r"Fig\. (\d+)\.", caption.get_text())
         if name and found and int(found[1]) != int(name[1]):
@@ -169,7 +165,7 @@ CHECKS: tuple[Callable[[Page, Site], Iterator[str]], ...] = (
 
 def problems(root: Path) -> list[str]:
     """Everything that is wrong with a site, one line each; empty is good."""
-    site = parsed(root)
+    site = {path: Page(path, BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")) for path in pages(root)}
     if not site:
         return [f"{root}: no page was built"]
     return [
@@ -212,8 +208,7 @@ def _is_foreign(address: str) -> bool:
 
 def _styles(page: Page) -> Iterator[str]:
     """The text of every style sheet that the page uses."""
-    for tag in page.soup.find_all("style"):
-        yield tag.get_text()
+    yield from (tag.get_text() for tag in page.soup.find_all("style"))
     for tag in page.soup.find_all("link", rel="stylesheet", href=True):
         path = page.path.parent / urlsplit(str(tag["href"])).path
         if path.is_file():
@@ -224,10 +219,7 @@ def main(arguments: list[str]) -> int:
     """Print what is wrong, or that nothing is."""
     root = Path(arguments[0] if arguments else "_build/html").resolve()
     found = problems(root)
-    for line in found:
-        print(line)
-    if not found:
-        print(f"{len(parsed(root))} pages: links, anchors, images, headings and outputs are whole.")
+    print("\n".join(found) or f"{len(pages(root))} pages: links, anchors, images, headings and outputs are whole.")
     return 1 if found else 0
 
 

@@ -4,16 +4,13 @@ A colour must keep its meaning, so the picture cannot simply be inverted: light 
 blue of bytes. The twins are written beside the originals, a page holds both, and the style sheet shows one.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from sphinx.application import Sphinx
 
 from bytebill import plotting
-
-if TYPE_CHECKING:
-    from sphinx.application import Sphinx
 
 INK = "#d4d4d4"
 # The style sheet has the same pairs as its variables for the dark.
@@ -49,8 +46,7 @@ def paired(body: str) -> str:
 
 def _pair(found: re.Match[str]) -> str:
     image, path = found.group(), found["path"]
-    twin = image.replace(f"{path}.svg", f"{path}-dark.svg")
-    return _classed(image, "bb-by-day") + _classed(twin, "bb-by-night")
+    return _classed(image, "bb-by-day") + _classed(image.replace(f"{path}.svg", f"{path}-dark.svg"), "bb-by-night")
 
 
 def _classed(image: str, name: str) -> str:

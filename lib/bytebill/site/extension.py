@@ -12,29 +12,26 @@
 what came out.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from docutils import nodes
-    from sphinx.application import Sphinx
+from docutils import nodes
+from sphinx.application import Sphinx
+
+from bytebill import chapters
 
 ANCHOR_PREFIX = "claim-"
 
 
 def tidy_scripts(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
     """Keep each script of a page once, and thebe not at all."""
-    seen: set[tuple[str, str]] = set()
-    kept = []
+    kept: dict[tuple[str, str], Any] = {}
     for script in context.get("script_files", []):
         key = (str(getattr(script, "filename", script) or ""), str(getattr(script, "attributes", {}).get("body", "")))
-        if key not in seen and "thebe" not in "".join(key).lower():
-            kept.append(script)
-        seen.add(key)
+        kept.setdefault(key, script)
     if kept:
-        context["script_files"][:] = kept
+        context["script_files"][:] = [kept[key] for key in kept if "thebe" not in "".join(key).lower()]
 
 
 def drop_twin_ids(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
@@ -63,14 +60,12 @@ def number_by_name(app: Sphinx) -> None:
 
     A heading without a number keeps its None: one that is missing would take its chapter's.
     """
-    from docutils import nodes
     from sphinx_external_toc.collectors import TocTreeCollectorWithStyles as Collector
 
     def assign(collector: Any, env: Any) -> list[str]:
         rewritten: list[str] = by_place(collector, env)
         for name, numbers in env.toc_secnumbers.items():
-            number = chapter_number(name)
-            if number is not None:
+            if (number := chapters.number(Path(name))) is not None:
                 env.toc_secnumbers[name] = {at: rest and (number, *rest[1:]) for at, rest in numbers.items()}
                 for node in (env.titles[name], *env.tocs[name].findall(nodes.reference)):
                     if node.get("secnumber"):
@@ -82,25 +77,18 @@ def number_by_name(app: Sphinx) -> None:
     setattr(Collector, "assign_section_numbers", assign)  # noqa: B010
 
 
-def chapter_number(page: str) -> int | None:
-    """The number in a page's name.
-
-    >>> chapter_number("notebooks/10_deepseek_reanalysed"), chapter_number("notebooks/ledger")
-    (10, None)
-    """
-    found = re.match(r"notebooks/(\d\d)_", page)
-    return int(found[1]) if found else None
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     from bytebill.site import dark  # matplotlib comes with it, which the checks of the pages do without
 
-    app.connect("builder-inited", share_handlers)
-    app.connect("builder-inited", number_by_name)
-    app.connect("doctree-read", share_anchors)
+    handlers: dict[str, tuple[Any, ...]] = {
+        "builder-inited": (share_handlers, number_by_name),
+        "doctree-read": (share_anchors,),
+        "html-page-context": (drop_twin_ids, dark.pair_drawings),
+        "build-finished": (dark.write_twins,),
+    }
+    for event, ours in handlers.items():
+        for handler in ours:
+            app.connect(event, handler)
     app.connect("html-page-context", tidy_scripts, priority=900)  # after whoever adds scripts
-    app.connect("html-page-context", drop_twin_ids)
-    app.connect("html-page-context", dark.pair_drawings)
-    app.connect("build-finished", dark.write_twins)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

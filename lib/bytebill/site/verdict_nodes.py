@@ -4,16 +4,13 @@ A verdict is stored in a notebook as JSON beside its HTML. Jupyter shows the HTM
 makes a box, with the anchor `claim-c01`, of what `bytebill.claims.view` says stands in it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from docutils import nodes
 
-from bytebill.claims import MIME
-from bytebill.claims import view as view
+from bytebill.claims import MIME, view
 
 
 class ClaimRenderer:

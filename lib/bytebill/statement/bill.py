@@ -11,14 +11,12 @@ be tried on it (`bytebill.statement.levers`). Ignores the spread of lengths, que
 give), spare devices, staff, and everything in front of the scheduler. Used by chapter 20.
 """
 
-from __future__ import annotations
-
+from bisect import bisect_left
 from dataclasses import dataclass
 from math import ceil
 
-from bytebill.economics.cost import TOKENS_PER_PRICE
-from bytebill.economics.time import HOURS_PER_MONTH, SECONDS_PER_HOUR
-from bytebill.errors import BytebillError
+from bytebill.economics.cost import HOURS_PER_MONTH, SECONDS_PER_HOUR, TOKENS_PER_PRICE
+from bytebill.errors import BytebillError, require
 from bytebill.statement.case import LARGEST_BATCH, Case
 
 
@@ -83,28 +81,25 @@ def statement(case: Case) -> Statement:
     (10.4, 'slots')
     """
     most = min(case.memory_batch, case.max_batch_size, LARGEST_BATCH)
-    if most < 1:
-        raise BytebillError(
-            f"{case.name}: beside the weights there is room for {case.deployment.kv_tokens:,} tokens of cache, and a "
-            f"request needs {case.held_tokens:,.0f}; take more devices, fewer bits or shorter prompts."
-        )
-    low, high = 0, most
-    while low < high:  # the largest batch that keeps the limits; times never fall as the batch grows
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if _broken(case, middle) is None else (low, middle - 1)
-    if low == 0:
+    require(
+        most >= 1,
+        f"{case.name}: beside the weights there is room for {case.deployment.kv_tokens:,} tokens of cache, and a "
+        f"request needs {case.held_tokens:,.0f}; take more devices, fewer bits or shorter prompts.",
+    )
+    # the largest batch that keeps the limits, by halving; times never fall as the batch grows
+    batch_size = bisect_left(range(1, most + 1), True, key=lambda n: _broken(case, n) is not None)
+    if batch_size == 0:
         raise BytebillError(
             f"{case.name}: even alone, a request takes {case.ttft_s(1) * 1e3:.0f} ms to its first token and "
             f"{case.tpot_s(1) * 1e3:.1f} ms for each further one, which breaks the limits; take more or faster devices."
         )
-    limit = "memory" if low == case.memory_batch else _broken(case, low + 1) or "slots"
     return Statement(
         case=case,
-        batch_size=low,
-        limit=limit,
-        tpot_s=case.tpot_s(low),
-        ttft_s=case.ttft_s(low),
-        capacity_per_s=case.requests_per_s_of_one(low),
+        batch_size=batch_size,
+        limit="memory" if batch_size == case.memory_batch else _broken(case, batch_size + 1) or "slots",
+        tpot_s=case.tpot_s(batch_size),
+        ttft_s=case.ttft_s(batch_size),
+        capacity_per_s=case.requests_per_s_of_one(batch_size),
     )
 
 

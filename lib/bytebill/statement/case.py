@@ -6,16 +6,14 @@ Everything is a closed form of the book's clock at mean lengths. Ignores the spr
 the simulator's to give), and everything in front of the scheduler. Used by chapter 20.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
-from typing import Any
+from typing import Any, Self
 
 from bytebill.deployment import Deployment
 from bytebill.economics.cost import check_positive, check_utilization
-from bytebill.errors import BytebillError
+from bytebill.errors import require
 from bytebill.roofline import Load, tokens_per_pass, useful_share
 from bytebill.sim.clock import Clock
 from bytebill.sim.constants import IDEAL, Constants
@@ -48,18 +46,25 @@ class Case:
     acceptance_rate: float = 0.7
 
     def __post_init__(self) -> None:
-        check_positive("A rent", self.usd_per_device_hour, "USD per hour")
-        check_positive("A rate", self.requests_per_s, "requests per second")
+        check_positive(
+            {"A rent [USD per hour]": self.usd_per_device_hour, "A rate [requests per second]": self.requests_per_s}
+        )
         counts = (self.n_input_tokens, self.n_output_tokens, self.max_batch_size)
-        if min(counts) < 1 or not all(float(n).is_integer() for n in counts):
-            raise BytebillError("A case has at least one input token, output token and slot, in whole numbers.")
-        if not 0 <= self.hit_rate < 1 or not 0 <= self.acceptance_rate < 1:
-            raise BytebillError("A hit rate and an acceptance rate are shares from 0 to below 1.")
+        require(
+            min(counts) >= 1 and all(float(n).is_integer() for n in counts),
+            "A case has at least one input token, output token and slot, in whole numbers.",
+        )
+        require(
+            0 <= self.hit_rate < 1 and 0 <= self.acceptance_rate < 1,
+            "A hit rate and an acceptance rate are shares from 0 to below 1.",
+        )
         check_utilization(self.fill)
-        if self.peak_over_mean < 1 or self.n_draft_tokens < 0:
-            raise BytebillError("A peak is at least the mean, and drafts are zero or more tokens.")
+        require(
+            self.peak_over_mean >= 1 and self.n_draft_tokens >= 0,
+            "A peak is at least the mean, and drafts are zero or more tokens.",
+        )
 
-    def on(self, **changes: Any) -> Case:
+    def on(self, **changes: Any) -> Self:
         """This case where something about the deployment has changed: model, accelerator, precision or n_devices."""
         return replace(self, deployment=replace(self.deployment, **changes))
 
@@ -81,7 +86,12 @@ class Case:
     def tpot_s(self, batch_size: int) -> float:
         """Time per output token [s]."""
         plain_s = self._steady(batch_size).tpot_s
-        return plain_s if not self.n_draft_tokens else plain_s * self._drafted(batch_size)
+        if not self.n_draft_tokens:
+            return plain_s
+        # with drafts a step is longer, and more tokens come from it
+        shape = {"batch_size": batch_size, "context_len": self._mean_context}
+        verify = Load.verify(**shape, n_draft_tokens=self.n_draft_tokens)
+        return plain_s * (self.clock.step_s(verify) / self.clock.step_s(Load.decode(**shape)) / self.tokens_per_step)
 
     def ttft_s(self, batch_size: int) -> float:
         """Time to the first token with nobody in the queue: half a step until the next begins, then its own [s]."""
@@ -89,15 +99,14 @@ class Case:
 
     def requests_per_s_of_one(self, batch_size: int) -> float:
         """What one replica serves with so many slots [requests/s]."""
-        first_s = self._steady(batch_size).first_step_s
-        full = batch_size / (first_s + (self.n_output_tokens - 1) * self.tpot_s(batch_size))
+        rest_s = (self.n_output_tokens - 1) * self.tpot_s(batch_size)
+        full = batch_size / (self._steady(batch_size).first_step_s + rest_s)
         return full if self.refills else full * useful_share(batch_size)
 
     def bytes_per_output_token(self, batch_size: int) -> float:
         """Bytes that one output token moves: its share of the weights, and its context."""
-        load = Load.decode(batch_size=batch_size, context_len=self._mean_context)
-        useful = 1.0 if self.refills else useful_share(batch_size)
-        return self.deployment.step_cost(load).bytes / batch_size / (self.tokens_per_step * useful)
+        cost = self.deployment.step_cost(Load.decode(batch_size=batch_size, context_len=self._mean_context))
+        return cost.bytes / batch_size / (self.tokens_per_step * (1.0 if self.refills else useful_share(batch_size)))
 
     @property
     def tokens_per_step(self) -> float:
@@ -116,9 +125,3 @@ class Case:
     @property
     def _mean_context(self) -> int:
         return self.n_input_tokens + self.n_output_tokens // 2
-
-    def _drafted(self, batch_size: int) -> float:
-        """Time per token with drafts, over without: a longer step, and more tokens from it."""
-        shape = {"batch_size": batch_size, "context_len": self._mean_context}
-        verify = Load.verify(**shape, n_draft_tokens=self.n_draft_tokens)
-        return self.clock.step_s(verify) / self.clock.step_s(Load.decode(**shape)) / self.tokens_per_step

@@ -8,16 +8,17 @@ a read, the arithmetic, or the dollars of an hour; whether bytes per token did f
 believed. Factors of several levers do not multiply: the second finds less to save. Used by chapter 20.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from bytebill.errors import BytebillError
+from bytebill.deployment import Deployment
+from bytebill.errors import BytebillError, require
 from bytebill.hardware import Accelerator
-from bytebill.models import ModelSpec, Precision, precision
-from bytebill.statement.bill import statement
+from bytebill.models import ModelSpec, precision
+from bytebill.statement.bill import Statement, statement
 from bytebill.statement.case import Case
 
 FEWER_BYTES, MORE_TOKENS, ARITHMETIC, DOLLARS = (
@@ -52,21 +53,21 @@ class LeverEffect:
 def effect(lever: Lever, case: Case) -> LeverEffect | None:
     """The lever's effect; None where the changed case cannot be served at all."""
     before = statement(case)
-    try:
+    with suppress(BytebillError):
         moved = [(share, statement(each)) for share, each in lever.move(case)]
-    except BytebillError:
-        return None
-    usd = sum(share * each.usd_per_request for share, each in moved)
-    n_bytes = sum(share * each.bytes_per_output_token for share, each in moved)
-    ratios = before.usd_per_request / usd, before.bytes_per_output_token / n_bytes
-    factor, bytes_factor = (1 / ratio if lever.in_place else ratio for ratio in ratios)
-    return LeverEffect(lever=lever, factor=factor, bytes_factor=bytes_factor)
+        ratios = (
+            before.usd_per_request / sum(share * each.usd_per_request for share, each in moved),
+            before.bytes_per_output_token / sum(share * each.bytes_per_output_token for share, each in moved),
+        )
+        factor, bytes_factor = (1 / ratio if lever.in_place else ratio for ratio in ratios)
+        return LeverEffect(lever=lever, factor=factor, bytes_factor=bytes_factor)
+    return None
 
 
 def ranked(levers: Sequence[Lever], case: Case) -> list[LeverEffect]:
     """All levers that the case allows, the one that saves most first."""
-    found = [pulled for lever in levers if (pulled := effect(lever, case)) is not None]
-    return sorted(found, key=lambda pulled: -pulled.factor)
+    found = (effect(lever, case) for lever in levers)
+    return sorted((pulled for pulled in found if pulled), key=lambda pulled: -pulled.factor)
 
 
 def standard_levers(
@@ -81,73 +82,67 @@ def standard_levers(
     n_draft_tokens: int = 3,
 ) -> tuple[Lever, ...]:
     """The levers of the book; rents, devices and models come from data, so the caller names them."""
-
-    def route(case: Case) -> Moved:
-        small = _cheapest_group(case.on(model=smaller), largest=case.deployment.n_devices)
-        return [(1 - routed_share, case), (routed_share, small)]
-
-    def move_house(case: Case) -> Moved:
-        there = replace(case.on(accelerator=faster), usd_per_device_hour=faster_usd_per_hour)
-        return [(1.0, _cheapest_group(there, largest=case.deployment.n_devices))]
-
     return (
         Lever("batching at all", 3, MORE_TOKENS, _changed(max_batch_size=1), in_place=True),
         Lever("refilling slots", 4, MORE_TOKENS, _changed(refills=False), in_place=True),
         Lever("paging the cache", 5, MORE_TOKENS, _changed(reserved_tokens=longest_tokens), in_place=True),
-        Lever("devices follow the day", 6, DOLLARS, _follow),
-        Lever("8-bit weights", 11, FEWER_BYTES, _at_width("fp8")),
-        Lever("4-bit weights", 11, FEWER_BYTES, _at_width("int4")),
-        Lever(f"half to {smaller.name}", 12, FEWER_BYTES, route),
-        Lever("prefixes found", 13, ARITHMETIC, lambda case: _changed(hit_rate=max(case.hit_rate, hit_rate))(case)),
+        Lever("devices follow the day", 6, DOLLARS, _changed(peak_over_mean=lambda mean: 1 + (mean - 1) / 4)),
+        Lever("8-bit weights", 11, FEWER_BYTES, _changed(deployment=partial(_at_width, "fp8"), regroup=True)),
+        Lever("4-bit weights", 11, FEWER_BYTES, _changed(deployment=partial(_at_width, "int4"), regroup=True)),
+        Lever(
+            f"half to {smaller.name}",
+            12,
+            FEWER_BYTES,
+            lambda case: [(1 - routed_share, case), (routed_share, _cheapest_group(case.on(model=smaller)))],
+        ),
+        Lever("prefixes found", 13, ARITHMETIC, _changed(hit_rate=lambda now: max(now, hit_rate))),
         Lever("guessing ahead", 14, MORE_TOKENS, _changed(n_draft_tokens=n_draft_tokens)),
-        Lever(f"{faster.name}", 15, DOLLARS, move_house),
-        Lever("8-bit cache", 17, FEWER_BYTES, _narrow_cache),
-        Lever("limits twice as loose", 18, MORE_TOKENS, _loosen),
+        Lever(
+            faster.name,
+            15,
+            DOLLARS,
+            _changed(
+                deployment=lambda group: replace(group, accelerator=faster),
+                usd_per_device_hour=faster_usd_per_hour,
+                regroup=True,
+            ),
+        ),
+        Lever("8-bit cache", 17, FEWER_BYTES, _changed(deployment=_with_narrow_cache)),
+        Lever(
+            "limits twice as loose", 18, MORE_TOKENS, _changed(tpot_slo_s=lambda s: 2 * s, ttft_slo_s=lambda s: 2 * s)
+        ),
         Lever("contract for a year", 19, DOLLARS, _changed(usd_per_device_hour=contract_usd_per_hour)),
     )
 
 
-def _follow(case: Case) -> Moved:
-    return _changed(peak_over_mean=1 + (case.peak_over_mean - 1) / 4)(case)
-
-
-def _loosen(case: Case) -> Moved:
-    return _changed(tpot_slo_s=2 * case.tpot_slo_s, ttft_slo_s=2 * case.ttft_slo_s)(case)
-
-
-def _changed(**changes: Any) -> Callable[[Case], Moved]:
-    return lambda case: [(1.0, replace(case, **changes))]
-
-
-def _at_width(name: str) -> Callable[[Case], Moved]:
-    """Other weights, on as few devices as they then need; the cache keeps its width."""
+def _changed(*, regroup: bool = False, **changes: Any) -> Callable[[Case], Moved]:
+    """A case with other fields, each a value or a function of the value that it has; on the cheapest group of devices
+    if that is to be found anew."""
 
     def move(case: Case) -> Moved:
-        width = _cache_of(precision(name), case.deployment.precision.kv_bytes_per_value)
-        return [(1.0, _cheapest_group(case.on(precision=width), largest=case.deployment.n_devices))]
+        there = replace(case, **{k: to(getattr(case, k)) if callable(to) else to for k, to in changes.items()})
+        return [(1.0, _cheapest_group(there) if regroup else there)]
 
     return move
 
 
-def _narrow_cache(case: Case) -> Moved:
-    return [(1.0, case.on(precision=_cache_of(case.deployment.precision, 1)))]
+def _at_width(name: str, group: Deployment) -> Deployment:
+    """Other weights; the cache keeps its width."""
+    return replace(group, precision=replace(precision(name), kv_bytes_per_value=group.precision.kv_bytes_per_value))
 
 
-def _cache_of(width: Precision, kv_bytes_per_value: float) -> Precision:
-    return replace(width, kv_bytes_per_value=kv_bytes_per_value)
+def _with_narrow_cache(group: Deployment) -> Deployment:
+    return replace(group, precision=replace(group.precision, kv_bytes_per_value=1))
 
 
-def _cheapest_group(case: Case, *, largest: int) -> Case:
-    """The case on the group of at most `largest` devices, halved as often as one likes, with the smallest bill."""
-    found: list[tuple[float, Case]] = []
-    n_devices = largest
-    while n_devices >= 1:
-        try:
-            each = case.on(n_devices=n_devices)
-            found.append((statement(each).usd_per_request, each))
-        except BytebillError:
-            pass  # too small for the model or its limits
-        n_devices //= 2
-    if not found:
-        raise BytebillError(f"{case.name}: no group of up to {largest} {case.deployment.accelerator.name} serves it.")
-    return min(found, key=lambda pair: pair[0])[1]
+def _cheapest_group(case: Case) -> Case:
+    """The case on its devices, or on as many halved as often as one likes, where the bill is the smallest."""
+    found: list[Statement] = []
+    for halvings in range(case.deployment.n_devices.bit_length()):
+        with suppress(BytebillError):  # too small for the model or its limits
+            found.append(statement(case.on(n_devices=case.deployment.n_devices >> halvings)))
+    require(
+        bool(found),
+        f"{case.name}: no group of up to {case.deployment.n_devices} {case.deployment.accelerator.name} serves it.",
+    )
+    return min(found, key=lambda each: each.usd_per_request).case

@@ -1,10 +1,8 @@
 """What goes into a design document? A statement on one page of Markdown."""
 
-from __future__ import annotations
-
 from math import inf
 
-from bytebill.economics.time import SECONDS_PER_MONTH
+from bytebill.economics.cost import SECONDS_PER_MONTH
 from bytebill.statement.bill import Statement
 
 
@@ -13,7 +11,6 @@ def markdown(found: Statement) -> str:
     case = found.case
     group = case.deployment
     per_request = found.usd_per_month / (case.requests_per_s * SECONDS_PER_MONTH)
-    limits = (f"TTFT {_ms(case.ttft_slo_s)}", f"TPOT {_ms(case.tpot_slo_s)}")
     cached = f", {case.hit_rate:.0%} of it cached" if case.hit_rate else ""
     rows = {
         "Model": group.model.name,
@@ -23,7 +20,8 @@ def markdown(found: Statement) -> str:
         f"{found.n_devices // group.n_devices} replicas over the day",
         "Hardware": f"{found.n_devices} x {group.accelerator.name} at USD {case.usd_per_device_hour:.2f} an hour",
         "Traffic": f"{case.requests_per_s:g} requests/s on average, {case.peak_over_mean:.2f} times that at peak",
-        "Latency, no queue": f"TTFT {_ms(found.ttft_s)}, TPOT {_ms(found.tpot_s)} (limits: {', '.join(limits)})",
+        "Latency, no queue": f"TTFT {_ms(found.ttft_s)}, TPOT {_ms(found.tpot_s)} "
+        f"(limits: TTFT {_ms(case.ttft_slo_s)}, TPOT {_ms(case.tpot_slo_s)})",
         "Bill": f"USD {found.usd_per_month:,.0f} a month, {per_request * 1e3:.2f} for a thousand requests",
         "Price": f"USD {per_request / case.n_output_tokens * 1e6:.2f} per million output tokens, input included",
     }

@@ -11,23 +11,19 @@ lead to the same schedule (`bytebill.trials.replay`): if they do, what remains b
 rates are set from a first fit, made before anything is served. Used on the page about the two clocks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bytebill.device import Device
-from bytebill.engine.runner import Runner
-from bytebill.engine.serve import Served, serve
-from bytebill.engine.transformer import Transformer
-from bytebill.engine.weights.names import Weights
-from bytebill.serving import Metrics, Poisson, Policy, Scheduler, Uniform, Workload, mean, quantile
+from bytebill.engine.weights import Weights
+from bytebill.measure.users import N_BLOCKS, serve_afresh
+from bytebill.serving import Metrics, Poisson, Policy, Schedule, Scheduler, Uniform, Workload, mean, quantile
 from bytebill.sim import Clock, simulate
 from bytebill.trials.machine import MachineConstants, TimedSteps
 from bytebill.trials.replay import ReplayClock
 
 SHARES_OF_CAPACITY = (0.5, 0.8, 1.5)
-MAX_BATCH_SIZE, N_BLOCKS = 8, 256
+MAX_BATCH_SIZE = 8
 INPUTS, OUTPUTS = Uniform(8, 64), Uniform(4, 32)
 # Steps like those that will be served.
 _DECODES = tuple((batch_size, context_len) for context_len in (32, 80) for batch_size in (1, 3, 8))
@@ -54,8 +50,7 @@ class Agreement:
 
     def ratio(self, quantity: str) -> float:
         """Simulated over measured of one of QUANTITIES."""
-        value = QUANTITIES[quantity]
-        return value(self.simulated) / value(self.measured)
+        return QUANTITIES[quantity](self.simulated) / QUANTITIES[quantity](self.measured)
 
 
 def scheduler() -> Scheduler:
@@ -87,13 +82,13 @@ def agreements(
     """Serve the workload at each load on the engine with SmolLM2 or other weights, and simulate it with the
     machine's constants."""
     steps = TimedSteps(device, dtype=dtype, weights=weights, decodes=_DECODES, prefills=_PREFILLS, mixed=_MIXED)
-    spec, streams, served = steps.model.spec, {}, {}
-    _serve(steps.model, requests(MAX_BATCH_SIZE))  # to warm up
+    spec, served = steps.model.spec, {}
+    serve_afresh(steps.model, requests(MAX_BATCH_SIZE), n_slots=MAX_BATCH_SIZE)  # to warm up
     steps.time(repeats)
     capacity = capacity_per_s(steps.constants().clock(spec), n_requests=n_requests, seed=seed)
-    for load in loads:
-        streams[load] = requests(n_requests, rate_per_s=load * capacity, seed=seed)
-        served[load] = _serve(steps.model, streams[load])
+    streams = {load: requests(n_requests, rate_per_s=load * capacity, seed=seed) for load in loads}
+    for load, stream in streams.items():
+        served[load] = serve_afresh(steps.model, stream, n_slots=MAX_BATCH_SIZE)
         steps.time(repeats)
     machine = steps.constants()
     return machine, [
@@ -101,20 +96,13 @@ def agreements(
             load=load,
             rate_per_s=load * capacity,
             measured=served[load].metrics,
-            simulated=simulate(scheduler(), streams[load], machine.clock(spec)).metrics,
-            same_schedule=_replayed(served[load], streams[load]) == served[load].trace.rows,
+            simulated=simulate(scheduler(), stream, machine.clock(spec)).metrics,
+            same_schedule=_replayed(served[load].trace, stream) == served[load].trace.rows,
         )
-        for load in loads
+        for load, stream in streams.items()
     ]
 
 
-def _serve(model: Transformer, stream: Workload) -> Served:
-    deciding = scheduler()
-    runner = Runner.of(model, deciding)
-    runner.warm_up(n_rows=MAX_BATCH_SIZE)
-    return serve(deciding, stream, runner)
-
-
-def _replayed(served: Served, stream: Workload) -> object:
-    clock = ReplayClock(served.trace.begins_s, served.trace.ends_s)
+def _replayed(trace: Schedule, stream: Workload) -> object:
+    clock = ReplayClock(trace.begins_s, trace.ends_s)
     return simulate(scheduler(), stream, clock, trace=True).trace.rows

@@ -10,8 +10,6 @@ two standard errors to each side, from the same normal equations, with the scatt
 is larger. Ignores correlations between constants, and everything about a program that six numbers cannot say.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -30,6 +28,7 @@ BOUNDS = {
     "link_bytes_per_s": (1e9, 1e12),
 }
 _ROUNDS = 40
+_Residuals = Callable[[np.ndarray], np.ndarray]  # of a place in the box between the bounds, each side of length 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,75 +55,49 @@ def calibrate(points: Sequence[Observation], *, start: Constants, free: Sequence
     for name in free:
         if name not in NAMES:
             raise unknown("constant", name, NAMES)
-    low, high = np.array([sorted(_to_x(name, end) for end in BOUNDS[name]) for name in free]).T
-    origin = np.clip([_to_x(name, getattr(start, name).value) for name in free], low, high)
+    powers = np.where(np.isin(free, TIMES), 1, -1)
+    low, high = np.sort(np.array([BOUNDS[name] for name in free]) ** powers[:, None]).T
+    begin = np.array([getattr(start, name).value for name in free]) ** powers
+    origin = np.clip((begin - low) / (high - low), 0, 1)
 
-    def residuals(x: np.ndarray) -> np.ndarray:
-        constants = _with(start, free, x)
-        misses = [point.error(constants) / NOISE for point in points]
-        return np.array([*misses, *((x - origin) / (high - low))])
+    def constants(*places: np.ndarray) -> Constants:
+        """From the lowest, the likely and the highest place of each."""
+        ends = np.sort([(low * (1 - place) + high * place) ** powers for place in places], axis=0).T.tolist()
+        return replace(
+            start,
+            **{name: Estimate(low=each[0], value=each[1], high=each[2]) for name, each in zip(free, ends, strict=True)},
+        )
 
-    x = _minimum(residuals, origin, low, high)
-    error = _standard_errors(residuals, x, low, high, n_points=len(points))
-    ends = zip(np.clip(x - 2 * error, low, high), x, np.clip(x + 2 * error, low, high), strict=True)
-    return replace(start, **{name: _estimate(name, *three) for name, three in zip(free, ends, strict=True)})
+    def residuals(place: np.ndarray) -> np.ndarray:
+        found = constants(place, place, place)
+        return np.array([*(point.error(found) / NOISE for point in points), *(place - origin)])
+
+    best = _minimum(residuals, origin)
+    slopes, misses = _slopes(residuals, best), residuals(best)[: len(points)]
+    scatter = max(1.0, misses @ misses / max(1, len(points) - len(free)))
+    error = np.sqrt(np.diag(np.linalg.inv(slopes.T @ slopes)) * scatter)
+    return constants(np.clip(best - 2 * error, 0, 1), best, np.clip(best + 2 * error, 0, 1))
 
 
-def _minimum(
-    residuals: Callable[[np.ndarray], np.ndarray], x: np.ndarray, low: np.ndarray, high: np.ndarray
-) -> np.ndarray:
-    """Levenberg-Marquardt inside a box: a step that does not help is taken again, shorter."""
-    damping, now = 1e-3, residuals(x)
+def _minimum(residuals: _Residuals, place: np.ndarray) -> np.ndarray:
+    """Levenberg-Marquardt inside the box: a step that does not help is taken again, shorter."""
+    damping, now = 1e-3, residuals(place)
     for _ in range(_ROUNDS):
-        slopes = _slopes(residuals, x, low, high)
-        normal, downhill = slopes.T @ slopes, -slopes.T @ now
-        stuck = ((x <= low) & (downhill < 0)) | ((x >= high) & (downhill > 0))
-        free = np.flatnonzero(~stuck)
-        if not len(free):
-            break
-        square = normal[np.ix_(free, free)]
-        step = np.zeros_like(x)
-        step[free] = np.linalg.solve(square + damping * np.diag(np.diag(square)), downhill[free])
-        tried = np.clip(x + step, low, high)
+        slopes = _slopes(residuals, place)
+        slopes *= np.where(slopes.T @ now > 0, place > 0, place < 1)  # what would leave the box is held
+        normal = slopes.T @ slopes
+        curvature = np.diag(normal)
+        step = np.linalg.solve(normal + np.diag(damping * curvature + (curvature == 0)), -slopes.T @ now)
+        tried = np.clip(place + step, 0, 1)
         then = residuals(tried)
         if then @ then < now @ now:
-            x, now, damping = tried, then, damping / 5
+            place, now, damping = tried, then, damping / 5
         else:
             damping *= 5
-    return x
+    return place
 
 
-def _slopes(
-    residuals: Callable[[np.ndarray], np.ndarray], x: np.ndarray, low: np.ndarray, high: np.ndarray
-) -> np.ndarray:
+def _slopes(residuals: _Residuals, place: np.ndarray) -> np.ndarray:
     """Derivatives by differences, taken towards the inside of the box."""
-    columns = []
-    for i, width in enumerate(high - low):
-        there = x.copy()
-        there[i] += 1e-5 * width if x[i] < (low[i] + high[i]) / 2 else -1e-5 * width
-        columns.append((residuals(there) - residuals(x)) / (there[i] - x[i]))
-    return np.array(columns).T
-
-
-def _standard_errors(
-    residuals: Callable[[np.ndarray], np.ndarray], x: np.ndarray, low: np.ndarray, high: np.ndarray, *, n_points: int
-) -> np.ndarray:
-    slopes = _slopes(residuals, x, low, high)
-    misses = residuals(x)[:n_points]
-    scatter = misses @ misses / max(1, n_points - len(x))
-    variances: np.ndarray = np.diag(np.linalg.inv(slopes.T @ slopes)) * max(1.0, scatter)
-    return np.sqrt(variances)
-
-
-def _to_x(name: str, value: float) -> float:
-    return value if name in TIMES else 1 / value
-
-
-def _with(start: Constants, free: Sequence[str], x: np.ndarray) -> Constants:
-    values = {name: _estimate(name, value, value, value) for name, value in zip(free, x, strict=True)}
-    return replace(start, **values)
-
-
-def _estimate(name: str, low: float, value: float, high: float) -> Estimate:
-    ends = sorted(_to_x(name, float(each)) for each in (low, value, high))
-    return Estimate(low=ends[0], value=ends[1], high=ends[2])
+    steps, here = np.where(place < 0.5, 1e-5, -1e-5), residuals(place)
+    return np.array([residuals(place + move) - here for move in np.diag(steps)]).T / steps

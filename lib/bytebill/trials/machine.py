@@ -10,27 +10,24 @@ Ignores a link between devices, of which the engine has none, and the scheduler'
 reports.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import median
+from functools import partial
+from statistics import fmean, median
 
 from bytebill.deployment import Deployment
 from bytebill.device import Device, synchronizer
 from bytebill.engine.runner import Runner
 from bytebill.engine.transformer import Transformer
-from bytebill.engine.weights.names import Weights
-from bytebill.engine.weights.smollm2 import smollm2
+from bytebill.engine.weights import Weights, random_weights, smollm2
 from bytebill.hardware import Accelerator
 from bytebill.measure.ceilings import as_accelerator, peak_flops_per_s, read_buffer
-from bytebill.measure.model_decode import hollow_decoder
+from bytebill.measure.decoders import hollow
 from bytebill.measure.timing import Call, in_turns
 from bytebill.models import ModelSpec, Precision, precision
 from bytebill.serving.plan import Plan, PrefillChunk
 from bytebill.serving.request import Request, ServedSequence
-from bytebill.sim.clock import Clock
-from bytebill.sim.constants import Constants
+from bytebill.sim import Clock, Constants
 from bytebill.trials.fit import Observation, calibrate
 
 FREE = ("bandwidth_share", "flops_share", "step_s", "layer_s", "sequence_s")
@@ -54,32 +51,17 @@ class MachineConstants:
 
     def clock(self, spec: ModelSpec) -> Clock:
         """The clock of a model on this machine."""
-        return Clock(_alone(spec, self.accelerator, self.precision), self.constants)
+        return Clock(Deployment(model=spec, accelerator=self.accelerator, precision=self.precision), self.constants)
 
     @property
     def mean_error(self) -> float:
         """Mean of |fitted / measured - 1| over the steps: no prediction, the fit has seen them."""
-        return sum(abs(point.error(self.constants)) for point in self.points) / len(self.points)
-
-
-def measure_constants(
-    device: Device,
-    *,
-    dtype: str = "bf16",
-    weights: Weights | None = None,
-    repeats: int = 5,
-    decodes: Sequence[tuple[int, int]] = DECODES,
-    prefills: Sequence[int] = PREFILLS,
-    mixed: Sequence[tuple[int, int, int]] = MIXED,
-) -> MachineConstants:
-    """The constants of the engine on a device, with SmolLM2's weights or those given."""
-    steps = TimedSteps(device, dtype=dtype, weights=weights, decodes=decodes, prefills=prefills, mixed=mixed)
-    steps.time(repeats)
-    return steps.constants()
+        return fmean(abs(point.error(self.constants)) for point in self.points)
 
 
 class TimedSteps:
-    """Steps of the engine that constants are fitted to, timed in as many sittings as one likes.
+    """Steps of the engine that constants are fitted to, with SmolLM2's weights or those given, timed in as many
+    sittings as one likes: `steps = TimedSteps(device)`, `steps.time(5)`, `steps.constants()`.
 
     What the steps are like that will be predicted, those timed here should be like: six numbers do not say all about
     a program, and say it best near where they were found. The median of a step's samples counts.
@@ -89,7 +71,7 @@ class TimedSteps:
         self,
         device: Device,
         *,
-        dtype: str,
+        dtype: str = "bf16",
         weights: Weights | None = None,
         decodes: Sequence[tuple[int, int]] = DECODES,
         prefills: Sequence[int] = PREFILLS,
@@ -101,9 +83,9 @@ class TimedSteps:
         loads = [(*load, 0) for load in decodes] + [(0, 0, n_tokens) for n_tokens in prefills] + [*mixed]
         self._steps = [_step(self.model, *load) for load in loads]
         for n_layers in (weights.spec.n_layers, max(1, weights.spec.n_layers // 3)):
-            shallow = replace(weights.spec, n_layers=n_layers)
-            hollow = hollow_decoder(shallow, device, dtype=dtype, context_len=1).model
-            self._steps += [_step(hollow, *load, 0) for load in HOLLOW_DECODES]
+            shallow = random_weights(hollow(replace(weights.spec, n_layers=n_layers)))
+            twin = Transformer(shallow, dtype=dtype, device=device.torch)
+            self._steps += [_step(twin, *load, 0) for load in HOLLOW_DECODES]
         self._buffer = read_buffer(device)
         self._samples_s: dict[int, list[float]] = {i: [] for i in range(-1, len(self._steps))}
         self._peak = 0.0
@@ -111,8 +93,7 @@ class TimedSteps:
     def time(self, repeats: int) -> None:
         """Time every step, and a plain read of memory, so many times more."""
         calls: dict[int, Call] = {-1: self._buffer.sum} | {i: step.run for i, step in enumerate(self._steps)}
-        timings = in_turns(calls, {}, sync=synchronizer(self.device), repeats=repeats)
-        for i, timing in timings.items():
+        for i, timing in in_turns(calls, {}, sync=synchronizer(self.device), repeats=repeats).items():
             self._samples_s[i] += timing.samples_s
         # a ceiling: what disturbs a measurement only lowers it
         self._peak = max(self._peak, peak_flops_per_s(self.device, dtype=self.precision.compute_dtype))
@@ -120,34 +101,29 @@ class TimedSteps:
     def constants(self) -> MachineConstants:
         """The constants that fit what was timed so far."""
         typical_s = {i: median(samples) for i, samples in self._samples_s.items()}
-        machine = as_accelerator(
-            self.device, read=self._buffer.nbytes / typical_s[-1], peaks={self.precision.compute_dtype: self._peak}
+        peaks = {self.precision.compute_dtype: self._peak}
+        machine = as_accelerator(self.device, read=self._buffer.nbytes / typical_s[-1], peaks=peaks)
+        groups = [Deployment(model=step.spec, accelerator=machine, precision=self.precision) for step in self._steps]
+        points = tuple(
+            Observation(name=step.name, measured=typical_s[i], predict=partial(_step_s, groups[i], step.plan))
+            for i, step in enumerate(self._steps)
         )
-        points = tuple(step.point(typical_s[i], machine, self.precision) for i, step in enumerate(self._steps))
         constants = calibrate(points, start=_START, free=FREE)
         return MachineConstants(accelerator=machine, precision=self.precision, constants=constants, points=points)
 
 
+def _step_s(group: Deployment, plan: Plan, constants: Constants) -> float:
+    return Clock(group, constants).step_s(plan)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Step:
-    """A plan, and the runner that executes it again and again."""
+    """A plan, and the call that executes it again and again."""
 
     name: str
+    spec: ModelSpec
     plan: Plan
-    runner: Runner
-
-    def run(self) -> object:
-        return self.runner.execute(self.plan)
-
-    def point(self, seconds: float, machine: Accelerator, width: Precision) -> Observation:
-        """What it took, beside what a clock of this machine says with any constants."""
-
-        group = _alone(self.runner.model.spec, machine, width)
-
-        def predict(constants: Constants) -> float:
-            return Clock(group, constants).step_s(self.plan)
-
-        return Observation(name=self.name, measured=seconds, predict=predict)
+    run: Call
 
 
 def _step(model: Transformer, n_decodes: int, context_len: int, n_prompt_tokens: int) -> _Step:
@@ -155,22 +131,15 @@ def _step(model: Transformer, n_decodes: int, context_len: int, n_prompt_tokens:
     n_blocks = n_decodes * (context_len // _BLOCK + 1) + n_prompt_tokens // _BLOCK + 1
     runner = Runner(model, n_blocks=n_blocks, block_size_tokens=_BLOCK)
     held = [_held(runner, id, n_input_tokens=context_len + 1) for id in range(n_decodes)]
-    chunks: tuple[PrefillChunk, ...] = ()
-    if n_prompt_tokens:
-        prompt = _held(runner, n_decodes, n_input_tokens=n_prompt_tokens)
-        chunks = (PrefillChunk(sequence=prompt, context_len=0, n_new_tokens=n_prompt_tokens),)
+    prompts = [_held(runner, n_decodes, n_input_tokens=n_prompt_tokens)] if n_prompt_tokens else []
     plan = Plan(
         n_decodes=n_decodes,
         n_context_tokens=n_decodes * context_len,
-        chunks=chunks,
+        chunks=tuple(PrefillChunk(sequence=each, context_len=0, n_new_tokens=n_prompt_tokens) for each in prompts),
         live_contexts=tuple((sequence, context_len) for sequence in held),
     )
     name = f"{model.spec.id} B={n_decodes} S={context_len} T={n_prompt_tokens}"
-    return _Step(name=name, plan=plan, runner=runner)
-
-
-def _alone(spec: ModelSpec, machine: Accelerator, width: Precision) -> Deployment:
-    return Deployment(model=spec, accelerator=machine, precision=width)
+    return _Step(name=name, spec=model.spec, plan=plan, run=partial(runner.execute, plan))
 
 
 def _held(runner: Runner, id: int, *, n_input_tokens: int) -> ServedSequence:

@@ -5,13 +5,12 @@ weights of a published shape (SmolLM2: its own) and writes down what a later rea
 device, driver, versions, command, commit, repeats, warm-up, and the spread of the samples.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,9 +18,8 @@ import torch
 
 from bytebill.device import Device, pick
 from bytebill.engine.kernels.dtypes import PLAIN
-from bytebill.engine.weights.names import random_weights
-from bytebill.engine.weights.smollm2 import smollm2
-from bytebill.measure.ceilings import peak_flops_per_s, read_bytes_per_s
+from bytebill.engine.weights import random_weights, smollm2
+from bytebill.measure import ceilings
 from bytebill.measure.decode import sweep_model
 from bytebill.models import model
 
@@ -32,48 +30,45 @@ def record(
     device: Device, *, model_id: str, dtypes: Sequence[str], batches: Sequence[int], context_len: int, repeats: int
 ) -> dict[str, Any]:
     """Decode of a published shape at each dtype and batch; only SmolLM2 has weights of its own."""
-    spec = model(model_id)
-    peaks = {dtype: peak_flops_per_s(device, dtype=dtype) for dtype in PLAIN}
+    spec, machine = model(model_id), ceilings.machine(device, *PLAIN)
     found = provenance(device) | {
         "model": spec.name,
         "model_id": model_id,
         "context_len": context_len,
         "repeats": repeats,
         "warm_up": 1,
-        "read_bytes_per_s": read_bytes_per_s(device),
-        "peak_flops_per_s": peaks,
-        "steps": [],
+        "read_bytes_per_s": machine.bandwidth_bytes_per_s,
+        "peak_flops_per_s": dict(machine.peak_flops_per_s),
     }
-    for dtype in dtypes:
-        weights = smollm2() if spec.id == _REAL else random_weights(spec)
-        points = sweep_model(
-            weights, device, dtype=dtype, batches=batches, peaks=peaks, context_len=context_len, repeats=repeats
+    swept: dict[str, Any] = {"batches": batches, "context_len": context_len, "repeats": repeats}
+    points = [
+        point
+        for dtype in dtypes
+        for point in sweep_model(
+            smollm2() if spec.id == _REAL else random_weights(spec),
+            device,
+            dtype=dtype,
+            peaks=machine.peak_flops_per_s,
+            **swept,
         )
-        found["steps"] += [point.as_row() for point in points]
-    return found
+    ]
+    return found | {"steps": [asdict(point) for point in points]}
 
 
 def provenance(device: Device) -> dict[str, Any]:
     """What made a record: machine, software, command, commit and day."""
+    on_cuda, asked = device.kind == "cuda", ("--query-gpu=driver_version,memory.total", "--format=csv,noheader")
     return {
         "device": device.name,
         "kind": device.kind,
         "memory_bytes": device.memory_bytes,
-        "total_memory_bytes": _total_memory_bytes(device),
-        "driver": _driver() if device.kind == "cuda" else None,
+        "total_memory_bytes": torch.cuda.mem_get_info()[1] if on_cuda else None,
+        "driver": _output_of("nvidia-smi", *asked) if on_cuda else None,
         "torch": torch.__version__,
         "command": " ".join(["python -m bytebill.trials.record", *sys.argv[1:]]),
         "commit": _output_of("git", "rev-parse", "HEAD"),
         "date": datetime.now(UTC).date().isoformat(),
     }
-
-
-def _total_memory_bytes(device: Device) -> int | None:
-    return torch.cuda.mem_get_info()[1] if device.kind == "cuda" else None
-
-
-def _driver() -> str | None:
-    return _output_of("nvidia-smi", "--query-gpu=driver_version,memory.total", "--format=csv,noheader")
 
 
 def _output_of(*command: str) -> str | None:
@@ -87,21 +82,12 @@ def main() -> None:
     """Print a record as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model_id")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", type=pick, default="auto")
     parser.add_argument("--dtypes", nargs="+", default=["bf16"])
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 64])
     parser.add_argument("--context-len", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=11)
-    given = parser.parse_args()
-    found = record(
-        pick(given.device),
-        model_id=given.model_id,
-        dtypes=given.dtypes,
-        batches=given.batches,
-        context_len=given.context_len,
-        repeats=given.repeats,
-    )
-    print(json.dumps(found, indent=1))
+    print(json.dumps(record(**vars(parser.parse_args())), indent=1))
 
 
 if __name__ == "__main__":

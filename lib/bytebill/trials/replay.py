@@ -6,43 +6,40 @@ boundaries between steps, so the same scheduler must make the same plans: `Sched
 found by `Plan.step`, which every scheduler counts.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
 from bytebill.serving.plan import Plan
 
 
+@dataclass(frozen=True)
 class ReplayClock:
-    """Times of steps as they were recorded, `begins_s` and `ends_s` on the clock that tells arrivals."""
+    """Times of steps as they were recorded, on the clock that tells arrivals; as a segment, those from `first` on."""
 
-    def __init__(self, begins_s: Sequence[float], ends_s: Sequence[float]) -> None:
-        if len(begins_s) != len(ends_s):
-            raise BytebillError(f"{len(begins_s)} steps began and {len(ends_s)} ended.")
-        self._begins_s, self._ends_s = list(begins_s), list(ends_s)
+    begins_s: Sequence[float]
+    ends_s: Sequence[float]
+    first: int = 0
 
-    def segment(self, plan: Plan) -> ReplaySegment:
-        if plan.step >= len(self._ends_s):
-            raise BytebillError(f"The schedule has a step {plan.step} and the record has {len(self._ends_s)}.")
-        return ReplaySegment(self._begins_s[plan.step], self._ends_s, plan.step)
+    def __post_init__(self) -> None:
+        n_begun, n_ended = len(self.begins_s), len(self.ends_s)
+        require(n_begun == n_ended, f"{n_begun} steps began and {n_ended} ended.")
 
-
-class ReplaySegment:
-    """Recorded steps from one on."""
-
-    def __init__(self, begin_s: float, ends_s: list[float], step: int) -> None:
-        self._begin_s, self._ends_s, self._step = begin_s, ends_s, step
+    def segment(self, plan: Plan) -> Self:
+        if plan.step >= len(self.ends_s):
+            raise BytebillError(f"The schedule has a step {plan.step} and the record has {len(self.ends_s)}.")
+        return replace(self, first=plan.step)
 
     def seconds(self, n: int) -> float:
         """Of the first n steps."""
-        if self._step + n > len(self._ends_s):
-            raise BytebillError(f"The schedule runs to step {self._step + n}; the record has {len(self._ends_s)}.")
-        return self._ends_s[self._step + n - 1] - self._begin_s if n else 0.0
+        if self.first + n > len(self.ends_s):
+            raise BytebillError(f"The schedule runs to step {self.first + n}; the record has {len(self.ends_s)}.")
+        return self.ends_s[self.first + n - 1] - self.begins_s[self.first] if n else 0.0
 
     def n_until(self, seconds: float) -> int:
         """The fewest steps that take at least so long."""
         if seconds <= 0:
             return 0
-        return bisect_left(self._ends_s, self._begin_s + seconds, lo=self._step) - self._step + 1
+        return bisect_left(self.ends_s, self.begins_s[self.first] + seconds, lo=self.first) - self.first + 1

@@ -18,18 +18,16 @@ is wider than likely. Ignores that 8- and 4-bit kernels reach less of the bandwi
 stand.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean
 from typing import Any
 
 from bytebill import data
-from bytebill.errors import BytebillError, unknown
-from bytebill.sim.constants import UNITS, Constants
+from bytebill.errors import BytebillError
+from bytebill.sim.constants import UNITS, Constants, Estimate
 from bytebill.sim.constants import calibrated_constants as calibrated_constants
 from bytebill.trials.fit import Observation, calibrate
 from bytebill.trials.published import attention_points, batch_points, gemm_points, one_user_points, serving_points
@@ -40,7 +38,6 @@ _SOURCES = {  # the source and the tables of the points that a board is calibrat
     "vllm-v0-h100": ("recasens2025gap", ("published_gemm", "published_max_num_seqs")),
     "gpt-fast-a100": ("gpt-fast", ("published_gemm", "published_decode")),
 }
-_LINKED = {"link_bytes_per_s": 100e9}  # where the search for a link begins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,44 +94,37 @@ def scoreboard() -> tuple[Board, ...]:
 
 def trtllm_h100(users: tuple[str, ...] = ("c=8 tp=1", "c=32 tp=1"), gpus: str = "c=64 tp=8 rate") -> Board:
     """Llama-3.1-8B on H100s; `users` and `gpus` name the points that are calibrated on."""
-    points = serving_points()
-    seen = _named(points, (*users, gpus))
-    start = calibrate(
+    kernels = calibrate(
         [*gemm_points("h100-sxm"), *attention_points("h100-sxm")],
-        start=Constants.exact(bandwidth_share=0.85, flops_share=0.8, **_LINKED),
+        start=replace(_START, link_bytes_per_s=Estimate.exact(100e9)),  # where the search for a link begins
         free=["bandwidth_share", "flops_share", "layer_s"],
     )
-    found = calibrate(seen, start=start, free=["step_s", "sequence_s", "link_bytes_per_s"])
-    return _board("trtllm-h100", found, points, seen=seen)
+    free = ["step_s", "sequence_s", "link_bytes_per_s"]
+    return _board("trtllm-h100", serving_points(), seen=(*users, gpus), start=kernels, free=free)
 
 
 def vllm_v0_h100(caps: tuple[str, ...] = ("opt-1.3b cap=1", "opt-1.3b cap=256"), overhead: str = "layer_s") -> Board:
     """OPT-1.3B and OPT-2.7B on a 64 GB H100; `overhead` is the constant that takes what a step costs."""
-    points = batch_points()
-    seen = _named(points, caps)
-    kernels = calibrate(gemm_points("h100-sxm"), start=_START, free=["bandwidth_share", "flops_share"])
-    found = calibrate(seen, start=kernels, free=[overhead, "sequence_s"])
-    return _board("vllm-v0-h100", found, points, seen=seen)
+    start, free = _shares("h100-sxm"), [overhead, "sequence_s"]
+    return _board("vllm-v0-h100", batch_points(), seen=caps, start=start, free=free)
 
 
 def gpt_fast_a100() -> Board:
     """Llama-2-7B and Mixtral-8x7B on A100s, one user."""
-    points = one_user_points()
-    seen = _named(points, ("llama-2-7b bf16 tp=1", "llama-2-7b bf16 tp=8"))
-    kernels = calibrate(gemm_points("a100-sxm-80"), start=_START, free=["bandwidth_share", "flops_share"])
-    found = calibrate(seen, start=kernels, free=["bandwidth_share", "layer_s"])
-    return _board("gpt-fast-a100", found, points, seen=seen)
+    seen, free = ("llama-2-7b bf16 tp=1", "llama-2-7b bf16 tp=8"), ["bandwidth_share", "layer_s"]
+    return _board("gpt-fast-a100", one_user_points(), seen=seen, start=_shares("a100-sxm-80"), free=free)
 
 
-def _named(points: Sequence[Observation], names: Iterable[str]) -> list[Observation]:
-    known = {point.name: point for point in points}
-    for name in names:
-        if name not in known:
-            raise unknown("published point", name, known)
-    return [known[name] for name in names]
+def _shares(device_id: str) -> Constants:
+    return calibrate(gemm_points(device_id), start=_START, free=["bandwidth_share", "flops_share"])
 
 
-def _board(name: str, constants: Constants, points: Iterable[Observation], *, seen: Sequence[Observation]) -> Board:
+def _board(
+    name: str, points: Sequence[Observation], *, seen: Sequence[str], start: Constants, free: Sequence[str]
+) -> Board:
+    """Calibrated on the points of these names, scored on all."""
+    known = data.Register("published point", lambda: {point.name: point for point in points})
+    constants = calibrate([known[each] for each in seen], start=start, free=free)
     scores = (
         Score(
             board=name,
@@ -143,7 +133,7 @@ def _board(name: str, constants: Constants, points: Iterable[Observation], *, se
             predicted_s=point.predict(constants),
             low_s=point.predict(constants.fastest),
             high_s=point.predict(constants.slowest),
-            calibrated=point in seen,
+            calibrated=point.name in seen,
         )
         for point in points
     )

@@ -6,17 +6,14 @@ room for, so that the pool stays nearly full and sequences are preempted. Each s
 requests and recording them.
 """
 
-from __future__ import annotations
-
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from bytebill.deployment import Deployment
-from bytebill.errors import BytebillError
+from bytebill.engine.processes import result_of
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
 from bytebill.serving import Policy, synthetic
@@ -29,12 +26,7 @@ N_USERS = 400
 def in_a_process(n_requests: int) -> dict[str, Any]:
     """One size, measured by itself."""
     command = [sys.executable, "-m", __name__, str(n_requests)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise BytebillError(f"Simulating {n_requests} requests failed: {last}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return dict(result_of(command, what=f"Simulating {n_requests} requests"))
 
 
 def speed_of(n_requests: int) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def spec_from_config(config: dict[str, Any], *, name: str) -> ModelSpec:
             norm_eps=config.get("rms_norm_eps", 1e-6),
             moe=_experts(config),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (BytebillError, KeyError, TypeError, ValueError) as error:
         raise BytebillError(f"The config.json of {name} describes no decoder: {error}.") from error
 
 

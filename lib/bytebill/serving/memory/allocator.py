@@ -15,13 +15,13 @@ is what is known before a request is served to hold no token of it: rounding + s
 the pool. Knows no tensor: `bytebill.engine` keeps the tensors these numbers index.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from bytebill.errors import require
 from bytebill.serving.request import Request
 
 CachedTokens = Mapping[int, tuple[int, int]]  # request id: tokens cached now, tokens cached at its end
@@ -52,16 +52,21 @@ class Usage:
         >>> Usage(used=3, reservation=2, internal=1, stranded=10).total
         16
         """
-        return sum(getattr(self, field.name) for field in dataclasses.fields(self))
+        return sum(dataclasses.astuple(self))
 
 
 class Allocator(ABC):
     """Gives out and takes back room for sequences, named by their request's id."""
 
-    block_size_tokens: int
-    n_total: int  # blocks
     grows = False  # whether sequences are given room as they grow, so that the pool can run out under them
     gives_tables = False  # whether `blocks` number blocks of a paged cache; else its slots lie side by side
+
+    def __init__(self, *, n_blocks: int, block_size_tokens: int, n_host_blocks: int = 0) -> None:
+        self.n_total, self.block_size_tokens = n_blocks, block_size_tokens
+        self._tables: dict[int, Any] = {}  # each sequence's blocks in order of position
+        self._kept: dict[int, None] = {}  # free blocks that still hold a prompt that may come again
+        self._host_tables: dict[int, list[int]] = {}
+        self._host_free = list(range(n_host_blocks - 1, -1, -1))  # a stack: the lowest number comes first
 
     @property
     @abstractmethod
@@ -71,35 +76,44 @@ class Allocator(ABC):
     @property
     def n_host_free(self) -> int:
         """Blocks on the host that nobody holds."""
-        return 0
+        return len(self._host_free)
 
     @abstractmethod
     def refusal(self, request: Request) -> str | None:
         """Why this request can never be placed, however empty the pool; None if it can."""
 
-    @abstractmethod
     def allocate(self, request: Request, n_tokens: int) -> int | None:
         """Room for the first `n_tokens` of a sequence: how many of them are cached already; None: no room now."""
+        is_new = n_tokens >= 1 and request.id not in self._tables and request.id not in self._host_tables
+        require(is_new, f"Request {request.id} already has room, or asks for {n_tokens} tokens of it.")
+        found = self._found(request, n_tokens)
+        if found is None:
+            return None
+        self._tables[request.id] = self._placed(request, n_tokens, found)
+        return len(found) * self.block_size_tokens
 
-    @abstractmethod
     def extend(self, id: int) -> bool:
         """One more block for a sequence; False: none is free, and nothing has changed."""
+        return False  # what is reserved whole never grows
 
     def computed(self, id: int, n_tokens: int) -> None:
         """The first `n_tokens` of the sequence have been computed: their blocks may be shared from now on."""
         return  # nothing is shared
 
-    @abstractmethod
     def capacity(self, id: int) -> int:
         """Tokens that the sequence's blocks can hold."""
+        return len(self._tables[id]) * self.block_size_tokens
 
-    @abstractmethod
     def blocks(self, id: int) -> Sequence[int]:
         """Its blocks in order of position: a live view, to be read only."""
+        return self._tables[id]
 
-    @abstractmethod
     def free(self, id: int) -> None:
         """Take back all that the sequence holds, here or on the host."""
+        if id in self._host_tables:
+            self._host_free += reversed(self._host_tables.pop(id))
+        else:
+            self._give(self._tables.pop(id))
 
     def swap_out(self, id: int) -> BlocksMoved | None:
         """Move its blocks to the host; None where the host has no room, or none of it is used."""
@@ -109,6 +123,36 @@ class Allocator(ABC):
         """Move its blocks back; None where the device has no room."""
         return None
 
-    @abstractmethod
     def usage(self, lengths: CachedTokens, *, waiting: Request | None = None) -> Usage:
         """Where all slots are, given each sequence's length and the request that waits first in line."""
+        size, (used, useful, given) = self.block_size_tokens, self._filled(lengths)
+        cached = len(self._kept) * size
+        free = self.n_free * size - cached
+        full = waiting is not None and self._found(waiting, waiting.n_input_tokens) is None
+        return Usage(
+            used=used,
+            reservation=useful - used,
+            internal=given - useful,
+            rounding=self.n_total * size - given - cached - free,
+            stranded=free * full,
+            cached=cached,
+            free=free * (not full),
+        )
+
+    @abstractmethod
+    def _found(self, request: Request, n_tokens: int) -> list[int] | None:
+        """Blocks that hold a prompt's first tokens already; None where there is no room for the rest of them."""
+
+    @abstractmethod
+    def _placed(self, request: Request, n_tokens: int, found: list[int]) -> Sequence[int]:
+        """The blocks of a sequence for which there is room: those found, and new ones."""
+
+    @abstractmethod
+    def _give(self, table: Any) -> None:
+        """Take back a sequence's blocks."""
+
+    def _filled(self, lengths: CachedTokens) -> tuple[int, int, int]:
+        """Slots that hold a token, those that will at the end of their sequences, and all that were given."""
+        given = {id: self.capacity(id) for id in self._tables}
+        used = sum(lengths[id][0] for id in given)
+        return used, sum(min(n, lengths[id][1]) for id, n in given.items()), sum(given.values())

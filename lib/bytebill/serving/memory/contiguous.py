@@ -13,14 +13,11 @@ chunks: 15,728 = 8192 + 4096 + 2048 + 1024 + 256 + 64 + 32 + 16. The last token 
 cached; only the oracle knows which one that is. Ignores swapping: what is reserved never runs out.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
-from bisect import bisect_left, insort
-from collections.abc import Sequence
+from bisect import insort
 
-from bytebill.errors import BytebillError, require
-from bytebill.serving.memory.allocator import Allocator, CachedTokens, Usage
+from bytebill.errors import require
+from bytebill.serving.memory.allocator import Allocator
 from bytebill.serving.request import Request
 
 
@@ -33,50 +30,11 @@ def power_of_two_at_least(n: int) -> int:
     return 1 << (n - 1).bit_length()
 
 
-class Buddy:
-    """Chunks of 2^k slots: split in halves when needed, joined with the other half when both are free.
-
-    `fits` says whether a chunk for so many slots is free (or would be, were the whole pool), `take` gives its first
-    slot and its size, and `give` takes it back.
-
-    >>> heap = Buddy(15728)
-    >>> heap.take(1500)                     # the 2048 left of the pool's first 8192 + 4096
-    (12288, 2048)
-    >>> sum(heap.fits(2048) and bool(heap.take(2048)) for _ in range(10))
-    6
-    """
-
-    def __init__(self, n_slots: int) -> None:
-        self._holes: dict[int, list[int]] = {}  # size: starts, ascending
-        start = 0
-        for size in (1 << k for k in reversed(range(n_slots.bit_length()))):
-            if n_slots & size:
-                self._holes[size] = [start]
-                start += size
-        self._largest = max(self._holes)
-
-    def fits(self, n_slots: int, *, when_empty: bool = False) -> bool:
-        largest = self._largest if when_empty else max((s for s, at in self._holes.items() if at), default=0)
-        return power_of_two_at_least(n_slots) <= largest
-
-    def take(self, n_slots: int) -> tuple[int, int]:
-        wanted = power_of_two_at_least(n_slots)
-        size = min(size for size, starts in self._holes.items() if starts and size >= wanted)
-        start = self._holes[size].pop(0)
-        while size > wanted:
-            size //= 2
-            insort(self._holes.setdefault(size, []), start + size)
-        return start, size
-
-    def give(self, start: int, size: int) -> None:
-        while (buddy := start ^ size) in (holes := self._holes.setdefault(size, [])):
-            holes.remove(buddy)
-            start, size = min(start, buddy), 2 * size
-        insort(holes, start)
-
-
 class FirstFit:
     """Chunks of exactly the slots asked for, from the first hole that is long enough.
+
+    `fits` says whether a chunk for so many slots is free, `take` gives its first slot and its size, and `give` takes it
+    back.
 
     >>> heap = FirstFit(10)
     >>> heap.take(4), heap.take(4)
@@ -87,44 +45,72 @@ class FirstFit:
     """
 
     def __init__(self, n_slots: int) -> None:
-        self._n_slots = n_slots
         self._holes = [(0, n_slots)]  # (start, size), ascending
 
-    def fits(self, n_slots: int, *, when_empty: bool = False) -> bool:
-        largest = self._n_slots if when_empty else max((size for _, size in self._holes), default=0)
-        return n_slots <= largest
+    def rounded(self, n_slots: int) -> int:
+        """Slots that are lost to others where so many are asked for."""
+        return n_slots
+
+    def fits(self, n_slots: int) -> bool:
+        return self.rounded(n_slots) <= max((size for _, size in self._holes), default=0)
 
     def take(self, n_slots: int) -> tuple[int, int]:
-        index = next(index for index, (_, size) in enumerate(self._holes) if size >= n_slots)
-        start, size = self._holes.pop(index)
+        start, size = hole = next(hole for hole in self._holes if hole[1] >= n_slots)
+        self._holes.remove(hole)
         if size > n_slots:
-            self._holes.insert(index, (start + n_slots, size - n_slots))
+            insort(self._holes, (start + n_slots, size - n_slots))
         return start, n_slots
 
     def give(self, start: int, size: int) -> None:
-        index = bisect_left(self._holes, (start, size))
-        if index < len(self._holes) and start + size == self._holes[index][0]:
-            size += self._holes.pop(index)[1]
-        if index and sum(self._holes[index - 1]) == start:
-            index -= 1
-            before, before_size = self._holes.pop(index)
-            start, size = before, before_size + size
-        self._holes.insert(index, (start, size))
+        joined = [(start, size), *(hole for hole in self._holes if sum(hole) == start or hole[0] == start + size)]
+        self._holes = [hole for hole in self._holes if hole not in joined]
+        insort(self._holes, (min(joined)[0], sum(n for _, n in joined)))
+
+
+class Buddy(FirstFit):
+    """Chunks of 2^k slots: split in halves when needed, joined with the other half when both are free.
+
+    >>> heap = Buddy(15728)
+    >>> heap.take(1500)                     # the 2048 left of the pool's first 8192 + 4096
+    (12288, 2048)
+    >>> sum(heap.fits(2048) and bool(heap.take(2048)) for _ in range(10))
+    6
+    """
+
+    def __init__(self, n_slots: int) -> None:
+        sizes = (1 << k for k in reversed(range(n_slots.bit_length())) if n_slots >> k & 1)
+        self._holes = [(n_slots // (2 * size) * 2 * size, size) for size in sizes]
+
+    def rounded(self, n_slots: int) -> int:
+        return power_of_two_at_least(n_slots)
+
+    def take(self, n_slots: int) -> tuple[int, int]:
+        wanted = self.rounded(n_slots)
+        size, start = min((size, start) for start, size in self._holes if size >= wanted)
+        self._holes.remove((start, size))
+        while size > wanted:
+            size //= 2
+            insort(self._holes, (start + size, size))
+        return start, size
+
+    def give(self, start: int, size: int) -> None:
+        while (buddy := (start ^ size, size)) in self._holes:
+            self._holes.remove(buddy)
+            start, size = min(start, buddy[0]), 2 * size
+        insort(self._holes, (start, size))
 
 
 class _Contiguous(Allocator):
     """One chunk a request. A subclass says how many slots it reserves; a slot is a block of one token."""
 
-    block_size_tokens = 1
-
     def __init__(self, *, n_slots: int, max_len_tokens: int, heap: str = "buddy") -> None:
         sane = n_slots >= 1 and max_len_tokens >= 1
         require(sane, f"A pool needs slots and a model a longest sequence: {n_slots}, {max_len_tokens}.")
         require(heap in ("buddy", "first-fit"), f"A heap is 'buddy' or 'first-fit', not '{heap}'.")
-        self.n_total = n_slots
+        super().__init__(n_blocks=n_slots, block_size_tokens=1)
         self.max_len_tokens = max_len_tokens
-        self._heap = Buddy(n_slots) if heap == "buddy" else FirstFit(n_slots)
-        self._chunks: dict[int, tuple[int, int, int]] = {}  # id: first slot, slots reserved, chunk size
+        kind = Buddy if heap == "buddy" else FirstFit
+        self._heap, self._empty = kind(n_slots), kind(n_slots)
         self._n_free = n_slots
 
     @abstractmethod
@@ -141,55 +127,25 @@ class _Contiguous(Allocator):
                 f"Request {request.id} is {request.n_input_tokens + request.n_output_tokens} tokens long; the longest "
                 f"sequence allowed is {self.max_len_tokens}."
             )
-        if not self._heap.fits(self.reserved(request), when_empty=True):
+        if not self._empty.fits(self.reserved(request)):
             return (
                 f"Request {request.id} reserves {self.reserved(request)} slots side by side; a pool of "
                 f"{self.n_total} never has a chunk that long."
             )
         return None
 
-    def allocate(self, request: Request, n_tokens: int) -> int | None:
-        n_slots = self.reserved(request)
-        if request.id in self._chunks or n_tokens < 1:
-            raise BytebillError(f"Request {request.id} already has room, or asks for {n_tokens} tokens of it.")
-        if not self._heap.fits(n_slots):
-            return None
-        start, size = self._heap.take(n_slots)
-        self._chunks[request.id] = (start, n_slots, size)
+    def _found(self, request: Request, n_tokens: int) -> list[int] | None:
+        return [] if self._heap.fits(self.reserved(request)) else None
+
+    def _placed(self, request: Request, n_tokens: int, found: list[int]) -> range:
+        start, size = self._heap.take(self.reserved(request))
         self._n_free -= size
-        return 0
+        return range(start, start + self.reserved(request))
 
-    def extend(self, id: int) -> bool:
-        """Never: the slots behind a chunk belong to another."""
-        return False
-
-    def capacity(self, id: int) -> int:
-        return self._chunks[id][1]
-
-    def start(self, id: int) -> int:
-        """The sequence's first slot."""
-        return self._chunks[id][0]
-
-    def blocks(self, id: int) -> Sequence[int]:
-        start, n_slots, _ = self._chunks[id]
-        return range(start, start + n_slots)
-
-    def free(self, id: int) -> None:
-        start, _, size = self._chunks.pop(id)
-        self._heap.give(start, size)
+    def _give(self, table: range) -> None:
+        size = self._heap.rounded(len(table))
+        self._heap.give(table.start, size)
         self._n_free += size
-
-    def usage(self, lengths: CachedTokens, *, waiting: Request | None = None) -> Usage:
-        used = reservation = internal = rounding = 0
-        for id, (_, n_slots, size) in self._chunks.items():
-            n_cached, n_final = lengths[id]
-            used += n_cached
-            reservation += min(n_slots, n_final) - n_cached
-            internal += n_slots - min(n_slots, n_final)
-            rounding += size - n_slots
-        full = waiting is not None and not self._heap.fits(self.reserved(waiting))
-        counts = {"used": used, "reservation": reservation, "internal": internal, "rounding": rounding}
-        return Usage(**counts, stranded=self._n_free * full, free=self._n_free * (not full))
 
 
 class ContiguousMax(_Contiguous):
@@ -208,8 +164,7 @@ class ContiguousPow2(_Contiguous):
     """
 
     def reserved(self, request: Request) -> int:
-        n_slots = request.n_input_tokens + power_of_two_at_least(request.n_output_tokens)
-        return min(n_slots, self.max_len_tokens)
+        return min(request.n_input_tokens + power_of_two_at_least(request.n_output_tokens), self.max_len_tokens)
 
 
 class ContiguousOracle(_Contiguous):

@@ -9,13 +9,12 @@ needs it; the longest unused goes first, of one sequence its last block first, s
 Keys are 64 bits of Python's integer hash: collisions are not checked for. Content names are not negative.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import accumulate, takewhile
 
-from bytebill.errors import BytebillError
-from bytebill.serving.memory.allocator import CachedTokens, Usage
+from bytebill.errors import require
+from bytebill.serving.memory.allocator import CachedTokens
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.request import Request
 from bytebill.units import BLOCK_SIZE_TOKENS
@@ -28,9 +27,8 @@ def block_names(token_ids: Sequence[int], *, block_size_tokens: int) -> tuple[in
     >>> len(a), a[0] == b[0], a[1] == b[1]
     (2, True, False)
     """
-    size = block_size_tokens
-    starts = range(0, len(token_ids) - size + 1, size)
-    return tuple(abs(hash(tuple(token_ids[start : start + size]))) for start in starts)
+    starts = range(0, len(token_ids) - block_size_tokens + 1, block_size_tokens)
+    return tuple(abs(hash(tuple(token_ids[start : start + block_size_tokens]))) for start in starts)
 
 
 class PrefixSharing(Paged):
@@ -48,30 +46,6 @@ class PrefixSharing(Paged):
     def n_free(self) -> int:
         return len(self._free) + len(self._kept)
 
-    @property
-    def n_kept(self) -> int:
-        """Free blocks that still hold a prompt that may come again."""
-        return len(self._kept)
-
-    def n_owners(self, block: int) -> int:
-        """Sequences that hold this block."""
-        return self._n_owners[block]
-
-    def allocate(self, request: Request, n_tokens: int) -> int | None:
-        self._check_new(request, n_tokens)
-        keys = self._chain(request)
-        found = self._found(keys[: (n_tokens - 1) // self.block_size_tokens])
-        n_kept = sum(block in self._kept for block in found)
-        n_new = self.n_blocks_for(n_tokens) - len(found)
-        if n_new > self.n_free - n_kept:
-            return None
-        for block in found:
-            self._kept.pop(block, None)
-            self._n_owners[block] += 1
-        self._tables[request.id] = found + self._take(n_new)
-        self._keys[request.id] = keys
-        return len(found) * self.block_size_tokens
-
     def extend(self, id: int) -> bool:
         if not self.n_free:
             return False
@@ -83,14 +57,26 @@ class PrefixSharing(Paged):
         n_full = n_tokens // self.block_size_tokens
         for key, block in zip(self._keys[id][:n_full], self._tables[id], strict=False):
             if key not in self._block_of and block not in self._key_of:
-                self._block_of[key] = block
-                self._key_of[block] = key
+                self._block_of[key], self._key_of[block] = block, key
 
     def free(self, id: int) -> None:
         super().free(id)
         del self._keys[id]
 
-    def usage(self, lengths: CachedTokens, *, waiting: Request | None = None) -> Usage:
+    def _found(self, request: Request, n_tokens: int) -> list[int] | None:
+        keys = self._chain(request)[: (n_tokens - 1) // self.block_size_tokens]
+        found = [self._block_of[key] for key in takewhile(self._block_of.__contains__, keys)]
+        n_new = self.n_blocks_for(n_tokens) - len(found)
+        return found if n_new <= self.n_free - sum(block in self._kept for block in found) else None
+
+    def _placed(self, request: Request, n_tokens: int, found: list[int]) -> Sequence[int]:
+        for block in found:
+            self._kept.pop(block, None)
+            self._n_owners[block] += 1
+        self._keys[request.id] = self._chain(request)
+        return super()._placed(request, n_tokens, found)
+
+    def _filled(self, lengths: CachedTokens) -> tuple[int, int, int]:
         """As `Paged`, each block once: a shared block is as full as the fullest of its owners says."""
         size = self.block_size_tokens
         filled: dict[int, tuple[int, int]] = {}
@@ -100,42 +86,13 @@ class PrefixSharing(Paged):
                 now, later = filled.get(block, (size * (block in self._key_of),) * 2)
                 now, later = max(now, min(n_cached - start, size)), max(later, min(n_final - start, size))
                 filled[block] = (now, max(now, later))
-        used, useful = (sum(pair[kind] for pair in filled.values()) for kind in (0, 1))
-        full = waiting is not None and not self._has_room(waiting)
-        free = len(self._free) * size
-        return Usage(
-            used=used,
-            reservation=useful - used,
-            internal=len(filled) * size - useful,
-            stranded=free * full,
-            cached=len(self._kept) * size,
-            free=free * (not full),
-        )
-
-    def _has_room(self, waiting: Request) -> bool:
-        """Whether `allocate` would find room for the prompt."""
-        found = self._found(self._chain(waiting)[: (waiting.n_input_tokens - 1) // self.block_size_tokens])
-        n_new = self.n_blocks_for(waiting.n_input_tokens) - len(found)
-        return n_new <= self.n_free - sum(block in self._kept for block in found)
+        return sum(now for now, _ in filled.values()), sum(later for _, later in filled.values()), len(filled) * size
 
     def _chain(self, request: Request) -> list[int]:
-        n_full = request.n_input_tokens // self.block_size_tokens
-        keys, key = [], 0
-        for content in request.prefix[:n_full]:
-            if content < 0:
-                raise BytebillError(f"Request {request.id} names a block {content}; names are not negative.")
-            key = hash((key, content))
-            keys.append(key)
-        return keys
-
-    def _found(self, keys: Iterable[int]) -> list[int]:
-        found = []
-        for key in keys:
-            block = self._block_of.get(key)
-            if block is None:
-                break
-            found.append(block)
-        return found
+        contents = request.prefix[: request.n_input_tokens // self.block_size_tokens]
+        lowest = min(contents, default=0)
+        require(lowest >= 0, f"Request {request.id} names a block {lowest}; names are not negative.")
+        return list(accumulate(contents, lambda key, content: hash((key, content)), initial=0))[1:]
 
     def _take(self, n_blocks: int) -> list[int]:
         while len(self._free) < n_blocks:

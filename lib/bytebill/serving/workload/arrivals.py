@@ -9,8 +9,6 @@ These are open loops: nobody waits for an answer before asking. In a closed loop
 the answer, and ask again, so when the next request comes is known only while serving (`source.Source`).
 """
 
-from __future__ import annotations
-
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator

@@ -10,8 +10,6 @@ A line is a request. Columns go by our names or by those of the published traces
 Files are read line by line, so a long trace needs no memory. A line that is no request is named in the error.
 """
 
-from __future__ import annotations
-
 import csv
 import datetime
 import json
@@ -21,7 +19,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
 from bytebill.serving.request import Request
 from bytebill.units import BLOCK_SIZE_TOKENS
 
@@ -46,10 +44,13 @@ class TraceFile:
 
     def __post_init__(self) -> None:
         size, hashed = self.block_size_tokens, self.hash_block_tokens
-        if Path(self.path).suffix not in (".csv", ".jsonl"):
-            raise BytebillError(f"A trace is a .csv or a .jsonl file, not {Path(self.path).name}.")
-        if size < 1 or hashed < 1 or hashed % size:
-            raise BytebillError(f"Blocks of {size} tokens do not fill blocks of {hashed}.")
+        require(
+            Path(self.path).suffix in (".csv", ".jsonl"),
+            f"A trace is a .csv or a .jsonl file, not {Path(self.path).name}.",
+        )
+        require(
+            min(size, hashed) >= 1 and hashed % size == 0, f"Blocks of {size} tokens do not fill blocks of {hashed}."
+        )
 
     def __iter__(self) -> Iterator[Request]:
         path, n_blocks_per_hash = Path(self.path), self.hash_block_tokens // self.block_size_tokens
@@ -62,13 +63,13 @@ class TraceFile:
                 arrival_s = _arrival_s(row) if date is None else (date - (first_date or date)).total_seconds()
                 request = _request(id, row, arrival_s, n_blocks_per_hash)
             except (KeyError, TypeError, ValueError, OverflowError) as error:
-                raise BytebillError(f"{path.name} line {line} is no request: {_reason(error)}.") from error
+                reason = error.args[0] if error.args else type(error).__name__
+                raise BytebillError(f"{path.name} line {line} is no request: {reason}.") from error
             if arrival_s < last_s:
                 raise BytebillError(f"{path.name} line {line} arrives before the line above it: sort the trace.")
             last_s = arrival_s
             yield request
-        if id < 0:
-            raise BytebillError(f"The trace {path.name} holds no requests.")
+        require(id >= 0, f"The trace {path.name} holds no requests.")
 
 
 def _rows(path: Path) -> Iterator[tuple[int, _Row]]:
@@ -83,25 +84,22 @@ def _rows(path: Path) -> Iterator[tuple[int, _Row]]:
 def _csv_rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, _Row]]:
     reader = csv.reader(lines)
     names = next(reader, [])
-    if len(set(names)) < len(names):
-        raise BytebillError(f"{path.name} has a column twice: {', '.join(names)}.")
+    require(len(set(names)) == len(names), f"{path.name} has a column twice: {', '.join(names)}.")
     for cells in filter(None, reader):
         if len(cells) != len(names):
-            line = f"{path.name} line {reader.line_num}"
-            raise BytebillError(f"{line} is no request: {len(cells)} cells under {len(names)} columns.")
+            raise BytebillError(
+                f"{path.name} line {reader.line_num} is no request: {len(cells)} cells under {len(names)} columns."
+            )
         yield reader.line_num, dict(zip(names, cells, strict=True))
 
 
 def _json_rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, _Row]]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, line in filter(lambda each: each[1].strip(), enumerate(lines, start=1)):
         try:
             row = json.loads(line, object_pairs_hook=_once)
         except (ValueError, RecursionError) as error:
             raise BytebillError(f"{path.name} line {number} is not JSON: {error}.") from error
-        if not isinstance(row, dict):
-            raise BytebillError(f"{path.name} line {number} is no request: not an object of names and values.")
+        require(isinstance(row, dict), f"{path.name} line {number} is no request: not an object of names and values.")
         yield number, row
 
 
@@ -116,13 +114,12 @@ def _request(id: int, row: _Row, arrival_s: float, n_blocks_per_hash: int) -> Re
     hashes = row.get("hash_ids") or []
     if not isinstance(hashes, list) or not all(type(name) is int and name >= 0 for name in hashes):
         raise ValueError("hash_ids is no list of whole numbers from 0 up")
-    names = tuple(name * n_blocks_per_hash + part for name in hashes for part in range(n_blocks_per_hash))
     return Request(
         id=id,
         n_input_tokens=_whole(row, N_INPUT),
         n_output_tokens=_whole(row, N_OUTPUT),
         arrival_s=arrival_s,
-        prefix=names,
+        prefix=tuple(name * n_blocks_per_hash + part for name in hashes for part in range(n_blocks_per_hash)),
     )
 
 
@@ -142,7 +139,3 @@ def _whole(row: _Row, names: tuple[str, ...]) -> int:
     if isinstance(row[name], bool) or value != int(value) or not 1 <= value <= MOST_TOKENS:
         raise ValueError(f"{name} is {row[name]}, not a whole number of at least one token and at most {MOST_TOKENS:,}")
     return int(value)
-
-
-def _reason(error: Exception) -> str:
-    return str(error.args[0]) if error.args else type(error).__name__

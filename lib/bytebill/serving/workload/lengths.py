@@ -12,16 +12,12 @@ this order; an output of 0 tokens counts as 1, as its servers did. `QuantileTabl
 (up to rounding to whole tokens) and nothing else of the trace they came from: not its mean, not its modes.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, Self
 
 from bytebill.errors import require
 
@@ -84,7 +80,7 @@ class TruncatedExponential:
         require(self.scale_tokens > 0 and self.cap_tokens >= 1, f"{self} has no lengths to draw.")
 
     @classmethod
-    def of_mean_and_cv(cls, mean: float, cv: float) -> TruncatedExponential:
+    def of_mean_and_cv(cls, mean: float, cv: float) -> Self:
         """The one with this mean [tokens] and this spread, standard deviation over mean (0.578 to 1).
 
         >>> round(TruncatedExponential.of_mean_and_cv(338, 0.9).mean())
@@ -119,8 +115,7 @@ class LogNormal:
     cap_tokens: int = 1_000_000
 
     def __post_init__(self) -> None:
-        sane = self.median_tokens >= 1 and self.sigma >= 0 and self.cap_tokens >= self.median_tokens
-        require(sane, f"{self} has no lengths to draw.")
+        require(1 <= self.median_tokens <= self.cap_tokens and self.sigma >= 0, f"{self} has no lengths to draw.")
 
     def sample(self, rng: random.Random) -> int:
         mu = math.log(self.median_tokens)
@@ -149,23 +144,16 @@ class QuantileTable:
     points: tuple[tuple[float, float], ...]
 
     def __post_init__(self) -> None:
-        shares, lengths = self._columns
-        rising = all(a < b for a, b in pairwise(shares)) and _never_falls(lengths)
-        require(len(shares) > 1 and rising, "Quantiles must rise from point to point.")
-        require(shares[0] == 0 and shares[-1] == 1, "Quantiles must go from probability 0 to 1.")
-        require(lengths[0] >= 1, "A length is at least one token.")
-
-    @cached_property
-    def _columns(self) -> tuple[Sequence[float], Sequence[float]]:
-        shares, lengths = zip(*self.points, strict=True) if self.points else ((), ())
-        return shares, lengths
+        rising = all(u < v and a <= b for (u, a), (v, b) in pairwise(self.points))
+        require(len(self.points) > 1 and rising, "Quantiles must rise from point to point.")
+        require(self.points[0][0] == 0 and self.points[-1][0] == 1, "Quantiles must go from probability 0 to 1.")
+        require(self.points[0][1] >= 1, "A length is at least one token.")
 
     def quantile(self, share: float) -> float:
         """The length that this share of requests does not exceed [tokens]."""
-        shares, lengths = self._columns
-        i = max(bisect_left(shares, share), 1)
-        part = (share - shares[i - 1]) / (shares[i] - shares[i - 1])
-        return float(lengths[i - 1] + part * (lengths[i] - lengths[i - 1]))
+        i = max(bisect_left(self.points, (share,)), 1)
+        (u, a), (v, b) = self.points[i - 1 : i + 1]
+        return float(a + (share - u) / (v - u) * (b - a))
 
     def sample(self, rng: random.Random) -> int:
         return round(self.quantile(rng.random()))
@@ -181,12 +169,7 @@ def _mean_and_cv(cap: float) -> tuple[float, float]:
         return cap / 2, 1 / math.sqrt(3)
     lost = cap / math.expm1(cap)
     mean = 1 - lost
-    square = 2 - lost * (cap + 2)
-    return mean, math.sqrt(square - mean**2) / mean
-
-
-def _never_falls(values: Sequence[float]) -> bool:
-    return all(a <= b for a, b in pairwise(values))
+    return mean, math.sqrt(2 - lost * (cap + 2) - mean**2) / mean
 
 
 def _normal_cdf(z: float) -> float:

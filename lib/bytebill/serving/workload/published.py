@@ -12,8 +12,6 @@ from one quantile to the next: by 3 to 18%, and by 30% for azure-code's outputs,
 Prompt and output are drawn independently. A trace of your own: `bytebill.serving.workload.files`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from bytebill import data
@@ -81,9 +79,13 @@ def synthetic(
     seed: int = 0,
 ) -> Workload:
     """Requests as long as a published trace's, arriving when `arrivals` says (all at once without it)."""
-    inputs, outputs = quantile_table(trace_id, "input"), quantile_table(trace_id, "output")
     return Workload(
-        n_requests, inputs=inputs, outputs=outputs, arrivals=arrivals, max_len_tokens=max_len_tokens, seed=seed
+        n_requests,
+        inputs=quantile_table(trace_id, "input"),
+        outputs=quantile_table(trace_id, "output"),
+        arrivals=arrivals,
+        max_len_tokens=max_len_tokens,
+        seed=seed,
     )
 
 

@@ -5,8 +5,6 @@ be in memory. Lengths do not change when arrivals do, so that two loads differ i
 output are drawn independently of each other; in the Azure traces they correlate by -0.1 and 0.0.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import random
 from collections.abc import Iterable, Iterator
@@ -49,12 +47,11 @@ class Workload:
             yield Request(id=id, n_input_tokens=n_in, n_output_tokens=n_out, arrival_s=arrival_s)
 
     def _lengths(self, chance: random.Random) -> tuple[int, int]:
-        longest = self.max_len_tokens
         for _ in range(10_000):
             n_in, n_out = self.inputs.sample(chance), self.outputs.sample(chance)
-            if longest is None or n_in + n_out <= longest:
+            if self.max_len_tokens is None or n_in + n_out <= self.max_len_tokens:
                 return n_in, n_out
-        raise BytebillError(f"Of 10,000 requests none was within {longest} tokens: shorten the lengths.")
+        raise BytebillError(f"Of 10,000 requests none was within {self.max_len_tokens} tokens: shorten the lengths.")
 
 
 def anyscale(cap_tokens: int, *, n_requests: int = 1000, seed: int = 0) -> Workload:

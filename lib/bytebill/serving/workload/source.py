@@ -5,13 +5,11 @@ stream when the last is answered; arrivals in the stream are not read. Knows no 
 `next_s`, takes what is due with `pop`, and says when somebody was `answered`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Iterable
 
-from bytebill.errors import BytebillError, require
+from bytebill.errors import require
 from bytebill.serving.request import Request
 
 
@@ -33,11 +31,10 @@ class Source:
             raise RuntimeError("nobody is due")
         if self._closed:
             request = dataclasses.replace(request, arrival_s=self._ready.pop(0))
-        before_s = request.arrival_s
         self._next = next(self._requests, None)
         self.next_s = self._due()
-        if self.next_s < before_s:
-            raise BytebillError(f"The request after {request.id} arrives before it; sort them by arrival.")
+        later = f"The request after {request.id} arrives before it; sort them by arrival."
+        require(self.next_s >= request.arrival_s, later)
         return request
 
     def answered(self, now_s: float) -> None:

@@ -1,0 +1,112 @@
+"""Figures of a step: its time, or what it yields, over bytes and batch; predicted as lines, measured as marks."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
+
+from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, KV, MONEY, Curve, finished, only_ticks, round_numbers
+
+Pairs = Sequence[tuple[float, float]]  # measured, predicted [s]
+
+
+def line_of_bytes(
+    ax: Axes,
+    *,
+    bytes_read: Sequence[float],
+    step_s: Sequence[float],
+    read_s: Sequence[float],
+    line_bytes: Sequence[float],
+    line_s: Sequence[float],
+) -> Axes:
+    """Measured time per token against the bytes it reads [GB, ms], the line predicted from the read bandwidth,
+    and the reads beside the steps."""
+    sizes = [size / 1e9 for size in bytes_read]
+    ax.plot(
+        [size / 1e9 for size in line_bytes],
+        [seconds * 1e3 for seconds in line_s],
+        color=BYTES,
+        zorder=1,
+        label="predicted: bytes / bandwidth",
+    )
+    ax.plot(sizes, [seconds * 1e3 for seconds in read_s], "_", color=IDLE, markersize=12, label="reading alone")
+    ax.plot(sizes, [seconds * 1e3 for seconds in step_s], "o", color=BYTES, markersize=7, label="decode, bare stack")
+    return finished(
+        ax,
+        legend="lower right",
+        xlabel="weights read for one token [GB]",
+        ylabel="time for one token [ms]",
+        xlim=(0, None),
+        ylim=(0, None),
+    )
+
+
+def bending_over(ax: Axes, measured: Mapping[str, Curve], *, predicted: Mapping[str, Curve]) -> Axes:
+    """Tokens a second over batch, log-log: predictions as lines, measurements as marks of the same colour."""
+    for (name, (x, y)), color, mark in zip(measured.items(), (KV, BYTES, MONEY, FLOPS), "osD^", strict=False):
+        ax.loglog(*predicted[name], color=color, linewidth=1.5)
+        ax.loglog(x, y, mark, color=color, markersize=7, label=name)
+    only_ticks(ax.xaxis, sorted({tick for x, _ in measured.values() for tick in x}))
+    ax.yaxis.set_minor_locator(NullLocator())
+    return finished(ax, legend="upper left", xlabel="sequences in the batch", ylabel="tokens a second")
+
+
+def between_two(ax: Axes, measured: Mapping[str, Curve], *, predicted: Mapping[str, Curve]) -> Axes:
+    """Step time [s] over batch, log-log: predictions as lines, measurements as marks of the same colour."""
+    for (name, (x, y)), color, mark in zip(measured.items(), (MONEY, BYTES, KV), "Dos", strict=False):
+        ax.loglog(predicted[name][0], [each * 1e3 for each in predicted[name][1]], color=color, linewidth=1.5)
+        ax.loglog(x, [each * 1e3 for each in y], mark, color=color, markersize=7, label=name)
+    _batch_axis(ax, max(max(x) for x, _ in measured.values()))
+    only_ticks(ax.yaxis, round_numbers(*ax.get_ylim()))
+    return finished(ax, legend="upper left", xlabel="sequences in the batch", ylabel="one decode step [ms]")
+
+
+def over_active(ax: Axes, curves: Mapping[str, Curve], *, fits: Mapping[str, tuple[float, float]]) -> Axes:
+    """Step time of mixtures over that of dense models of their active size, by batch; hollow marks at the largest batch
+    that `fits`."""
+    for (name, (x, y)), color in zip(curves.items(), (BYTES, KV, FLOPS), strict=False):
+        ax.loglog(x, y, color=color, linewidth=2, label=name)
+        ax.loglog(*([each] for each in fits[name]), "o", color=color, markersize=9, markerfacecolor="none", mew=2)
+    ax.axhline(1, color=INK, linewidth=0.8)
+    _batch_axis(ax, max(max(x) for x, _ in curves.values()), step=4)
+    only_ticks(ax.yaxis, [1, 2, 4, 8, 16])
+    return finished(
+        ax,
+        legend="upper right",
+        xlabel="tokens in a step",
+        ylabel="step time, mixture over\ndense model of its active size",
+    )
+
+
+def _batch_axis(ax: Axes, largest: float, *, step: int = 2) -> None:
+    """Powers of `step` from 1 to the largest batch."""
+    only_ticks(ax.xaxis, [step**n for n in range(40) if step**n <= largest], "{:,}")
+
+
+def predicted_against_measured(
+    ax: Axes, predicted: Mapping[str, Pairs], *, seen: Pairs, named: Mapping[str, tuple[float, float]], within: float
+) -> Axes:
+    """Time of an output token, log-log [ms]: hollow marks for published points by board, crosses for those that the
+    constants have seen, the line of agreement, and a band of `within` to both sides."""
+    every = [x for pairs in predicted.values() for pair in pairs for x in pair]
+    ends = [0.7 * min(every) * 1e3, 1.4 * max(every) * 1e3]
+    ax.fill_between(
+        ends, [x * (1 - within) for x in ends], [x * (1 + within) for x in ends], color=IDLE, alpha=0.15, linewidth=0
+    )
+    ax.loglog(ends, ends, color=INK, linewidth=1)
+    for (name, pairs), color, mark in zip(predicted.items(), (BYTES, FLOPS, INK), "osD", strict=False):
+        ax.loglog(*(np.transpose(pairs) * 1e3), mark, color=color, markerfacecolor="none", markersize=6, label=name)
+    ax.loglog(*(np.transpose(seen) * 1e3), "x", color=IDLE, markersize=5, label="calibrated on")
+    for name, (a, b) in named.items():
+        ax.annotate(name, (a * 1e3, b * 1e3), (6, -11), textcoords="offset points", fontsize=9)
+    for axis in (ax.xaxis, ax.yaxis):
+        only_ticks(axis, round_numbers(*ends))
+    return finished(
+        ax,
+        legend="upper left",
+        xlabel="published time of an output token [ms]",
+        ylabel="predicted [ms]",
+        xlim=ends,
+        ylim=ends,
+    )
