@@ -374,7 +374,7 @@ def test_sharing_a_system_prompt_makes_room() -> None:
 
 def published(allocator: str) -> dict[str, float]:
     """Fig. 2 of the PagedAttention paper: kind -> share of the pool."""
-    rows = data.table("published_kv_waste")
+    rows = data.rows("published_kv_waste")
     return {row["kind"]: row["value"] / 100 for row in rows if row["allocator"] == allocator}
 
 

@@ -171,7 +171,7 @@ def test_a_broken_file_is_reported_in_a_sentence_and_loads_as_one(name: str, cop
     assert any(says in problem for problem in data.validate()), data.validate()
     if path.stem != "claims" and "range" not in name:
         with pytest.raises(BytebillError):
-            data.table(path.stem)
+            data.rows(path.stem)
 
 
 def test_nothing_is_rehashed_that_has_problems(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,17 +196,17 @@ def test_a_sound_edit_is_rehashed_and_bundled(
 
 
 def test_a_bundle_gives_the_rows_of_its_tables_and_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = {name: data.table(name) for name in data.names()}
+    rows = {name: data.rows(name) for name in data.names()}
     assert set(bundle.CORE) <= set(rows)
     bundle.write(tmp_path / "all.json", rows)
     bundle.write(tmp_path / "core.json")
     monkeypatch.setenv("BYTEBILL_DATA", str(tmp_path / "all.json"))
-    assert {name: data.table(name) for name in data.names()} == rows
-    assert repr(data.table("accelerators")) == repr(rows["accelerators"])  # types as well
+    assert {name: data.rows(name) for name in data.names()} == rows
+    assert repr(data.rows("accelerators")) == repr(rows["accelerators"])  # types as well
     monkeypatch.setenv("BYTEBILL_DATA", str(tmp_path / "core.json"))
     assert data.names() == bundle.CORE
     with pytest.raises(BytebillError, match="no data table 'trace_lengths'"):
-        data.table("trace_lengths")
+        data.rows("trace_lengths")
     with pytest.raises(BytebillError, match=r"no data folder at .*json"):
         data.claims()
 
@@ -239,19 +239,19 @@ def test_a_claim_without_a_statement_is_reported(copy: Path) -> None:
 
 
 def test_cells_come_typed_and_empty_ones_unknown() -> None:
-    row = next(row for row in data.table("models") if row["id"] == "llama-2-13b")
+    row = next(row for row in data.rows("models") if row["id"] == "llama-2-13b")
     assert (row["n_layers"], row["tied_embeddings"], row["window_len"]) == (40, False, None)
     assert row["as_of"] == datetime.date(2026, 6, 29)
 
 
 def test_a_table_is_not_changed_by_its_reader() -> None:
-    data.table("models")[0]["n_layers"] = -1
-    assert data.table("models")[0]["n_layers"] != -1
+    data.rows("models")[0]["n_layers"] = -1
+    assert data.rows("models")[0]["n_layers"] != -1
 
 
 def test_an_unknown_table_names_the_nearest() -> None:
     with pytest.raises(BytebillError, match="nearest: models"):
-        data.table("model")
+        data.rows("model")
 
 
 def test_a_missing_data_folder_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +261,7 @@ def test_a_missing_data_folder_says_so(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_what_was_not_read_at_its_source_says_so() -> None:
-    rows = {row["device_id"]: row for row in data.table("accelerators") if row["dtype"] == "bf16"}
+    rows = {row["device_id"]: row for row in data.rows("accelerators") if row["dtype"] == "bf16"}
     assert rows["h800-sxm"]["caution"] == "memory"
     assert rows["h100-sxm"]["caution"] == "read-2nd"
     assert rows["tpu-v5e"]["caution"] is None
@@ -271,7 +271,7 @@ def test_measured_kernels_never_beat_their_datasheet() -> None:
     """Weight bytes over time against the bandwidth, FLOPs over time against the peak."""
     from bytebill.hardware import accelerator
 
-    for row in data.table("published_gemm"):
+    for row in data.rows("published_gemm"):
         device, seconds = accelerator(row["device_id"]), to_si(row["time_ms"], "ms")
         m, n, k = row["n_tokens"], row["n_out"], row["n_in"]
         assert 2 * n * k / seconds <= device.bandwidth_bytes_per_s

@@ -15,12 +15,12 @@ from bytebill.economics.cost import DAYS_PER_YEAR
 from bytebill.economics.decline import Decline, fit, student_t
 from bytebill.errors import BytebillError
 
-FITS = data.table("price_decline_fits")
+FITS = data.rows("price_decline_fits")
 
 
 def points(row: data.Row) -> list[tuple[datetime.date, float]]:
     level = row["benchmark"], row["capability_of"]
-    rows = (each for each in data.table("price_decline_points") if (each["benchmark"], each["capability_of"]) == level)
+    rows = (each for each in data.rows("price_decline_points") if (each["benchmark"], each["capability_of"]) == level)
     return [(each["price_date"], each["usd_per_m"]) for each in rows]
 
 
@@ -49,7 +49,7 @@ def test_what_the_trends_say_together():
     assert round(geometric_mean(factors), 1) == pytest.approx(63.6, abs=0.1)
     assert (round(min(factors), 1), round(max(factors))) == (9.2, 851)
     assert sum(not each.excludes_below(10) for each in found) == 15
-    prices = {(row["model_name"], row["price_date"], row["usd_per_m"]) for row in data.table("price_decline_points")}
+    prices = {(row["model_name"], row["price_date"], row["usd_per_m"]) for row in data.rows("price_decline_points")}
     assert len(prices) == 36
 
 

@@ -18,8 +18,8 @@ from bytebill.roofline import Load, step_cost
 
 SPEC = model("deepseek-v3")
 assert SPEC.moe is not None
-DAY = {row["quantity"]: row["value"] for row in data.table("deepseek_day6")}
-STEPS, HOURS = data.table("deepseek_node_steps"), data.table("deepseek_hourly")
+DAY = {row["quantity"]: row["value"] for row in data.rows("deepseek_day6")}
+STEPS, HOURS = data.rows("deepseek_node_steps"), data.rows("deepseek_hourly")
 MIX = Mix(
     n_input_tokens=DAY["input_tokens"], n_cached_tokens=DAY["cached_tokens"], n_output_tokens=DAY["output_tokens"]
 )

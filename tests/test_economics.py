@@ -15,9 +15,9 @@ from bytebill.economics.prices import api_price
 from bytebill.errors import BytebillError
 
 BOX = {"usd_per_hour": 2.50, "tokens_per_s": 2500.0}  # the worked example on trial: an H100 and a 7B
-DAY = {row["quantity"]: row["value"] for row in data.table("deepseek_day6")}
+DAY = {row["quantity"]: row["value"] for row in data.rows("deepseek_day6")}
 MIX = Mix(n_input_tokens=DAY["input_tokens"], n_output_tokens=DAY["output_tokens"])
-SAID = {(row["subject"], row["quantity"]): row["value"] for row in data.table("published_economics")}
+SAID = {(row["subject"], row["quantity"]): row["value"] for row in data.rows("published_economics")}
 
 rents = st.floats(0.05, 50)
 rates = st.floats(1, 1e5)
@@ -99,7 +99,7 @@ def test_the_break_even_of_each_price(model_name, host, blended, all_tokens, out
 
 
 def test_counting_output_or_all_tokens_of_one_measured_run() -> None:
-    runs = [row for row in data.table("published_batch_sweep") if row["model_id"] == "llama-3-8b"]
+    runs = [row for row in data.rows("published_batch_sweep") if row["model_id"] == "llama-3-8b"]
     run = max(runs, key=lambda row: row["output_tokens_per_s"])
     mix = Mix(n_input_tokens=run["n_input_tokens"], n_output_tokens=run["n_output_tokens"])
     per_m = {

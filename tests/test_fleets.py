@@ -125,7 +125,7 @@ def test_units_are_counted_from_what_is_always_held() -> None:
 
 
 def test_the_published_nodes_of_deepseek_carry_their_own_demand() -> None:
-    rows = data.table("deepseek_hourly")
+    rows = data.rows("deepseek_hourly")
     day = Day.shaped([row["income_usd"] for row in rows], peak_per_s=278)
     assert round(day.peak_to_trough, 1) == 4.9 and round(day.load_factor, 3) == 0.754
     steps = autoscaled(day, per_device_per_s=1, unit=30, least=68)

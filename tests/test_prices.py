@@ -19,9 +19,9 @@ days = st.dates(datetime.date(2025, 3, 1), datetime.date(2027, 1, 1))
 
 
 def test_every_row_of_the_tables_is_there() -> None:
-    assert len(ALL) == len(data.table("api_prices")) and len(set(map(repr, ALL))) == len(ALL)
+    assert len(ALL) == len(data.rows("api_prices")) and len(set(map(repr, ALL))) == len(ALL)
     n_rents = sum(len(rents(id)) for id in prices.RENTS)
-    assert n_rents == len(data.table("gpu_rents"))
+    assert n_rents == len(data.rows("gpu_rents"))
 
 
 @pytest.mark.parametrize(

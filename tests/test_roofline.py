@@ -114,7 +114,7 @@ def test_attention_intensity_is_the_heads_that_share_a_cache(id: str, intensity:
 def test_published_serving_is_slower_than_its_roofline_and_less_than_twice() -> None:
     """Decode-only bound at the mean context (1,024 in, half of 512 out), without activations, in ms."""
     published = {8: 4.88, 16: 5.28, 32: 6.08, 64: 7.69, 128: 10.89}
-    measured = {r["concurrency"]: r["value"] for r in data.table("published_serving") if r["quantity"] == "tpot"}
+    measured = {r["concurrency"]: r["value"] for r in data.rows("published_serving") if r["quantity"] == "tpot"}
     for batch_size, expected_ms in published.items():
         cost = decode(model("llama-3-8b"), batch_size=batch_size, context_len=1280)
         bare_s = (cost.weight_bytes + cost.kv_read_bytes) / accelerator("h100-sxm").bandwidth_bytes_per_s

@@ -73,7 +73,7 @@ def test_the_constants_on_file_are_those_that_a_fit_finds_today():
 
 def test_moving_a_predicted_point_moves_no_constant(monkeypatch):
     before = BOARDS["trtllm-h100"].constants
-    original = data.table
+    original = data.rows
 
     def moved(name):
         rows = original(name)
@@ -82,7 +82,7 @@ def test_moving_a_predicted_point_moves_no_constant(monkeypatch):
                 row["value"] *= 2
         return rows
 
-    monkeypatch.setattr(data, "table", moved)
+    monkeypatch.setattr(data, "rows", moved)
     after = trtllm_h100()
     assert after.constants == before
     assert mean_error(after.scores) > 3 * mean_error(BOARDS["trtllm-h100"].scores)

@@ -35,7 +35,7 @@ app = typer.Typer(
 
 Chapters = Annotated[list[str] | None, typer.Argument(metavar="CHAPTER", help="01 or a whole name; all if none.")]
 Profile = Annotated[str | None, typer.Option(help="quick (two CPU cores, under 45 s a chapter) or full.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
+OnDevice = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
@@ -43,7 +43,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.
 def run(
     chapters: Chapters = None,
     profile: Profile = None,
-    device: Device = None,
+    device: OnDevice = None,
     parameter: Annotated[
         list[str] | None, typer.Option("-p", metavar="NAME VALUE", help="A name of the chapter's parameters cell.")
     ] = None,
@@ -55,7 +55,7 @@ def run(
 @app.command()
 def book(
     profile: Profile = None,
-    device: Device = None,
+    device: OnDevice = None,
     committed: Annotated[
         bool, typer.Option("--committed", help="Run nothing: render the outputs as committed.")
     ] = False,
@@ -100,7 +100,7 @@ def ledger(
 @app.command()
 def bench(
     only: Annotated[str | None, typer.Option(metavar="PART", help="Measure one part.")] = None,
-    device: Device = None,
+    device: OnDevice = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure this machine: how fast it reads, multiplies and decodes."""

@@ -148,8 +148,9 @@ class Deployment:
         6
         """
         require(context_len >= 1, f"A user has at least one token of context, not {context_len}.")
-        per_user = kept_context_len(self.model, context_len) * self.memory.kv_bytes_per_token
-        return floor(self.memory.kv_bytes / per_user)
+        return floor(
+            self.memory.kv_bytes / (kept_context_len(self.model, context_len) * self.memory.kv_bytes_per_token)
+        )
 
     @property
     def critical_batch(self) -> float:

@@ -47,10 +47,11 @@ def pick(kind: str = "auto") -> Device:
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     kind = next(name for name, there in present.items() if there) if kind == "auto" else kind
     require(present[kind], f"This machine has no {kind} device; use --device auto or --device cpu.")
-    names = {"cuda": torch.cuda.get_device_name, "mps": lambda: f"Apple {platform.machine()} (MPS)", "cpu": cpu_name}
     return Device(
         kind=kind,
-        name=names[kind](),
+        name={"cuda": torch.cuda.get_device_name, "mps": lambda: f"Apple {platform.machine()} (MPS)", "cpu": cpu_name}[
+            kind
+        ](),
         memory_bytes=free_bytes(kind),
         n_threads=torch.get_num_threads(),
         pinned=os.environ.get("OMP_PROC_BIND", "false").lower() not in ("", "false"),

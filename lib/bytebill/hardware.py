@@ -42,9 +42,11 @@ class Accelerator:
 
     def peak(self, dtype: str = "bf16") -> float:
         """Dense peak for a dtype [FLOP/s]; a dtype the device has no units for is an error, never a guess."""
-        has = self.peak_flops_per_s
-        require(dtype in has, f"{self.name} has no published {dtype} peak; it has {', '.join(has)}.")
-        return has[dtype]
+        require(
+            dtype in self.peak_flops_per_s,
+            f"{self.name} has no published {dtype} peak; it has {', '.join(self.peak_flops_per_s)}.",
+        )
+        return self.peak_flops_per_s[dtype]
 
     def ridge_point(self, dtype: str = "bf16") -> float:
         """FLOPs the device can do in the time it reads one byte: peak / bandwidth [FLOP/byte].

@@ -27,7 +27,7 @@ WORDS = (*view.SIGNS, view.NOT_TRIED, NO_VERDICT)
 EMPTY: dict[str, Any] = {"stated": "", "found": "", "evidence": [], "rule": "", "device": None}
 KINDS = tuple(HOW.values())
 SLUGS = ("claimed", "stated", *KINDS, "verdict-cell")
-COLUMNS = ("Claim", "What is claimed", "Stated", *(kind.capitalize() for kind in KINDS), "Verdict")
+_COLUMNS = ("Claim", "What is claimed", "Stated", *(kind.capitalize() for kind in KINDS), "Verdict")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ def listing(entries: Iterable[Entry]) -> display.Shown:
     """The ledger, grouped by chapter, each claim linked to the box of its verdict."""
     entries = tuple(entries)
     bodies = "".join(_chapter(list(group)) for _, group in groupby(entries, key=lambda entry: entry.claim.chapter))
-    head = f"<caption>{escape(_caption(entries))}</caption>{display.head(COLUMNS)}"
+    head = f"<caption>{escape(_caption(entries))}</caption>{display.head(_COLUMNS)}"
     return display.Shown(
         html=display.scrolling(f'<table class="bb-ledger">{head}{bodies}</table>', name="The ledger"),
         text="\n".join(
@@ -134,7 +134,7 @@ def _caption(entries: tuple[Entry, ...]) -> str:
 def _chapter(entries: list[Entry]) -> str:
     page, name = entries[0].page, f"Chapter {int(entries[0].claim.chapter)}"
     title = f'<a href="{quote(page)}.html">{name}</a>' if page else f"{name}, not written yet"
-    heading = f'<th scope="rowgroup" colspan="{len(COLUMNS)}" style="text-align: left">{title}</th>'
+    heading = f'<th scope="rowgroup" colspan="{len(_COLUMNS)}" style="text-align: left">{title}</th>'
     return f"<tbody><tr>{heading}</tr>{''.join(_row(entry) for entry in entries)}</tbody>"
 
 

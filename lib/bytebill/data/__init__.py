@@ -15,8 +15,8 @@ from bytebill.data.tables import (
     raw_rows,
     rehash,
     root,
+    rows,
     sha256,
     sidecar,
-    table,
     typed,
 )

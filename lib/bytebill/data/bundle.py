@@ -3,7 +3,7 @@
     {table: {"types": {column: type}, "rows": [[cell, ...], ...]}}          a cell is null, a number, true or text
 
 Cells are typed already, but a date, which JSON does not know, is text that its column's type turns into a date again.
-`tables.table` gives the same rows from a bundle as from the folder, once BYTEBILL_DATA names it; a browser page needs
+`tables.rows` gives the same rows from a bundle as from the folder, once BYTEBILL_DATA names it; a browser page needs
 no YAML then. `python -m bytebill.data bundle.json` makes one.
 """
 
@@ -21,7 +21,7 @@ def write(path: Path, names: Iterable[str] = CORE) -> None:
     statement."""
     kinds = {name: tables.column_types(name) for name in names}
     packed = {
-        name: {"types": types, "rows": [[row[column] for column in types] for row in tables.table(name)]}
+        name: {"types": types, "rows": [[row[column] for column in types] for row in tables.rows(name)]}
         for name, types in kinds.items()
     }
     path.write_text(json.dumps(packed, ensure_ascii=False, allow_nan=False, default=str), encoding="utf-8")

@@ -29,8 +29,9 @@ class Register(Mapping[str, T], Generic[T]):
         self._kind, self._read_from = kind, cache(lambda place: read())
 
     def __getitem__(self, id: str) -> T:
-        require_known(self._kind, id, self._records)
-        return self._records[id]
+        records = self._records
+        require_known(self._kind, id, records)
+        return records[id]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._records)

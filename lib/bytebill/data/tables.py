@@ -51,10 +51,10 @@ def names() -> tuple[str, ...]:
     return tuple(_bundle(source()) or sorted(path.stem for path in root().glob("*.csv")))
 
 
-def table(name: str) -> tuple[Row, ...]:
+def rows(name: str) -> tuple[Row, ...]:
     """The rows of a table, typed by its sidecar; an empty cell is None.
 
-    >>> [row["id"] for row in table("models") if row["n_layers"] == 61]
+    >>> [row["id"] for row in rows("models") if row["n_layers"] == 61]
     ['deepseek-v3']
     """
     return tuple(dict(row) for row in _table(source(), name))
@@ -66,8 +66,8 @@ def grouped(name: str, by: str) -> dict[str, list[Row]]:
     >>> {row["quantity"] for row in grouped("accelerators", "device_id")["h100-sxm"]} >= {"memory", "peak"}
     True
     """
-    rows = table(name)
-    return {key: [row for row in rows if row[by] == key] for key in dict.fromkeys(row[by] for row in rows)}
+    found = rows(name)
+    return {key: [row for row in found if row[by] == key] for key in dict.fromkeys(row[by] for row in found)}
 
 
 def column_types(name: str) -> dict[str, str]:
@@ -122,8 +122,10 @@ def rehash() -> None:
     """After editing a table: write its new sha256 into its sidecar, touching nothing else of it."""
     for name in names():
         path = root() / f"{name}.yml"
-        fresh = f"sha256: {sha256(path.with_suffix('.csv'))}"
-        path.write_text(re.sub("^sha256:.*", fresh, _read(path), flags=re.MULTILINE), encoding="utf-8")
+        path.write_text(
+            re.sub("^sha256:.*", f"sha256: {sha256(path.with_suffix('.csv'))}", _read(path), flags=re.MULTILINE),
+            encoding="utf-8",
+        )
 
 
 def typed(cell: Any, kind: str) -> Any:

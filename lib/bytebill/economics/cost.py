@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 
-from bytebill.errors import require
+from bytebill.errors import BytebillError, require
 
 TOKENS_PER_PRICE = 1e6  # prices are for a million
 SECONDS_PER_HOUR = 3600.0
@@ -136,7 +136,8 @@ def check_positive(quantities: Mapping[str, float]) -> None:
     bytebill.errors.BytebillError: A rent is positive, not -1 USD per hour.
     """
     for name, value in quantities.items():
-        require(0 < value < inf, f"{name.removesuffix(']').replace(' [', f' is positive, not {value} ')}.")
+        if not 0 < value < inf:
+            raise BytebillError(f"{name.removesuffix(']').replace(' [', f' is positive, not {value} ')}.")
 
 
 def check_utilization(utilization: float) -> None:

@@ -53,8 +53,9 @@ class Day:
         (10.0, 20.0)
         """
         top = max(shape, default=0.0)
-        scale = peak_per_s / top if top > 0 else 0.0
-        return cls(demand_per_s=tuple(value * scale for value in shape), interval_s=interval_s)
+        return cls(
+            demand_per_s=tuple(value * (peak_per_s / top if top > 0 else 0.0) for value in shape), interval_s=interval_s
+        )
 
     @property
     def work(self) -> float:

@@ -140,8 +140,8 @@ def rents(device_id: str, *, terms: str | None = None, as_of: date | str | None 
     if terms is not None and terms not in {rent.terms for rent in of_device}:
         raise unknown(f"rent of {device_id} on terms", terms, sorted({rent.terms for rent in of_device}))
     day = _day(as_of)
-    found = (rent for rent in of_device if rent.as_of <= day and terms in (None, rent.terms))
-    return tuple(sorted(found, key=lambda rent: rent.as_of))
+    by_day = sorted(of_device, key=lambda rent: rent.as_of)
+    return tuple(rent for rent in by_day if rent.as_of <= day and terms in (None, rent.terms))
 
 
 def _day(given: date | str | None) -> date:

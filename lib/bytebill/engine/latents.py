@@ -82,11 +82,11 @@ class LatentAttention:
         q = self.q_up(self.q_norm(q_latent.contiguous())).view(-1, n_tokens, self._n_heads, self._d_q)
         plain, turned = q.split(self._q_split, -1)
         heads = LatentHeads(
-            plain=plain,
-            turned=turned,
-            latent=self.kv_norm(latent.contiguous()).view(-1, n_tokens, self._d_latent),
-            key=key.reshape(-1, n_tokens, 1, self._d_rope),
-            kv_up=self.kv_up,
+            plain,
+            turned,
+            self.kv_norm(latent.contiguous()).view(-1, n_tokens, self._d_latent),
+            key.reshape(-1, n_tokens, 1, self._d_rope),
+            self.kv_up,
         )
         return self.out(cache.attend(self.layer, heads, factors, placement))
 

@@ -168,11 +168,10 @@ class Runner:
     def _release(self, plan: Plan) -> None:
         """Take back own blocks of requests that are done and computed no more, not even as padding."""
         done = [id for id in self._tables if self._is_done(id)]
-        if done:
-            running = {sequence.request.id for sequence, _ in plan.live_contexts}
-            for id in done:
-                if id not in running:
-                    self._free += reversed(self._tables.pop(id))
+        running = {sequence.request.id for sequence, _ in plan.live_contexts} if done else set()
+        for id in done:
+            if id not in running:
+                self._free += reversed(self._tables.pop(id))
 
     def _is_done(self, id: int) -> bool:
         request = self._requests[id]

@@ -10,7 +10,7 @@ runtimes often leave embeddings, head and norms at 16 bits (up to 3% of a 70B, a
 from dataclasses import dataclass
 from math import inf
 
-from bytebill import data
+from bytebill.errors import require_known
 from bytebill.units import BITS_PER_BYTE
 
 
@@ -45,19 +45,23 @@ class Precision:
         return self.bits_per_weight / BITS_PER_BYTE
 
 
-_ALL = (
-    Precision(name="fp32", weight_bits=32, compute_dtype="fp32", kv_bytes_per_value=4, activation_bytes_per_value=4),
-    Precision(name="bf16", weight_bits=16, compute_dtype="bf16"),
-    Precision(name="fp16", weight_bits=16, compute_dtype="fp16"),
-    Precision(name="bf16-kv8", weight_bits=16, compute_dtype="bf16", kv_bytes_per_value=1),
-    Precision(name="fp8", weight_bits=8, compute_dtype="fp8"),
-    Precision(name="fp8-kv8", weight_bits=8, compute_dtype="fp8", kv_bytes_per_value=1),
-    Precision(name="w8a8", weight_bits=8, compute_dtype="int8"),
-    Precision(name="int8", weight_bits=8, compute_dtype="bf16"),
-    Precision(name="int4", weight_bits=4, compute_dtype="bf16", group_size=128, scale_bits=16, zero_bits=16),
-    Precision(name="int4-ideal", weight_bits=4, compute_dtype="bf16"),
-)
-PRECISIONS = data.Register("precision", lambda: {precision.name: precision for precision in _ALL})
+PRECISIONS = {
+    each.name: each
+    for each in (
+        Precision(
+            name="fp32", weight_bits=32, compute_dtype="fp32", kv_bytes_per_value=4, activation_bytes_per_value=4
+        ),
+        Precision(name="bf16", weight_bits=16, compute_dtype="bf16"),
+        Precision(name="fp16", weight_bits=16, compute_dtype="fp16"),
+        Precision(name="bf16-kv8", weight_bits=16, compute_dtype="bf16", kv_bytes_per_value=1),
+        Precision(name="fp8", weight_bits=8, compute_dtype="fp8"),
+        Precision(name="fp8-kv8", weight_bits=8, compute_dtype="fp8", kv_bytes_per_value=1),
+        Precision(name="w8a8", weight_bits=8, compute_dtype="int8"),
+        Precision(name="int8", weight_bits=8, compute_dtype="bf16"),
+        Precision(name="int4", weight_bits=4, compute_dtype="bf16", group_size=128, scale_bits=16, zero_bits=16),
+        Precision(name="int4-ideal", weight_bits=4, compute_dtype="bf16"),
+    )
+}
 
 
 def precision(id: str) -> Precision:
@@ -66,4 +70,5 @@ def precision(id: str) -> Precision:
     >>> precision("int8").compute_dtype, precision("w8a8").compute_dtype
     ('bf16', 'int8')
     """
+    require_known("precision", id, PRECISIONS)
     return PRECISIONS[id]

@@ -62,7 +62,7 @@ def _from_row(row: data.Row) -> ModelSpec:
     return ModelSpec(**known, moe=MoESpec(**moe) if moe else None, mla=MLASpec(**mla) if mla else None)
 
 
-MODELS = data.Register("model", lambda: {row["id"]: _from_row(row) for row in data.table("models")})
+MODELS = data.Register("model", lambda: {row["id"]: _from_row(row) for row in data.rows("models")})
 
 
 def model(id: str) -> ModelSpec:

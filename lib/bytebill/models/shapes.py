@@ -74,8 +74,11 @@ class ModelSpec:
     mla: MLASpec | None = None
 
     def __post_init__(self) -> None:
-        sizes = (self.n_layers, self.d_model, self.d_ff, self.vocab_size, self.n_heads, self.n_kv_heads, self.d_head)
-        require(min(sizes) >= 1, f"{self.id}: every size must be at least 1")
+        require(
+            min(self.n_layers, self.d_model, self.d_ff, self.vocab_size, self.n_heads, self.n_kv_heads, self.d_head)
+            >= 1,
+            f"{self.id}: every size must be at least 1",
+        )
         require(
             self.n_heads % self.n_kv_heads == 0,
             f"{self.id}: {self.n_heads} heads cannot share {self.n_kv_heads} KV heads evenly",

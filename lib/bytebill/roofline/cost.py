@@ -75,8 +75,9 @@ class CostTerms:
 
     def linear_bytes(self, n_new_tokens: int, n_logits: int) -> float:
         """Bytes that everything but attention moves: weights, activations and logits."""
-        besides = self.activation_bytes * n_new_tokens + (self.head_input_bytes + self.logit_bytes) * n_logits
-        return self.weight_bytes(n_new_tokens, n_logits) + besides
+        return self.weight_bytes(n_new_tokens, n_logits) + (
+            self.activation_bytes * n_new_tokens + (self.head_input_bytes + self.logit_bytes) * n_logits
+        )
 
     def linear_flops(self, n_new_tokens: int, n_logits: int) -> float:
         """FLOPs of everything but attention: a multiply and an add for each parameter that a token meets."""

@@ -110,8 +110,8 @@ class ContinuousScheduler(Scheduler):
         return Events(started=tuple(started), finished=tuple(done))
 
     def lengths(self) -> dict[int, tuple[int, int]]:
-        known = {s.request.id: (n, s.request.n_cached_tokens_at_end) for s, n in self._decoding}
-        return known | {id: (s.n_cached, s.request.n_cached_tokens_at_end) for id, s in self._prefilling.items()}
+        known = [*self._decoding, *((s, s.n_cached) for s in self._prefilling.values())]
+        return {s.request.id: (n, s.request.n_cached_tokens_at_end) for s, n in known}
 
     def _planned(self, draft: _Draft, n_decodes: int) -> Plan:
         decoding, prefilling = self._decoding, self._prefilling

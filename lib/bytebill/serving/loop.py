@@ -92,8 +92,7 @@ class Server:
         In whatever slices of time a server is stepped, it does and records the same. An infinite time says that nobody
         else will come.
         """
-        plan = self._next_plan(until_s)
-        if plan is None:
+        if (plan := self._next_plan(until_s)) is None:
             return False
         if self._observe is not None:
             self._observe(self.executor.now_s, plan)

@@ -58,8 +58,9 @@ class Policy:
     def pool(self, memory: Memory | int) -> Allocator:
         """A fresh allocator of a deployment's blocks, or of so many."""
         n_blocks = memory if isinstance(memory, int) else memory.n_blocks(self.block_size_tokens)
-        kind = PrefixSharing if self.shares_prefixes else Paged
-        return kind(n_blocks=n_blocks, block_size_tokens=self.block_size_tokens, n_host_blocks=self.n_host_blocks)
+        return (PrefixSharing if self.shares_prefixes else Paged)(
+            n_blocks=n_blocks, block_size_tokens=self.block_size_tokens, n_host_blocks=self.n_host_blocks
+        )
 
     def scheduler(self, memory: Memory | int) -> Scheduler:
         """A fresh scheduler over a deployment's blocks, or over so many; static ones do not count them."""

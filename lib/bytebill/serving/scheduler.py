@@ -55,8 +55,8 @@ class Scheduler(ABC):
 
     def add(self, request: Request) -> ServedSequence:
         """A request has arrived: it waits, or is refused at once with a reason."""
-        sequence = ServedSequence(request)
-        sequence.reason = self.allocator.refusal(request) if self.allocator is not None else None
+        reason = None if self.allocator is None else self.allocator.refusal(request)
+        sequence = ServedSequence(request, reason=reason)
         if sequence.reason is None:
             self._waiting.append(sequence)
         else:

@@ -111,11 +111,11 @@ IDEAL = Constants()  # the roofline itself: full rates, and nothing besides
 
 
 def _calibrated() -> dict[str, Constants]:
-    found: dict[str, dict[str, Estimate]] = {}
-    for row in data.table("constants"):
-        known = found.setdefault(row["board"], {})
-        known[row["quantity"]] = Estimate(value=row["value"], low=row["low"], high=row["high"])
-    return {board: Constants(**estimates) for board, estimates in found.items()}
+    ends = ("value", "low", "high")
+    return {
+        board: Constants(**{row["quantity"]: Estimate(**{end: row[end] for end in ends}) for row in rows})
+        for board, rows in data.grouped("constants", "board").items()
+    }
 
 
 CALIBRATED = data.Register("scoreboard", _calibrated)

@@ -42,13 +42,10 @@ class Simulator(Executor):
 
     def __init__(self, clock: StepClock, *, stepwise: bool = False) -> None:
         self._clock, self._stepwise = clock, stepwise
-        self._segment: SegmentTime
-        self._start_s = 0.0  # of the run, and its steps so far
-        self._n_steps = 0
 
     def begin(self, plan: Plan) -> None:
         self._segment = self._clock.segment(plan)
-        self._start_s, self._n_steps = self.now_s, 0
+        self._start_s, self._n_steps = self.now_s, 0  # of the run, and its steps so far
 
     def run(self, plan: Plan, until_s: float) -> int:
         n_steps = 1 if self._stepwise else self._n_until(plan.n_repeats, until_s)

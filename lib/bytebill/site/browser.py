@@ -20,7 +20,7 @@ from typing import Any
 
 from bytebill.site import check
 
-NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 FLAGS = (
     "--disable-gpu",
     "--disable-quic",
@@ -42,7 +42,7 @@ PATIENCE_MS = 20_000
 def executable() -> str | None:
     """The browser of this machine: CHROMIUM in the environment, or one of the usual names."""
     named = os.environ.get("CHROMIUM")
-    return named or next((path for name in NAMES if (path := shutil.which(name))), None)
+    return named or next((path for name in _NAMES if (path := shutil.which(name))), None)
 
 
 @contextmanager

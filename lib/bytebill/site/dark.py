@@ -12,11 +12,11 @@ from sphinx.application import Sphinx
 
 from bytebill import plotting
 
-INK = "#d4d4d4"
+_INK = "#d4d4d4"
 # The style sheet has the same pairs as its variables for the dark.
 TWINS = {
     "#000000": "#ffffff",
-    plotting.INK: INK,
+    plotting.INK: _INK,
     plotting.BYTES: "#58b0e8",
     plotting.FLOPS: "#f08a4b",
     plotting.KV: "#35c79c",
@@ -36,7 +36,7 @@ def lit(drawing: str) -> str:
     '<svg fill="#d4d4d4"><path style="stroke: #58b0e8"/></svg>'
     """
     swapped = _COLOUR.sub(lambda found: _LIT[found.group().lower()], drawing)
-    return swapped.replace("<svg", f'<svg fill="{INK}"', 1)
+    return swapped.replace("<svg", f'<svg fill="{_INK}"', 1)
 
 
 def paired(body: str) -> str:

@@ -54,8 +54,8 @@ class Statement:
     @property
     def usd_per_request(self) -> float:
         """Rent over requests where replicas come in fractions."""
-        per_s = self.replicas * self.case.deployment.n_devices * self.case.usd_per_device_hour / SECONDS_PER_HOUR
-        return per_s / self.case.requests_per_s
+        usd_per_hour = self.replicas * self.case.deployment.n_devices * self.case.usd_per_device_hour
+        return usd_per_hour / SECONDS_PER_HOUR / self.case.requests_per_s
 
     @property
     def usd_per_m_output(self) -> float:

@@ -99,8 +99,9 @@ class Case:
 
     def requests_per_s_of_one(self, batch_size: int) -> float:
         """What one replica serves with so many slots [requests/s]."""
-        rest_s = (self.n_output_tokens - 1) * self.tpot_s(batch_size)
-        full = batch_size / (self._steady(batch_size).first_step_s + rest_s)
+        full = batch_size / (
+            self._steady(batch_size).first_step_s + (self.n_output_tokens - 1) * self.tpot_s(batch_size)
+        )
         return full if self.refills else full * useful_share(batch_size)
 
     def bytes_per_output_token(self, batch_size: int) -> float:

@@ -34,14 +34,14 @@ def gemm_points(device_id: str) -> tuple[Observation, ...]:
         Observation(
             name=f"gemm m={row['n_tokens']}", measured=row["time_ms"] / 1e3, predict=partial(_gemm_s, row, device)
         )
-        for row in data.table("published_gemm")
+        for row in data.rows("published_gemm")
         if row["device_id"] == device_id
     )
 
 
 def attention_points(device_id: str) -> tuple[Observation, ...]:
     """Decode attention of one layer on one device (`data/published_decode_attention.csv`)."""
-    rows = [row for row in data.table("published_decode_attention") if row["device_id"] == device_id]
+    rows = [row for row in data.rows("published_decode_attention") if row["device_id"] == device_id]
     n_values = [2 * row["batch_size"] * row["context_len"] * row["n_kv_heads"] * row["d_head"] for row in rows]
     full_rates_s = [_TWO_BYTES * each / accelerator(device_id).bandwidth_bytes_per_s for each in n_values]
     return tuple(
@@ -60,17 +60,17 @@ def serving_points() -> tuple[Observation, ...]:
     >>> [point.name for point in serving_points()][::8]
     ['c=8 tp=1', 'c=64 tp=8 rate']
     """
-    return tuple(_serving(row) for row in data.table("published_serving"))
+    return tuple(_serving(row) for row in data.rows("published_serving"))
 
 
 def batch_points() -> tuple[Observation, ...]:
     """OPT-1.3B and OPT-2.7B under vLLM V0, by the cap on the batch (`data/published_max_num_seqs.csv`)."""
-    return tuple(_batch(row) for row in data.table("published_max_num_seqs"))
+    return tuple(_batch(row) for row in data.rows("published_max_num_seqs"))
 
 
 def one_user_points() -> tuple[Observation, ...]:
     """Llama-2-7B and Mixtral on A100s under gpt-fast, batch 1 (`data/published_decode.csv`)."""
-    return tuple(_one_user(row) for row in data.table("published_decode"))
+    return tuple(_one_user(row) for row in data.rows("published_decode"))
 
 
 def _gemm_s(row: data.Row, device: Accelerator, constants: Constants) -> float:

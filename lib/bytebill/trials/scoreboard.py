@@ -152,7 +152,7 @@ def constant_rows() -> list[dict[str, Any]]:
             "source_locator": ", ".join(_SOURCES[board.name][1]),
             "value_kind": "derived",
             "conditions": "least squares over the points that the scoreboard names",
-            "as_of": max(row["as_of"] for table in _SOURCES[board.name][1] for row in data.table(table)),
+            "as_of": max(row["as_of"] for table in _SOURCES[board.name][1] for row in data.rows(table)),
             "caution": "",
         }
         for board in scoreboard()

@@ -113,9 +113,8 @@ class SlotMemory:
             bias = None if n_tokens == 1 or fresh else self._bias(positions, n_slots)
             return Placement(positions=positions, n_slots=n_slots, n_new=new, start=start, bias=bias, fresh=fresh)
         positions = self.slots.new_tensor(self.lengths)[:, None] + self.slots.new_tensor(range(n_tokens))
-        rows, columns = torch.nonzero(
-            torch.arange(max(new)) < torch.tensor(new)[:, None], as_tuple=True
-        )  # the real ones
+        real = torch.arange(max(new)) < torch.tensor(new)[:, None]
+        rows, columns = torch.nonzero(real, as_tuple=True)
         tokens = None if whole else (rows * n_tokens + columns).to(self.slots.device)
         return self.place_at(positions, n_slots=n_slots, n_new=new, rows=rows, tokens=tokens, fresh=fresh)
 

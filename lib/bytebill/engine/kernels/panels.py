@@ -52,8 +52,7 @@ def fitting_lanes(width: int) -> int | None:
     >>> fitting_lanes(10) is None
     True
     """
-    widest = register_tile()[0]
-    return next((n for n in (16, 8, 4) if n <= widest and width % n == 0), None)
+    return next((n for n in (16, 8, 4) if n <= register_tile()[0] and width % n == 0), None)
 
 
 def panel_width() -> int:

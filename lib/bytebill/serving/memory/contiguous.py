@@ -104,8 +104,10 @@ class _Contiguous(Allocator):
     """One chunk a request. A subclass says how many slots it reserves; a slot is a block of one token."""
 
     def __init__(self, *, n_slots: int, max_len_tokens: int, heap: str = "buddy") -> None:
-        sane = n_slots >= 1 and max_len_tokens >= 1
-        require(sane, f"A pool needs slots and a model a longest sequence: {n_slots}, {max_len_tokens}.")
+        require(
+            n_slots >= 1 and max_len_tokens >= 1,
+            f"A pool needs slots and a model a longest sequence: {n_slots}, {max_len_tokens}.",
+        )
         require(heap in ("buddy", "first-fit"), f"A heap is 'buddy' or 'first-fit', not '{heap}'.")
         super().__init__(n_blocks=n_slots, block_size_tokens=1)
         self.max_len_tokens = max_len_tokens
@@ -127,12 +129,14 @@ class _Contiguous(Allocator):
                 f"Request {request.id} is {request.n_input_tokens + request.n_output_tokens} tokens long; the longest "
                 f"sequence allowed is {self.max_len_tokens}."
             )
-        if not self._empty.fits(self.reserved(request)):
-            return (
+        return (
+            None
+            if self._empty.fits(self.reserved(request))
+            else (
                 f"Request {request.id} reserves {self.reserved(request)} slots side by side; a pool of "
                 f"{self.n_total} never has a chunk that long."
             )
-        return None
+        )
 
     def _found(self, request: Request, n_tokens: int) -> list[int] | None:
         return [] if self._heap.fits(self.reserved(request)) else None

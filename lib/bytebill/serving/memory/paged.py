@@ -19,8 +19,10 @@ class Paged(Allocator):
     grows = gives_tables = True
 
     def __init__(self, *, n_blocks: int, block_size_tokens: int = BLOCK_SIZE_TOKENS, n_host_blocks: int = 0) -> None:
-        sane = n_blocks >= 1 and block_size_tokens >= 1 and n_host_blocks >= 0
-        require(sane, f"A pool needs blocks and a block needs slots: {n_blocks} x {block_size_tokens}.")
+        require(
+            n_blocks >= 1 and block_size_tokens >= 1 and n_host_blocks >= 0,
+            f"A pool needs blocks and a block needs slots: {n_blocks} x {block_size_tokens}.",
+        )
         super().__init__(n_blocks=n_blocks, block_size_tokens=block_size_tokens, n_host_blocks=n_host_blocks)
         self._free = list(range(n_blocks - 1, -1, -1))  # a stack, as the host's
 
@@ -38,11 +40,13 @@ class Paged(Allocator):
 
     def refusal(self, request: Request) -> str | None:
         n_needed = self.n_blocks_for(request.n_cached_tokens_at_end)
-        if n_needed <= self.n_total:
-            return None
         return (
-            f"Request {request.id} caches {request.n_cached_tokens_at_end} tokens at its end: {n_needed} blocks of "
-            f"{self.block_size_tokens}, and there are {self.n_total}."
+            None
+            if n_needed <= self.n_total
+            else (
+                f"Request {request.id} caches {request.n_cached_tokens_at_end} tokens at its end: {n_needed} blocks of "
+                f"{self.block_size_tokens}, and there are {self.n_total}."
+            )
         )
 
     def extend(self, id: int) -> bool:

@@ -54,8 +54,7 @@ class PrefixSharing(Paged):
 
     def computed(self, id: int, n_tokens: int) -> None:
         """The first `n_tokens` are in the cache: full blocks of the prompt can be found from now on."""
-        n_full = n_tokens // self.block_size_tokens
-        for key, block in zip(self._keys[id][:n_full], self._tables[id], strict=False):
+        for key, block in zip(self._keys[id][: n_tokens // self.block_size_tokens], self._tables[id], strict=False):
             if key not in self._block_of and block not in self._key_of:
                 self._block_of[key], self._key_of[block] = block, key
 

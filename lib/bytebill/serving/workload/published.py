@@ -26,7 +26,7 @@ def published(trace_id: str, side: str) -> dict[str, float]:
     >>> published("azure-conv", "output")["p50"]
     129.0
     """
-    rows = data.table("trace_lengths")
+    rows = data.rows("trace_lengths")
     found = {row["statistic"]: row["value"] for row in rows if (row["trace_id"], row["side"]) == (trace_id, side)}
     if not found:
         raise unknown("trace", trace_id, dict.fromkeys(row["trace_id"] for row in rows))
@@ -39,7 +39,7 @@ def quantile_traces() -> tuple[str, ...]:
     >>> quantile_traces()
     ('azure-conv', 'azure-code', 'mooncake-conversation', 'mooncake-synthetic')
     """
-    ids = dict.fromkeys(row["trace_id"] for row in data.table("trace_lengths"))
+    ids = dict.fromkeys(row["trace_id"] for row in data.rows("trace_lengths"))
     return tuple(id for id in ids if "p99" in published(id, "input"))
 
 
@@ -56,8 +56,7 @@ def quantile_table(trace_id: str, side: str) -> QuantileTable:
             f"Of {trace_id} too few quantiles are published; there are: {', '.join(quantile_traces())}."
         )
     (share, value), (last_share, last_value) = points[-2:]
-    slope = (last_value - value) / (last_share - share)
-    longest = known.get("max", last_value + slope * (1 - last_share))
+    longest = known.get("max", last_value + (last_value - value) / (last_share - share) * (1 - last_share))
     return QuantileTable(((0.0, 1.0), *points, (1.0, longest)))
 
 

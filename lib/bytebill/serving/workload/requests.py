@@ -75,8 +75,10 @@ class SharedPrefix:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        sane = self.n_shared_tokens >= 0 and self.n_groups >= 1 and self.block_size_tokens >= 1
-        require(sane, "A shared prefix has a length, a block size and at least one group.")
+        require(
+            self.n_shared_tokens >= 0 and self.n_groups >= 1 and self.block_size_tokens >= 1,
+            "A shared prefix has a length, a block size and at least one group.",
+        )
 
     def __iter__(self) -> Iterator[Request]:
         chance, size = rng(self.seed, "groups"), self.block_size_tokens
