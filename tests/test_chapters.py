@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 
 from bytebill import chapters
@@ -211,7 +212,7 @@ def test_verdicts_come_from_the_folder_and_otherwise_from_what_is_committed(toy)
 def test_without_a_book_the_sentence_says_where_to_look(tmp_path, monkeypatch):
     monkeypatch.setenv("BYTEBILL_ROOT", str(tmp_path))
     with pytest.raises(BytebillError, match=r"no _toc\.yml"):
-        chapters.here()
+        chapters.this_book()
 
 
 def unmeasured(path: Path) -> list[str]:
@@ -224,8 +225,29 @@ def unmeasured(path: Path) -> list[str]:
 @pytest.mark.slow
 def test_a_real_chapter_takes_a_changed_parameter(tmp_path):
     """Renting against an API runs to its end with another throughput, and what it derives is another result."""
-    book = chapters.here()
+    book = chapters.this_book()
     (path,) = chapters.find(["07"], book=book)
     (outcome,) = chapters.run(["07"], parameters={"tokens_per_s": 1500}, book=book, into=tmp_path)
     assert outcome.error is None
     assert unmeasured(tmp_path / path.name) != unmeasured(path)
+
+
+OTHERS_OF_20 = [
+    {"n_devices": 8, "usd_per_gpu_hour": 2.5, "accelerator_id": "h200-sxm", "requests_per_s": 20.0, "hit_rate": 0.5},
+    {"model_id": "llama-3-8b", "n_devices": 1, "n_input_tokens": 600, "n_output_tokens": 400, "peak_over_mean": 2.0},
+    {"precision_name": "fp8", "tpot_slo_s": 0.1, "ttft_slo_s": 4.0, "api_model": "DeepSeek R1"},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("others", OTHERS_OF_20, ids=lambda others: next(iter(others)))
+def test_the_chapter_that_is_a_form_takes_every_answer(others, tmp_path):
+    (path,) = chapters.find(["20"], book=chapters.this_book())
+    (outcome,) = chapters.run(["20"], parameters=others, into=tmp_path)
+    assert outcome.error is None and unmeasured(tmp_path / path.name) != unmeasured(path)
+
+
+def test_the_answers_tried_are_all_that_the_form_asks_for():
+    (path,) = chapters.find(["20"], book=chapters.this_book())
+    asked = {name for others in OTHERS_OF_20 for name in others} | {"profile", "device"}
+    assert asked == set(papermill.inspect_notebook(str(path)))

@@ -1,6 +1,6 @@
 """The command line: run the chapters, build the book, show the ledger, measure the machine.
 
-Thin on purpose: what a command does is in `chapters`, `site`, `ledger` and `measure`. A mistake of the caller
+Thin on purpose: what a command does is in `chapters`, `claims`, `site` and `trials`. A mistake of the caller
 ends in one sentence on stderr and exit code 2, a chapter that fails in exit code 1. Imports are made inside
 the commands, so that `bytebill --help` does not wait for torch.
 """
@@ -64,7 +64,7 @@ def book(
     from bytebill import chapters
     from bytebill.site.build import render
 
-    here = chapters.here()
+    here = chapters.this_book()
     if not committed:
         _run([], profile=profile, device=device, parameters={})
     typer.echo("rendering the pages", err=True)
@@ -89,7 +89,7 @@ def ledger(
     from bytebill import chapters
     from bytebill.claims import ledger as book
 
-    here = chapters.here()
+    here = chapters.this_book()
     entries = book.read(here.executed if executed else None, book=here)
     if as_json:
         typer.echo(json.dumps({"claims": [entry.to_json() for entry in entries]}, ensure_ascii=False, indent=1))

@@ -60,7 +60,7 @@ class Ending:
     error: str | None = None
 
 
-def here() -> Book:
+def this_book() -> Book:
     """This book: the environment's BYTEBILL_ROOT, otherwise the repository the package lies in."""
     root = Path(os.environ.get("BYTEBILL_ROOT") or data.REPOSITORY).resolve()
     require(
@@ -131,7 +131,7 @@ def run(
 
     `watch` is called with a chapter's name and expected time, and its context lasts as long as the chapter.
     """
-    book = book or here()
+    book = book or this_book()
     paths = find(names, book=book)
     given = parameters_for(paths, profile=profile, device=device, parameters=parameters or {})
     return _each(paths, given, book=book, into=into or book.executed, watch=watch)
@@ -139,7 +139,7 @@ def run(
 
 def refresh(names: Iterable[str] = (), *, book: Book | None = None, watch: Watch | None = None) -> Iterator[Ending]:
     """Execute with the committed parameters and, only if all passed, replace the committed notebooks."""
-    book = book or here()
+    book = book or this_book()
     with disk_errors(book.build, ending=UNTOUCHED):
         book.build.mkdir(parents=True, exist_ok=True)
         scratch = TemporaryDirectory(prefix="refreshed-", dir=book.build)
@@ -156,7 +156,7 @@ def refresh(names: Iterable[str] = (), *, book: Book | None = None, watch: Watch
 
 def stage(book: Book | None = None) -> Path:
     """The book's sources with the executed notebooks in the place of the committed ones, ready to build."""
-    book = book or here()
+    book = book or this_book()
     missing = [path.stem for path in in_order(book) if not (book.executed / path.name).is_file()]
     if missing:
         raise BytebillError(f"{missing[0]} has not been run to its end here; try: bytebill run {missing[0]}")

@@ -60,7 +60,7 @@ def read(notebooks: Path | None = None, *, book: chapters.Book | None = None) ->
 
     A chapter that `notebooks` lacks (the environment's BYTEBILL_NOTEBOOKS if none is named) is read as committed.
     """
-    book = book or chapters.here()
+    book = book or chapters.this_book()
     folder = Path(notebooks or os.environ.get("BYTEBILL_NOTEBOOKS") or book.notebooks)
     pages = {n: path for path in chapters.in_order(book) if (n := chapters.number(path)) is not None}
     copies = (folder / path.name if (folder / path.name).is_file() else path for path in pages.values())

@@ -124,7 +124,7 @@ def cached_step(
 
 
 def hollow_decoder(spec: ModelSpec, device: Device, *, dtype: str, context_len: int) -> Decoder:
-    """The same layers, heads and context with next to no weights: what a step costs besides them."""
+    """A model's layers, heads and context with next to no weights: what a step costs besides them."""
     return decoder(random_weights(hollow(spec)), device, dtype=dtype, context_len=context_len)
 
 

@@ -6,7 +6,7 @@
 
 Symbols: L `n_layers`, K `n_kv_heads`, H `d_head`. Shapes are counted in `bytebill.models.shapes`, widths in
 `bytebill.models.precisions`; published shapes and their sources: `data/models.csv`. Ignores what a
-runtime adds to the weights (workspace, fragmentation: `bytebill.capacity`).
+runtime adds to the weights (workspace, fragmentation: `bytebill.deployment`).
 """
 
 from dataclasses import fields

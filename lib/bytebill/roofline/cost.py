@@ -130,7 +130,7 @@ def step_cost(model: ModelSpec, *, load: Load, precision: Precision) -> StepCost
     >>> round(cost.kv_read_bytes / 1e9, 2)    # 4 sequences of 6.71 GB
     26.84
     """
-    terms, n_new, n_logits = cost_terms(model, precision=precision), load.n_new_tokens, load.n_logits
+    terms, n_new, n_logits = cost_terms(model, precision=precision), load.checked().n_new_tokens, load.n_logits
     return StepCost(
         weight_bytes=terms.weight_bytes(n_new, n_logits),
         kv_read_bytes=load.kept_tokens(model.window_len) * terms.kv_bytes,

@@ -26,7 +26,7 @@ def distinct_experts(n_experts: int, *, n_experts_per_token: int, n_tokens: floa
 
 
 def distinct_of_shares(shares: Sequence[float], *, n_tokens: float) -> float:
-    """The same for experts of unequal popularity: `shares[e]` of the tokens take expert e.
+    """Expected number of different experts that a batch touches where `shares[e]` of the tokens take expert e.
 
     >>> distinct_of_shares([0.75, 0.25], n_tokens=2)    # (1 - 0.25**2) + (1 - 0.75**2)
     1.375

@@ -183,7 +183,7 @@ class ContinuousScheduler(Scheduler):
         sequence = chunk.sequence
         sequence.n_cached += chunk.n_new_tokens
         self.allocator.computed(sequence.request.id, sequence.n_cached)
-        if not chunk.emits:
+        if not chunk.n_logits:
             return False
         del self._prefilling[sequence.request.id]
         sequence.n_emitted += 1

@@ -21,6 +21,7 @@ class Recorder:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.metrics = Metrics(n_slots=scheduler.n_slots, n_kv_tokens=scheduler.n_kv_tokens)
+        self._appends = [column.append for column in self.metrics.columns.values()]
         self._scheduled: dict[int, float] = {}
         self._first: dict[int, float] = {}
         self._joined: dict[int, float] = {}  # when a running sequence emitted after its (last) prefill
@@ -36,7 +37,7 @@ class Recorder:
             self._decoded(plan, first_s, end_s, n_steps)
         for chunk in plan.chunks:
             self._scheduled.setdefault(chunk.sequence.request.id, start_s)
-            if chunk.emits:
+            if chunk.n_logits:
                 self._emitted(chunk.sequence.request.id, end_s)
         for sequence in events.started:
             self._first[sequence.request.id] = end_s
@@ -85,8 +86,8 @@ class Recorder:
         self._groups[end_s] -= 1
         times = (r.arrival_s, self._scheduled.pop(id), self._first.pop(id), end_s)
         counts = (id, r.n_input_tokens, r.n_output_tokens, sequence.n_preemptions)
-        for column, value in zip(self.metrics.columns.values(), times + counts, strict=True):
-            column.append(value)
+        for append, value in zip(self._appends, times + counts, strict=True):
+            append(value)
 
     def _weigh(self, plan: Plan, n_steps: int, seconds: float) -> None:
         """Time-weighted sums; within a run of equal steps, the mean over its steps stands for the mean over time."""

@@ -5,8 +5,8 @@
     events = scheduler.advance(n)         the plan has run n times (1 <= n <= plan.n_repeats): who started, who finished
 
 `plan` and `advance` take turns. After a plan of None, ask again when a request arrives or at `wakes_at_s`,
-whichever is first; where that is infinite and no one else will come, `plan(math.inf)` says so, and whoever waits for
-company is run without it. Only schedulers that wait for company read `now_s`. Blocks that a plan's first step writes
+whichever is first. Where that is infinite and no one else will come, `plan(math.inf)` says so, and a batch that is
+not full runs as it is. Only schedulers that wait for a full batch read `now_s`. Blocks that a plan's first step writes
 to are given out when the plan is made. Knows no tensor, and no time but what it is told.
 """
 

@@ -28,7 +28,7 @@ from bytebill.sim.guards import counted_once, no_faster
 from bytebill.units import BLOCK_SIZE_TOKENS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every plan, and freezing triples what that takes
 class Segment:
     """A run of equal loads: `first_s` for the first, `growth_s` more for each one after, `once_s` before all.
 
@@ -128,6 +128,7 @@ class Clock:
         n, n_context, window = load.n_decodes, load.n_context_tokens, self._window_len
         rest_s = self._rests_s.get(n)
         if rest_s is None:
+            load.checked()
             rest_s = self._rests_s[n] = self._rest_s(n_new_tokens=n, n_logits=n, n_sequences=n)
         once_s = self._swap_s(load) if load.n_swapped_blocks else 0.0
         first_s = rest_s + self._decode_s(n, n_context)
@@ -147,9 +148,14 @@ class Clock:
     def _mixed(self, load: Load) -> Segment:
         """A step with chunks or drafts in it: one step, since what it holds changes with the next."""
         n, new, window = load.n_decodes, load.n_new_each, self._window_len
+        if n < 0:
+            load.checked()
+        n_tokens = n_logits = n * new
         n_read = n_pairs = 0.0
         for chunk in load.chunks:
             context, n_new = chunk.context_len, chunk.n_new_tokens
+            n_tokens += n_new
+            n_logits += chunk.n_logits
             n_read += n_new + (context if window is None else min(context, window))
             n_pairs += attended_pairs(context, n_new, window_len=window)
         if new == 1:
@@ -157,7 +163,7 @@ class Clock:
         else:
             decodes = Load(n_decodes=n, n_context_tokens=load.n_context_tokens, n_new_each=new)
             decodes_s = self._attention_s(decodes.kept_tokens(window) + n * new, decodes.attended_pairs(window))
-        rest_s = self._rest_s(load.n_new_tokens, load.n_logits, load.n_sequences)
+        rest_s = self._rest_s(n_tokens, n_logits, n + len(load.chunks))
         return Segment(rest_s + decodes_s + self._attention_s(n_read, n_pairs), 0.0, self._swap_s(load))
 
     def _decode_s(self, n_decodes: int, n_context_tokens: int) -> float:

@@ -14,6 +14,7 @@ chance does to k and to lengths, waiting before a prefill, and the ends of a run
 from dataclasses import dataclass
 from math import floor
 
+from bytebill.errors import require
 from bytebill.roofline.load import Chunk, Load
 from bytebill.sim.clock import Clock
 
@@ -40,6 +41,10 @@ class SteadyState:
     n_output_tokens: int
     n_cached_tokens: int = 0
     mixed: bool = True  # prefills ride along with the decodes of a step
+
+    def __post_init__(self) -> None:
+        least = min(self.concurrency, self.n_input_tokens - self.n_cached_tokens, self.n_output_tokens)
+        require(least >= 1, f"A steady state has a request in flight, with a token to compute and one to emit: {self}.")
 
     @property
     def tpot_s(self) -> float:

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bytebill.errors import require
+from bytebill.errors import BytebillError
 from bytebill.serving.request import Request
 
 CachedTokens = Mapping[int, tuple[int, int]]  # request id: tokens cached now, tokens cached at its end
@@ -84,8 +84,8 @@ class Allocator(ABC):
 
     def allocate(self, request: Request, n_tokens: int) -> int | None:
         """Room for the first `n_tokens` of a sequence: how many of them are cached already; None: no room now."""
-        is_new = n_tokens >= 1 and request.id not in self._tables and request.id not in self._host_tables
-        require(is_new, f"Request {request.id} already has room, or asks for {n_tokens} tokens of it.")
+        if n_tokens < 1 or request.id in self._tables or request.id in self._host_tables:
+            raise BytebillError(f"Request {request.id} already has room, or asks for {n_tokens} tokens of it.")
         found = self._found(request, n_tokens)
         if found is None:
             return None

@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections.abc import Iterable
 
-from bytebill.errors import require
+from bytebill.errors import BytebillError, require
 from bytebill.serving.request import Request
 
 
@@ -33,8 +33,8 @@ class Source:
             request = dataclasses.replace(request, arrival_s=self._ready.pop(0))
         self._next = next(self._requests, None)
         self.next_s = self._due()
-        later = f"The request after {request.id} arrives before it; sort them by arrival."
-        require(self.next_s >= request.arrival_s, later)
+        if self.next_s < request.arrival_s:
+            raise BytebillError(f"The request after {request.id} arrives before it; sort them by arrival.")
         return request
 
     def answered(self, now_s: float) -> None:
