@@ -51,10 +51,10 @@ def test_static_slots_pay_for_the_longest() -> None:
     assert math.isnan(m.kv_utilization)
 
 
-def token_times(trace: Schedule, n_known: dict[int, int]) -> dict[int, list[float]]:
-    """When each request emitted each token, read off the trace: a prefill emits when it reaches all that is known."""
+def token_times(schedule: Schedule, n_known: dict[int, int]) -> dict[int, list[float]]:
+    """When each request emitted each token, read off the schedule: a prefill emits when it reaches all that is known."""
     times: dict[int, list[float]] = defaultdict(list)
-    for row, end_s in zip(trace.rows, trace.ends_s, strict=True):
+    for row, end_s in zip(schedule.rows, schedule.ends_s, strict=True):
         for id, context, n_new in row.prefills:
             if context + n_new >= n_known[id] + len(times[id]):
                 times[id].append(end_s)
@@ -67,10 +67,10 @@ def token_times(trace: Schedule, n_known: dict[int, int]) -> dict[int, list[floa
 @settings(max_examples=30)
 @given(requests=workloads(), clock=st.sampled_from([CONSTANT, LinearClock()]))
 def test_gaps_are_those_between_tokens(name: str, requests: list[Request], clock: LinearClock) -> None:
-    run = simulate(SCHEDULERS[name](), requests, clock, trace=True)
+    run = simulate(SCHEDULERS[name](), requests, clock, schedule=True)
     m = run.metrics
-    assert run.trace is not None
-    times = token_times(run.trace, {request.id: request.n_input_tokens for request in requests})
+    assert run.schedule is not None
+    times = token_times(run.schedule, {request.id: request.n_input_tokens for request in requests})
     assert {id: len(emitted) for id, emitted in times.items()} == {r.id: r.n_output_tokens for r in requests}
     for id, first_s, finish_s in zip(m.columns["id"], m.columns["first_token_s"], m.columns["finish_s"], strict=True):
         assert (times[id][0], times[id][-1]) == (first_s, finish_s)

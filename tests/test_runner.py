@@ -94,7 +94,7 @@ def test_any_scheduler_gives_the_text_of_alone(tiny: Transformer, alone: dict[in
     served = serve(scheduler, REQUESTS, Runner.of(tiny, scheduler, max_len=112), prompts=prompt_of)
     assert served.outputs == alone
     assert (served.metrics.n_preemptions > 0) == ("recomputed" in name or "swapped" in name)
-    swaps = any(row.swapped_in for row in served.trace.rows)
+    swaps = any(row.swapped_in for row in served.schedule.rows)
     assert swaps == ("swapped" in name)
 
 
@@ -134,10 +134,10 @@ def test_the_simulator_replays_what_the_engine_did(tiny: Transformer, name: str)
     arriving = [replace(r, arrival_s=0.004 * r.id) for r in REQUESTS]
     scheduler = SCHEDULERS[name]()
     served = serve(scheduler, arriving, Runner.of(tiny, scheduler, max_len=112), prompts=prompt_of)
-    clock = ReplayClock(served.trace.begins_s, served.trace.ends_s)
-    replayed = simulate(SCHEDULERS[name](), arriving, clock, trace=True)
-    assert replayed.trace is not None and replayed.trace.rows == served.trace.rows
-    assert replayed.end_s == pytest.approx(served.trace.ends_s[-1])
+    clock = ReplayClock(served.schedule.begins_s, served.schedule.ends_s)
+    replayed = simulate(SCHEDULERS[name](), arriving, clock, schedule=True)
+    assert replayed.schedule is not None and replayed.schedule.rows == served.schedule.rows
+    assert replayed.end_s == pytest.approx(served.schedule.ends_s[-1])
     assert list(replayed.metrics.columns["finish_s"]) == pytest.approx(list(served.metrics.columns["finish_s"]))
 
 
@@ -145,7 +145,7 @@ def test_idle_time_is_waited_for(tiny: Transformer) -> None:
     late = [replace(REQUESTS[0], arrival_s=0.05), replace(REQUESTS[1], arrival_s=0.3)]
     scheduler = SCHEDULERS["continuous"]()
     served = serve(scheduler, late, Runner.of(tiny, scheduler))
-    begins_s, ends_s = served.trace.begins_s, served.trace.ends_s
+    begins_s, ends_s = served.schedule.begins_s, served.schedule.ends_s
     assert begins_s[0] == 0.05 and ends_s[-1] >= 0.3
     # a boundary is the end of the step before, or the arrival that ended an idle wait
     assert all(begin in (end, 0.3) for begin, end in zip(begins_s[1:], ends_s, strict=False))
@@ -156,7 +156,7 @@ def test_users_who_wait_for_their_answers(tiny: Transformer, alone: dict[int, li
     scheduler = SCHEDULERS["continuous"]()
     served = serve(scheduler, REQUESTS, Runner.of(tiny, scheduler), prompts=prompt_of, concurrency=2)
     assert served.outputs == alone
-    assert max(len(row.decodes) + len(row.prefills) for row in served.trace.rows) == 2
+    assert max(len(row.decodes) + len(row.prefills) for row in served.schedule.rows) == 2
 
 
 def test_what_cannot_fit_is_refused_and_the_rest_served(tiny: Transformer) -> None:

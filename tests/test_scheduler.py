@@ -247,7 +247,7 @@ FOUR = [(3, 6), (2, 2), (4, 3), (3, 4), (2, 2)]
 
 def text(scheduler: Any, sizes: list[tuple[int, int]]) -> str:
     requests = [Request(id=i, n_input_tokens=n, n_output_tokens=m) for i, (n, m) in enumerate(sizes)]
-    trace = simulate(scheduler, requests, CONSTANT, trace=True).trace
+    trace = simulate(scheduler, requests, CONSTANT, schedule=True).schedule
     assert trace is not None
     return "\n" + trace.text()
 

@@ -59,12 +59,12 @@ def test_skipping_is_stepping(name: str, requests: list[Request], clock: str, us
             CLOCKS[clock],
             concurrency=users,
             stepwise=stepwise,
-            trace=True,
+            schedule=True,
         )
         for stepwise in (False, True)
     )
-    assert skipped.trace.rows == stepped.trace.rows
-    assert skipped.trace.ends_s == stepped.trace.ends_s
+    assert skipped.schedule.rows == stepped.schedule.rows
+    assert skipped.schedule.ends_s == stepped.schedule.ends_s
     assert skipped.metrics == stepped.metrics
     assert skipped.end_s == stepped.end_s
 
@@ -81,7 +81,7 @@ def test_slices_of_time_change_nothing(
     name: str, requests: list[Request], clock: str, users: int | None, slices: list[float]
 ) -> None:
     """A server stepped in whatever slices, by plans or by times, decides and records what it does in one go."""
-    whole = simulate(SCHEDULERS[name](), requests, CLOCKS[clock], concurrency=users, trace=True)
+    whole = simulate(SCHEDULERS[name](), requests, CLOCKS[clock], concurrency=users, schedule=True)
     simulator, schedule = Simulator(CLOCKS[clock]), Schedule()
     server = Server(SCHEDULERS[name](), Source(requests, users), simulator, schedule=schedule)
     for until_s in sorted(slices):
@@ -92,7 +92,7 @@ def test_slices_of_time_change_nothing(
     while server.step():
         assert server.next_event_s == server.now_s, "what runs has its next boundary now"
     assert server.next_event_s == math.inf
-    assert schedule.rows == whole.trace.rows and schedule.ends_s == whole.trace.ends_s
+    assert schedule.rows == whole.schedule.rows and schedule.ends_s == whole.schedule.ends_s
     assert server.metrics == whole.metrics and server.now_s == whole.end_s
 
 
@@ -114,7 +114,7 @@ def test_a_server_says_when_it_has_something_to_do() -> None:
 @settings(max_examples=30)
 @given(requests=workloads(), clock=st.sampled_from(list(CLOCKS)))
 def test_what_goes_in_comes_out_and_littles_law(name: str, requests: list[Request], clock: str) -> None:
-    run = simulate(SCHEDULERS[name](), requests, CLOCKS[clock], trace=True)
+    run = simulate(SCHEDULERS[name](), requests, CLOCKS[clock], schedule=True)
     m = run.metrics
     assert m.n_finished == len(requests)
     assert m.n_input_tokens == sum(r.n_input_tokens for r in requests)
@@ -219,11 +219,11 @@ NOBODY = Request(id=-1, n_input_tokens=1, n_output_tokens=1)
 @settings(max_examples=20)
 @given(requests=workloads(), seed=st.integers(0, 99))
 def test_a_replayed_record_gives_the_same_schedule(name: str, requests: list[Request], seed: int) -> None:
-    engine = simulate(Alone(SCHEDULERS[name]()), requests, Jitter(seed), stepwise=True, trace=True).trace
+    engine = simulate(Alone(SCHEDULERS[name]()), requests, Jitter(seed), stepwise=True, schedule=True).schedule
     rows = [replace(row, preempted=row.preempted[:-1]) for row in engine.rows]
     clock = ReplayClock(engine.begins_s, engine.ends_s)
     for stepwise in (False, True):
-        played = simulate(SCHEDULERS[name](), requests, clock, stepwise=stepwise, trace=True).trace
+        played = simulate(SCHEDULERS[name](), requests, clock, stepwise=stepwise, schedule=True).schedule
         assert played.rows == rows
         assert played.ends_s == pytest.approx(engine.ends_s)
 

@@ -24,14 +24,14 @@ class Served:
     """A run on the engine: its numbers, its schedule with the times of steps, and what was said."""
 
     metrics: Metrics
-    trace: Schedule
+    schedule: Schedule
     outputs: dict[int, list[int]]  # by request id
     scheduler_s: float  # in add, plan and advance
 
     @property
     def durations_s(self) -> list[float]:
         """Of each step, from its boundary to its end."""
-        return [end - begin for begin, end in zip(self.trace.begins_s, self.trace.ends_s, strict=True)]
+        return [end - begin for begin, end in zip(self.schedule.begins_s, self.schedule.ends_s, strict=True)]
 
 
 def serve(
@@ -53,7 +53,7 @@ def serve(
     server.run()
     return Served(
         metrics=server.metrics,
-        trace=schedule,
+        schedule=schedule,
         outputs={id: runner.output(id) for id in server.metrics.columns["id"]},
         scheduler_s=timed.seconds,
     )

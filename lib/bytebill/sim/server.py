@@ -71,11 +71,11 @@ class Simulator(Executor):
 
 @dataclass(frozen=True, kw_only=True)
 class Simulated:
-    """A simulated run: its numbers, and its schedule, which is empty if no trace was asked for."""
+    """A simulated run: its numbers, and its schedule, which is empty if none was asked for."""
 
     metrics: Metrics
     end_s: float
-    trace: Schedule
+    schedule: Schedule
 
 
 def simulate(
@@ -85,15 +85,16 @@ def simulate(
     *,
     concurrency: int | None = None,
     stepwise: bool = False,
-    trace: bool = False,
+    schedule: bool = False,
     observe: Callable[[float, Plan], None] | None = None,
 ) -> Simulated:
     """Serve all requests; `observe(now_s, plan)` is called with every plan that is made."""
-    schedule, source = Schedule(), Source(requests, concurrency)
-    kept = schedule if trace else None
-    server = Server(scheduler, source, Simulator(clock, stepwise=stepwise), schedule=kept, observe=observe)
+    kept, source = Schedule(), Source(requests, concurrency)
+    server = Server(
+        scheduler, source, Simulator(clock, stepwise=stepwise), schedule=kept if schedule else None, observe=observe
+    )
     server.run()
-    return Simulated(metrics=server.metrics, end_s=server.now_s, trace=schedule)
+    return Simulated(metrics=server.metrics, end_s=server.now_s, schedule=kept)
 
 
 def serve_on(

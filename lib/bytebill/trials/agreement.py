@@ -97,12 +97,12 @@ def agreements(
             rate_per_s=load * capacity,
             measured=served[load].metrics,
             simulated=simulate(scheduler(), stream, machine.clock(spec)).metrics,
-            same_schedule=_replayed(served[load].trace, stream) == served[load].trace.rows,
+            same_schedule=_replayed(served[load].schedule, stream) == served[load].schedule.rows,
         )
         for load, stream in streams.items()
     ]
 
 
-def _replayed(trace: Schedule, stream: Workload) -> object:
-    clock = ReplayClock(trace.begins_s, trace.ends_s)
-    return simulate(scheduler(), stream, clock, trace=True).trace.rows
+def _replayed(schedule: Schedule, stream: Workload) -> object:
+    clock = ReplayClock(schedule.begins_s, schedule.ends_s)
+    return simulate(scheduler(), stream, clock, schedule=True).schedule.rows
