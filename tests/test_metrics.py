@@ -52,7 +52,7 @@ def test_static_slots_pay_for_the_longest() -> None:
 
 
 def token_times(schedule: Schedule, n_known: dict[int, int]) -> dict[int, list[float]]:
-    """When each request emitted each token, read off the schedule: a prefill emits when it reaches all that is known."""
+    """When each request emitted each token, read off the schedule: a prefill emits when it reaches what it knows."""
     times: dict[int, list[float]] = defaultdict(list)
     for row, end_s in zip(schedule.rows, schedule.ends_s, strict=True):
         for id, context, n_new in row.prefills:
