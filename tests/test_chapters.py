@@ -215,6 +215,14 @@ def test_without_a_book_the_sentence_says_where_to_look(tmp_path, monkeypatch):
         chapters.this_book()
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"cells": [', "\x00\x01"])
+def test_a_damaged_notebook_is_one_sentence(content, toy):
+    (toy.notebooks / "01_doubling.ipynb").write_text(content)
+    for use in (lambda: list(chapters.run(["01"], book=toy)), lambda: ledger.read(toy.notebooks, book=toy)):
+        with pytest.raises(BytebillError, match="is damaged and no notebook"):
+            use()
+
+
 def unmeasured(path: Path) -> list[str]:
     """The outputs of a notebook that the same parameters give on every machine."""
     cells = nbformat.read(path, as_version=4).cells

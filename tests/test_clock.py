@@ -201,7 +201,7 @@ def test_a_window_is_held_against_a_context_and_not_against_their_sum(context, n
     """Mistral-7B: each step reads the cached tokens that its window reaches, and no more."""
     spec = model("mistral-7b")
     clock = clock_of(spec, n_devices=1)
-    met = [min(context + i + 1, spec.window_len) for i in range(n)]
+    met = [min(context + i, spec.window_len) + 1 for i in range(n)]  # read, and its own
     bare_s = clock.step_s(Load(n_decodes=n_decodes)) - n_decodes * 131_072 / H100.bandwidth_bytes_per_s
     run = clock.segment(Load(n_decodes=n_decodes, n_context_tokens=n_decodes * context))
     expected = n * bare_s + n_decodes * sum(met) * 131_072 / H100.bandwidth_bytes_per_s
@@ -213,7 +213,7 @@ def test_a_window_is_held_against_a_context_and_not_against_their_sum(context, n
 def test_under_a_window_counts_are_never_too_fast(contexts):
     spec = model("mistral-7b")
     clock = clock_of(spec, n_devices=1)
-    each = sum(min(context + 1, spec.window_len) for context in contexts) * 131_072 / H100.bandwidth_bytes_per_s
+    each = sum(min(context, spec.window_len) + 1 for context in contexts) * 131_072 / H100.bandwidth_bytes_per_s
     bare_s = clock.step_s(Load(n_decodes=len(contexts))) - len(contexts) * 131_072 / H100.bandwidth_bytes_per_s
     assert clock.step_s(load_of(contexts)) >= (bare_s + each) * (1 - 1e-9)
 
@@ -295,3 +295,31 @@ def test_a_run_reaches_a_time_even_where_its_formula_falls_short() -> None:
     run = Segment(0.17709961931126889, 0.0, 0.9900516671186157)
     assert run.n_until(118288.48228395329) == 667_916
     assert run.seconds(667_915) < 118288.48228395329 <= run.seconds(667_916)
+
+
+@given(st.integers(0, 20_000), st.integers(1, 40))
+def test_a_full_window_keeps_to_the_roofline_too(context, n_decodes):
+    group = Deployment(model=model("mistral-7b"), accelerator=H100, precision=BF16)
+    load = Load.decode(batch_size=n_decodes, context_len=context)
+    assert group.step_bounds(load).max_s * (1 - 1e-12) <= Clock(group).step_s(load)
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        Load(),
+        Load(n_decodes=-1),
+        Load(n_decodes=2, n_context_tokens=-5),
+        Load(n_decodes=2, n_context_tokens=-5, n_new_each=3),
+        Load(n_decodes=2, n_context_tokens=5, n_new_each=0),
+        Load(n_decodes=2, n_context_tokens=5, n_swapped_blocks=-1),
+        Load(n_context_tokens=-5, chunks=(Chunk(context_len=0, n_new_tokens=1),)),
+    ],
+)
+def test_a_load_that_cannot_be_is_refused_by_clock_and_roofline(load):
+    clock = clock_of(model("llama-3-8b"), host_bytes_per_s=1e9)
+    clock.step_s(Load.decode(batch_size=2, context_len=10))  # its count is known from now on
+    with pytest.raises(BytebillError, match="at least one sequence"):
+        clock.step_s(load)
+    with pytest.raises(BytebillError, match="at least one sequence"):
+        clock.deployment.step_cost(load)

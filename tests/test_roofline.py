@@ -299,7 +299,7 @@ def test_a_step_of_mixed_chunks_is_not_two_steps() -> None:
     ],
 )
 def test_impossible_chunks_are_refused(chunk: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="not a chunk"):
+    with pytest.raises(BytebillError, match="not a chunk"):
         Chunk(**chunk)
 
 

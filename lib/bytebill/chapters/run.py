@@ -22,7 +22,7 @@ from typing import Any
 from bytebill import data
 from bytebill.chapters.execute import UNTOUCHED, disk_errors, execute
 from bytebill.chapters.parameters import default_of, like
-from bytebill.chapters.tidy import expected_s, tidied
+from bytebill.chapters.tidy import expected_s, stored, tidied
 from bytebill.errors import BytebillError, require, require_known, unknown
 
 CHOICES = {"profile": ("quick", "full"), "device": ("auto", "cpu", "cuda", "mps")}
@@ -109,7 +109,7 @@ def parameters_for(
         require_known(name, value, CHOICES[name])
     import papermill
 
-    found = {path: papermill.inspect_notebook(str(path)) for path in paths}
+    found = {path: papermill.inspect_notebook(str(path)) for path in paths if stored(path)}
     known = {path: {k: default_of(of["default"]) for k, of in cell.items()} for path, cell in found.items()}
     for name in parameters:
         require_known("parameter", name, sorted(set().union(*known.values())))

@@ -6,8 +6,11 @@ the second is nbval's), and the running time, which the progress bar of the next
 """
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from bytebill.errors import BytebillError
 
 KEPT = ("bytebill", "kernelspec", "language_info")
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -25,9 +28,18 @@ def tidied(executed: Path, *, committed: Path, run_s: float) -> str:
     return nbformat.writes(notebook) + "\n"
 
 
+def stored(path: Path) -> dict[str, Any]:
+    """A notebook as it lies on the disk; a damaged one is one sentence."""
+    with suppress(ValueError, TypeError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if "cells" in found:
+            return dict(found)
+    raise BytebillError(f"{path} is damaged and no notebook; `git checkout` brings a committed one back.")
+
+
 def expected_s(path: Path) -> float | None:
     """How long the last refresh took for this notebook."""
-    return json.loads(path.read_text(encoding="utf-8"))["metadata"].get("bytebill", {}).get("run_s")
+    return stored(path).get("metadata", {}).get("bytebill", {}).get("run_s")
 
 
 def tidy(notebook: Any) -> None:

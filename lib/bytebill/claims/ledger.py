@@ -4,7 +4,6 @@ A claim is `not yet tried` while its chapter is not written. One that its chapte
 shows as `no verdict`, which the tests refuse. Nothing is judged in this module.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -73,7 +72,7 @@ def read(notebooks: Path | None = None, *, book: chapters.Book | None = None) ->
 
 def verdicts_in(path: Path) -> list[dict[str, Any]]:
     """The verdicts stored in one notebook, in the order of its cells."""
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    cells = chapters.stored(path)["cells"]
     bundles = (output.get("data", {}) for cell in cells for output in cell.get("outputs", ()))
     return [dict(bundle[MIME]) for bundle in bundles if MIME in bundle]
 

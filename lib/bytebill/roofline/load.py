@@ -26,7 +26,7 @@ class Chunk:
 
     def __post_init__(self) -> None:
         if self.context_len < 0 or self.n_new_tokens < 1 or not 0 <= self.n_logits <= self.n_new_tokens:
-            raise ValueError(f"not a chunk: {self}")
+            raise BytebillError(f"This is not a chunk, which has new tokens and at most as many logits: {self}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +62,8 @@ class Load:
 
     def checked(self) -> Self:
         """This load, if a step can be made of it."""
-        if min(self.n_decodes, self.n_context_tokens, self.n_new_each - 1) < 0 or not self.n_sequences:
+        counts = (self.n_decodes, self.n_context_tokens, self.n_new_each - 1, self.n_swapped_blocks)
+        if not all(count >= 0 for count in counts) or not self.n_sequences:
             raise BytebillError(f"A step has at least one sequence in it, and counts from 0 up: {self}.")
         return self
 

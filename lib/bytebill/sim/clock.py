@@ -123,6 +123,8 @@ class Clock:
 
     def segment(self, load: Load) -> Segment:
         """The time of a load, repeated with one more cached token in each decoding sequence every time."""
+        if not load.n_context_tokens >= 0 or load.n_swapped_blocks < 0 or load.n_new_each < 1 or load.n_decodes < 0:
+            load.checked()  # raises
         if load.chunks or load.n_new_each > 1:
             return self._mixed(load)
         n, n_context, window = load.n_decodes, load.n_context_tokens, self._window_len
@@ -134,8 +136,8 @@ class Clock:
         first_s = rest_s + self._decode_s(n, n_context)
         if window is None or not n:
             return Segment(first_s, n * self._context_s, once_s)
-        full_s = rest_s + n * window * self._context_s
-        return Segment(first_s, n * self._context_s, once_s, max(0, floor(window - n_context / n)), full_s)
+        full_s = rest_s + n * (window + 1) * self._context_s
+        return Segment(first_s, n * self._context_s, once_s, max(0, floor(window - n_context / n) + 1), full_s)
 
     def step_s(self, load: Load) -> float:
         """Time of one step of a load [s]."""
@@ -148,8 +150,6 @@ class Clock:
     def _mixed(self, load: Load) -> Segment:
         """A step with chunks or drafts in it: one step, since what it holds changes with the next."""
         n, new, window = load.n_decodes, load.n_new_each, self._window_len
-        if n < 0:
-            load.checked()
         n_tokens = n_logits = n * new
         n_read = n_pairs = 0.0
         for chunk in load.chunks:
@@ -168,8 +168,9 @@ class Clock:
 
     def _decode_s(self, n_decodes: int, n_context_tokens: int) -> float:
         """Attention of sequences that get one token each."""
-        met = n_context_tokens + n_decodes
-        return (met if self._window_len is None else min(met, n_decodes * self._window_len)) * self._context_s
+        window = self._window_len
+        n_read = n_context_tokens if window is None else min(n_context_tokens, n_decodes * window)
+        return (n_read + n_decodes) * self._context_s
 
     def _rest_s(self, n_new_tokens: int, n_logits: int, n_sequences: int) -> float:
         """Everything but attention: linear layers, all-reduces and overheads."""
