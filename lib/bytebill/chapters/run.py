@@ -109,7 +109,9 @@ def parameters_for(
         require_known(name, value, CHOICES[name])
     import papermill
 
-    found = {path: papermill.inspect_notebook(str(path)) for path in paths if stored(path)}
+    for path in paths:
+        stored(path)  # a damaged one ends here in a sentence, and not inside papermill
+    found = {path: papermill.inspect_notebook(str(path)) for path in paths}
     known = {path: {k: default_of(of["default"]) for k, of in cell.items()} for path, cell in found.items()}
     for name in parameters:
         require_known("parameter", name, sorted(set().union(*known.values())))

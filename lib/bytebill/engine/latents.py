@@ -57,8 +57,10 @@ class LatentAttention:
         """down [(q_lora_rank + c + d_rope), D] makes the latents of query and token; kv_up is [N, d_nope + d_v, c]."""
         self.layer, self.down, self.q_up, self.out = layer, down, q_up, out
         self.q_norm, self.kv_norm, self.kv_up = q_norm, kv_norm, kv_up
-        self._split, self._q_split = [mla.q_lora_rank, mla.kv_lora_rank, mla.d_rope], [mla.d_nope, mla.d_rope]
-        self._n_heads, self._d_q, self._d_latent, self._d_rope = len(kv_up), sum(self._q_split), *self._split[1:]
+        self._split = [mla.q_lora_rank, mla.kv_lora_rank, mla.d_rope]
+        self._q_split = [mla.d_nope, mla.d_rope]
+        self._n_heads, self._d_q = len(kv_up), mla.d_nope + mla.d_rope
+        self._d_latent, self._d_rope = mla.kv_lora_rank, mla.d_rope
 
     @classmethod
     def from_weights(cls, load: Loader, layer: int, mla: MLASpec) -> Self:
