@@ -14,7 +14,7 @@ from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import MODELS, model, precision
-from bytebill.roofline import Chunk, Load, cost_terms, step_cost, step_time_bounds
+from bytebill.roofline import CacheTerm, Chunk, Load, cost_terms, step_cost, step_time_bounds
 from bytebill.serving.plan import Plan, PrefillChunk, Swap
 from bytebill.serving.request import Request, ServedSequence
 from bytebill.sim import guards
@@ -154,10 +154,10 @@ def test_experts_are_resident_whether_or_not_they_are_met():
 @pytest.mark.parametrize(
     ("wrong", "what"),
     [
-        ({"kv_bytes": 4 * 131_072.0}, "cached token"),
+        ({"caches": (CacheTerm(token_bytes=4 * 131_072.0, pair_flops=524_288.0, read_reach=None),)}, "cached token"),
         ({"head_bytes": 0.0}, "weights read"),
         ({"fixed_bytes": 1e9}, "weights read"),
-        ({"logit_flops": 0.0}, "FLOPs"),
+        ({"logit_flops": ()}, "FLOPs"),
     ],
 )
 def test_a_wrong_count_stops_the_clock(wrong, what):

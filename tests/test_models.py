@@ -12,7 +12,7 @@ from bytebill.models import (
     MODELS,
     MoESpec,
     Precision,
-    kept_context_len,
+    cache_bytes,
     kv_stored_bytes_per_token,
     matrices,
     model,
@@ -109,8 +109,23 @@ def test_fewer_kv_heads_cache_less(n_kv_heads: int, kv_bytes: int) -> None:
 
 def test_weight_bytes_by_precision() -> None:
     spec = model("llama-3-70b")
-    gigabytes = {id: weight_bytes(spec, precision=precision(id)) / 1e9 for id in ("bf16", "fp8", "int4", "int4-ideal")}
-    assert gigabytes == pytest.approx({"bf16": 141.11, "fp8": 70.55, "int4": 37.48, "int4-ideal": 35.28}, abs=0.005)
+    gigabytes = {id: weight_bytes(spec, precision=precision(id)) / 1e9 for id in ("bf16", "int4-ideal")}
+    assert gigabytes == pytest.approx({"bf16": 141.11, "int4-ideal": 35.28}, abs=0.005)
+    tables = 2 * spec.vocab_size * spec.d_model  # embedding and head, which servers leave at 16 bits
+    narrow = spec.n_params - tables
+    assert weight_bytes(spec, precision=precision("int4")) == pytest.approx(narrow * 4.25 / 8 + tables * 2, rel=1e-3)
+
+
+def test_weights_as_a_server_reported_them() -> None:
+    """vLLM PR 12569, Llama-3.1-70B w8a8: 'model weights take 67.72GiB'."""
+    assert weight_bytes(model("llama-3-70b"), precision=precision("w8a8")) / 2**30 == pytest.approx(67.7229, rel=1e-3)
+
+
+def test_an_exception_may_hold_for_a_share_of_the_layers_alone() -> None:
+    spec, half = model("llama-3-8b"), replace(precision("fp8"), exceptions=(("gate", 0.5, "bf16"),))
+    gate = next(matrix for matrix in matrices(spec) if matrix.name == "gate")
+    assert half.weight_bytes(gate) == 1.5 * gate.n_params
+    assert half.weight_bytes(replace(gate, name="up")) == gate.n_params
 
 
 def test_every_matrix_is_counted_once_and_named_apart() -> None:
@@ -128,8 +143,9 @@ def test_reading_leaves_out_tables_alone() -> None:
 
 
 def test_a_sliding_window_keeps_no_more_than_it_reaches() -> None:
-    assert [kept_context_len(model("mistral-7b"), n) for n in (100, 4096, 32_768)] == [100, 4096, 4096]
-    assert kept_context_len(model("llama-3-8b"), 32_768) == 32_768
+    kept = [cache_bytes(model("mistral-7b"), n, precision=BF16) / 131_072 for n in (100, 4096, 32_768)]
+    assert kept == [100, 4096, 4096]
+    assert cache_bytes(model("llama-3-8b"), 32_768, precision=BF16) == 32_768 * 131_072
 
 
 @pytest.mark.parametrize(
@@ -151,7 +167,7 @@ def test_impossible_shapes_are_refused(change: dict[str, object]) -> None:
 def test_impossible_experts_and_widths_are_refused() -> None:
     with pytest.raises(BytebillError, match="at least one expert"):
         MoESpec(n_experts=8, n_experts_per_token=9, d_ff_expert=1)
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(BytebillError, match="positive"):
         Precision(name="none", weight_bits=0, compute_dtype="bf16")
 
 

@@ -1,16 +1,16 @@
 """What is rented, and what runs on it? A model on a group of equal devices, in a precision.
 
     usable      = n_devices * M * (1 - reserve)                                      [bytes]
-    free        = usable - weight_bytes                                              [bytes], for everybody's cache
-    users       = floor(free / (context_len * kv_bytes_per_token * kv_copies))
+    free        = usable - weights                                                   [bytes], for everybody's cache
+    users       = floor(free / (copies of the cache of context_len tokens + state))
     min_devices = ceil(weight_bytes / (M * (1 - reserve)))
 
 M is the device's `memory_bytes`. The reserve is what a runtime keeps from both weights and cache: context,
-graphs, activations, fragmentation. vLLM's `gpu_memory_utilization` of 0.9 is a reserve of 0.1. A group of
-devices shares every layer (tensor parallelism), so its size must split the heads: a group larger than the
-number of KV heads keeps copies of them, and MLA's one latent is copied to every device. Ignores that a
-device's capacity by the driver differs from its datasheet's, block padding, shared prefixes, and pipelines,
-which split layers and copy nothing.
+graphs, activations, fragmentation. A group of devices shares every layer (tensor parallelism), so its size must
+split the heads: a group larger than the number of KV heads keeps copies of them, and MLA's one latent is copied to
+every device. Where attention is data-parallel instead, each device holds all of its weights and the caches of its own
+users alone. Ignores that a device's capacity by the driver differs from its datasheet's, block padding, shared
+prefixes, and pipelines, which split layers and copy nothing.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ from functools import cached_property
 from math import ceil, floor, inf
 from typing import Self
 
-from bytebill.errors import require
+from bytebill.errors import require, require_known
 from bytebill.hardware import ACCELERATORS, Accelerator
-from bytebill.models import MODELS, ModelSpec, Precision, kept_context_len, kv_stored_bytes_per_token, weight_bytes
-from bytebill.roofline import Load, StepCost, TimeBounds, critical_batch, decode_cost, step_cost, step_time_bounds
+from bytebill.models import MODELS, ModelSpec, Precision, matrices, state_bytes, weight_bytes
+from bytebill.roofline import Load, StepCost, TimeBounds, cache_copies, critical_batch, step_cost, step_time_bounds
 from bytebill.units import BLOCK_SIZE_TOKENS
 
 RUNTIME_RESERVE = 0.1
@@ -37,8 +37,7 @@ class MemoryBudget:
     memory_bytes: float
     reserve_bytes: float
     weight_bytes: float
-    kv_copies: float  # how often a cached value is stored
-    kv_bytes_per_token: float  # over the whole group, copies included
+    kv_bytes_per_token: float  # of a short context, over the whole group, copies included
 
     @property
     def free_bytes(self) -> float:
@@ -75,6 +74,7 @@ class Deployment:
     precision: Precision
     n_devices: int = 1
     reserve: float = RUNTIME_RESERVE
+    attention: str = "tensor"  # every device a share of each layer's heads; "data": every device its own users
 
     def __post_init__(self) -> None:
         require(
@@ -85,6 +85,7 @@ class Deployment:
             isinstance(self.n_devices, int) and self.n_devices >= 1,
             f"A deployment has at least one device, and a whole number of them: {self.n_devices}.",
         )
+        require_known("way to spread attention", self.attention, ("tensor", "data"))
 
     @classmethod
     def smallest(
@@ -103,17 +104,37 @@ class Deployment:
         sizes = (size for size in tensor_parallel_sizes(model) if size >= one.min_devices)
         return next((replace(one, n_devices=size) for size in sizes), None)
 
+    @property
+    def n_sharing(self) -> int:
+        """Devices among which the heads of a layer, and the caches of a user, are split."""
+        return self.n_devices if self.attention == "tensor" else 1
+
     @cached_property
     def memory(self) -> MemoryBudget:
         """The split of the group's memory into reserve, weights and cache."""
-        copies = kv_copies(self.model, n_devices=self.n_devices)
+        held = weight_bytes(self.model, precision=self.precision)
+        if self.n_sharing < self.n_devices:  # every device holds all weights of the layers that mix tokens
+            mixing = (matrix for matrix in matrices(self.model) if matrix.group in ("attention", "recurrent"))
+            held += (self.n_devices - 1) * sum(self.precision.weight_bytes(matrix) for matrix in mixing)
         return MemoryBudget(
             memory_bytes=self.n_devices * self.accelerator.memory_bytes,
             reserve_bytes=self.n_devices * self.accelerator.memory_bytes * self.reserve,
-            weight_bytes=weight_bytes(self.model, precision=self.precision),
-            kv_copies=copies,
-            kv_bytes_per_token=kv_stored_bytes_per_token(self.model, precision=self.precision) * copies,
+            weight_bytes=held,
+            kv_bytes_per_token=self.cache_bytes(1),
         )
+
+    def cache_bytes(self, context_len: float) -> float:
+        """Bytes that the group keeps of one user's tokens, copies counted, and states not."""
+        width = self.precision.kv_bytes_per_value
+        return sum(
+            kind.n_layers * kept.entries(context_len) * kept.entry_bytes(width) * cache_copies(kept, self.n_sharing)
+            for kind in self.model.kinds
+            for kept in kind.caches
+        )
+
+    def user_bytes(self, context_len: float) -> float:
+        """Bytes that the group keeps of one user: caches, and the states of recurrent layers."""
+        return self.cache_bytes(context_len) + state_bytes(self.model)
 
     @property
     def min_devices(self) -> int:
@@ -130,7 +151,7 @@ class Deployment:
 
     @property
     def kv_tokens(self) -> int:
-        """Cached tokens there is room for, over all users."""
+        """Cached tokens there is room for, over all users, before any window is full."""
         return floor(self.memory.kv_bytes / self.memory.kv_bytes_per_token)
 
     def n_blocks(self, block_size_tokens: int = BLOCK_SIZE_TOKENS) -> int:
@@ -148,9 +169,7 @@ class Deployment:
         6
         """
         require(context_len >= 1, f"A user has at least one token of context, not {context_len}.")
-        return floor(
-            self.memory.kv_bytes / (kept_context_len(self.model, context_len) * self.memory.kv_bytes_per_token)
-        )
+        return floor(self.memory.kv_bytes / self.user_bytes(context_len))
 
     @property
     def critical_batch(self) -> float:
@@ -178,8 +197,7 @@ class Deployment:
 
     def step_cost(self, load: Load) -> StepCost:
         """Bytes and FLOPs of a step, over the whole group: caches that it cannot share out are read by each copy."""
-        cost, copies = step_cost(self.model, load=load, precision=self.precision), self.memory.kv_copies
-        return replace(cost, kv_read_bytes=cost.kv_read_bytes * copies, kv_write_bytes=cost.kv_write_bytes * copies)
+        return step_cost(self.model, load=load, precision=self.precision, n_sharing=self.n_sharing)
 
     def step_bounds(self, load: Load) -> TimeBounds:
         """Memory time and compute time of a step at the group's published rates."""
@@ -191,9 +209,8 @@ class Deployment:
     def cache_share(self, context_len: int) -> float:
         """Share of the cache in what users add to the weights, counting every layer's activations, which is more
         than ever live at once."""
-        cost = decode_cost(
-            self.model, batch_size=max(self.users(context_len), 1), context_len=context_len, precision=self.precision
-        )
+        load = Load.decode(batch_size=max(self.users(context_len), 1), context_len=context_len)
+        cost = step_cost(self.model, load=load, precision=self.precision)
         return cost.kv_read_bytes / (cost.kv_read_bytes + cost.activation_bytes + cost.logit_bytes)
 
     @property
@@ -210,24 +227,12 @@ def tensor_parallel_sizes(model: ModelSpec, *, largest: int = 64) -> tuple[int, 
     >>> tensor_parallel_sizes(model("llama-3-70b")), tensor_parallel_sizes(model("smollm2-135m"))
     ((1, 2, 4, 8, 16, 32, 64), (1, 3, 9))
     """
-    n_kv_heads = model.n_heads if model.mla is not None else model.n_kv_heads
+    splits = [model.n_heads, *(kept.n_heads for kind in model.kinds for kept in kind.caches)]
     return tuple(
         size
         for size in range(1, largest + 1)
-        if model.n_heads % size == 0 and (n_kv_heads % size == 0 or size % n_kv_heads == 0)
+        if model.n_heads % size == 0 and all(n % size == 0 or size % n == 0 for n in splits)
     )
-
-
-def kv_copies(model: ModelSpec, *, n_devices: int) -> float:
-    """How many times a tensor-parallel group stores a cached value: once, until devices outnumber KV heads.
-
-    >>> from bytebill.models import model
-    >>> [kv_copies(model("llama-3-70b"), n_devices=n) for n in (2, 8, 16)]    # 8 KV heads
-    [1.0, 1.0, 2.0]
-    >>> kv_copies(model("deepseek-v3"), n_devices=8)    # one latent, which no head split divides
-    8.0
-    """
-    return max(1.0, n_devices / (1 if model.mla is not None else model.n_kv_heads))
 
 
 def smallest_deployments(

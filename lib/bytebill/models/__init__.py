@@ -1,5 +1,8 @@
-"""How large is a model? Its shape (`shapes`), its widths (`precisions`), and the published ones (`register`)."""
+"""How large is a model? Its layers (`layers`) and its shape (`shapes`), its widths (`precisions`), and the published
+ones (`register`).
+"""
 
+from bytebill.models.layers import VECTORS, LayerKind, Matrix, SequenceState, TokenCache
 from bytebill.models.precisions import PRECISIONS, Precision, precision
-from bytebill.models.register import MODELS, kept_context_len, kv_stored_bytes_per_token, model, weight_bytes
-from bytebill.models.shapes import Matrix, MLASpec, ModelSpec, MoESpec, matrices
+from bytebill.models.register import MODELS, cache_bytes, kv_stored_bytes_per_token, model, state_bytes, weight_bytes
+from bytebill.models.shapes import MLASpec, ModelSpec, MoESpec, matrices

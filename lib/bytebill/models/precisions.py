@@ -1,17 +1,27 @@
-"""How wide is a weight? What each number format stores, and which units multiply it.
+"""How wide is a weight? What each number format stores, which units multiply it, and what a checkpoint leaves wider.
 
     bits_per_weight = weight_bits + (scale_bits + zero_bits) / group_size     [bits]
 
 A weight-only format (int8, int4) stores few bits and multiplies in bf16: it reads less and computes the same.
-A format of weights and activations (fp8, w8a8) also multiplies in its own, faster units. Ignores that
-runtimes often leave embeddings, head and norms at 16 bits (up to 3% of a 70B, a third of a 0.5B).
+A format of weights and activations (fp8, w8a8, nvfp4) also multiplies in its own, faster units. Servers leave tables,
+head, router and all vectors at 16 bits, and MXFP4 checkpoints attention too: `exceptions` names, by matrix or by
+group, the share of the copies that has another format. `int4-ideal` is the arithmetic of 4 bits without any of this.
 """
 
 from dataclasses import dataclass
 from math import inf
 
-from bytebill.errors import require_known
+from bytebill.errors import require, require_known
+from bytebill.models.layers import VECTORS, Matrix
 from bytebill.units import BITS_PER_BYTE
+
+Exceptions = tuple[tuple[str, float, str], ...]  # (matrix or group, share of its copies, format)
+
+LEFT_WIDE: Exceptions = tuple((group, 1.0, "bf16") for group in ("embedding", "head", "router", *VECTORS))
+EXPERTS_ONLY: Exceptions = (
+    *LEFT_WIDE,
+    *((group, 1.0, "bf16") for group in ("attention", "recurrent", "mlp", "shared_expert")),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +36,15 @@ class Precision:
     zero_bits: float = 0
     kv_bytes_per_value: float = 2
     activation_bytes_per_value: float = 2
+    exceptions: Exceptions = ()
 
     def __post_init__(self) -> None:
-        if min(self.weight_bits, self.group_size, self.kv_bytes_per_value, self.activation_bytes_per_value) <= 0:
-            raise ValueError(f"{self.name}: every width must be positive")
+        widths = (self.weight_bits, self.group_size, self.kv_bytes_per_value, self.activation_bytes_per_value)
+        require(min(widths) > 0, f"{self.name}: every width must be positive")
+        require(
+            all(0 <= share <= 1 for _, share, _ in self.exceptions),
+            f"{self.name}: an exception holds for a share of a matrix's copies",
+        )
 
     @property
     def bits_per_weight(self) -> float:
@@ -44,6 +59,25 @@ class Precision:
     def bytes_per_weight(self) -> float:
         return self.bits_per_weight / BITS_PER_BYTE
 
+    def formats(self, matrix: Matrix) -> tuple[tuple[float, "Precision"], ...]:
+        """The formats of a matrix's copies, each with its share; an exception by name goes before one by group.
+
+        >>> from bytebill.models import model, matrices
+        >>> head, fp8 = next(m for m in matrices(model("llama-3-8b")) if m.name == "head"), precision("fp8")
+        >>> [(share, each.name) for share, each in fp8.formats(head)]
+        [(1.0, 'bf16')]
+        """
+        found = [each for each in self.exceptions if each[0] == matrix.name] or [
+            each for each in self.exceptions if each[0] == matrix.group
+        ]
+        others = [(share, PRECISIONS[name]) for _, share, name in found if share]
+        left = 1 - sum(share for share, _ in others)
+        return (*((left, self) for _ in range(left > 0)), *others)
+
+    def weight_bytes(self, matrix: Matrix) -> float:
+        """Bytes that a matrix's copies take."""
+        return matrix.n_params * sum(share * each.bytes_per_weight for share, each in self.formats(matrix))
+
 
 PRECISIONS = {
     each.name: each
@@ -54,12 +88,24 @@ PRECISIONS = {
         Precision(name="bf16", weight_bits=16, compute_dtype="bf16"),
         Precision(name="fp16", weight_bits=16, compute_dtype="fp16"),
         Precision(name="bf16-kv8", weight_bits=16, compute_dtype="bf16", kv_bytes_per_value=1),
-        Precision(name="fp8", weight_bits=8, compute_dtype="fp8"),
-        Precision(name="fp8-kv8", weight_bits=8, compute_dtype="fp8", kv_bytes_per_value=1),
-        Precision(name="w8a8", weight_bits=8, compute_dtype="int8"),
-        Precision(name="int8", weight_bits=8, compute_dtype="bf16"),
-        Precision(name="int4", weight_bits=4, compute_dtype="bf16", group_size=128, scale_bits=16, zero_bits=16),
+        Precision(name="fp8", weight_bits=8, compute_dtype="fp8", exceptions=LEFT_WIDE),
+        Precision(name="fp8-kv8", weight_bits=8, compute_dtype="fp8", kv_bytes_per_value=1, exceptions=LEFT_WIDE),
+        Precision(name="w8a8", weight_bits=8, compute_dtype="int8", exceptions=LEFT_WIDE),
+        Precision(name="int8", weight_bits=8, compute_dtype="bf16", exceptions=LEFT_WIDE),
+        Precision(
+            name="int4",
+            weight_bits=4,
+            compute_dtype="bf16",
+            group_size=128,
+            scale_bits=16,
+            zero_bits=16,
+            exceptions=LEFT_WIDE,
+        ),
         Precision(name="int4-ideal", weight_bits=4, compute_dtype="bf16"),
+        Precision(
+            name="mxfp4", weight_bits=4, compute_dtype="fp4", group_size=32, scale_bits=8, exceptions=EXPERTS_ONLY
+        ),
+        Precision(name="nvfp4", weight_bits=4, compute_dtype="fp4", group_size=16, scale_bits=8, exceptions=LEFT_WIDE),
     )
 }
 

@@ -1,38 +1,39 @@
 """How many bytes is a model, stored and per cached token? The published models, and both sizes.
 
-    weight_bytes = n_params * bits_per_weight / 8                          [bytes]
-    kv_stored_bytes_per_token = 2 * L * K * H * kv_bytes_per_value         [bytes/token]   (MHA, GQA, MQA)
-                              = L * (kv_lora_rank + d_rope) * kv_bytes_per_value           (MLA)
+    weight_bytes = sum of n_params * bits_per_weight / 8 over the matrices   [bytes]
+    cache_bytes  = sum over layers of entries(context) * entry_bytes         [bytes]   2 * K * H values an entry, or
+                                                                                       kv_lora_rank + d_rope (MLA)
+    state_bytes  = sum over layers of state and convolution                  [bytes]   whatever the context
 
-Symbols: L `n_layers`, K `n_kv_heads`, H `d_head`. Shapes are counted in `bytebill.models.shapes`, widths in
-`bytebill.models.precisions`; published shapes and their sources: `data/models.csv`. Ignores what a
-runtime adds to the weights (workspace, fragmentation: `bytebill.deployment`).
+Symbols: K `n_kv_heads`, H `d_head`. Shapes are counted in `bytebill.models.shapes`, what a layer keeps in
+`bytebill.models.layers`, widths in `bytebill.models.precisions`; published shapes and their sources:
+`data/models.csv`. Ignores what a runtime adds to the weights (workspace, fragmentation: `bytebill.deployment`).
 """
 
 from dataclasses import fields
 
 from bytebill import data
 from bytebill.models.precisions import Precision
-from bytebill.models.shapes import MLASpec, ModelSpec, MoESpec
+from bytebill.models.shapes import MLASpec, ModelSpec, MoESpec, matrices
 
 
 def weight_bytes(model: ModelSpec, *, precision: Precision) -> float:
-    """Bytes of the stored weights, every parameter at the precision's width, group scales counted.
-
-    n_params * bits_per_weight / 8     [bytes]
+    """Bytes of the stored weights, each matrix in its format, group scales counted.
 
     >>> from bytebill.models import precision
-    >>> weight_bytes(model("llama-2-13b"), precision=precision("bf16")) / 1e9
+    >>> weight_bytes(model("llama-2-13b"), precision=precision("bf16")) / 1e9    # n_params * 2
     26.03172864
     """
-    return model.n_params * precision.bytes_per_weight
+    return sum(precision.weight_bytes(matrix) for matrix in matrices(model))
 
 
 def kv_stored_bytes_per_token(model: ModelSpec, *, precision: Precision) -> float:
-    """KV-cache bytes kept for one token, over all layers.
+    """Bytes that one more token of a short context adds to the caches of all layers.
 
     2 (K and V) * n_layers * n_kv_heads * d_head * kv_bytes_per_value     [bytes/token]
     n_layers * (kv_lora_rank + d_rope) * kv_bytes_per_value               for MLA
+
+    Once windows are full a token adds less: see `cache_bytes`.
 
     >>> from bytebill.models import precision
     >>> kv_stored_bytes_per_token(model("llama-2-13b"), precision=precision("bf16"))    # 2*40*40*128*2
@@ -40,18 +41,30 @@ def kv_stored_bytes_per_token(model: ModelSpec, *, precision: Precision) -> floa
     >>> kv_stored_bytes_per_token(model("deepseek-v3"), precision=precision("bf16"))    # 61*(512+64)*2
     70272.0
     """
-    mla = model.mla
-    per_layer = 2 * model.n_kv_heads * model.d_head if mla is None else mla.kv_lora_rank + mla.d_rope
-    return model.n_layers * per_layer * float(precision.kv_bytes_per_value)
+    return cache_bytes(model, 1, precision=precision)
 
 
-def kept_context_len(model: ModelSpec, context_len: int) -> int:
-    """Tokens of a context that the cache must keep: all of them, or those a sliding window still reaches.
+def cache_bytes(model: ModelSpec, context_len: float, *, precision: Precision) -> float:
+    """Bytes that the caches of all layers keep of one sequence of this length; states not counted.
 
-    >>> kept_context_len(model("mistral-7b"), 10_000), kept_context_len(model("llama-2-7b"), 10_000)
-    (4096, 10000)
+    >>> from bytebill.models import precision
+    >>> [cache_bytes(model("mistral-7b"), n, precision=precision("bf16")) / 131_072 for n in (100, 10_000)]
+    [100.0, 4096.0]
     """
-    return min(context_len, model.window_len or context_len)
+    width = precision.kv_bytes_per_value
+    return sum(
+        (
+            kind.n_layers * kept.entries(context_len) * kept.entry_bytes(width)
+            for kind in model.kinds
+            for kept in kind.caches
+        ),
+        0.0,
+    )
+
+
+def state_bytes(model: ModelSpec) -> float:
+    """Bytes that recurrent layers keep of one sequence, whatever its length; 0 where all layers attend."""
+    return sum((kind.n_layers * kind.state.bytes for kind in model.kinds if kind.state), 0.0)
 
 
 def _from_row(row: data.Row) -> ModelSpec:

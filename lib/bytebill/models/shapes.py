@@ -1,17 +1,19 @@
-"""What does a model store? Its shape, and the one list of matrices that everything is counted from.
+"""What does a model store? Its shape, the kinds of its layers, and the one list of matrices that all is counted from.
 
     n_params = sum of n_in * n_out * copies over `matrices(model)`
 
 Symbols: L `n_layers`, D `d_model`, F `d_ff`, N `n_heads` (query heads), K `n_kv_heads`, H `d_head`. A tied
-embedding is stored once, and listed as the output head it also is. Ignores the draft layers some models ship
-beside the served ones.
+embedding is stored once, and listed as the output head it also is. A model whose layers are all alike is told by its
+sizes; one whose layers differ lists their kinds (`bytebill.models.layers`), and its sizes are those of its attention.
+Draft layers (MTP) are listed apart and count for nothing that is served.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from bytebill.errors import require
+from bytebill.models.layers import LayerKind, Matrix, TokenCache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,9 @@ class ModelSpec:
     norm_eps: float = 1e-5
     moe: MoESpec | None = None
     mla: MLASpec | None = None
+    layers: tuple[LayerKind, ...] = ()  # where layers differ: their kinds; none: all alike, as told above
+    besides: tuple[Matrix, ...] = ()  # what belongs to no layer, and is neither table, head nor last norm
+    draft: tuple[LayerKind, ...] = ()  # layers that propose tokens (MTP), which nothing counts unless it says so
 
     def __post_init__(self) -> None:
         require(
@@ -91,6 +96,18 @@ class ModelSpec:
             (self.positions == "learned") == (self.n_positions > 0),
             f"{self.id}: a table of positions needs n_positions, and rope needs none",
         )
+        n_listed = sum(kind.n_layers for kind in self.layers)
+        require(n_listed in (0, self.n_layers), f"{self.id}: of {self.n_layers} layers its kinds list {n_listed}")
+
+    @cached_property
+    def kinds(self) -> tuple[LayerKind, ...]:
+        """The kinds of its layers, one where all mix tokens alike.
+
+        >>> from bytebill.models import model
+        >>> [(kind.name, kind.n_layers) for kind in model("mistral-7b").kinds]
+        [('window', 32)]
+        """
+        return self.layers or (_only_kind(self),)
 
     @property
     def queries_per_kv_head(self) -> int:
@@ -132,24 +149,6 @@ class ModelSpec:
         return sum(matrix.n_params for matrix in matrices(self) if matrix.group != "embedding")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Matrix:
-    """`copies` equal matrices [n_out, n_in] of one group.
-
-    Groups: embedding, attention, mlp, expert, shared_expert, router, head; norm and bias hold vectors.
-    """
-
-    name: str
-    group: str
-    n_in: int
-    n_out: int
-    copies: int = 1
-
-    @property
-    def n_params(self) -> int:
-        return self.n_in * self.n_out * self.copies
-
-
 @cache
 def matrices(model: ModelSpec) -> tuple[Matrix, ...]:
     """Everything a model stores, the one list from which parameters, bytes and FLOPs are counted.
@@ -158,13 +157,45 @@ def matrices(model: ModelSpec) -> tuple[Matrix, ...]:
     >>> [(m.name, m.n_in, m.n_out, m.copies) for m in matrices(model("llama-2-13b")) if m.group == "mlp"]
     [('gate', 5120, 13824, 40), ('up', 5120, 13824, 40), ('down', 13824, 5120, 40)]
     """
-    attention = (
+    head = Matrix(name="head", group="head", n_in=model.d_model, n_out=model.vocab_size)
+    # one norm before the head besides those of the layers; a layer norm has a bias beside its scale
+    last_norm = Matrix(
+        name="last_norm", group="norm", n_in=1, n_out=model.d_model, copies=2 if model.norm == "layer" else 1
+    )
+    layers = (matrix for kind in model.kinds for matrix in kind.matrices)
+    return (*_embedding(model), *layers, *model.besides, head, last_norm)
+
+
+def _only_kind(model: ModelSpec) -> LayerKind:
+    """The kind of all layers of a model whose layers mix tokens alike."""
+    attention = tuple(
         Matrix(name=name, group="attention", n_in=n_in, n_out=n_out, copies=model.n_layers)
         for name, (n_in, n_out) in _attention_shapes(model).items()
     )
-    head = Matrix(name="head", group="head", n_in=model.d_model, n_out=model.vocab_size)
-    weights = (*_embedding(model), *attention, *_mlp(model), head)
-    return (*weights, *_biases(model, weights), *_norms(model))
+    weights = (*attention, *_mlp(model))
+    mla, reach = model.mla, model.window_len
+    if mla is None:
+        # scores and weighted values, a multiply and an add each
+        name = "full" if reach is None else "window"
+        kept = TokenCache(
+            n_values=2 * model.n_kv_heads * model.d_head,
+            n_heads=model.n_kv_heads,
+            pair_flops=4 * model.n_heads * model.d_head,
+            reach=reach,
+        )
+    else:  # absorbed: both over the latent, and scores over the rotary key besides
+        name = "latent"
+        kept = TokenCache(
+            n_values=mla.kv_lora_rank + mla.d_rope,
+            pair_flops=2 * model.n_heads * (2 * mla.kv_lora_rank + mla.d_rope),
+            reach=reach,
+        )
+    return LayerKind(
+        name=name,
+        n_layers=model.n_layers,
+        matrices=(*weights, *_biases(model, weights), *_norms(model)),
+        caches=(kept,),
+    )
 
 
 def _embedding(model: ModelSpec) -> Iterator[Matrix]:
@@ -213,19 +244,18 @@ def _mlp_matrices(model: ModelSpec, *, group: str, d_ff: int, copies: int) -> It
 
 
 def _biases(model: ModelSpec, weights: tuple[Matrix, ...]) -> Iterator[Matrix]:
-    """One vector per biased matrix (never the head or a table)."""
+    """One vector per biased matrix of the layers."""
     return (
         Matrix(name=f"{matrix.name}_bias", group="bias", n_in=1, n_out=matrix.n_out, copies=matrix.copies)
         for matrix in weights
-        if (model.biases and matrix.group not in ("head", "embedding"))
+        if model.biases
         or (model.qkv_bias and matrix.name in ("q", "k", "v"))
         or (matrix.group == "router" and model.moe is not None and model.moe.router_bias)
     )
 
 
 def _norms(model: ModelSpec) -> Iterator[Matrix]:
-    # one before the head besides; a layer norm has a bias beside its scale
-    n_vectors = (model.n_layers * model.norms_per_layer + 1) * (2 if model.norm == "layer" else 1)
+    n_vectors = model.n_layers * model.norms_per_layer * (2 if model.norm == "layer" else 1)
     yield Matrix(name="norm", group="norm", n_in=1, n_out=model.d_model, copies=n_vectors)
     if model.qk_norm:
         yield Matrix(name="qk_norm", group="norm", n_in=1, n_out=model.d_head, copies=2 * model.n_layers)

@@ -1,25 +1,28 @@
 """What does one step move and multiply? The one cost function, and the terms it is made of.
 
-    bytes = weights + KV read + KV written + activations + logits
+    bytes = weights + KV read + KV written + states + activations + logits
     flops = 2 * (parameters met) * T + attention flops
 
     weights     = fixed + rows * T + head (if logits) + experts(T)
     activations = token * T + head input * logits
-    KV          = kv * (context + T)         attention flops = pair * pairs
+    KV          = sum over caches of entry * (entries read + T / stride)     attention flops = sum of pair * pairs
+    states      = 2 * state * sequences          read and written, whatever the context
 
 S tokens of context already cached and T new ones a sequence (`bytebill.roofline.load`), N `n_heads`, K `n_kv_heads`,
 H `d_head`.
 
 Weights are read once a step however many tokens share them; of the embedding only the rows looked up; of E
-experts the expected number of distinct ones. KV is read once per KV head, not per query head; the keys and
-values of new tokens are still on the chip. Attention within a chunk is causal. MLA is counted in its absorbed
-form. Ignores skewed routing, softmax and norms. How long it takes: `bytebill.roofline.bounds`.
+experts the expected number of distinct ones. KV is read once per KV head, not per query head, and once by each device
+that must keep a copy; the keys and values of new tokens are still on the chip. Attention within a chunk is causal.
+MLA is counted in its absorbed form. Products are counted by the dtype that multiplies them. Ignores skewed routing,
+softmax and norms. How long it takes: `bytebill.roofline.bounds`.
 """
 
 from dataclasses import dataclass
 from functools import cache
+from math import inf
 
-from bytebill.models import ModelSpec, Precision, kv_stored_bytes_per_token, matrices
+from bytebill.models import VECTORS, Matrix, ModelSpec, Precision, TokenCache, matrices, state_bytes
 from bytebill.roofline.load import Load
 from bytebill.roofline.routing import distinct_experts
 
@@ -35,10 +38,12 @@ class StepCost:
     logit_bytes: float
     linear_flops: float
     attention_flops: float
+    state_bytes: float = 0.0  # of recurrent layers, read and written
 
     @property
     def bytes(self) -> float:
-        return self.weight_bytes + (self.kv_read_bytes + self.kv_write_bytes) + self.activation_bytes + self.logit_bytes
+        moved = self.weight_bytes + (self.kv_read_bytes + self.kv_write_bytes) + self.state_bytes
+        return moved + self.activation_bytes + self.logit_bytes
 
     @property
     def flops(self) -> float:
@@ -48,6 +53,23 @@ class StepCost:
     def arithmetic_intensity(self) -> float:
         """FLOPs done for each byte moved [FLOP/byte]."""
         return self.flops / self.bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheTerm:
+    """What a cached token adds to a step, over all layers that keep it alike, and every copy of it."""
+
+    token_bytes: float  # of an entry, by the tokens it stands for
+    pair_flops: float  # of a new token and a cached one
+    read_reach: int | None  # tokens back to which a new one reads; None: all
+
+    def read_bytes(self, load: Load) -> float:
+        """Bytes of the cache that a step reads."""
+        return load.kept_tokens(self.read_reach) * self.token_bytes
+
+    def flops(self, load: Load) -> float:
+        """FLOPs of new tokens over those that they attend to."""
+        return self.pair_flops * load.attended_pairs(self.read_reach)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,10 +84,11 @@ class CostTerms:
     activation_bytes: float  # of a token: each product's input and output, once
     head_input_bytes: float
     logit_bytes: float
-    token_flops: float
-    logit_flops: float
-    kv_bytes: float  # of one cached token
-    pair_flops: float
+    token_flops: tuple[tuple[str, float], ...]  # of a token in the layers, by the dtype that multiplies
+    logit_flops: tuple[tuple[str, float], ...]
+    state_bytes: float  # of a sequence, read and written
+    state_flops: float  # of a token
+    caches: tuple[CacheTerm, ...]
 
     def weight_bytes(self, n_new_tokens: int, n_logits: int) -> float:
         """Weights that a step reads: every matrix once, experts as far as touched, tables by row."""
@@ -79,48 +102,85 @@ class CostTerms:
             self.activation_bytes * n_new_tokens + (self.head_input_bytes + self.logit_bytes) * n_logits
         )
 
-    def linear_flops(self, n_new_tokens: int, n_logits: int) -> float:
-        """FLOPs of everything but attention: a multiply and an add for each parameter that a token meets."""
-        return self.token_flops * n_new_tokens + self.logit_flops * n_logits
+    def linear_flops(self, n_new_tokens: int, n_logits: int) -> dict[str, float]:
+        """FLOPs of everything but attention, by dtype: two for each parameter that a token meets."""
+        found = {dtype: each * n_new_tokens for dtype, each in self.token_flops}
+        for dtype, each in self.logit_flops:
+            found[dtype] = found.get(dtype, 0.0) + each * n_logits
+        return found
 
 
 @cache
-def cost_terms(model: ModelSpec, *, precision: Precision) -> CostTerms:
+def cost_terms(model: ModelSpec, *, precision: Precision, n_sharing: int = 1) -> CostTerms:
     """The terms of a model's cost, counted over its one list of matrices.
+
+    `n_sharing` devices share each layer's attention: more than a cache has KV heads keep copies of it.
 
     >>> from bytebill.models import model, precision
     >>> terms = cost_terms(model("llama-3-8b"), precision=precision("bf16"))
-    >>> int(terms.kv_bytes), int(terms.pair_flops)    # 2*32*8*128*2 bytes; 4*128 FLOPs in 32 heads of 32 layers
-    (131072, 524288)
+    >>> [(int(each.token_bytes), int(each.pair_flops)) for each in terms.caches]    # 2*32*8*128*2; 32 * 32 * 4*128
+    [(131072, 524288)]
     """
-    params = dict.fromkeys(("embedding", "head", "expert", "rest"), 0)
+    stored = dict.fromkeys(("embedding", "head", "expert", "rest"), 0.0)
     for matrix in matrices(model):
-        params[matrix.group if matrix.group in params else "rest"] += matrix.n_params
+        stored[matrix.group if matrix.group in stored else "rest"] += precision.weight_bytes(matrix)
     # a token is multiplied by k of E experts and by all other matrices, but by no table and no vector; head: a logit
-    besides = ("embedding", "norm", "bias", "head")
+    besides = ("embedding", "head", *VECTORS)
     routed = model.moe.n_experts_per_token / model.moe.n_experts if model.moe else 1.0
     met = [(m, routed if m.group == "expert" else 1.0) for m in matrices(model) if m.group not in besides]
-    wide, per_value = precision.bytes_per_weight, float(precision.activation_bytes_per_value)
-    # scores and weighted values, a multiply and an add each; MLA absorbed: over the latent, and the rotary key
-    per_pair = 4 * model.d_head if model.mla is None else 2 * (2 * model.mla.kv_lora_rank + model.mla.d_rope)
+    tables = [m for m in matrices(model) if m.group == "embedding"]
+    if model.tied_embeddings:  # the head is the table
+        tables += [m for m in matrices(model) if m.group == "head"]
+    per_value = float(precision.activation_bytes_per_value)
     return CostTerms(
         model=model,
-        fixed_bytes=params["rest"] * wide,
-        head_bytes=params["head"] * wide,
-        expert_bytes=params["expert"] * wide,
-        row_bytes=model.d_model * (2 if model.positions == "learned" else 1) * wide,
+        fixed_bytes=stored["rest"],
+        head_bytes=stored["head"],
+        expert_bytes=stored["expert"],
+        # of a table a token takes one row; the head lies the other way round
+        row_bytes=sum(precision.weight_bytes(m) / (m.n_out if m.group == "head" else m.n_in) for m in tables),
         activation_bytes=sum((m.n_in + m.n_out) * m.copies * share for m, share in met) * per_value,
         head_input_bytes=model.d_model * per_value,
         logit_bytes=model.vocab_size * per_value,
-        token_flops=sum(2 * m.n_params * share for m, share in met),
-        logit_flops=2.0 * params["head"],
-        kv_bytes=kv_stored_bytes_per_token(model, precision=precision),
-        pair_flops=float(model.n_layers * model.n_heads * per_pair),
+        token_flops=_flops_by_dtype(met, precision),
+        logit_flops=_flops_by_dtype([(m, 1.0) for m in matrices(model) if m.group == "head"], precision),
+        state_bytes=2 * state_bytes(model),
+        state_flops=sum((kind.n_layers * kind.state.token_flops for kind in model.kinds if kind.state), 0.0),
+        caches=_cache_terms(model, precision, n_sharing),
     )
 
 
-def step_cost(model: ModelSpec, *, load: Load, precision: Precision) -> StepCost:
-    """Bytes and FLOPs of one step: the cost function of the book.
+def _flops_by_dtype(met: list[tuple[Matrix, float]], precision: Precision) -> tuple[tuple[str, float], ...]:
+    found: dict[str, float] = {}
+    for matrix, share_met in met:
+        for share, each in precision.formats(matrix):
+            found[each.compute_dtype] = found.get(each.compute_dtype, 0.0) + 2.0 * matrix.n_params * share_met * share
+    return tuple(found.items())
+
+
+def _cache_terms(model: ModelSpec, precision: Precision, n_sharing: int) -> tuple[CacheTerm, ...]:
+    """One term for all caches that are read equally far back, the farthest first."""
+    found: dict[int | None, tuple[float, float]] = {}
+    for n_layers, kept in ((kind.n_layers, kept) for kind in model.kinds for kept in kind.caches):
+        n_bytes = n_layers * kept.entry_bytes(precision.kv_bytes_per_value) / kept.stride
+        now = found.get(kept.read_reach, (0.0, 0.0))
+        found[kept.read_reach] = (
+            now[0] + n_bytes * cache_copies(kept, n_sharing),
+            now[1] + n_layers * kept.pair_flops / kept.stride,
+        )
+    order = sorted(found, key=lambda reach: inf if reach is None else reach, reverse=True)
+    return tuple(
+        CacheTerm(token_bytes=found[reach][0], pair_flops=found[reach][1], read_reach=reach) for reach in order
+    )
+
+
+def cache_copies(kept: TokenCache, n_sharing: int) -> float:
+    """How often devices that share a layer's attention keep a value: once, until they outnumber its KV heads."""
+    return max(1.0, n_sharing / kept.n_heads)
+
+
+def step_cost(model: ModelSpec, *, load: Load, precision: Precision, n_sharing: int = 1) -> StepCost:
+    """Bytes and FLOPs of one step: the cost function of the book. `n_sharing` devices share each layer's attention.
 
     >>> from bytebill.models import model, precision
     >>> cost = step_cost(model("llama-2-13b"), load=Load.decode(batch_size=4, context_len=8192),
@@ -130,15 +190,17 @@ def step_cost(model: ModelSpec, *, load: Load, precision: Precision) -> StepCost
     >>> round(cost.kv_read_bytes / 1e9, 2)    # 4 sequences of 6.71 GB
     26.84
     """
-    terms, n_new, n_logits = cost_terms(model, precision=precision), load.checked().n_new_tokens, load.n_logits
+    terms = cost_terms(model, precision=precision, n_sharing=n_sharing)
+    n_new, n_logits = load.checked().n_new_tokens, load.n_logits
     return StepCost(
         weight_bytes=terms.weight_bytes(n_new, n_logits),
-        kv_read_bytes=load.kept_tokens(model.window_len) * terms.kv_bytes,
-        kv_write_bytes=n_new * terms.kv_bytes,
+        kv_read_bytes=sum(each.read_bytes(load) for each in terms.caches),
+        kv_write_bytes=n_new * sum(each.token_bytes for each in terms.caches),
         activation_bytes=terms.activation_bytes * n_new + terms.head_input_bytes * n_logits,
         logit_bytes=n_logits * terms.logit_bytes,
-        linear_flops=terms.linear_flops(n_new, n_logits),
-        attention_flops=terms.pair_flops * load.attended_pairs(model.window_len),
+        linear_flops=sum(terms.linear_flops(n_new, n_logits).values()),
+        attention_flops=sum(each.flops(load) for each in terms.caches) + terms.state_flops * n_new,
+        state_bytes=terms.state_bytes * load.n_sequences,
     )
 
 

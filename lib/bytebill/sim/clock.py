@@ -1,18 +1,22 @@
-"""How long does a step take on hardware that the reader does not own? Six constants and a roofline.
+"""How long does a step take on hardware that the reader does not own? Eight constants and a roofline.
 
     step time = step_s + layer_s * layers + sequence_s * sequences            whatever their lengths
-              + hypot(linear bytes / W, linear flops / peak)                  weights, once for all
-              + max(KV bytes / W, attention flops / peak)                     decodes, then prefills
-              + 2 * layers * 2 (n - 1) / n * T * D * activation bytes / link  where n devices share a layer
+              + hypot(linear bytes / W, sum of linear flops / peak of dtype)  weights, once for all
+              + routed_layer_s * layers with experts                          sorting tokens by expert, and back
+              + sum over caches of max(KV bytes / W, attention flops / peak)  decodes, then prefills
+              + state bytes / W                                               of recurrent layers
+              + sums * all_reduce_s + 2 (n - 1) / n * T * D * bytes / link    sums of a layer's output over n devices
               + swapped bytes / host link                                     before the first repeat
 
 W and peak are the device's published rates times its achieved shares (`bytebill.sim.constants`), n devices have n
-times both, `layers` counts a layer twice where devices must wait for each other. The root of the sum of squares is the
+times both; `sums` are two a layer, one where attention and MLP are parallel. The root of the sum of squares is the
 soft knee that matrix products have (`bytebill.measure.decode`); attention lies far to one side of its own. So a step
-lies between the roofline's two bounds of what the device reaches, plus its overheads. Repeating a load adds a token to
-every decoding sequence and so the same time to every step, until a sliding window is full: n steps take a sum in
-closed form. A clock sees counts alone, so under a window sequences that decode together count as equally long, which
-is never too fast. Ignores overlap of kernels with communication, skew among experts, copies of norms and biases.
+lies between the roofline's two bounds of what the device reaches, plus its overheads. Where attention is data-parallel
+each device reads all of its weights, and tokens are gathered for the MLP and scattered again, which moves what one sum
+moves. Repeating a load adds a token to every decoding sequence and so the same time to every step, until a window is
+full: n steps take a sum in closed form. A clock sees counts alone, so under a window sequences that decode together
+count as equally long, which is never too fast. Ignores overlap of kernels with communication, skew among experts,
+copies of norms and biases.
 """
 
 from dataclasses import dataclass
@@ -21,8 +25,8 @@ from math import ceil, floor, hypot, inf, sqrt
 
 from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError, require
-from bytebill.models import ModelSpec, Precision
-from bytebill.roofline import Load, attended_pairs, cost_terms
+from bytebill.models import ModelSpec, Precision, weight_bytes
+from bytebill.roofline import CacheTerm, Load, cost_terms
 from bytebill.sim.constants import IDEAL, Constants
 from bytebill.sim.guards import counted_once, no_faster
 from bytebill.units import BLOCK_SIZE_TOKENS
@@ -32,26 +36,26 @@ from bytebill.units import BLOCK_SIZE_TOKENS
 class Segment:
     """A run of equal loads: `first_s` for the first, `growth_s` more for each one after, `once_s` before all.
 
-    After `n_growing` of them, windows are full, and each further one takes `last_s`.
+    After `n_growing` of them a window is full, and `then` tells how it goes on.
     """
 
     first_s: float
     growth_s: float
     once_s: float = 0.0
     n_growing: float = inf
-    last_s: float = 0.0
+    then: "Segment | None" = None
 
     def seconds(self, n: int) -> float:
         """Time of the first n repeats, from the run's start: n * first + growth * n (n - 1) / 2.
 
         >>> Segment(10.0, 1.0).seconds(3)    # 10 + 11 + 12
         33.0
-        >>> Segment(10.0, 1.0, n_growing=2, last_s=11.5).seconds(4)    # 10 + 11 + 11.5 + 11.5
+        >>> Segment(10.0, 1.0, n_growing=2, then=Segment(11.5, 0.0)).seconds(4)    # 10 + 11 + 11.5 + 11.5
         44.0
         """
-        if n > self.n_growing:
+        if n > self.n_growing and self.then is not None:
             n_grown = int(self.n_growing)
-            return self.seconds(n_grown) + (n - n_grown) * self.last_s + (0.0 if n_grown else self.once_s)
+            return self.seconds(n_grown) + self.then.seconds(n - n_grown)
         return self.once_s + n * (self.first_s + 0.5 * (n - 1) * self.growth_s) if n else 0.0
 
     def n_until(self, seconds: float) -> int:
@@ -67,9 +71,9 @@ class Segment:
         linear = self.first_s - half
         # the root of half n^2 + linear n = left, in the form that keeps its digits where half is next to nothing
         n = ceil(2 * left / (linear + sqrt(linear * linear + 4 * half * left)))
-        if n > self.n_growing:
+        if n > self.n_growing and self.then is not None:
             n_grown = int(self.n_growing)
-            n = n_grown + ceil((seconds - self.seconds(n_grown)) / self.last_s)
+            n = n_grown + self.then.n_until(seconds - self.seconds(n_grown))
         while self.seconds(n) < seconds:
             n += 1
         while n > 1 and self.seconds(n - 1) >= seconds:
@@ -92,23 +96,36 @@ class Clock:
         self.deployment, self.constants = deployment, constants
         self.host_bytes_per_s, self.block_size_tokens = host_bytes_per_s, block_size_tokens
         model, precision, n_devices = deployment.model, deployment.precision, deployment.n_devices
-        self._terms = cost_terms(model, precision=precision)
-        counted_once(self._terms, precision=precision, resident_bytes=deployment.memory.weight_bytes)
+        self._terms = cost_terms(model, precision=precision, n_sharing=deployment.n_sharing)
+        counted_once(
+            cost_terms(model, precision=precision),
+            precision=precision,
+            resident_bytes=weight_bytes(model, precision=precision),
+        )
         self._check_memory()
         known = constants.values()
-        self._peaks = {
-            "bytes_per_s": n_devices * deployment.accelerator.bandwidth_bytes_per_s,
-            "flops_per_s": n_devices * deployment.accelerator.peak(precision.compute_dtype),
-        }
-        self._bytes_per_s = self._peaks["bytes_per_s"] * known["bandwidth_share"]
-        self._flops_per_s = self._peaks["flops_per_s"] * known["flops_share"]
+        card = deployment.accelerator
+        self._peak_bytes_per_s = n_devices * card.bandwidth_bytes_per_s
+        self._bytes_per_s = self._peak_bytes_per_s * known["bandwidth_share"]
+        dtypes = dict.fromkeys(dtype for dtype, _ in (*self._terms.token_flops, *self._terms.logit_flops))
+        self._dtypes = dtypes | dict.fromkeys([attention_dtype(precision)])
+        self._peaks = {dtype: n_devices * card.peak(card.units(dtype)) for dtype in self._dtypes}
+        self._flops_per_s = {dtype: peak * constants.share_of(dtype) for dtype, peak in self._peaks.items()}
+        self._attention_dtype = attention_dtype(precision)
         self._sequence_s = known["sequence_s"]
-        self._stop_s = known["step_s"] + known["layer_s"] * model.n_layers * (2 if n_devices > 1 else 1)
+        self._stop_s = known["step_s"] + known["layer_s"] * model.n_layers
+        if model.moe is not None:
+            self._stop_s += known["routed_layer_s"] * (model.n_layers - model.moe.n_dense_layers)
+        if n_devices > 1:
+            self._stop_s += known["all_reduce_s"] * _sums(model)
         self._all_reduce_s = _all_reduce_bytes(model, precision, n_devices) / known["link_bytes_per_s"]
+        # with data-parallel attention every device reads all of its weights, and the group n times as many
+        self._extra_bytes = deployment.memory.weight_bytes - weight_bytes(model, precision=precision)
         self._kv_bytes = deployment.memory.kv_bytes_per_token
         # a decoding token reads, and attends to, its whole context: both times grow alike, so one of them wins
-        self._context_s = self._attention_s(1, 1)
-        self._window_len = model.window_len
+        self._contexts_s = [(term, self._attention_s(term, 1, 1)) for term in self._terms.caches]
+        self._context_s = sum(each_s for _, each_s in self._contexts_s)
+        self._windowed = any(term.read_reach is not None for term in self._terms.caches)
         self._rests_s: dict[int, float] = {}  # of a decode step, all but attention, by number of sequences
 
     @cached_property
@@ -127,17 +144,27 @@ class Clock:
             load.checked()  # raises
         if load.chunks or load.n_new_each > 1:
             return self._mixed(load)
-        n, n_context, window = load.n_decodes, load.n_context_tokens, self._window_len
+        n, n_context = load.n_decodes, load.n_context_tokens
         rest_s = self._rests_s.get(n)
         if rest_s is None:
             load.checked()
             rest_s = self._rests_s[n] = self._rest_s(n_new_tokens=n, n_logits=n, n_sequences=n)
         once_s = self._swap_s(load) if load.n_swapped_blocks else 0.0
-        first_s = rest_s + self._decode_s(n, n_context)
-        if window is None or not n:
-            return Segment(first_s, n * self._context_s, once_s)
-        full_s = rest_s + n * (window + 1) * self._context_s
-        return Segment(first_s, n * self._context_s, once_s, max(0, floor(window - n_context / n) + 1), full_s)
+        if self._windowed and n:
+            return self._pieces(rest_s, once_s, n, n_context)
+        return Segment(rest_s + (n_context + n) * self._context_s, n * self._context_s, once_s)
+
+    def _pieces(self, rest_s: float, once_s: float, n: int, n_context: float) -> Segment:
+        """Repeated decodes until the next window is full, and so on; what is read once it is full stays."""
+        mean = n_context / n
+        full = [term.read_reach for term, _ in self._contexts_s if term.read_reach is not None]
+        growing = [reach for reach in full if mean < reach]
+        n_growing = min((floor(reach - mean) + 1 for reach in growing), default=inf)
+        growth_s = sum(n * each_s for term, each_s in self._contexts_s if (term.read_reach or inf) > mean)
+        segment = Segment(rest_s + self._decode_s(n, n_context), growth_s, once_s, n_growing)
+        if growing:
+            segment.then = self._pieces(rest_s, 0.0, n, n_context + n * n_growing)
+        return segment
 
     def step_s(self, load: Load) -> float:
         """Time of one step of a load [s]."""
@@ -149,43 +176,52 @@ class Clock:
 
     def _mixed(self, load: Load) -> Segment:
         """A step with chunks or drafts in it: one step, since what it holds changes with the next."""
-        n, new, window = load.n_decodes, load.n_new_each, self._window_len
-        n_tokens = n_logits = n * new
-        n_read = n_pairs = 0.0
-        for chunk in load.chunks:
-            context, n_new = chunk.context_len, chunk.n_new_tokens
-            n_tokens += n_new
-            n_logits += chunk.n_logits
-            n_read += n_new + (context if window is None else min(context, window))
-            n_pairs += attended_pairs(context, n_new, window_len=window)
-        if new == 1:
-            decodes_s = self._decode_s(n, load.n_context_tokens)
-        else:
-            decodes = Load(n_decodes=n, n_context_tokens=load.n_context_tokens, n_new_each=new)
-            decodes_s = self._attention_s(decodes.kept_tokens(window) + n * new, decodes.attended_pairs(window))
-        rest_s = self._rest_s(n_tokens, n_logits, n + len(load.chunks))
-        return Segment(rest_s + decodes_s + self._attention_s(n_read, n_pairs), 0.0, self._swap_s(load))
+        n, new = load.n_decodes, load.n_new_each
+        decodes = Load(n_decodes=n, n_context_tokens=load.n_context_tokens, n_new_each=new)
+        chunks = Load(chunks=load.chunks)
+        attention_s = self._decode_s(n, load.n_context_tokens) if new == 1 else self._spread_s(decodes)
+        if load.chunks:
+            attention_s += self._spread_s(chunks)
+        rest_s = self._rest_s(load.n_new_tokens, load.n_logits, load.n_sequences)
+        return Segment(rest_s + attention_s, 0.0, self._swap_s(load))
 
-    def _decode_s(self, n_decodes: int, n_context_tokens: int) -> float:
+    def _decode_s(self, n_decodes: int, n_context_tokens: float) -> float:
         """Attention of sequences that get one token each."""
-        window = self._window_len
-        n_read = n_context_tokens if window is None else min(n_context_tokens, n_decodes * window)
-        return (n_read + n_decodes) * self._context_s
+        return sum(
+            (min(n_context_tokens, n_decodes * (term.read_reach or inf)) + n_decodes) * each_s
+            for term, each_s in self._contexts_s
+        )
+
+    def _spread_s(self, load: Load) -> float:
+        """Attention of sequences that get several tokens each."""
+        return sum(
+            self._attention_s(
+                term, load.kept_tokens(term.read_reach) + load.n_new_tokens, load.attended_pairs(term.read_reach)
+            )
+            for term in self._terms.caches
+        )
 
     def _rest_s(self, n_new_tokens: int, n_logits: int, n_sequences: int) -> float:
-        """Everything but attention: linear layers, all-reduces and overheads."""
-        n_bytes = self._terms.linear_bytes(n_new_tokens, n_logits)
-        n_flops = self._terms.linear_flops(n_new_tokens, n_logits)
+        """Everything but attention: linear layers, states, all-reduces and overheads."""
+        n_bytes = self._terms.linear_bytes(n_new_tokens, n_logits) + self._extra_bytes
+        flops = self._terms.linear_flops(n_new_tokens, n_logits)
         fixed_s = self._stop_s + self._sequence_s * n_sequences + self._all_reduce_s * n_new_tokens
-        rest_s = hypot(n_bytes / self._bytes_per_s, n_flops / self._flops_per_s) + fixed_s
+        work_s = hypot(
+            n_bytes / self._bytes_per_s, sum(each / self._flops_per_s[dtype] for dtype, each in flops.items())
+        )
         # each part of a step keeps to the group's published rates, so their sum does
-        return no_faster(rest_s, n_bytes=n_bytes, n_flops=n_flops, **self._peaks)
+        no_faster(
+            work_s,
+            memory_s=n_bytes / self._peak_bytes_per_s,
+            compute_s=sum(each / self._peaks[dtype] for dtype, each in flops.items()),
+        )
+        return work_s + fixed_s + self._terms.state_bytes * n_sequences / self._bytes_per_s
 
-    def _attention_s(self, n_read: float, n_pairs: float) -> float:
-        """Attention that reads so many cached tokens, and meets so many pairs."""
-        n_bytes, n_flops = n_read * self._kv_bytes, n_pairs * self._terms.pair_flops
-        seconds = max(n_bytes / self._bytes_per_s, n_flops / self._flops_per_s)
-        return no_faster(seconds, n_bytes=n_bytes, n_flops=n_flops, **self._peaks)
+    def _attention_s(self, term: CacheTerm, n_read: float, n_pairs: float) -> float:
+        """Attention over one kind of cache that reads so many tokens, and meets so many pairs."""
+        n_bytes, n_flops, dtype = n_read * term.token_bytes, n_pairs * term.pair_flops, self._attention_dtype
+        seconds = max(n_bytes / self._bytes_per_s, n_flops / self._flops_per_s[dtype])
+        return no_faster(seconds, memory_s=n_bytes / self._peak_bytes_per_s, compute_s=n_flops / self._peaks[dtype])
 
     def _swap_s(self, load: Load) -> float:
         """Blocks cross the link to the host, each device's share over its own, one direction after the other."""
@@ -210,8 +246,17 @@ class Clock:
         )
 
 
+def attention_dtype(precision: Precision) -> str:
+    """What attention multiplies in: 16 bits, or what the weights are in where they are wider."""
+    return precision.compute_dtype if precision.compute_dtype in ("fp32", "fp16") else "bf16"
+
+
+def _sums(model: ModelSpec) -> int:
+    """Sums over the group in a step: two a layer, one where attention and MLP are parallel."""
+    return model.n_layers * (1 if model.parallel else 2)
+
+
 def _all_reduce_bytes(model: ModelSpec, precision: Precision, n_devices: int) -> float:
-    """Bytes that cross one device's link for each new token: two sums a layer, one where attention and MLP are
-    parallel, each 2 (n - 1) / n times the layer's output."""
-    sums = model.n_layers * (1 if model.parallel else 2)
-    return sums * model.d_model * precision.activation_bytes_per_value * 2 * (n_devices - 1) / n_devices
+    """Bytes that cross one device's link for each new token: 2 (n - 1) / n times the layer's output, each sum."""
+    values = _sums(model) * model.d_model * 2 * (n_devices - 1) / n_devices
+    return values * precision.activation_bytes_per_value

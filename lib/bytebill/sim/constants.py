@@ -1,26 +1,29 @@
-"""What must be known of a device besides its datasheet? Six constants, each measurable in a minute.
+"""What must be known of a device and a program besides the datasheet? Eight constants, each measurable in a minute.
 
     bandwidth_share     achieved share of the published bandwidth           a large matrix times one token
-    flops_share         achieved share of the published FLOP/s              the same times 4,096 tokens
+    flops_share         achieved share of the published FLOP/s              the same times 4,096 tokens, by dtype
+    all_reduce_s        seconds that a sum over the group takes at least    a sum of one token
+    link_bytes_per_s    rate of an all-reduce over one device's link        the sum of a layer's output
     step_s              seconds a step costs whatever is in it              steps of a hollow model: what
     layer_s             seconds a layer costs whatever is in it             stays at no layer, what each
     sequence_s          seconds a sequence adds whatever its length         layer, what each sequence adds
-    link_bytes_per_s    rate of an all-reduce over one device's link        the sum of a layer's output
+    routed_layer_s      seconds that experts add to a layer                 a layer of experts, its bytes apart
 
-Each is an `Estimate`: a value between the lowest and the highest that what it was calibrated on allows. A step's
-time is monotone in every constant, so all at their fast ends and all at their slow ends bound a prediction. That
-range is wider than likely: it lets every constant be off in the same direction. Ignores that shares depend on
-shape and clock: the spread is there for that. Those that published points give: `data/constants.csv`.
+The first four are the device's, whoever runs on it; the others the program's (`bytebill.sim.programs`). Each is an
+`Estimate`: a value between the lowest and the highest that what it was calibrated on allows. A step's time is monotone
+in every constant, so all at their fast ends and all at their slow ends bound a prediction. That range is wider than
+likely: it lets every constant be off in the same direction. Ignores that shares depend on shape and clock: the spread
+is there for that.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from math import inf
-from typing import Self
+from typing import Any, Self
 
 from bytebill import data
 
 SHARES = ("bandwidth_share", "flops_share")
-TIMES = ("step_s", "layer_s", "sequence_s")
+TIMES = ("all_reduce_s", "step_s", "layer_s", "sequence_s", "routed_layer_s")
 UNITS = dict.fromkeys(SHARES, "fraction") | dict.fromkeys(TIMES, "s") | {"link_bytes_per_s": "B/s"}
 NAMES = tuple(UNITS)
 
@@ -65,10 +68,13 @@ class Constants:
     layer_s: Estimate = _NOTHING
     sequence_s: Estimate = _NOTHING
     link_bytes_per_s: Estimate = _NO_LIMIT
+    all_reduce_s: Estimate = _NOTHING
+    routed_layer_s: Estimate = _NOTHING
+    shares: tuple[tuple[str, Estimate], ...] = ()  # achieved share of a dtype's peak where `flops_share` is not it
 
     def __post_init__(self) -> None:
-        for name in SHARES:
-            share: Estimate = getattr(self, name)
+        shares = [("bandwidth_share", self.bandwidth_share), ("flops_share", self.flops_share), *self.shares]
+        for name, share in shares:
             if share.low <= 0 or share.high > 1:
                 raise ValueError(f"{name} is a share of the published rate, above 0 and at most 1: {share}")
         if not self.link_bytes_per_s.low > 0:
@@ -81,11 +87,20 @@ class Constants:
         >>> Constants.exact(bandwidth_share=0.8, step_s=1e-3).values()["bandwidth_share"]
         0.8
         """
-        return cls(**{name: Estimate.exact(value) for name, value in values.items()})
+        found: dict[str, Any] = {name: Estimate.exact(value) for name, value in values.items()}
+        return cls(**found)
 
     def values(self) -> dict[str, float]:
         """The values alone, by name."""
-        return {field.name: getattr(self, field.name).value for field in fields(self)}
+        return {name: getattr(self, name).value for name in NAMES}
+
+    def share_of(self, dtype: str) -> float:
+        """Achieved share of a dtype's published FLOP/s.
+
+        >>> Constants(flops_share=Estimate.exact(0.8), shares=(("fp8", Estimate.exact(0.6)),)).share_of("fp8")
+        0.6
+        """
+        return dict(self.shares).get(dtype, self.flops_share).value
 
     @property
     def fastest(self) -> Self:
@@ -104,18 +119,20 @@ class Constants:
 
     def _at(self, *, shares: str, times: str) -> Self:
         ends = dict.fromkeys(NAMES, shares) | dict.fromkeys(TIMES, times)
-        return self.exact(**{name: getattr(getattr(self, name), end) for name, end in ends.items()})
+        found = self.exact(**{name: getattr(getattr(self, name), end) for name, end in ends.items()})
+        by_dtype = tuple((dtype, Estimate.exact(getattr(share, shares))) for dtype, share in self.shares)
+        return replace(found, shares=by_dtype)
 
 
 IDEAL = Constants()  # the roofline itself: full rates, and nothing besides
 
 
 def _calibrated() -> dict[str, Constants]:
-    ends = ("value", "low", "high")
-    return {
-        board: Constants(**{row["quantity"]: Estimate(**{end: row[end] for end in ends}) for row in rows})
+    boards: dict[str, dict[str, Any]] = {
+        board: {row["quantity"]: Estimate(value=row["value"], low=row["low"], high=row["high"]) for row in rows}
         for board, rows in data.grouped("constants", "board").items()
     }
+    return {board: Constants(**found) for board, found in boards.items()}
 
 
 CALIBRATED = data.Register("scoreboard", _calibrated)

@@ -12,7 +12,7 @@ its bytes.
 
 from math import isclose
 
-from bytebill.models import ModelSpec, Precision, matrices
+from bytebill.models import PRECISIONS, VECTORS, ModelSpec, Precision, matrices
 from bytebill.roofline import CostTerms
 
 _DIGITS = 1e-9  # what the order of additions may change in a float
@@ -22,9 +22,9 @@ class PhysicsError(RuntimeError):
     """A prediction that no device can keep, or a count that is not the model's."""
 
 
-def no_faster(seconds: float, *, n_bytes: float, n_flops: float, bytes_per_s: float, flops_per_s: float) -> float:
-    """A time, refused if it is below what the published rates allow."""
-    least_s = max(n_bytes / bytes_per_s, n_flops / flops_per_s)
+def no_faster(seconds: float, *, memory_s: float, compute_s: float) -> float:
+    """A time, refused if it is below what bytes or FLOPs take at the published rates."""
+    least_s = max(memory_s, compute_s)
     if seconds < least_s * (1 - _DIGITS):
         raise PhysicsError(f"{seconds} s is below the {least_s} s that bytes and FLOPs take")
     return seconds
@@ -38,11 +38,19 @@ def counted_once(terms: CostTerms, *, precision: Precision, resident_bytes: floa
     >>> spec, bf16 = model("mixtral-8x7b"), precision("bf16")
     >>> counted_once(cost_terms(spec, precision=bf16), precision=bf16, resident_bytes=2.0 * spec.n_params)
     """
-    model, width = terms.model, precision.bytes_per_weight
-    _same(terms.kv_bytes, _kv_values(model) * precision.kv_bytes_per_value, "bytes of a cached token")
-    _same(resident_bytes, model.n_params * width, "weights in memory")
-    _same(terms.fixed_bytes + terms.head_bytes + terms.expert_bytes, model.n_matmul_params * width, "weights read")
-    _same(terms.token_flops + terms.logit_flops, 2 * _params_met(model), "FLOPs of a token")
+    model = terms.model
+    cached = sum(each.token_bytes for each in terms.caches)
+    if not model.layers:
+        _same(cached, _kv_values(model) * precision.kv_bytes_per_value, "bytes of a cached token")
+    read = terms.fixed_bytes + terms.head_bytes + terms.expert_bytes
+    if not precision.exceptions:
+        width = precision.bytes_per_weight
+        _same(resident_bytes, model.n_params * width, "weights in memory")
+        _same(read, model.n_matmul_params * width, "weights read")
+    _between(resident_bytes, model.n_params, precision, "weights in memory")
+    _between(read, model.n_matmul_params, precision, "weights read")
+    flops = sum(each for _, each in (*terms.token_flops, *terms.logit_flops))
+    _same(flops, 2 * _params_met(model), "FLOPs of a token")
 
 
 def _kv_values(model: ModelSpec) -> int:
@@ -54,8 +62,15 @@ def _kv_values(model: ModelSpec) -> int:
 def _params_met(model: ModelSpec) -> float:
     """Parameters in the matrices that one token is multiplied by: no table, no vector, k of E experts."""
     looked_up = (model.n_positions + (0 if model.tied_embeddings else model.vocab_size)) * model.d_model
-    vectors = sum(matrix.n_params for matrix in matrices(model) if matrix.group in ("norm", "bias"))
+    vectors = sum(matrix.n_params for matrix in matrices(model) if matrix.group in VECTORS)
     return model.n_active_params - looked_up - vectors
+
+
+def _between(found: float, n_params: int, precision: Precision, what: str) -> None:
+    """No model takes less than all of it in its narrowest format, or more than all of it in its widest."""
+    widths = [precision.bytes_per_weight, *(PRECISIONS[name].bytes_per_weight for _, _, name in precision.exceptions)]
+    if not n_params * min(widths) * (1 - _DIGITS) <= found <= n_params * max(widths) * (1 + _DIGITS):
+        raise PhysicsError(f"{what}: {found} bytes of {n_params} parameters in {precision.name}")
 
 
 def _same(found: float, expected: float, what: str) -> None:

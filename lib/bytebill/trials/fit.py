@@ -12,6 +12,7 @@ is larger. Ignores correlations between constants, and everything about a progra
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -62,10 +63,10 @@ def calibrate(points: Sequence[Observation], *, start: Constants, free: Sequence
     def constants(*places: np.ndarray) -> Constants:
         """From the lowest, the likely and the highest place of each."""
         ends = np.sort([(low * (1 - place) + high * place) ** powers for place in places], axis=0).T.tolist()
-        return replace(
-            start,
-            **{name: Estimate(low=each[0], value=each[1], high=each[2]) for name, each in zip(free, ends, strict=True)},
-        )
+        found: dict[str, Any] = {
+            name: Estimate(low=each[0], value=each[1], high=each[2]) for name, each in zip(free, ends, strict=True)
+        }
+        return replace(start, **found)
 
     def residuals(place: np.ndarray) -> np.ndarray:
         found = constants(place, place, place)
