@@ -49,13 +49,12 @@ class Accelerator:
         return self.peak_flops_per_s[dtype]
 
     def units(self, dtype: str) -> str:
-        """The dtype whose units multiply values of this dtype here: its own, or the next wider ones the device has.
+        """The dtype whose units multiply values of this dtype here: its own, or 16 bits where the device has none.
 
-        >>> accelerator("h100-sxm").units("fp4"), accelerator("a100-sxm-80").units("fp8")
-        ('fp8', 'bf16')
+        >>> accelerator("b200").units("fp4"), accelerator("h100-sxm").units("fp4")    # unpacked, as weights of 4 bits
+        ('fp4', 'bf16')
         """
-        wider = {"fp4": ("fp4", "fp8", "bf16"), "fp8": ("fp8", "bf16")}.get(dtype, (dtype,))
-        return next((each for each in wider if each in self.peak_flops_per_s), dtype)
+        return "bf16" if dtype in ("fp4", "fp8") and dtype not in self.peak_flops_per_s else dtype
 
     def ridge_point(self, dtype: str = "bf16") -> float:
         """FLOPs the device can do in the time it reads one byte: peak / bandwidth [FLOP/byte].

@@ -26,6 +26,7 @@ SHARES = ("bandwidth_share", "flops_share")
 TIMES = ("all_reduce_s", "step_s", "layer_s", "sequence_s", "routed_layer_s")
 UNITS = dict.fromkeys(SHARES, "fraction") | dict.fromkeys(TIMES, "s") | {"link_bytes_per_s": "B/s"}
 NAMES = tuple(UNITS)
+ROUTED = "routed"  # in `shares`: what grouped products of tokens routed to experts reach of a dtype's share
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +71,7 @@ class Constants:
     link_bytes_per_s: Estimate = _NO_LIMIT
     all_reduce_s: Estimate = _NOTHING
     routed_layer_s: Estimate = _NOTHING
-    shares: tuple[tuple[str, Estimate], ...] = ()  # achieved share of a dtype's peak where `flops_share` is not it
+    shares: tuple[tuple[str, Estimate], ...] = ()  # of a dtype's peak where `flops_share` is not it; ROUTED: of those
 
     def __post_init__(self) -> None:
         shares = [("bandwidth_share", self.bandwidth_share), ("flops_share", self.flops_share), *self.shares]
@@ -94,13 +95,15 @@ class Constants:
         """The values alone, by name."""
         return {name: getattr(self, name).value for name in NAMES}
 
-    def share_of(self, dtype: str) -> float:
-        """Achieved share of a dtype's published FLOP/s.
+    def share_of(self, dtype: str, *, routed: bool = False) -> float:
+        """Achieved share of a dtype's published FLOP/s; grouped products of routed tokens reach a share of that.
 
         >>> Constants(flops_share=Estimate.exact(0.8), shares=(("fp8", Estimate.exact(0.6)),)).share_of("fp8")
         0.6
         """
-        return dict(self.shares).get(dtype, self.flops_share).value
+        known = dict(self.shares)
+        share = known.get(dtype, self.flops_share).value
+        return share * known.get(ROUTED, _FULL).value if routed else share
 
     @property
     def fastest(self) -> Self:
@@ -127,21 +130,37 @@ class Constants:
 IDEAL = Constants()  # the roofline itself: full rates, and nothing besides
 
 
-def _calibrated() -> dict[str, Constants]:
-    boards: dict[str, dict[str, Any]] = {
-        board: {row["quantity"]: Estimate(value=row["value"], low=row["low"], high=row["high"]) for row in rows}
-        for board, rows in data.grouped("constants", "board").items()
+def _read() -> dict[str, Constants]:
+    """Constants by owner, a device or a program, as calibrated; what a row does not name is as in `IDEAL`."""
+    return {owner: _of_rows(rows) for owner, rows in data.grouped("constants", "owner").items()}
+
+
+def _of_rows(rows: list[data.Row]) -> Constants:
+    found = {
+        (row["quantity"], row["dtype"]): Estimate(value=row["value"], low=row["low"], high=row["high"]) for row in rows
     }
-    return {board: Constants(**found) for board, found in boards.items()}
+    named: dict[str, Any] = {quantity: estimate for (quantity, dtype), estimate in found.items() if dtype is None}
+    return Constants(**named, shares=tuple((dtype, each) for (_, dtype), each in found.items() if dtype is not None))
 
 
-CALIBRATED = data.Register("scoreboard", _calibrated)
+CALIBRATED = data.Register("calibrated device or program", _read)
+PROGRAM_CONSTANTS = ("step_s", "layer_s", "sequence_s", "routed_layer_s")
 
 
-def calibrated_constants(board: str) -> Constants:
-    """The constants that a board of `bytebill.trials.scoreboard` found: of one device under one program.
+def calibrated_constants(program: str, device_id: str) -> Constants:
+    """The constants of a device under a program: a device's rates, and what the program costs besides.
 
-    >>> 0.8 < calibrated_constants("trtllm-h100").bandwidth_share.value < 1
-    True
+    A device without measured kernels takes those of "other": the middle of the devices that have them, and the whole
+    range. A program that reached other rates than the device's kernels do says so in rows of its own.
+
+    >>> found = calibrated_constants("trtllm", "h100-sxm")
+    >>> 0.8 < found.bandwidth_share.value < 1, found.share_of("fp8") < found.share_of("bf16")
+    (True, True)
     """
-    return CALIBRATED[board]
+    device = CALIBRATED[device_id if device_id in CALIBRATED else OTHER_DEVICE]
+    own = CALIBRATED[program]
+    its = {name: getattr(own, name) for name in NAMES if getattr(own, name) != getattr(IDEAL, name)}
+    return replace(device, **its)
+
+
+OTHER_DEVICE = "other"
