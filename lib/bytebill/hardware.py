@@ -49,12 +49,14 @@ class Accelerator:
         return self.peak_flops_per_s[dtype]
 
     def units(self, dtype: str) -> str:
-        """The dtype whose units multiply values of this dtype here: its own, or 16 bits where the device has none.
+        """The dtype whose units multiply values of this dtype here: its own, or 16 bits where there are kernels, those
+        of NVIDIA's devices, that unpack narrow weights as they read them.
 
         >>> accelerator("b200").units("fp4"), accelerator("h100-sxm").units("fp4")    # unpacked, as weights of 4 bits
         ('fp4', 'bf16')
         """
-        return "bf16" if dtype in ("fp4", "fp8") and dtype not in self.peak_flops_per_s else dtype
+        unpacked = dtype in ("fp4", "fp8") and dtype not in self.peak_flops_per_s and self.vendor == "NVIDIA"
+        return "bf16" if unpacked else dtype
 
     def ridge_point(self, dtype: str = "bf16") -> float:
         """FLOPs the device can do in the time it reads one byte: peak / bandwidth [FLOP/byte].

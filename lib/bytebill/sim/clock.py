@@ -20,14 +20,15 @@ copies of norms and biases.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import ceil, floor, hypot, inf, sqrt
 
 from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError, require
-from bytebill.models import ModelSpec, Precision, weight_bytes
+from bytebill.hardware import Accelerator
+from bytebill.models import PRECISIONS, ModelSpec, Precision, weight_bytes
 from bytebill.roofline import CacheTerm, Load, cost_terms
-from bytebill.sim.constants import IDEAL, Constants
+from bytebill.sim.constants import IDEAL, UNPACKED, Constants
 from bytebill.sim.guards import counted_once, no_faster
 from bytebill.units import BLOCK_SIZE_TOKENS
 
@@ -111,15 +112,16 @@ class Clock:
         dtypes = {attention_dtype(precision), *(dtype for dtype, _ in multiplied)}
         self._peaks = {dtype: n_devices * card.peak(card.units(dtype)) for dtype in dtypes}
         self._flops_per_s = {
-            (dtype, routed): peak * constants.share_of(card.units(dtype), routed=routed)
+            (dtype, routed): peak * share_of(card.units(dtype))
             for dtype, peak in self._peaks.items()
-            for routed in (False, True)
+            for routed, share_of in ((False, partial(constants.of, "flops_share")), (True, constants.routed_share_of))
         }
         self._attention_dtype = attention_dtype(precision)
         self._sequence_s = known["sequence_s"]
         self._stop_s = known["step_s"] + known["layer_s"] * model.n_layers
         if model.moe is not None:
-            self._stop_s += known["routed_layer_s"] * (model.n_layers - model.moe.n_dense_layers)
+            routed_layer_s = constants.of("routed_layer_s", kernel_dtype(precision, card))
+            self._stop_s += routed_layer_s * (model.n_layers - model.moe.n_dense_layers)
         if n_devices > 1:
             self._stop_s += known["all_reduce_s"] * _sums(model)
         # a gather and a scatter around the MLP move what one sum moves, and attention needs none
@@ -254,6 +256,12 @@ class Clock:
 def attention_dtype(precision: Precision) -> str:
     """What attention multiplies in: 16 bits, or what the weights are in where they are wider."""
     return precision.compute_dtype if precision.compute_dtype in ("fp32", "fp16") else "bf16"
+
+
+def kernel_dtype(precision: Precision, card: Accelerator) -> str:
+    """What the kernels of a format are called: what they multiply in, or UNPACKED where weights are narrower."""
+    units = card.units(precision.compute_dtype)
+    return UNPACKED if units == "bf16" and precision.weight_bits < PRECISIONS["bf16"].weight_bits else units
 
 
 def _sums(model: ModelSpec) -> int:

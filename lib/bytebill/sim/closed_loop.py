@@ -13,13 +13,14 @@ wait. Ignores what a benchmark's client costs itself.
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import exp, log, sqrt
 from statistics import fmean
 
 from bytebill.deployment import Deployment
 from bytebill.errors import require
 from bytebill.serving import CONTINUOUS, Policy, Uniform, Workload
 from bytebill.sim.clock import Clock
-from bytebill.sim.constants import IDEAL, Constants
+from bytebill.sim.constants import IDEAL, NAMES, Constants
 from bytebill.sim.server import simulate
 from bytebill.sim.steady import SteadyState
 
@@ -29,7 +30,9 @@ POLICIES = {  # how a program schedules: prompts beside decodes, whole or in par
     "trtllm": Policy(kind="continuous", token_budget=TOKEN_BUDGET),
     "sglang": Policy(kind="continuous", token_budget=TOKEN_BUDGET, mixed=False),
 }
+REQUEST_S = 0.015  # of a front end: published servers take some 10 to 25 ms
 ROUNDS, SYNCHRONISED_ROUNDS = 10, 2
+ENDS = ("low", "high")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,22 @@ class ClosedLoop:
     @property
     def ttft_s(self) -> float:
         return self._latencies[1]
+
+    @property
+    def tpot_range_s(self) -> tuple[float, float]:
+        """What eight of ten measured values should lie in: each constant to its ends, and the program's own error.
+
+        Their effects on the steady state, as logarithms, are added in squares: they are off independently.
+        """
+        now_s = self.steady.tpot_s
+        squares = {-1: self.constants.error**2, 1: self.constants.error**2}
+        for name in NAMES:
+            ends = {getattr(getattr(self.constants, name), end) for end in ENDS}
+            moved = [replace(self, constants=self.constants.moved(name, end)) for end in ENDS if len(ends) > 1]
+            effects = [log(each.steady.tpot_s / now_s) for each in moved]
+            for sign in squares:
+                squares[sign] += max((max(0.0, sign * effect) for effect in effects), default=0.0) ** 2
+        return self.tpot_s * exp(-sqrt(squares[-1])), self.tpot_s * exp(sqrt(squares[1]))
 
     @cached_property
     def _latencies(self) -> tuple[float, float]:

@@ -9,28 +9,29 @@
 W and peak are rates times shares where these are known from the lines above. The range is that of the middle eighty
 percent. Experts are counted as touched when routing is uniform, though the rows that are used spread tokens by a power
 law, as routers do: what that is off by is in the constants. Left out are experts in fp8 with one scale a tensor, which
-nobody ships, and in MXFP4 as TRT-LLM unpacks it, five times slower than what servers choose. Tables: `data/kernel_*`.
+nobody ships: one of the two programs has no tuned kernel for them. Tables: `data/kernel_*`.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from math import hypot, sqrt
+from typing import Any
 
 import numpy as np
 
 from bytebill import data
 from bytebill.hardware import accelerator
-from bytebill.models import PRECISIONS
+from bytebill.models import PRECISIONS, Precision
 from bytebill.roofline import distinct_experts
+from bytebill.sim.clock import kernel_dtype
 from bytebill.sim.constants import OTHER_DEVICE, ROUTED, Constants, Estimate
+from bytebill.trials.fit import NOISE
 
-FEW_TOKENS, MANY_TOKENS = 64, 1024  # few: weights are all that is moved; many: arithmetic is all that counts
+_FEW_TOKENS, _MANY_TOKENS = 64, 1024  # few: weights are all that is moved; many: arithmetic is all that counts
 ONE_TOKEN = 1  # meets as many experts as it takes, however tokens are routed
 SMALL_MESSAGE_BYTES, LARGEST_MESSAGE_BYTES = 2**14, 2**22  # of one token; of a step of 256 tokens 8,192 wide
-NOISE = 0.03  # published kernels agree with themselves no better than this
 _PRECISIONS = {"fp8_block": "fp8", "mxfp4-a8": "mxfp4"}  # what the tables tell apart and `bytebill.models` does not
-_SLOW_EXPERTS = (("vllm", "fp8"), ("trtllm", "fp8"), ("trtllm", "mxfp4"))
 
 
 @cache
@@ -38,29 +39,32 @@ def device_constants() -> dict[str, Constants]:
     """Constants of every device with measured kernels, and of any other one.
 
     >>> found = device_constants()["b200"]
-    >>> round(found.bandwidth_share.value, 2), round(found.share_of("bf16"), 2), round(found.share_of("fp8"), 1)
-    (0.81, 0.67, 0.5)
+    >>> round(found.bandwidth_share.value, 2), round(found.of("flops_share", "bf16"), 2)
+    (0.81, 0.67)
     """
     found = {device_id: _device(device_id) for device_id in data.grouped("kernel_gemm", "device_id")}
-    return {**found, OTHER_DEVICE: _any_device(list(found.values()))}
+    other = _any_device(list(found.values()))
+    links: dict[str, Any] = {"all_reduce_s": other.all_reduce_s, "link_bytes_per_s": other.link_bytes_per_s}
+    whole = {id: each if each.all_reduce_s.value else replace(each, **links) for id, each in found.items()}
+    return {**whole, OTHER_DEVICE: other}
 
 
 @cache
-def routed_layer(program: str) -> Estimate:
-    """Seconds that routing adds to a layer under a program, whatever the number of tokens."""
-    return _middle(
-        [
-            row["time_us"] * 1e-6 - hypot(*_expert_times_s(row, device_constants()[row["device_id"]]))
-            for row in _routed_rows()
-            if row["program"] == program and row["n_tokens"] == ONE_TOKEN
-        ]
-    )
+def routed_layers(program: str) -> dict[str, Estimate]:
+    """Seconds that routing adds to a layer under a program, whatever the number of tokens, by kernels' dtype."""
+    found: dict[str, list[float]] = {}
+    for row in _routed_rows():
+        if row["program"] == program and row["n_tokens"] == ONE_TOKEN:
+            known, card = device_constants()[row["device_id"]], accelerator(row["device_id"])
+            besides_s = row["time_us"] * 1e-6 - hypot(*_expert_times_s(row, known))
+            found.setdefault(kernel_dtype(_precision(row), card), []).append(besides_s)
+    return {dtype: _middle(each) for dtype, each in found.items()}
 
 
 def _device(device_id: str) -> Constants:
     rows, card = data.grouped("kernel_gemm", "device_id")[device_id], accelerator(device_id)
     programs = {row["program"] for row in rows}
-    few = [row for row in rows if row["dtype"] == "bf16" and row["n_tokens"] <= FEW_TOKENS]
+    few = [row for row in rows if row["dtype"] == "bf16" and row["n_tokens"] <= _FEW_TOKENS]
     best = [
         max(
             _gemm_bytes(row) / card.bandwidth_bytes_per_s / row["time_us"] * 1e6
@@ -71,8 +75,8 @@ def _device(device_id: str) -> Constants:
     ]
     reached: dict[str, list[float]] = {}
     for row in rows:
-        if row["n_tokens"] >= MANY_TOKENS:
-            dtype = _dtype(row)
+        if row["n_tokens"] >= _MANY_TOKENS:
+            dtype = _precision(row).compute_dtype
             flops = 2 * row["n_tokens"] * row["n_out"] * row["n_in"]
             reached.setdefault(dtype, []).append(flops / card.peak(dtype) / row["time_us"] * 1e6)
     by_dtype = {dtype: _middle(shares) for dtype, shares in reached.items()}
@@ -82,11 +86,11 @@ def _device(device_id: str) -> Constants:
         flops_share=by_dtype["bf16"],
         all_reduce_s=latency,
         link_bytes_per_s=link,
-        shares=tuple(by_dtype.items()),
+        by_dtype=tuple(("flops_share", dtype, each) for dtype, each in by_dtype.items() if dtype != "bf16"),
     )
-    routed = [row for row in _routed_rows() if row["device_id"] == device_id and row["n_tokens"] >= MANY_TOKENS]
+    routed = [row for row in _routed_rows() if row["device_id"] == device_id and row["n_tokens"] >= _MANY_TOKENS]
     shares = [_share_reached(row, found) for row in routed]
-    return replace(found, shares=(*found.shares, (ROUTED, _middle(shares)))) if shares else found
+    return replace(found, by_dtype=(*found.by_dtype, ("flops_share", ROUTED, _middle(shares)))) if shares else found
 
 
 def _links(rows: Sequence[data.Row]) -> tuple[Estimate, Estimate]:
@@ -109,16 +113,12 @@ IDEAL_LINK = (Estimate.exact(0.0), Estimate.exact(float("inf")))
 
 
 def _routed_rows() -> list[data.Row]:
-    return [
-        row
-        for row in data.rows("kernel_moe")
-        if row["routing"] != "balanced" and (row["program"], row["dtype"]) not in _SLOW_EXPERTS
-    ]
+    return [row for row in data.rows("kernel_moe") if row["routing"] != "balanced" and row["dtype"] != "fp8"]
 
 
 def _expert_times_s(row: data.Row, known: Constants) -> tuple[float, float]:
     """Time to read the experts that are touched, and to multiply at the rate of large products."""
-    card, width = accelerator(row["device_id"]), PRECISIONS[_PRECISIONS.get(row["dtype"], row["dtype"])]
+    card, width = accelerator(row["device_id"]), _precision(row)
     values = 3 * row["d_model"] * row["d_ff_expert"]
     touched = distinct_experts(
         row["n_experts"], n_experts_per_token=row["n_experts_per_token"], n_tokens=row["n_tokens"]
@@ -127,7 +127,7 @@ def _expert_times_s(row: data.Row, known: Constants) -> tuple[float, float]:
     flops = 2 * row["n_tokens"] * row["n_experts_per_token"] * values
     return (
         touched * values * width.bytes_per_weight / (card.bandwidth_bytes_per_s * known.bandwidth_share.value),
-        flops / (card.peak(dtype) * known.share_of(dtype)),
+        flops / (card.peak(dtype) * known.of("flops_share", dtype)),
     )
 
 
@@ -146,21 +146,23 @@ def _any_device(known: Sequence[Constants]) -> Constants:
         value = float(np.median([one.value for one in found]))
         return Estimate(value=value, low=min(one.low for one in found), high=max(one.high for one in found))
 
-    dtypes = dict.fromkeys(dtype for one in known for dtype, _ in one.shares)
+    kinds = dict.fromkeys((name, dtype) for one in known for name, dtype, _ in one.by_dtype)
     linked = [one for one in known if one.all_reduce_s.value]
     return Constants(
         bandwidth_share=each(one.bandwidth_share for one in known),
         flops_share=each(one.flops_share for one in known),
         all_reduce_s=each(one.all_reduce_s for one in linked),
         link_bytes_per_s=each(one.link_bytes_per_s for one in linked),
-        shares=tuple(
-            (dtype, each(dict(one.shares)[dtype] for one in known if dtype in dict(one.shares))) for dtype in dtypes
+        by_dtype=tuple(
+            (*kind, each(share for one in known for name, dtype, share in one.by_dtype if (name, dtype) == kind))
+            for kind in kinds
         ),
     )
 
 
-def _dtype(row: data.Row) -> str:
-    return PRECISIONS[_PRECISIONS.get(row["dtype"], row["dtype"])].compute_dtype
+def _precision(row: data.Row) -> Precision:
+    dtype: str = row["dtype"]
+    return PRECISIONS[_PRECISIONS.get(dtype, dtype)]
 
 
 def _gemm_bytes(row: data.Row) -> int:
