@@ -115,6 +115,22 @@ def bench(
         Console().print(machine.overview(found))
 
 
+@app.command("score")
+def score_table(
+    path: Annotated[str, typer.Argument(metavar="FILE.csv", help="Served rows; columns: see `bytebill.trials.score`.")],
+    as_json: AsJson = False,
+) -> None:
+    """Hold the clock against measured rows of your own, and tell how far off it is."""
+    from bytebill.trials import score
+
+    rows = score.score(path)
+    if as_json:
+        found = {"rows": [row.to_json() for row in rows], "summary": score.summary(rows)}
+        typer.echo(json.dumps(found, ensure_ascii=False, allow_nan=False))
+    else:
+        typer.echo(score.overview(rows))
+
+
 def main() -> None:
     """The entry point: what a reader can mend ends in one sentence."""
     if isinstance(sys.stdout, TextIOWrapper):

@@ -10,8 +10,9 @@ left, the youngest running sequence gives up its room, by
 
 First come, first served: nobody is let in while someone older waits, so the eldest always runs and all finish.
 `mixed` steps hold prompts and decodes together; without it, steps are one or the other and prompts go first, as in
-vLLM's first scheduler. A share of the pool, the `watermark`, is left free at admission, so that a sequence let in is
-not the next one preempted. `ChunkedScheduler` (Sarathi) cuts prompts to what a token budget leaves beside the decodes.
+vLLM's first scheduler. A share of the pool, the `watermark`, can be left free at admission, so that a sequence let in
+is not the next one preempted: 0.01 in vLLM's first scheduler, nothing in its second. `ChunkedScheduler` (Sarathi) cuts
+prompts to what a token budget leaves beside the decodes.
 """
 
 import sys
@@ -24,8 +25,6 @@ from bytebill.serving.memory.allocator import Allocator
 from bytebill.serving.plan import NOTHING, Events, Plan, PrefillChunk, Swap
 from bytebill.serving.request import ServedSequence, State
 from bytebill.serving.scheduler import Scheduler
-
-WATERMARK = 0.01  # of a pool whose sequences grow; what is reserved whole needs none
 
 
 @dataclass(slots=True)
@@ -52,7 +51,7 @@ class ContinuousScheduler(Scheduler):
         token_budget: int | None = None,
         mixed: bool = True,
         preemption: str = "recompute",
-        watermark: float | None = None,
+        watermark: float = 0.0,
     ) -> None:
         """A prompt for which decodes leave too little of a step's `token_budget` runs as the only one of its step."""
         super().__init__(allocator, n_slots=max_batch_size)
@@ -62,8 +61,7 @@ class ContinuousScheduler(Scheduler):
         require(self._budget >= 1, "A step computes at least one token.")
         fits = max_batch_size <= self._budget or not self._in_parts
         require(fits, f"A budget of {token_budget} tokens a step cannot hold {max_batch_size} decodes.")
-        kept_free_share = watermark if watermark is not None else WATERMARK if allocator.grows else 0.0
-        self._n_kept_free = int(kept_free_share * allocator.n_total)
+        self._n_kept_free = int(watermark * allocator.n_total)
         self._swapped: deque[ServedSequence] = deque()
         self._prefilling: dict[int, ServedSequence] = {}
         self._decoding = DecodingSet(allocator)

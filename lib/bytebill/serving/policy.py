@@ -43,7 +43,7 @@ class Policy:
     token_budget: int | None = None  # a step's: in whole prompts ("continuous") or in parts of them ("chunked")
     mixed: bool = True  # prompts and decodes share steps
     preemption: str = "recompute"  # or "swap", to `n_host_blocks`
-    watermark: float | None = None
+    watermark: float = 0.0  # share of the blocks left free when a sequence is let in
     pad_input_to: int | None = None  # of static batches
     pad_output_to: int | None = None
     window_s: float = 0.0  # of a dynamic batch

@@ -14,7 +14,7 @@ that gives the shorter time, as who runs such a model would. A row that cannot b
 import csv
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import fmean, median
@@ -74,16 +74,9 @@ class ServedRow:
         return {**self.cells, **{name: value for name, value in found.items() if name != "reason" or value}}
 
 
-def score(path: Path | str, *, progress: Callable[[int], object] | None = None) -> list[ServedRow]:
-    """Every row of a file beside its prediction; `progress` is told how many are done.
-
-    Raises `BytebillError` for a file that is no table of served rows.
-    """
-    done = []
-    for cells in _rows(Path(path)):
-        done.append(predicted(cells))
-        if progress is not None:
-            progress(len(done))
+def score(path: Path | str) -> list[ServedRow]:
+    """Every row of a file beside its prediction. Raises `BytebillError` for a file that is no table of served rows."""
+    done = [predicted(cells) for cells in _rows(Path(path))]
     require(bool(done), f"{Path(path).name} has no row under its header.")
     return done
 
@@ -111,6 +104,27 @@ def summary(rows: Iterable[ServedRow]) -> dict[str, Any]:
         **_errors(rows),
         **{f"by_{name}": _by(rows, name) for name in GROUPS},
     }
+
+
+def overview(rows: list[ServedRow]) -> str:
+    """Errors over all rows and by what they have in common, for a terminal, and what could not be predicted."""
+    found = summary(rows)
+    lines = [_line("all", found)]
+    for name in GROUPS:
+        lines += [f"by {name}", *(_line(f"  {value}", errors) for value, errors in found[f"by_{name}"].items())]
+    reasons = {row.reason: None for row in rows if row.reason}
+    lines += [f"not predicted: {found['n_not_predicted']} rows", *(f"  {each}" for each in reasons)] if reasons else []
+    return "\n".join([f"{'TPOT':34} rows   mean  median    bias  in range   TTFT", *lines])
+
+
+def _line(label: str, errors: dict[str, Any]) -> str:
+    names = ("tpot_mean_abs_error", "tpot_median_abs_error", "tpot_bias", "share_in_range", "ttft_mean_abs_error")
+    formats = ("{:7.1%}", "{:8.1%}", "{:+8.1%}", "{:10.0%}", "{:7.1%}")
+    shown = (
+        form.format(errors[name]) if errors[name] is not None else "-".rjust(width)
+        for name, form, width in zip(names, formats, (7, 8, 8, 10, 7), strict=True)
+    )
+    return f"{label[:34]:34} {errors['n']:4}" + "".join(shown)
 
 
 def _by(rows: list[ServedRow], name: str) -> dict[str, dict[str, Any]]:
