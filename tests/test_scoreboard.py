@@ -153,7 +153,7 @@ def test_a_layer_of_experts_is_read_back_from_its_constants():
         multiply_s = 2 * m * k * values / (989.4e12 * h100.routed_share_of("bf16"))
         errors.append((routed["bf16"].value + hypot(read_s, multiply_s)) / (r["time_us"] * 1e-6) - 1)
     assert len(errors) == 14 and fmean(map(abs, errors)) < 0.20
-    assert ROUTED in {dtype for _, dtype, _ in h100.by_dtype}
+    assert ROUTED in {dtype for _, dtype, _ in h100.by_kind}
 
 
 def test_a_device_without_measured_kernels_takes_the_middle_and_the_whole_range():

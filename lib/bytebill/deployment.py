@@ -109,6 +109,18 @@ class Deployment:
         """Devices among which the heads of a layer, and the caches of a user, are split."""
         return self.n_devices if self.attention == "tensor" else 1
 
+    @property
+    def n_nodes(self) -> int:
+        """Nodes that hold the group: within one the fast link joins devices, between them a network.
+
+        >>> from bytebill.hardware import accelerator
+        >>> from bytebill.models import model, precision
+        >>> [Deployment(model=model("llama-3-70b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"),
+        ...             n_devices=n).n_nodes for n in (2, 8, 16)]
+        [1, 1, 2]
+        """
+        return ceil(self.n_devices / self.accelerator.node_devices)
+
     @cached_property
     def memory(self) -> MemoryBudget:
         """The split of the group's memory into reserve, weights and cache."""

@@ -33,6 +33,7 @@ class Accelerator:
     bandwidth_bytes_per_s: float
     peak_flops_per_s: Mapping[str, float] = field(hash=False)
     cautions: tuple[str, ...] = ()
+    node_devices: int = 8  # that the fast link joins; more of them are several nodes
 
     def __post_init__(self) -> None:
         rates = (self.memory_bytes, self.bandwidth_bytes_per_s, *self.peak_flops_per_s.values())

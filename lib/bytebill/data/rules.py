@@ -140,8 +140,8 @@ def _sparse_problems(rows: list[dict[str, str]]) -> Iterator[str]:
     )
     for device in dict.fromkeys(row["device_id"] for row in peaks):
         with suppress(ValueError):  # the column's own type rule has said so
-            by_dtype = {row["dtype"]: float(row["value"]) for row in peaks if row["device_id"] == device}
-            yield from _peak_ratio_problems(device, by_dtype)
+            by_kind = {row["dtype"]: float(row["value"]) for row in peaks if row["device_id"] == device}
+            yield from _peak_ratio_problems(device, by_kind)
 
 
 def _peak_ratio_problems(device: str, peaks: dict[str, float]) -> Iterator[str]:

@@ -18,5 +18,12 @@ from bytebill.plotting.money import (
     rules_on_map,
 )
 from bytebill.plotting.slots import factors_waterfall, slot_timelines
-from bytebill.plotting.steps import bending_over, between_two, line_of_bytes, over_active, predicted_against_measured
+from bytebill.plotting.steps import (
+    bending_over,
+    between_two,
+    line_of_bytes,
+    over_active,
+    predicted_against_measured,
+    residuals,
+)
 from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, KV, MONEY, WEIGHTS, figure, use_book_style

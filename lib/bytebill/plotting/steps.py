@@ -4,9 +4,21 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import NullLocator, PercentFormatter
 
-from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, KV, MONEY, Curve, finished, only_ticks, round_numbers
+from bytebill.plotting.style import (
+    BYTES,
+    FLOPS,
+    IDLE,
+    INK,
+    KV,
+    MONEY,
+    WEIGHTS,
+    Curve,
+    finished,
+    only_ticks,
+    round_numbers,
+)
 
 Pairs = Sequence[tuple[float, float]]  # measured, predicted [s]
 
@@ -84,6 +96,28 @@ def _batch_axis(ax: Axes, largest: float, *, step: int = 2) -> None:
     only_ticks(ax.xaxis, [step**n for n in range(40) if step**n <= largest], "{:,}")
 
 
+def residuals(ax: Axes, regimes: Mapping[str, Mapping[str, Sequence[float]]], *, within: float) -> Axes:
+    """Predicted over measured, minus one: a column of dots for each value of each regime, the middle of them as a bar,
+    and a band of `within` to both sides. Columns of a regime stand together under its name."""
+    place, ticks, names = 0.0, [], []
+    for regime, columns in regimes.items():
+        first = place
+        for name, errors in columns.items():
+            spread = np.linspace(-0.28, 0.28, len(errors)) if len(errors) > 1 else [0.0]
+            ax.plot(place + np.array(spread), sorted(errors), "o", color=BYTES, markersize=3, alpha=0.5)
+            ax.hlines(np.median(errors), place - 0.38, place + 0.38, color=INK, linewidth=2)
+            ticks.append(place)
+            names.append(name)
+            place += 1
+        ax.text((first + place - 1) / 2, 1.02, regime, transform=ax.get_xaxis_transform(), ha="center", fontsize=10)
+        place += 0.8
+    ax.axhspan(-within, within, color=IDLE, alpha=0.15, linewidth=0)
+    ax.axhline(0, color=INK, linewidth=1)
+    ax.set_xticks(ticks, names, fontsize=9)
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return finished(ax, no_grid="x", ylabel="predicted over measured, minus one", xlim=(-0.7, place - 1.1))
+
+
 def predicted_against_measured(
     ax: Axes, predicted: Mapping[str, Pairs], *, seen: Pairs, named: Mapping[str, tuple[float, float]], within: float
 ) -> Axes:
@@ -95,7 +129,8 @@ def predicted_against_measured(
         ends, [x * (1 - within) for x in ends], [x * (1 + within) for x in ends], color=IDLE, alpha=0.15, linewidth=0
     )
     ax.loglog(ends, ends, color=INK, linewidth=1)
-    for (name, pairs), color, mark in zip(predicted.items(), (BYTES, FLOPS, INK), "osD", strict=False):
+    colors = (BYTES, FLOPS, KV, MONEY, INK, WEIGHTS)
+    for (name, pairs), color, mark in zip(predicted.items(), colors, "os^vDP", strict=False):
         ax.loglog(*(np.transpose(pairs) * 1e3), mark, color=color, markerfacecolor="none", markersize=6, label=name)
     ax.loglog(*(np.transpose(seen) * 1e3), "x", color=IDLE, markersize=5, label="calibrated on")
     for name, (a, b) in named.items():

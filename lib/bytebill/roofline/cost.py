@@ -144,16 +144,16 @@ def cost_terms(model: ModelSpec, *, precision: Precision, n_sharing: int = 1) ->
         activation_bytes=sum((m.n_in + m.n_out) * m.copies * share for m, share in met) * per_value,
         head_input_bytes=model.d_model * per_value,
         logit_bytes=model.vocab_size * per_value,
-        token_flops=_flops_by_dtype([each for each in met if each[0].group != "expert"], precision),
-        expert_flops=_flops_by_dtype([each for each in met if each[0].group == "expert"], precision),
-        logit_flops=_flops_by_dtype([(m, 1.0) for m in matrices(model) if m.group == "head"], precision),
+        token_flops=_flops_by_kind([each for each in met if each[0].group != "expert"], precision),
+        expert_flops=_flops_by_kind([each for each in met if each[0].group == "expert"], precision),
+        logit_flops=_flops_by_kind([(m, 1.0) for m in matrices(model) if m.group == "head"], precision),
         state_bytes=2 * state_bytes(model),
         state_flops=sum((kind.n_layers * kind.state.token_flops for kind in model.kinds if kind.state), 0.0),
         caches=_cache_terms(model, precision, n_sharing),
     )
 
 
-def _flops_by_dtype(met: list[tuple[Matrix, float]], precision: Precision) -> tuple[tuple[str, float], ...]:
+def _flops_by_kind(met: list[tuple[Matrix, float]], precision: Precision) -> tuple[tuple[str, float], ...]:
     found: dict[str, float] = {}
     for matrix, share_met in met:
         for share, each in precision.formats(matrix):

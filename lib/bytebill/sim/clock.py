@@ -6,6 +6,7 @@
               + sum over caches of max(KV bytes / W, attention flops / peak)  decodes, then prefills
               + state bytes / W                                               of recurrent layers
               + sums * (all_reduce_s + 2 (n - 1) / n * T * D * bytes / link)  sums of a layer's output over n devices
+              + sums * (the same over m nodes, each device carrying its share)
               + swapped bytes / host link                                     before the first repeat
 
 W and peak are the device's published rates times its achieved shares (`bytebill.sim.constants`), n devices have n
@@ -28,7 +29,7 @@ from bytebill.errors import BytebillError, require
 from bytebill.hardware import Accelerator
 from bytebill.models import PRECISIONS, ModelSpec, Precision, weight_bytes
 from bytebill.roofline import CacheTerm, Load, cost_terms
-from bytebill.sim.constants import IDEAL, UNPACKED, Constants
+from bytebill.sim.constants import BETWEEN_NODES, IDEAL, UNPACKED, Constants
 from bytebill.sim.guards import counted_once, no_faster
 from bytebill.units import BLOCK_SIZE_TOKENS
 
@@ -122,12 +123,16 @@ class Clock:
         if model.moe is not None:
             routed_layer_s = constants.of("routed_layer_s", kernel_dtype(precision, card))
             self._stop_s += routed_layer_s * (model.n_layers - model.moe.n_dense_layers)
-        if n_devices > 1:
-            self._stop_s += known["all_reduce_s"] * _sums(model)
         # a gather and a scatter around the MLP move what one sum moves, and attention needs none
-        sums = _sums(model) / (1 if deployment.n_sharing == n_devices else 2)
-        values = sums * model.d_model * 2 * (n_devices - 1) / n_devices
-        self._all_reduce_s = values * precision.activation_bytes_per_value / known["link_bytes_per_s"]
+        sums, whole = _sums(model), deployment.n_sharing == n_devices
+        crossing = sums * (1 if whole else 0.5) * model.d_model * float(precision.activation_bytes_per_value)
+        self._all_reduce_s = crossing * _ring(n_devices) / known["link_bytes_per_s"]
+        if n_devices > 1:
+            self._stop_s += known["all_reduce_s"] * sums
+        if (n_nodes := deployment.n_nodes) > 1:  # each device carries its share of a sum to the other nodes
+            link_bytes_per_s = constants.of("link_bytes_per_s", BETWEEN_NODES)
+            self._all_reduce_s += crossing * _ring(n_nodes) / card.node_devices / link_bytes_per_s
+            self._stop_s += constants.of("all_reduce_s", BETWEEN_NODES) * sums
         # with data-parallel attention every device reads all of its weights, and the group n times as many
         self._extra_bytes = deployment.memory.weight_bytes - weight_bytes(model, precision=precision)
         self._kv_bytes = deployment.memory.kv_bytes_per_token
@@ -262,6 +267,11 @@ def kernel_dtype(precision: Precision, card: Accelerator) -> str:
     """What the kernels of a format are called: what they multiply in, or UNPACKED where weights are narrower."""
     units = card.units(precision.compute_dtype)
     return UNPACKED if units == "bf16" and precision.weight_bits < PRECISIONS["bf16"].weight_bits else units
+
+
+def _ring(n: int) -> float:
+    """How often a value crosses a link in a sum over n: around a ring to be added up, and around again."""
+    return 2 * (n - 1) / n
 
 
 def _sums(model: ModelSpec) -> int:

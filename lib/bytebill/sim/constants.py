@@ -29,6 +29,7 @@ NAMES = tuple(UNITS)
 ROUTED = "routed"  # as a dtype of flops_share: what grouped products reach of the share of large ones
 OTHER_DEVICE = "other"  # owner of the constants of a device whose kernels nobody measured
 UNPACKED = "unpacked"  # as a dtype: weights that are stored narrow and multiplied in 16 bits
+BETWEEN_NODES = "nodes"  # of the link and of a sum's latency: over the network that joins nodes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,12 +74,12 @@ class Constants:
     link_bytes_per_s: Estimate = _NO_LIMIT
     all_reduce_s: Estimate = _NOTHING
     routed_layer_s: Estimate = _NOTHING
-    by_dtype: tuple[tuple[str, str, Estimate], ...] = ()  # (name, dtype, ...): what holds for one dtype instead
+    by_kind: tuple[tuple[str, str, Estimate], ...] = ()  # (name, kind, ...): what holds for one kind instead
     error: float = 0.0  # how far off, as a logarithm, eight of ten predictions were that saw no measured point
 
     def __post_init__(self) -> None:
         shares = [(name, getattr(self, name)) for name in SHARES]
-        for name, share in [*shares, *((name, each) for name, _, each in self.by_dtype if name in SHARES)]:
+        for name, share in [*shares, *((name, each) for name, _, each in self.by_kind if name in SHARES)]:
             if share.low <= 0 or share.high > 1:
                 raise ValueError(f"{name} is a share of the published rate, above 0 and at most 1: {share}")
         if not self.link_bytes_per_s.low > 0:
@@ -98,20 +99,20 @@ class Constants:
         """The values alone, by name."""
         return {name: getattr(self, name).value for name in NAMES}
 
-    def of(self, name: str, dtype: str) -> float:
-        """The value of a constant for a dtype: its own, or else what holds for all.
+    def of(self, name: str, kind: str) -> float:
+        """The value of a constant for a kind, mostly a dtype: its own, or else what holds for all.
 
         >>> narrow = ("flops_share", "fp8", Estimate.exact(0.6))
-        >>> known = Constants(flops_share=Estimate.exact(0.8), by_dtype=(narrow,))
+        >>> known = Constants(flops_share=Estimate.exact(0.8), by_kind=(narrow,))
         >>> known.of("flops_share", "fp8"), known.of("flops_share", "bf16")
         (0.6, 0.8)
         """
-        own = (each.value for known, kind, each in self.by_dtype if (known, kind) == (name, dtype))
+        own = (each.value for known, its, each in self.by_kind if (known, its) == (name, kind))
         return next(own, getattr(self, name).value)
 
     def routed_share_of(self, dtype: str) -> float:
         """Achieved share of a dtype's FLOP/s in grouped products of routed tokens: a share of what large ones reach."""
-        own = (each.value for name, kind, each in self.by_dtype if (name, kind) == ("flops_share", ROUTED))
+        own = (each.value for name, kind, each in self.by_kind if (name, kind) == ("flops_share", ROUTED))
         return self.of("flops_share", dtype) * next(own, 1.0)
 
     @property
@@ -133,10 +134,10 @@ class Constants:
         """With one constant at its "low" or its "high" end, for every dtype, and all others as they are."""
         own = tuple(
             (known, dtype, Estimate.exact(getattr(each, end)) if known == name else each)
-            for known, dtype, each in self.by_dtype
+            for known, dtype, each in self.by_kind
         )
         there: dict[str, Any] = {name: Estimate.exact(getattr(getattr(self, name), end))}
-        return replace(self, **there, by_dtype=own)
+        return replace(self, **there, by_kind=own)
 
     def _at(self, *, shares: str, times: str) -> Self:
         found = self
@@ -155,12 +156,12 @@ def _read() -> dict[str, Constants]:
 
 def _of_rows(rows: list[data.Row]) -> Constants:
     found = {
-        (row["quantity"], row["dtype"]): Estimate(value=row["value"], low=row["low"], high=row["high"]) for row in rows
+        (row["quantity"], row["kind"]): Estimate(value=row["value"], low=row["low"], high=row["high"]) for row in rows
     }
     error = found.pop(("error", None), _NOTHING).value
-    named: dict[str, Any] = {quantity: estimate for (quantity, dtype), estimate in found.items() if dtype is None}
-    own = tuple((quantity, dtype, each) for (quantity, dtype), each in found.items() if dtype is not None)
-    return Constants(**named, by_dtype=own, error=error)
+    named: dict[str, Any] = {quantity: estimate for (quantity, kind), estimate in found.items() if kind is None}
+    own = tuple((quantity, kind, each) for (quantity, kind), each in found.items() if kind is not None)
+    return Constants(**named, by_kind=own, error=error)
 
 
 CALIBRATED = data.Register("calibrated device or program", _read)
@@ -177,6 +178,6 @@ def calibrated_constants(program: str, device_id: str) -> Constants:
     (True, True)
     """
     device = CALIBRATED[device_id if device_id in CALIBRATED else OTHER_DEVICE]
-    own = CALIBRATED[program]
+    own, nodes = CALIBRATED[program], CALIBRATED[BETWEEN_NODES]
     its = {name: getattr(own, name) for name in NAMES if getattr(own, name) != getattr(IDEAL, name)}
-    return replace(device, **its, by_dtype=(*own.by_dtype, *device.by_dtype), error=own.error)
+    return replace(device, **its, by_kind=(*own.by_kind, *device.by_kind, *nodes.by_kind), error=own.error)

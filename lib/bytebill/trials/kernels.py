@@ -79,18 +79,18 @@ def _device(device_id: str) -> Constants:
             dtype = _precision(row).compute_dtype
             flops = 2 * row["n_tokens"] * row["n_out"] * row["n_in"]
             reached.setdefault(dtype, []).append(flops / card.peak(dtype) / row["time_us"] * 1e6)
-    by_dtype = {dtype: _middle(shares) for dtype, shares in reached.items()}
+    by_kind = {dtype: _middle(shares) for dtype, shares in reached.items()}
     latency, link = _links([row for row in data.rows("kernel_all_reduce") if row["device_id"] == device_id])
     found = Constants(
         bandwidth_share=Estimate(value=max(best), low=min(best) * (1 - NOISE), high=min(1.0, max(best) * (1 + NOISE))),
-        flops_share=by_dtype["bf16"],
+        flops_share=by_kind["bf16"],
         all_reduce_s=latency,
         link_bytes_per_s=link,
-        by_dtype=tuple(("flops_share", dtype, each) for dtype, each in by_dtype.items() if dtype != "bf16"),
+        by_kind=tuple(("flops_share", dtype, each) for dtype, each in by_kind.items() if dtype != "bf16"),
     )
     routed = [row for row in _routed_rows() if row["device_id"] == device_id and row["n_tokens"] >= _MANY_TOKENS]
     shares = [_share_reached(row, found) for row in routed]
-    return replace(found, by_dtype=(*found.by_dtype, ("flops_share", ROUTED, _middle(shares)))) if shares else found
+    return replace(found, by_kind=(*found.by_kind, ("flops_share", ROUTED, _middle(shares)))) if shares else found
 
 
 def _links(rows: Sequence[data.Row]) -> tuple[Estimate, Estimate]:
@@ -146,15 +146,15 @@ def _any_device(known: Sequence[Constants]) -> Constants:
         value = float(np.median([one.value for one in found]))
         return Estimate(value=value, low=min(one.low for one in found), high=max(one.high for one in found))
 
-    kinds = dict.fromkeys((name, dtype) for one in known for name, dtype, _ in one.by_dtype)
+    kinds = dict.fromkeys((name, dtype) for one in known for name, dtype, _ in one.by_kind)
     linked = [one for one in known if one.all_reduce_s.value]
     return Constants(
         bandwidth_share=each(one.bandwidth_share for one in known),
         flops_share=each(one.flops_share for one in known),
         all_reduce_s=each(one.all_reduce_s for one in linked),
         link_bytes_per_s=each(one.link_bytes_per_s for one in linked),
-        by_dtype=tuple(
-            (*kind, each(share for one in known for name, dtype, share in one.by_dtype if (name, dtype) == kind))
+        by_kind=tuple(
+            (*kind, each(share for one in known for name, dtype, share in one.by_kind if (name, dtype) == kind))
             for kind in kinds
         ),
     )

@@ -27,12 +27,19 @@ from typing import Any
 from bytebill import data
 from bytebill.economics.ranges import quantile
 from bytebill.errors import BytebillError
-from bytebill.sim.constants import IDEAL, NAMES, UNITS, Constants, Estimate
+from bytebill.sim.constants import BETWEEN_NODES, IDEAL, NAMES, UNITS, Constants, Estimate
 from bytebill.trials.fit import Observation, calibrate
 from bytebill.trials.kernels import device_constants, routed_layers
 from bytebill.trials.published import batch_points, one_user_points, served_points
 
 _ROUTED_AS = {"trtllm": "trtllm", "vllm": "vllm", "sglang": "vllm"}  # SGLang's layers of experts were not measured
+_NODES = Constants(
+    by_kind=(
+        ("all_reduce_s", BETWEEN_NODES, Estimate(value=25.2e-6, low=15e-6, high=40e-6)),
+        ("link_bytes_per_s", BETWEEN_NODES, Estimate(value=47e9, low=46e9, high=48e9)),
+    )
+)
+_NCCL = ("nccl-threads", "NCCL issue 1453, 128 bytes over four nodes of H100s; nccl-tests issue 290, a 400 Gb/s port")
 _SHARE_INSIDE = 0.8  # of predictions, within a program's `error`
 _SOURCES = {  # the source and the table of the points that a program is calibrated on
     **dict.fromkeys(_ROUTED_AS, ("aiconfigurator", "serving_calibration, kernel_moe")),
@@ -124,7 +131,7 @@ def _routed(program: str) -> dict[str, Any]:
     """What routing adds to a layer: by dtype, and for any other dtype as in 16 bits."""
     layers, device = routed_layers(_ROUTED_AS[program]), device_constants()["h100-sxm"]
     own = (("routed_layer_s", dtype, each) for dtype, each in layers.items() if dtype != "bf16")
-    return {"routed_layer_s": layers["bf16"], "by_dtype": (*own, *device.by_dtype)}
+    return {"routed_layer_s": layers["bf16"], "by_kind": (*own, *device.by_kind)}
 
 
 def _board(
@@ -163,7 +170,7 @@ def _score(
 
 def constant_rows() -> list[dict[str, Any]]:
     """The rows of `data/constants.csv`: what kernels of each device reach, and what each program was calibrated to."""
-    rows: list[dict[str, Any]] = []
+    rows = list(_rows(BETWEEN_NODES, _NODES, source=_NCCL))
     for id, found in device_constants().items():
         rows += _rows(id, found, source=("aiconfigurator", "kernel_gemm, kernel_all_reduce, kernel_moe"))
     for board in scoreboard():
@@ -177,14 +184,14 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     """A row for each constant that is the owner's: not as in `besides`."""
     own = [(name, "", getattr(found, name)) for name in NAMES if getattr(found, name) != getattr(besides, name)]
-    own += [each for each in found.by_dtype if each not in besides.by_dtype]
+    own += [each for each in found.by_kind if each not in besides.by_kind]
     if found.error:
         own.append(("error", "", Estimate.exact(found.error)))
-    for quantity, dtype, estimate in own:
+    for quantity, kind, estimate in own:
         yield {
             "owner": owner,
             "quantity": quantity,
-            "dtype": dtype,
+            "kind": kind,
             **{end: getattr(estimate, end) for end in ("value", "low", "high")},
             "unit": UNITS.get(quantity, "fraction"),
             "source_id": source[0],
