@@ -28,8 +28,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil, floor
 
+from bytebill import hardware, models, programs
 from bytebill.deployment import Deployment, tensor_parallel_sizes
-from bytebill.errors import require
+from bytebill.errors import require, require_known
 from bytebill.models import PRECISIONS, VECTORS, Matrix, ModelSpec, Precision, TokenCache, matrices
 from bytebill.programs import Program
 from bytebill.roofline import cache_copies
@@ -38,7 +39,8 @@ from bytebill.units import GiB
 CUDA_KEEPS = {"value": 0.55 * GiB, "low": 0.4 * GiB, "high": 0.8 * GiB}  # of what the driver reports, on NVIDIA's
 WHOLE = ("router", *VECTORS)  # groups of matrices that every device of a group holds
 LATENT_DOWN = ("q_down", "kv_down")
-WIDTHS_BY_BITS = ("bf16", "fp8", "int8", "nvfp4", "int4", "mxfp4")  # the widest first
+WIDTHS = ("bf16", "fp8", "int8", "nvfp4", "int4", "mxfp4")  # of weights, the widest first
+PUBLISHED_WIDTHS = {"deepseek-v3": "fp8"}  # checkpoints that are not in 16 bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,7 +241,7 @@ class Footprint:
     def widest_weights(self, context_len: int | None = None, *, n_users: int = 1) -> str | None:
         """The format of most bits in which that `fits`, the cache's width kept; None if no format does."""
         width = self.deployment.precision.kv_bytes_per_value
-        formats = (replace(PRECISIONS[name], kv_bytes_per_value=width) for name in WIDTHS_BY_BITS)
+        formats = (replace(PRECISIONS[name], kv_bytes_per_value=width) for name in WIDTHS)
         return next(
             (
                 each.name
@@ -253,6 +255,48 @@ class Footprint:
         context = self.context_len if context_len is None else context_len
         require(context >= 1, f"A user has at least one token of context, not {context}.")
         return context
+
+
+def footprint_of(
+    model_id: str,
+    *,
+    accelerator: str,
+    n_devices: int = 1,
+    program: str = "vllm",
+    weights: str = "auto",
+    kv: str = "bf16",
+    attention: str = "tensor",
+    draft: str | None = None,
+    utilization: float | None = None,
+    step_tokens: int | None = None,
+) -> Footprint:
+    """The footprint of a model by the names of everything; `auto`: weights as wide as their makers publish them.
+
+    >>> footprint_of("llama-3-70b", accelerator="h100-sxm", n_devices=2).fits(8192)
+    False
+    """
+    spec = models.model(model_id)
+    require_known("width of weights", weights, ("auto", *WIDTHS))
+    require_known("width of the cache", kv, ("bf16", "fp8"))
+    width = PRECISIONS[PUBLISHED_WIDTHS.get(spec.id, "bf16") if weights == "auto" else weights]
+    sizes = tensor_parallel_sizes(spec)
+    require(
+        attention != "tensor" or n_devices in sizes or n_devices < 1,
+        f"The heads of {spec.name} split evenly over {', '.join(map(str, sizes))} devices, not over {n_devices}.",
+    )
+    return Footprint(
+        deployment=Deployment(
+            model=spec,
+            accelerator=hardware.accelerator(accelerator),
+            precision=replace(width, kv_bytes_per_value=1) if kv == "fp8" else width,
+            n_devices=n_devices,
+            attention=attention,
+        ),
+        program=programs.program(program),
+        utilization=utilization,
+        step_tokens=step_tokens,
+        draft=models.model(draft) if draft else None,
+    )
 
 
 def held_bytes(

@@ -1,0 +1,5 @@
+"""Does it fit, and what goes where? Each device's memory under a serving program (`footprint`), as a reader sees it
+(`view`).
+"""
+
+from bytebill.memory.footprint import CUDA_KEEPS, DeviceMemory, Footprint, footprint_of, held_bytes, step_peak_bytes
