@@ -15,8 +15,8 @@ from bytebill import cli, data
 from bytebill.deployment import Deployment, tensor_parallel_sizes
 from bytebill.errors import BytebillError
 from bytebill.hardware import ACCELERATORS, Accelerator, accelerator
-from bytebill.memory import Footprint, footprint_of, held_bytes
-from bytebill.memory.view import overview
+from bytebill.memory import Footprint, device_weight_bytes, footprint_of
+from bytebill.memory.view import picture
 from bytebill.models import MODELS, LayerKind, ModelSpec, MoESpec, SequenceState, model, precision, weight_bytes
 from bytebill.programs import PROGRAMS, program
 from bytebill.units import GiB
@@ -185,6 +185,12 @@ def test_a_draft_is_cached_beside_its_target() -> None:
     assert served(row).at("value").draft_bytes > 0
 
 
+def test_users_where_a_measured_batch_stopped_growing() -> None:
+    """Llama-3.1-70B in 8 bits on two H100s, prompts of 7,373 and answers of 922: TPOT rose to 32 users, and no more."""
+    two = footprint_of("llama-3-70b", accelerator="h100-sxm", n_devices=2, weights="fp8")
+    assert all(16 < two.users(7373 + 922 // 2, corner=corner) <= 32 for corner in ("value", "low", "high"))
+
+
 def test_states_are_counted_by_user() -> None:
     """A model of 48 linear layers and 16 full ones: 64 KiB a token, and states whatever the context."""
     one = spec("hybrid", (64, 5120, 17_408, 24, 4, 256, 248_320, 262_144))
@@ -265,19 +271,19 @@ def test_more_devices_never_hold_fewer_tokens(served: Footprint) -> None:
 
 @given(models, widths)
 def test_one_device_holds_the_model_and_a_group_holds_it_at_least_once(one: ModelSpec, width: Any) -> None:
-    assert held_bytes(one, precision=width, n_devices=1, n_sharing=1) == pytest.approx(
+    assert device_weight_bytes(one, precision=width, n_devices=1, n_sharing=1) == pytest.approx(
         weight_bytes(one, precision=width)
     )
     for n in tensor_parallel_sizes(one):
-        shared = n * held_bytes(one, precision=width, n_devices=n, n_sharing=n)
-        spread = n * held_bytes(one, precision=width, n_devices=n, n_sharing=1)
+        shared = n * device_weight_bytes(one, precision=width, n_devices=n, n_sharing=n)
+        spread = n * device_weight_bytes(one, precision=width, n_devices=n, n_sharing=1)
         assert weight_bytes(one, precision=width) * (1 - 1e-12) <= shared <= spread * (1 + 1e-12)
 
 
 def test_more_devices_than_kv_heads_hold_copies_of_their_projections() -> None:
     """Qwen3-30B-A3B has 4 KV heads: keys and values of 2048 * 128, on each of 8 devices one head of each layer."""
-    eight = held_bytes(model("qwen3-30b-a3b"), precision=precision("bf16"), n_devices=8, n_sharing=8)
-    four = held_bytes(model("qwen3-30b-a3b"), precision=precision("bf16"), n_devices=4, n_sharing=4)
+    eight = device_weight_bytes(model("qwen3-30b-a3b"), precision=precision("bf16"), n_devices=8, n_sharing=8)
+    four = device_weight_bytes(model("qwen3-30b-a3b"), precision=precision("bf16"), n_devices=4, n_sharing=4)
     whole = sum(
         m.n_params for kind in model("qwen3-30b-a3b").kinds for m in kind.matrices if m.group in ("norm", "router")
     )
@@ -376,7 +382,7 @@ def test_the_command_answers_programs(monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_the_command_answers_people(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("mixtral-8x7b", "--accelerator", "l40s", "--devices", "4", "--program", "sglang", "--users", "2")
     code, out, _ = said(monkeypatch, capsys, *asked)
-    assert code == 0 and "Mixtral-8x7B in bf16 on 4 x L40S under SGLang" in out
+    assert code == 0 and "Mixtral 8x7B in bf16 on 4 x L40S under SGLang" in out
     assert "2 users at 32,768 tokens" in out and "fits" in out and "longest context for 2 users" in out
     code, out, err = said(monkeypatch, capsys, "llama-3-8", "--accelerator", "l4")
     assert code == 2 and out == "" and err.startswith("There is no model 'llama-3-8'; nearest: llama-3-8b")
@@ -384,4 +390,4 @@ def test_the_command_answers_people(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 
 def test_what_does_not_fit_has_a_bar_too() -> None:
-    assert overview(footprint_of("deepseek-v3", accelerator="l4"), context_len=8192)
+    assert picture(footprint_of("deepseek-v3", accelerator="l4"), context_len=8192)

@@ -154,7 +154,7 @@ def fits(
     if as_json:
         typer.echo(json.dumps(view.answers(served, **wanted)))
     else:
-        Console().print(view.overview(served, **wanted))
+        Console().print(view.picture(served, **wanted))
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ what older versions did.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from bytebill import data
 from bytebill.errors import require_known
@@ -38,15 +39,24 @@ class Program:
         """
         return next((name for name in ("utilization", "free_share") if name in self.quantities), "static_share")
 
-    def quantity(self, name: str, *, corner: str = "value", small: bool = False, default: float = 0.0) -> float:
-        """A quantity at its value or at an end of its range, that of small devices where it has one.
+    def size(self, driver_bytes: float) -> str:
+        """What the program takes a device of this memory for: "small", "large", or neither.
 
-        >>> [program("vllm").quantity("step_tokens", small=small) for small in (False, True)]
+        >>> [program("sglang").size(n * 2**30) for n in (24, 80, 180)]
+        ['small', '', 'large']
+        """
+        if driver_bytes < self.quantity("small_below"):
+            return "small"
+        return "large" if driver_bytes >= self.quantity("large_from", default=inf) else ""
+
+    def quantity(self, name: str, *, corner: str = "value", size: str = "", default: float = 0.0) -> float:
+        """A quantity at its value or at an end of its range, that of devices of a size where it has one.
+
+        >>> [program("vllm").quantity("step_tokens", size=size) for size in ("", "small")]
         [8192.0, 2048.0]
         """
         require_known("corner", corner, CORNERS)
-        found = self.quantities.get(f"{name}_small") if small else None
-        found = found or self.quantities.get(name)
+        found = self.quantities.get(f"{name}_{size}") or self.quantities.get(name)
         return found[CORNERS.index(corner)] if found else default
 
 

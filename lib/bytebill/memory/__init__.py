@@ -2,4 +2,11 @@
 (`view`).
 """
 
-from bytebill.memory.footprint import CUDA_KEEPS, DeviceMemory, Footprint, footprint_of, held_bytes, step_peak_bytes
+from bytebill.memory.footprint import (
+    CUDA_KEEPS,
+    DeviceMemory,
+    Footprint,
+    device_weight_bytes,
+    footprint_of,
+    step_peak_bytes,
+)

@@ -110,14 +110,15 @@ class Footprint:
         return self.deployment.model.context_len
 
     @cached_property
-    def _small(self) -> bool:
-        """Whether the program takes this device for a small one, as vLLM takes every A100."""
+    def _size(self) -> str:
+        """What the program takes this device for; vLLM takes every A100 for a small one."""
         card = self.deployment.accelerator
-        least = self.program.quantity("small_below")
-        return card.driver_bytes < least or (self.program.id == "vllm" and card.id.startswith("a100"))
+        if self.program.id == "vllm" and card.id.startswith("a100"):
+            return "small"
+        return self.program.size(card.driver_bytes)
 
     def _quantity(self, name: str, corner: str = "value") -> float:
-        return self.program.quantity(name, corner=corner, small=self._small)
+        return self.program.quantity(name, corner=corner, size=self._size)
 
     @property
     def largest_step(self) -> int:
@@ -132,7 +133,7 @@ class Footprint:
     def _held(self, spec: ModelSpec) -> float:
         group = self.deployment
         multiple = int(self.program.quantity("mxfp4_multiple", default=1))
-        return held_bytes(
+        return device_weight_bytes(
             spec,
             precision=group.precision,
             n_devices=group.n_devices,
@@ -299,7 +300,7 @@ def footprint_of(
     )
 
 
-def held_bytes(
+def device_weight_bytes(
     spec: ModelSpec, *, precision: Precision, n_devices: int, n_sharing: int, mxfp4_multiple: int = 1
 ) -> float:
     """Bytes of weights that each device of a group holds.
@@ -309,7 +310,7 @@ def held_bytes(
 
     >>> from bytebill.models import model, precision
     >>> shared = {"precision": precision("bf16"), "n_sharing": 8}
-    >>> round(held_bytes(model("llama-3-70b"), n_devices=8, **shared) / 2**30, 2)    # 131.42 / 8, and vectors
+    >>> round(device_weight_bytes(model("llama-3-70b"), n_devices=8, **shared) / 2**30, 2)    # 131.42 / 8, and vectors
     16.43
     """
     spread = n_sharing < n_devices

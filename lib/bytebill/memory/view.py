@@ -19,7 +19,7 @@ COLOURS = {
     "graphs": "red",
     "cache": "green",
 }
-SIGNS = dict(zip(COLOURS, ".xwdag#", strict=True))  # what tells the parts apart where there is no colour
+MARKS = dict(zip(COLOURS, ".xwdag#", strict=True))  # what tells the parts apart where there is no colour
 
 
 def answers(served: Footprint, *, context_len: int, n_users: int = 1) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def answers(served: Footprint, *, context_len: int, n_users: int = 1) -> dict[st
     }
 
 
-def overview(served: Footprint, *, context_len: int, n_users: int = 1) -> RenderableType:
+def picture(served: Footprint, *, context_len: int, n_users: int = 1) -> RenderableType:
     """The bar of one device, and a line an answer."""
     group, where = served.deployment, served.at("value")
     devices = f"{group.n_devices} x {group.accelerator.name}"
@@ -51,7 +51,7 @@ def _bar(where: DeviceMemory) -> Text:
     for name, n_bytes in where.parts.items():
         filled += max(0.0, n_bytes)
         until = round(BAR_CELLS * filled / where.driver_bytes)
-        bar.append(SIGNS[name] * (until - cells), style=COLOURS[name])
+        bar.append(MARKS[name] * (until - cells), style=COLOURS[name])
         cells = until
     return bar
 
@@ -61,7 +61,7 @@ def _legend(where: DeviceMemory) -> Table:
     for name, n_bytes in where.parts.items():
         if n_bytes:
             table.add_row(
-                Text(SIGNS[name], style=COLOURS[name]), name, gib(n_bytes), f"{n_bytes / where.driver_bytes:.0%}"
+                Text(MARKS[name], style=COLOURS[name]), name, gib(n_bytes), f"{n_bytes / where.driver_bytes:.0%}"
             )
     table.add_row("", "in all, by the driver", gib(where.driver_bytes), "")
     return table
