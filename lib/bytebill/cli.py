@@ -150,7 +150,7 @@ def fits(
         step_tokens=max_step_tokens,
     )
     require(users >= 1, f"At least one user must fit, not {users}.")
-    wanted: dict[str, int] = {"context_len": context or served.context_len, "n_users": users}
+    wanted = {"context_len": served.context_len if context is None else context, "n_users": users}
     if as_json:
         typer.echo(json.dumps(view.answers(served, **wanted)))
     else:

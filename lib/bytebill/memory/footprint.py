@@ -14,8 +14,8 @@
 
 T `step_tokens` of the largest step, S the most sequences at once, D `d_model`, F `d_ff`, F_e and k of the experts, V
 `vocab_size`, n devices. That is what vLLM's profile run allocates: its published peaks (`data/published_startups.csv`)
-follow the vocabulary, not the layers, for a server's defaults sample 1,024 sequences at once. SGLang profiles nothing
-and keeps a share back by rule of thumb.
+follow the vocabulary, not the layers, for a server's defaults sample 1,024 sequences at once. SGLang profiles nothing:
+it keeps 1 - static_share back or, if that is not given, so many bytes a token of the largest step.
 
 Where windows or states make users of different lengths cost differently, `cache_tokens` is users times their context,
 as vLLM prints it. A window keeps the tokens of the running step besides its own. Ranges: every uncertain quantity at
