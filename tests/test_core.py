@@ -13,7 +13,7 @@ CORE = (
     *("units", "errors", "models", "roofline", "hardware", "programs", "deployment", "memory", "data.bundle"),
     *(f"economics.{name}" for name in ("break_even", "cost", "decline", "fleets", "load", "months", "phases")),
     *("economics.prices", "economics.ranges"),
-    *("sim", "serving", "sim.constants", "sim.guards", "sim.clock", "sim.steady"),
+    *("sim", "serving", "sim.constants", "sim.guards", "sim.clock", "sim.steady", "sim.closed_loop"),
     *("statement", "statement.case", "statement.bill", "statement.page", "statement.levers"),
 )
 STRICT = """
@@ -33,7 +33,6 @@ from bytebill.deployment import Deployment
 from bytebill.economics.prices import api_price, rents
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
-from bytebill.sim.constants import calibrated_constants
 from bytebill.statement import Case, statement
 
 rent = next(rent for rent in rents("h100-sxm", terms="on demand") if rent.provider == "RunPod")
@@ -42,7 +41,7 @@ group = Deployment(
 found = statement(Case(
     name="Chat", deployment=group, n_input_tokens=1155, n_output_tokens=211, requests_per_s=40, peak_over_mean=1.33,
     ttft_slo_s=2.0, tpot_slo_s=0.05, usd_per_device_hour=rent.usd_per_gpu_hour,
-    constants=calibrated_constants("trtllm-h100")))
+    program="trtllm"))
 print(found.batch_size, found.limit, repr(found.usd_per_m_output), rent.as_of.year, api_price("GPT-4o").as_of)
 """
 

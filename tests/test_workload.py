@@ -1,4 +1,4 @@
-"""Synthetic requests have the quantiles, means and spreads they are said to have; files are read or refused."""
+"""Synthetic requests have the quantiles, means and spreads they are said to have."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import pickle
 import random
 import statistics
 from itertools import islice, pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bytebill.errors import BytebillError
-from bytebill.serving.memory.prefix import PrefixSharing
 from bytebill.serving.workload import (
     Bursty,
     Evenly,
@@ -24,7 +22,6 @@ from bytebill.serving.workload import (
     Poisson,
     QuantileTable,
     SharedPrefix,
-    TraceFile,
     TruncatedExponential,
     Uniform,
     Warped,
@@ -234,103 +231,6 @@ def test_groups_share_full_blocks_and_nothing_else() -> None:
     assert [r.n_input_tokens for r in shared] == [r.n_input_tokens for r in plain]
     assert {len(r.prefix) for r in shared} == {0, 1, 2}
     assert {r.prefix for r in shared if len(r.prefix) == 2} == {(0, 1), (2, 3), (4, 5)}
-
-
-# ---- files
-
-
-def write(folder: Path, name: str, text: str) -> Path:
-    path = folder / name
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def test_our_csv(tmp_path: Path) -> None:
-    path = write(tmp_path, "mine.csv", "arrival_s,n_input_tokens,n_output_tokens\n0.5,10,3\n2,7,1\n")
-    found = [(r.id, r.arrival_s, r.n_input_tokens, r.n_output_tokens) for r in TraceFile(path)]
-    assert found == [(0, 0.5, 10, 3), (1, 2.0, 7, 1)]
-
-
-def test_azures_csv(tmp_path: Path) -> None:
-    text = (
-        "TIMESTAMP,ContextTokens,GeneratedTokens\n"
-        "2023-11-16 18:15:46.6805900,374,44\n2023-11-16 18:15:50.9951690,396,109\n"
-    )
-    first, second = TraceFile(write(tmp_path, "azure.csv", text))
-    assert (first.arrival_s, first.n_input_tokens, first.n_output_tokens) == (0, 374, 44)
-    assert second.arrival_s == pytest.approx(4.314579, abs=1e-6)
-
-
-def test_mooncakes_lines_share_the_blocks_that_their_hashes_name(tmp_path: Path) -> None:
-    lines = (
-        '{"timestamp": 0, "input_length": 1030, "output_length": 5, "hash_ids": [46, 47, 2353]}\n\n'
-        '{"timestamp": 3000, "input_length": 1500, "output_length": 9, "hash_ids": [46, 47, 99]}\n'
-    )
-    first, second = TraceFile(write(tmp_path, "mooncake.jsonl", lines), block_size_tokens=16)
-    assert second.arrival_s == 3
-    pool = PrefixSharing(n_blocks=500, block_size_tokens=16)
-    pool.allocate(first, first.n_input_tokens)
-    pool.computed(first.id, first.n_input_tokens)
-    assert pool.allocate(second, second.n_input_tokens) == 1024
-
-
-FAULTS = {
-    "no column": ("a.csv", "n_input_tokens\n3\n", "a.csv line 2 is no request: there is no column n_output_tokens"),
-    "a word": ("a.csv", "n_input_tokens,n_output_tokens\n3,4\n3,many\n", "a.csv line 3 is no request"),
-    "a missing cell": ("a.csv", "n_input_tokens,n_output_tokens\n3\n", "a.csv line 2 is no request"),
-    "half a token": ("a.csv", "n_input_tokens,n_output_tokens\n3,1.5\n", "is 1.5, not a whole number"),
-    "no output": ("a.csv", "n_input_tokens,n_output_tokens\n3,0\n", "at least one token"),
-    "not a number": ("a.csv", "n_input_tokens,n_output_tokens\n3,nan\n", "a.csv line 2 is no request"),
-    "an endless one": ("a.csv", "n_input_tokens,n_output_tokens\n3,inf\n", "a.csv line 2 is no request"),
-    "before time": ("a.csv", "arrival_s,n_input_tokens,n_output_tokens\n-1,3,3\n", "a.csv line 2"),
-    "out of order": ("a.csv", "arrival_s,n_input_tokens,n_output_tokens\n2,3,3\n1,3,3\n", "line 3 arrives before"),
-    "no date": ("a.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\nnoon,3,3\n", "a.csv line 2 is no request"),
-    "nothing": ("a.csv", "n_input_tokens,n_output_tokens\n", "holds no requests"),
-    "no JSON": ("a.jsonl", '{"input_length": 3, "output_length": 3}\n{"input', "a.jsonl line 2 is not JSON"),
-    "a list": ("a.jsonl", "[3, 3]\n", "a.jsonl line 1 is no request: not an object"),
-    "names that are none": (
-        "a.jsonl",
-        '{"input_length": 3, "output_length": 3, "hash_ids": ["x"]}\n',
-        "a.jsonl line 1 is no request",
-    ),
-    "surplus cells": (
-        "a.csv",
-        "n_input_tokens,n_output_tokens\n3,3\n3,3,7\n",
-        "a.csv line 3 is no request: 3 cells under 2 columns",
-    ),
-    "a doubled column": ("a.csv", "n_input_tokens,n_input_tokens,n_output_tokens\n3,4,3\n", "a.csv has a column twice"),
-    "a doubled name": ("a.jsonl", '{"input_length": 3, "input_length": 4, "output_length": 3}', "it has a name twice"),
-    "never": ("a.csv", "arrival_s,n_input_tokens,n_output_tokens\ninf,3,3\n", "its time of arrival is not a time"),
-    "a whole library": ("a.csv", "n_input_tokens,n_output_tokens\n1e300,3\n", "and at most 1,000,000,000"),
-    "true": ("a.jsonl", '{"input_length": true, "output_length": 3}', "is True, not a whole number"),
-    "a string of names": (
-        "a.jsonl",
-        '{"input_length": 3, "output_length": 3, "hash_ids": "123"}',
-        "hash_ids is no list of whole numbers",
-    ),
-    "negative names": ("a.jsonl", '{"input_length": 3, "output_length": 3, "hash_ids": [-1]}', "hash_ids is no list"),
-    "a well": ("a.jsonl", "[" * 100_000 + "]" * 100_000, "a.jsonl line 1 is not JSON"),
-    "another kind of file": ("a.txt", "", "is a .csv or a .jsonl file, not a.txt"),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_bad_trace_names_its_line(fault: str, tmp_path: Path) -> None:
-    name, text, expected = FAULTS[fault]
-    with pytest.raises(BytebillError) as caught:
-        list(TraceFile(write(tmp_path, name, text)))
-    assert expected in str(caught.value)
-
-
-def test_a_missing_trace_says_so(tmp_path: Path) -> None:
-    with pytest.raises(BytebillError, match="cannot be read"):
-        list(TraceFile(tmp_path / "none.csv"))
-
-
-@pytest.mark.parametrize("sizes", [(0, 512), (16, 0), (16, -512), (16, 100)])
-def test_hashed_blocks_are_whole_blocks(sizes: tuple[int, int]) -> None:
-    with pytest.raises(BytebillError, match="do not fill blocks"):
-        TraceFile("a.jsonl", block_size_tokens=sizes[0], hash_block_tokens=sizes[1])
 
 
 # ---- records

@@ -60,13 +60,14 @@ class Accelerator:
         return self.peak_flops_per_s[dtype]
 
     def units(self, dtype: str) -> str:
-        """The dtype whose units multiply values of this dtype here: its own, or the next wider ones the device has.
+        """The dtype whose units multiply values of this dtype here: its own, or 16 bits where there are kernels, those
+        of NVIDIA's devices, that unpack narrow weights as they read them.
 
-        >>> accelerator("h100-sxm").units("fp4"), accelerator("a100-sxm-80").units("fp8")
-        ('fp8', 'bf16')
+        >>> accelerator("b200").units("fp4"), accelerator("h100-sxm").units("fp4")    # unpacked, as weights of 4 bits
+        ('fp4', 'bf16')
         """
-        wider = {"fp4": ("fp4", "fp8", "bf16"), "fp8": ("fp8", "bf16")}.get(dtype, (dtype,))
-        return next((each for each in wider if each in self.peak_flops_per_s), dtype)
+        unpacked = dtype in ("fp4", "fp8") and dtype not in self.peak_flops_per_s and self.vendor == "NVIDIA"
+        return "bf16" if unpacked else dtype
 
     def ridge_point(self, dtype: str = "bf16") -> float:
         """FLOPs the device can do in the time it reads one byte: peak / bandwidth [FLOP/byte].

@@ -84,7 +84,8 @@ class CostTerms:
     activation_bytes: float  # of a token: each product's input and output, once
     head_input_bytes: float
     logit_bytes: float
-    token_flops: tuple[tuple[str, float], ...]  # of a token in the layers, by the dtype that multiplies
+    token_flops: tuple[tuple[str, float], ...]  # of a token in all but the experts, by the dtype that multiplies
+    expert_flops: tuple[tuple[str, float], ...]  # of a token in those it is routed to
     logit_flops: tuple[tuple[str, float], ...]
     state_bytes: float  # of a sequence, read and written
     state_flops: float  # of a token
@@ -102,11 +103,12 @@ class CostTerms:
             self.activation_bytes * n_new_tokens + (self.head_input_bytes + self.logit_bytes) * n_logits
         )
 
-    def linear_flops(self, n_new_tokens: int, n_logits: int) -> dict[str, float]:
-        """FLOPs of everything but attention, by dtype: two for each parameter that a token meets."""
-        found = {dtype: each * n_new_tokens for dtype, each in self.token_flops}
+    def linear_flops(self, n_new_tokens: int, n_logits: int) -> dict[tuple[str, bool], float]:
+        """FLOPs of everything but attention, two for each parameter that a token meets: by dtype, experts' apart."""
+        found = {(dtype, False): each * n_new_tokens for dtype, each in self.token_flops}
+        found |= {(dtype, True): each * n_new_tokens for dtype, each in self.expert_flops}
         for dtype, each in self.logit_flops:
-            found[dtype] = found.get(dtype, 0.0) + each * n_logits
+            found[dtype, False] = found.get((dtype, False), 0.0) + each * n_logits
         return found
 
 
@@ -142,7 +144,8 @@ def cost_terms(model: ModelSpec, *, precision: Precision, n_sharing: int = 1) ->
         activation_bytes=sum((m.n_in + m.n_out) * m.copies * share for m, share in met) * per_value,
         head_input_bytes=model.d_model * per_value,
         logit_bytes=model.vocab_size * per_value,
-        token_flops=_flops_by_dtype(met, precision),
+        token_flops=_flops_by_dtype([each for each in met if each[0].group != "expert"], precision),
+        expert_flops=_flops_by_dtype([each for each in met if each[0].group == "expert"], precision),
         logit_flops=_flops_by_dtype([(m, 1.0) for m in matrices(model) if m.group == "head"], precision),
         state_bytes=2 * state_bytes(model),
         state_flops=sum((kind.n_layers * kind.state.token_flops for kind in model.kinds if kind.state), 0.0),

@@ -5,7 +5,7 @@
               + routed_layer_s * layers with experts                          sorting tokens by expert, and back
               + sum over caches of max(KV bytes / W, attention flops / peak)  decodes, then prefills
               + state bytes / W                                               of recurrent layers
-              + sums * all_reduce_s + 2 (n - 1) / n * T * D * bytes / link    sums of a layer's output over n devices
+              + sums * (all_reduce_s + 2 (n - 1) / n * T * D * bytes / link)  sums of a layer's output over n devices
               + swapped bytes / host link                                     before the first repeat
 
 W and peak are the device's published rates times its achieved shares (`bytebill.sim.constants`), n devices have n
@@ -20,14 +20,15 @@ copies of norms and biases.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import ceil, floor, hypot, inf, sqrt
 
 from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError, require
-from bytebill.models import ModelSpec, Precision, weight_bytes
+from bytebill.hardware import Accelerator
+from bytebill.models import PRECISIONS, ModelSpec, Precision, weight_bytes
 from bytebill.roofline import CacheTerm, Load, cost_terms
-from bytebill.sim.constants import IDEAL, Constants
+from bytebill.sim.constants import IDEAL, UNPACKED, Constants
 from bytebill.sim.guards import counted_once, no_faster
 from bytebill.units import BLOCK_SIZE_TOKENS
 
@@ -107,18 +108,26 @@ class Clock:
         card = deployment.accelerator
         self._peak_bytes_per_s = n_devices * card.bandwidth_bytes_per_s
         self._bytes_per_s = self._peak_bytes_per_s * known["bandwidth_share"]
-        dtypes = dict.fromkeys(dtype for dtype, _ in (*self._terms.token_flops, *self._terms.logit_flops))
-        self._dtypes = dtypes | dict.fromkeys([attention_dtype(precision)])
-        self._peaks = {dtype: n_devices * card.peak(card.units(dtype)) for dtype in self._dtypes}
-        self._flops_per_s = {dtype: peak * constants.share_of(dtype) for dtype, peak in self._peaks.items()}
+        multiplied = (*self._terms.token_flops, *self._terms.expert_flops, *self._terms.logit_flops)
+        dtypes = {attention_dtype(precision), *(dtype for dtype, _ in multiplied)}
+        self._peaks = {dtype: n_devices * card.peak(card.units(dtype)) for dtype in dtypes}
+        self._flops_per_s = {
+            (dtype, routed): peak * share_of(card.units(dtype))
+            for dtype, peak in self._peaks.items()
+            for routed, share_of in ((False, partial(constants.of, "flops_share")), (True, constants.routed_share_of))
+        }
         self._attention_dtype = attention_dtype(precision)
         self._sequence_s = known["sequence_s"]
         self._stop_s = known["step_s"] + known["layer_s"] * model.n_layers
         if model.moe is not None:
-            self._stop_s += known["routed_layer_s"] * (model.n_layers - model.moe.n_dense_layers)
+            routed_layer_s = constants.of("routed_layer_s", kernel_dtype(precision, card))
+            self._stop_s += routed_layer_s * (model.n_layers - model.moe.n_dense_layers)
         if n_devices > 1:
             self._stop_s += known["all_reduce_s"] * _sums(model)
-        self._all_reduce_s = _all_reduce_bytes(model, precision, n_devices) / known["link_bytes_per_s"]
+        # a gather and a scatter around the MLP move what one sum moves, and attention needs none
+        sums = _sums(model) / (1 if deployment.n_sharing == n_devices else 2)
+        values = sums * model.d_model * 2 * (n_devices - 1) / n_devices
+        self._all_reduce_s = values * precision.activation_bytes_per_value / known["link_bytes_per_s"]
         # with data-parallel attention every device reads all of its weights, and the group n times as many
         self._extra_bytes = deployment.memory.weight_bytes - weight_bytes(model, precision=precision)
         self._kv_bytes = deployment.memory.kv_bytes_per_token
@@ -206,21 +215,19 @@ class Clock:
         n_bytes = self._terms.linear_bytes(n_new_tokens, n_logits) + self._extra_bytes
         flops = self._terms.linear_flops(n_new_tokens, n_logits)
         fixed_s = self._stop_s + self._sequence_s * n_sequences + self._all_reduce_s * n_new_tokens
-        work_s = hypot(
-            n_bytes / self._bytes_per_s, sum(each / self._flops_per_s[dtype] for dtype, each in flops.items())
-        )
+        work_s = hypot(n_bytes / self._bytes_per_s, sum(each / self._flops_per_s[kind] for kind, each in flops.items()))
         # each part of a step keeps to the group's published rates, so their sum does
         no_faster(
             work_s,
             memory_s=n_bytes / self._peak_bytes_per_s,
-            compute_s=sum(each / self._peaks[dtype] for dtype, each in flops.items()),
+            compute_s=sum(each / self._peaks[dtype] for (dtype, _), each in flops.items()),
         )
         return work_s + fixed_s + self._terms.state_bytes * n_sequences / self._bytes_per_s
 
     def _attention_s(self, term: CacheTerm, n_read: float, n_pairs: float) -> float:
         """Attention over one kind of cache that reads so many tokens, and meets so many pairs."""
         n_bytes, n_flops, dtype = n_read * term.token_bytes, n_pairs * term.pair_flops, self._attention_dtype
-        seconds = max(n_bytes / self._bytes_per_s, n_flops / self._flops_per_s[dtype])
+        seconds = max(n_bytes / self._bytes_per_s, n_flops / self._flops_per_s[dtype, False])
         return no_faster(seconds, memory_s=n_bytes / self._peak_bytes_per_s, compute_s=n_flops / self._peaks[dtype])
 
     def _swap_s(self, load: Load) -> float:
@@ -251,12 +258,12 @@ def attention_dtype(precision: Precision) -> str:
     return precision.compute_dtype if precision.compute_dtype in ("fp32", "fp16") else "bf16"
 
 
+def kernel_dtype(precision: Precision, card: Accelerator) -> str:
+    """What the kernels of a format are called: what they multiply in, or UNPACKED where weights are narrower."""
+    units = card.units(precision.compute_dtype)
+    return UNPACKED if units == "bf16" and precision.weight_bits < PRECISIONS["bf16"].weight_bits else units
+
+
 def _sums(model: ModelSpec) -> int:
     """Sums over the group in a step: two a layer, one where attention and MLP are parallel."""
     return model.n_layers * (1 if model.parallel else 2)
-
-
-def _all_reduce_bytes(model: ModelSpec, precision: Precision, n_devices: int) -> float:
-    """Bytes that cross one device's link for each new token: 2 (n - 1) / n times the layer's output, each sum."""
-    values = _sums(model) * model.d_model * 2 * (n_devices - 1) / n_devices
-    return values * precision.activation_bytes_per_value

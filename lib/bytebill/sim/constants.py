@@ -26,6 +26,9 @@ SHARES = ("bandwidth_share", "flops_share")
 TIMES = ("all_reduce_s", "step_s", "layer_s", "sequence_s", "routed_layer_s")
 UNITS = dict.fromkeys(SHARES, "fraction") | dict.fromkeys(TIMES, "s") | {"link_bytes_per_s": "B/s"}
 NAMES = tuple(UNITS)
+ROUTED = "routed"  # as a dtype of flops_share: what grouped products reach of the share of large ones
+OTHER_DEVICE = "other"  # owner of the constants of a device whose kernels nobody measured
+UNPACKED = "unpacked"  # as a dtype: weights that are stored narrow and multiplied in 16 bits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,11 +73,12 @@ class Constants:
     link_bytes_per_s: Estimate = _NO_LIMIT
     all_reduce_s: Estimate = _NOTHING
     routed_layer_s: Estimate = _NOTHING
-    shares: tuple[tuple[str, Estimate], ...] = ()  # achieved share of a dtype's peak where `flops_share` is not it
+    by_dtype: tuple[tuple[str, str, Estimate], ...] = ()  # (name, dtype, ...): what holds for one dtype instead
+    error: float = 0.0  # how far off, as a logarithm, eight of ten predictions were that saw no measured point
 
     def __post_init__(self) -> None:
-        shares = [("bandwidth_share", self.bandwidth_share), ("flops_share", self.flops_share), *self.shares]
-        for name, share in shares:
+        shares = [(name, getattr(self, name)) for name in SHARES]
+        for name, share in [*shares, *((name, each) for name, _, each in self.by_dtype if name in SHARES)]:
             if share.low <= 0 or share.high > 1:
                 raise ValueError(f"{name} is a share of the published rate, above 0 and at most 1: {share}")
         if not self.link_bytes_per_s.low > 0:
@@ -94,13 +98,21 @@ class Constants:
         """The values alone, by name."""
         return {name: getattr(self, name).value for name in NAMES}
 
-    def share_of(self, dtype: str) -> float:
-        """Achieved share of a dtype's published FLOP/s.
+    def of(self, name: str, dtype: str) -> float:
+        """The value of a constant for a dtype: its own, or else what holds for all.
 
-        >>> Constants(flops_share=Estimate.exact(0.8), shares=(("fp8", Estimate.exact(0.6)),)).share_of("fp8")
-        0.6
+        >>> narrow = ("flops_share", "fp8", Estimate.exact(0.6))
+        >>> known = Constants(flops_share=Estimate.exact(0.8), by_dtype=(narrow,))
+        >>> known.of("flops_share", "fp8"), known.of("flops_share", "bf16")
+        (0.6, 0.8)
         """
-        return dict(self.shares).get(dtype, self.flops_share).value
+        own = (each.value for known, kind, each in self.by_dtype if (known, kind) == (name, dtype))
+        return next(own, getattr(self, name).value)
+
+    def routed_share_of(self, dtype: str) -> float:
+        """Achieved share of a dtype's FLOP/s in grouped products of routed tokens: a share of what large ones reach."""
+        own = (each.value for name, kind, each in self.by_dtype if (name, kind) == ("flops_share", ROUTED))
+        return self.of("flops_share", dtype) * next(own, 1.0)
 
     @property
     def fastest(self) -> Self:
@@ -117,31 +129,54 @@ class Constants:
         """
         return self._at(shares="low", times="high")
 
+    def moved(self, name: str, end: str) -> Self:
+        """With one constant at its "low" or its "high" end, for every dtype, and all others as they are."""
+        own = tuple(
+            (known, dtype, Estimate.exact(getattr(each, end)) if known == name else each)
+            for known, dtype, each in self.by_dtype
+        )
+        there: dict[str, Any] = {name: Estimate.exact(getattr(getattr(self, name), end))}
+        return replace(self, **there, by_dtype=own)
+
     def _at(self, *, shares: str, times: str) -> Self:
-        ends = dict.fromkeys(NAMES, shares) | dict.fromkeys(TIMES, times)
-        found = self.exact(**{name: getattr(getattr(self, name), end) for name, end in ends.items()})
-        by_dtype = tuple((dtype, Estimate.exact(getattr(share, shares))) for dtype, share in self.shares)
-        return replace(found, shares=by_dtype)
+        found = self
+        for name in NAMES:
+            found = found.moved(name, times if name in TIMES else shares)
+        return found
 
 
 IDEAL = Constants()  # the roofline itself: full rates, and nothing besides
 
 
-def _calibrated() -> dict[str, Constants]:
-    boards: dict[str, dict[str, Any]] = {
-        board: {row["quantity"]: Estimate(value=row["value"], low=row["low"], high=row["high"]) for row in rows}
-        for board, rows in data.grouped("constants", "board").items()
+def _read() -> dict[str, Constants]:
+    """Constants by owner, a device or a program, as calibrated; what a row does not name is as in `IDEAL`."""
+    return {owner: _of_rows(rows) for owner, rows in data.grouped("constants", "owner").items()}
+
+
+def _of_rows(rows: list[data.Row]) -> Constants:
+    found = {
+        (row["quantity"], row["dtype"]): Estimate(value=row["value"], low=row["low"], high=row["high"]) for row in rows
     }
-    return {board: Constants(**found) for board, found in boards.items()}
+    error = found.pop(("error", None), _NOTHING).value
+    named: dict[str, Any] = {quantity: estimate for (quantity, dtype), estimate in found.items() if dtype is None}
+    own = tuple((quantity, dtype, each) for (quantity, dtype), each in found.items() if dtype is not None)
+    return Constants(**named, by_dtype=own, error=error)
 
 
-CALIBRATED = data.Register("scoreboard", _calibrated)
+CALIBRATED = data.Register("calibrated device or program", _read)
 
 
-def calibrated_constants(board: str) -> Constants:
-    """The constants that a board of `bytebill.trials.scoreboard` found: of one device under one program.
+def calibrated_constants(program: str, device_id: str) -> Constants:
+    """The constants of a device under a program: a device's rates, and what the program costs besides.
 
-    >>> 0.8 < calibrated_constants("trtllm-h100").bandwidth_share.value < 1
-    True
+    A device without measured kernels takes those of "other": the middle of the devices that have them, and the whole
+    range. A program that reached other rates than the device's kernels do says so in rows of its own.
+
+    >>> found = calibrated_constants("trtllm", "h100-sxm")
+    >>> 0.8 < found.bandwidth_share.value < 1, found.of("flops_share", "fp8") < found.of("flops_share", "bf16")
+    (True, True)
     """
-    return CALIBRATED[board]
+    device = CALIBRATED[device_id if device_id in CALIBRATED else OTHER_DEVICE]
+    own = CALIBRATED[program]
+    its = {name: getattr(own, name) for name in NAMES if getattr(own, name) != getattr(IDEAL, name)}
+    return replace(device, **its, by_dtype=(*own.by_dtype, *device.by_dtype), error=own.error)

@@ -49,7 +49,7 @@ def counted_once(terms: CostTerms, *, precision: Precision, resident_bytes: floa
         _same(read, model.n_matmul_params * width, "weights read")
     _between(resident_bytes, model.n_params, precision, "weights in memory")
     _between(read, model.n_matmul_params, precision, "weights read")
-    flops = sum(each for _, each in (*terms.token_flops, *terms.logit_flops))
+    flops = sum(each for _, each in (*terms.token_flops, *terms.expert_flops, *terms.logit_flops))
     _same(flops, 2 * _params_met(model), "FLOPs of a token")
 
 

@@ -84,12 +84,16 @@ def simulate(
     clock: StepClock,
     *,
     concurrency: int | None = None,
+    delay_s: float = 0.0,
     stepwise: bool = False,
     schedule: bool = False,
     observe: Callable[[float, Plan], None] | None = None,
 ) -> Simulated:
-    """Serve all requests; `observe(now_s, plan)` is called with every plan that is made."""
-    kept, source = Schedule(), Source(requests, concurrency)
+    """Serve all requests; `observe(now_s, plan)` is called with every plan that is made.
+
+    In a closed loop a user's next request arrives `delay_s` after the last answer.
+    """
+    kept, source = Schedule(), Source(requests, concurrency, delay_s=delay_s)
     server = Server(
         scheduler, source, Simulator(clock, stepwise=stepwise), schedule=kept if schedule else None, observe=observe
     )

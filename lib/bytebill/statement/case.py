@@ -16,7 +16,8 @@ from bytebill.economics.cost import check_positive, check_utilization
 from bytebill.errors import require
 from bytebill.roofline import Load, tokens_per_pass, useful_share
 from bytebill.sim.clock import Clock
-from bytebill.sim.constants import IDEAL, Constants
+from bytebill.sim.closed_loop import REQUEST_S
+from bytebill.sim.constants import IDEAL, Constants, calibrated_constants
 from bytebill.sim.steady import SteadyState
 
 HELD_SHARE = 0.97  # of a paged cache holds tokens: chapter 05
@@ -29,7 +30,7 @@ class Case:
 
     name: str
     deployment: Deployment  # of one replica
-    constants: Constants = IDEAL
+    program: str | None = None  # that serves: an id of `data/constants.csv`; None: the roofline itself
     n_input_tokens: int
     n_output_tokens: int
     hit_rate: float = 0.0  # share of a prompt that a prefix cache has
@@ -68,6 +69,11 @@ class Case:
         """This case where something about the deployment has changed: model, accelerator, precision or n_devices."""
         return replace(self, deployment=replace(self.deployment, **changes))
 
+    @property
+    def constants(self) -> Constants:
+        """The constants of the program on these devices."""
+        return calibrated_constants(self.program, self.deployment.accelerator.id) if self.program else IDEAL
+
     @cached_property
     def clock(self) -> Clock:
         """The clock of one replica; refuses a model that does not fit."""
@@ -81,7 +87,7 @@ class Case:
     @property
     def memory_batch(self) -> int:
         """Sequences that a replica's memory holds at once."""
-        return int(self.deployment.kv_tokens / self.held_tokens)
+        return int(self.deployment.memory.kv_bytes / self.deployment.user_bytes(self.held_tokens))
 
     def tpot_s(self, batch_size: int) -> float:
         """Time per output token [s]."""
@@ -94,8 +100,10 @@ class Case:
         return plain_s * (self.clock.step_s(verify) / self.clock.step_s(Load.decode(**shape)) / self.tokens_per_step)
 
     def ttft_s(self, batch_size: int) -> float:
-        """Time to the first token with nobody in the queue: half a step until the next begins, then its own [s]."""
-        return self._steady(batch_size).first_step_s + self.tpot_s(batch_size) / 2
+        """Time to the first token with nobody in the queue [s]: a program's front end, half a step until the next
+        begins, then its own."""
+        front_s = REQUEST_S if self.program else 0.0
+        return front_s + self._steady(batch_size).first_step_s + self.tpot_s(batch_size) / 2
 
     def requests_per_s_of_one(self, batch_size: int) -> float:
         """What one replica serves with so many slots [requests/s]."""

@@ -27,6 +27,8 @@ BOUNDS = {
     "layer_s": (0.0, 1e-3),
     "sequence_s": (0.0, 1e-3),
     "link_bytes_per_s": (1e9, 1e12),
+    "all_reduce_s": (0.0, 1e-4),
+    "routed_layer_s": (0.0, 1e-3),
 }
 _ROUNDS = 40
 _Residuals = Callable[[np.ndarray], np.ndarray]  # of a place in the box between the bounds, each side of length 1

@@ -2,41 +2,42 @@
 
     error = predicted / measured - 1,   in seconds of an output token
 
-| board          | constants               | calibrated on                        | predicted                         |
-| trtllm-h100    | both shares, layer_s    | 8 matrix products, 4 attentions      |                                   |
-|                | step_s, sequence_s      | Llama-3.1-8B, 8 and 32 users         | 16, 64, 128 users                 |
-|                | link_bytes_per_s        | the rate of 8 GPUs                   | the rates of 1, 2, 4 GPUs         |
-| vllm-v0-h100   | both shares             | the same kernels                     |                                   |
-|                | layer_s, sequence_s     | OPT-1.3B, caps of 1 and 256          | OPT-1.3B's 13 others, OPT-2.7B    |
-| gpt-fast-a100  | flops_share             | 8 matrix products                    |                                   |
-|                | bandwidth_share, layer_s| Llama-2-7B bf16 on 1 and 8 GPUs      | 2 and 4 GPUs, int8, int4, Mixtral |
+| program  | fitted                   | calibrated on                               | predicted                     |
+| trtllm   | layer_s, sequence_s      | Llama-3.1-8B on 1 and 8 H100s, 512 out      | 128 and 256 out; 2 and 4      |
+| vllm     | layer_s, sequence_s      | Qwen3-32B on 2 and 8 H100s, 1,024 in        | 4,096 in                      |
+| sglang   | layer_s, sequence_s      | Qwen3-32B on 2 and 8 H100s, 1,024 in, 512   | 128 out, 4,096 in             |
+| vllm-v0  | layer_s, sequence_s      | OPT-1.3B, caps of 1 and 256                 | OPT-1.3B's 13 others, OPT-2.7B|
+| gpt-fast | bandwidth_share, layer_s | Llama-2-7B bf16 on 1 and 8 A100s            | 2 and 4, int8, int4, Mixtral  |
 
-No point is both: a `Score` says which it was. One model's points cannot tell a step's constant from its layers', so
-the vLLM and gpt-fast boards leave `step_s` at nothing. `python -m bytebill.trials.scoreboard` writes what was found
-into `data/constants.csv`, where `calibrated_constants` reads it. A range takes every constant to the same side, which
-is wider than likely. Ignores that 8- and 4-bit kernels reach less of the bandwidth than 16-bit ones: those errors
-stand.
+No point is both: a `Score` says which it was. What the devices reach is not fitted to any of these: it is read off
+measured kernels (`bytebill.trials.kernels`), and so is what routing adds to a layer. One model's points cannot tell a
+step's constant from its layers', so `step_s` stays at nothing. `python -m bytebill.trials.scoreboard` writes what was
+found into `data/constants.csv`, where `calibrated_constants` reads it. Ignores that 8- and 4-bit kernels reach less of
+the bandwidth than 16-bit ones: those errors stand.
 """
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from math import exp, log, sqrt
 from statistics import fmean
 from typing import Any
 
 from bytebill import data
+from bytebill.economics.ranges import quantile
 from bytebill.errors import BytebillError
-from bytebill.sim.constants import UNITS, Constants, Estimate
-from bytebill.sim.constants import calibrated_constants as calibrated_constants
+from bytebill.sim.constants import IDEAL, NAMES, UNITS, Constants, Estimate
 from bytebill.trials.fit import Observation, calibrate
-from bytebill.trials.published import attention_points, batch_points, gemm_points, one_user_points, serving_points
+from bytebill.trials.kernels import device_constants, routed_layers
+from bytebill.trials.published import batch_points, one_user_points, served_points
 
-_START = Constants.exact(bandwidth_share=0.85, flops_share=0.8)  # the middle of data/published_gemm.csv
-_SOURCES = {  # the source and the tables of the points that a board is calibrated on
-    "trtllm-h100": ("aiconfigurator", ("published_gemm", "published_decode_attention", "published_serving")),
-    "vllm-v0-h100": ("recasens2025gap", ("published_gemm", "published_max_num_seqs")),
-    "gpt-fast-a100": ("gpt-fast", ("published_gemm", "published_decode")),
+_ROUTED_AS = {"trtllm": "trtllm", "vllm": "vllm", "sglang": "vllm"}  # SGLang's layers of experts were not measured
+_SHARE_INSIDE = 0.8  # of predictions, within a program's `error`
+_SOURCES = {  # the source and the table of the points that a program is calibrated on
+    **dict.fromkeys(_ROUTED_AS, ("aiconfigurator", "serving_calibration, kernel_moe")),
+    "vllm-v0": ("recasens2025gap", "published_max_num_seqs"),
+    "gpt-fast": ("gpt-fast", "published_decode"),
 }
 
 
@@ -65,7 +66,7 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """The constants of one device under one program, and how they did."""
+    """The constants of a program on the device it was measured on, and how they did."""
 
     name: str
     constants: Constants
@@ -88,35 +89,42 @@ def mean_error(scores: Iterable[Score]) -> float:
 
 @cache
 def scoreboard() -> tuple[Board, ...]:
-    """All boards, from the published points in data/."""
-    return (trtllm_h100(), vllm_v0_h100(), gpt_fast_a100())
+    """All programs, from the published points in data/."""
+    return (*(served(program) for program in _ROUTED_AS), vllm_v0(), gpt_fast())
 
 
-def trtllm_h100(users: tuple[str, ...] = ("c=8 tp=1", "c=32 tp=1"), gpus: str = "c=64 tp=8 rate") -> Board:
-    """Llama-3.1-8B on H100s; `users` and `gpus` name the points that are calibrated on."""
-    kernels = calibrate(
-        [*gemm_points("h100-sxm"), *attention_points("h100-sxm")],
-        start=replace(_START, link_bytes_per_s=Estimate.exact(100e9)),  # where the search for a link begins
-        free=["bandwidth_share", "flops_share", "layer_s"],
-    )
-    free = ["step_s", "sequence_s", "link_bytes_per_s"]
-    return _board("trtllm-h100", serving_points(), seen=(*users, gpus), start=kernels, free=free)
+def served(program: str, seen: Callable[[str], object] | None = None) -> Board:
+    """A program that serves on H100s; `seen` says of a point by its name whether it is calibrated on."""
+    points = served_points(program)
+    start = replace(device_constants()["h100-sxm"], **_routed(program))
+    names = [point.name for point in points if (seen or _handful(program))(point.name)]
+    return _board(program, points, seen=names, start=start, free=["layer_s", "sequence_s"])
 
 
-def vllm_v0_h100(caps: tuple[str, ...] = ("opt-1.3b cap=1", "opt-1.3b cap=256"), overhead: str = "layer_s") -> Board:
+def vllm_v0(caps: tuple[str, ...] = ("opt-1.3b cap=1", "opt-1.3b cap=256"), overhead: str = "layer_s") -> Board:
     """OPT-1.3B and OPT-2.7B on a 64 GB H100; `overhead` is the constant that takes what a step costs."""
-    start, free = _shares("h100-sxm"), [overhead, "sequence_s"]
-    return _board("vllm-v0-h100", batch_points(), seen=caps, start=start, free=free)
+    start, free = device_constants()["h100-sxm"], [overhead, "sequence_s"]
+    return _board("vllm-v0", batch_points(), seen=caps, start=start, free=free)
 
 
-def gpt_fast_a100() -> Board:
+def gpt_fast() -> Board:
     """Llama-2-7B and Mixtral-8x7B on A100s, one user."""
     seen, free = ("llama-2-7b bf16 tp=1", "llama-2-7b bf16 tp=8"), ["bandwidth_share", "layer_s"]
-    return _board("gpt-fast-a100", one_user_points(), seen=seen, start=_shares("a100-sxm-80"), free=free)
+    return _board("gpt-fast", one_user_points(), seen=seen, start=device_constants()["a100-sxm-80"], free=free)
 
 
-def _shares(device_id: str) -> Constants:
-    return calibrate(gemm_points(device_id), start=_START, free=["bandwidth_share", "flops_share"])
+def _handful(program: str) -> Callable[[str], object]:
+    """Which points a program is calibrated on, by their names."""
+    if program == "trtllm":
+        return lambda name: name.endswith("/512") and ("tp=1 " in name or "tp=8 " in name)
+    return lambda name: name.endswith("1024/512")
+
+
+def _routed(program: str) -> dict[str, Any]:
+    """What routing adds to a layer: by dtype, and for any other dtype as in 16 bits."""
+    layers, device = routed_layers(_ROUTED_AS[program]), device_constants()["h100-sxm"]
+    own = (("routed_layer_s", dtype, each) for dtype, each in layers.items() if dtype != "bf16")
+    return {"routed_layer_s": layers["bf16"], "by_dtype": (*own, *device.by_dtype)}
 
 
 def _board(
@@ -125,40 +133,67 @@ def _board(
     """Calibrated on the points of these names, scored on all."""
     known = data.Register("published point", lambda: {point.name: point for point in points})
     constants = calibrate([known[each] for each in seen], start=start, free=free)
-    scores = (
-        Score(
-            board=name,
-            name=point.name,
-            measured_s=point.measured,
-            predicted_s=point.predict(constants),
-            low_s=point.predict(constants.fastest),
-            high_s=point.predict(constants.slowest),
-            calibrated=point.name in seen,
-        )
-        for point in points
-    )
+    missed = [abs(log(1 + point.error(constants))) for point in points if point.name not in seen]
+    constants = replace(constants, error=quantile(missed, _SHARE_INSIDE))
+    moved = [[constants.moved(each, end) for end in ("low", "high")] for each in free]
+    scores = (_score(name, point, constants, moved, calibrated=point.name in seen) for point in points)
     return Board(name=name, constants=constants, scores=tuple(scores))
 
 
+def _score(
+    board: str, point: Observation, constants: Constants, moved: list[list[Constants]], *, calibrated: bool
+) -> Score:
+    """A point beside its prediction; the range as in `ClosedLoop.tpot_range_s`, of the constants that were fitted."""
+    now_s = point.predict(constants)
+    effects = [[log(point.predict(each) / now_s) for each in ends] for ends in moved]
+    fast, slow = (
+        sqrt(constants.error**2 + sum(max(0.0, *(sign * each for each in ends)) ** 2 for ends in effects))
+        for sign in (-1, 1)
+    )
+    return Score(
+        board=board,
+        name=point.name,
+        measured_s=point.measured,
+        predicted_s=now_s,
+        low_s=now_s * exp(-fast),
+        high_s=now_s * exp(slow),
+        calibrated=calibrated,
+    )
+
+
 def constant_rows() -> list[dict[str, Any]]:
-    """The rows of `data/constants.csv`: what each board was calibrated to, constants left at their start omitted."""
-    return [
-        {
-            "board": board.name,
-            "quantity": name,
-            **{end: getattr(getattr(board.constants, name), end) for end in ("value", "low", "high")},
-            "unit": unit,
-            "source_id": _SOURCES[board.name][0],
-            "source_locator": ", ".join(_SOURCES[board.name][1]),
+    """The rows of `data/constants.csv`: what kernels of each device reach, and what each program was calibrated to."""
+    rows: list[dict[str, Any]] = []
+    for id, found in device_constants().items():
+        rows += _rows(id, found, source=("aiconfigurator", "kernel_gemm, kernel_all_reduce, kernel_moe"))
+    for board in scoreboard():
+        device = device_constants()["a100-sxm-80" if board.name == "gpt-fast" else "h100-sxm"]
+        rows += _rows(board.name, board.constants, source=_SOURCES[board.name], besides=device)
+    return rows
+
+
+def _rows(
+    owner: str, found: Constants, *, source: tuple[str, str], besides: Constants = IDEAL
+) -> Iterator[dict[str, Any]]:
+    """A row for each constant that is the owner's: not as in `besides`."""
+    own = [(name, "", getattr(found, name)) for name in NAMES if getattr(found, name) != getattr(besides, name)]
+    own += [each for each in found.by_dtype if each not in besides.by_dtype]
+    if found.error:
+        own.append(("error", "", Estimate.exact(found.error)))
+    for quantity, dtype, estimate in own:
+        yield {
+            "owner": owner,
+            "quantity": quantity,
+            "dtype": dtype,
+            **{end: getattr(estimate, end) for end in ("value", "low", "high")},
+            "unit": UNITS.get(quantity, "fraction"),
+            "source_id": source[0],
+            "source_locator": source[1],
             "value_kind": "derived",
-            "conditions": "least squares over the points that the scoreboard names",
-            "as_of": max(row["as_of"] for table in _SOURCES[board.name][1] for row in data.rows(table)),
+            "conditions": "read off kernels" if besides is IDEAL else "least squares over a few points; see scoreboard",
+            "as_of": "2026-11-26",
             "caution": "",
         }
-        for board in scoreboard()
-        for name, unit in UNITS.items()
-        if getattr(board.constants, name).spread
-    ]
 
 
 def main() -> None:

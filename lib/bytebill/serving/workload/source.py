@@ -16,10 +16,11 @@ from bytebill.serving.request import Request
 class Source:
     """Requests with the time at which the next is sent; infinite while nobody has one to send."""
 
-    def __init__(self, requests: Iterable[Request], concurrency: int | None) -> None:
+    def __init__(self, requests: Iterable[Request], concurrency: int | None, *, delay_s: float = 0.0) -> None:
+        """A user's next request arrives `delay_s` after the last answer: what front ends take on the way."""
         require(concurrency is None or concurrency >= 1, f"A closed loop has at least one user, not {concurrency}.")
         self._requests = iter(requests)
-        self._closed = concurrency is not None
+        self._closed, self._delay_s = concurrency is not None, delay_s
         self._ready: list[float] = [0.0] * (concurrency or 0)  # when each free user is ready
         self._next: Request | None = next(self._requests, None)
         self.next_s = self._due()
@@ -40,7 +41,7 @@ class Source:
     def answered(self, now_s: float) -> None:
         """A request is finished or refused: its user is free."""
         if self._closed:
-            self._ready.append(now_s)
+            self._ready.append(now_s + self._delay_s)
             self.next_s = self._due()
 
     def _due(self) -> float:

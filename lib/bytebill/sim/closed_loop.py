@@ -1,0 +1,125 @@
+"""What does a benchmark with so many users measure? A closed loop under a program, steady or simulated.
+
+    TTFT = front end + queue + the step that computes the prompt's last token
+    TPOT = (time of the last token - time of the first) / (output tokens - 1)       means over requests
+
+A benchmark's loop is one of three. Users of equal lengths who have drifted apart are a steady state in closed form
+(`bytebill.sim.steady`). Users who start together and ask for equal lengths stay together, so that all prefill, then
+all decode: that is simulated for two rounds. Users whose lengths differ start together and drift apart while it runs:
+that is simulated for as many rounds as the benchmark sends, its start included. Lengths are uniform from
+(1 - spread) of nominal up to nominal, as InferenceX draws them. Where memory has no room for all users, the others
+wait. Ignores what a benchmark's client costs itself.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import exp, log, sqrt
+from statistics import fmean
+
+from bytebill.deployment import Deployment
+from bytebill.errors import require
+from bytebill.serving import CONTINUOUS, Policy, Uniform, Workload
+from bytebill.sim.clock import Clock
+from bytebill.sim.constants import IDEAL, NAMES, Constants
+from bytebill.sim.server import simulate
+from bytebill.sim.steady import SteadyState
+
+TOKEN_BUDGET = 8192  # of a step, as the three programs have it by default on large devices
+POLICIES = {  # how a program schedules: prompts beside decodes, whole or in parts, or before them
+    "vllm": Policy(kind="chunked", token_budget=TOKEN_BUDGET),
+    "trtllm": Policy(kind="continuous", token_budget=TOKEN_BUDGET),
+    "sglang": Policy(kind="continuous", token_budget=TOKEN_BUDGET, mixed=False),
+}
+REQUEST_S = 0.015  # of a front end: published servers take some 10 to 25 ms
+ROUNDS, SYNCHRONISED_ROUNDS = 10, 2
+ENDS = ("low", "high")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClosedLoop:
+    """So many users on a deployment, each of whom asks again when answered."""
+
+    deployment: Deployment
+    constants: Constants = IDEAL
+    policy: Policy = CONTINUOUS
+    concurrency: int
+    n_input_tokens: int
+    n_output_tokens: int
+    length_spread: float = 0.0  # 0.2: lengths are uniform from 0.8 of nominal to nominal
+    synchronised: bool = False  # users start together, and stay so
+    request_s: float = 0.0  # of a front end, before a request reaches the scheduler
+
+    def __post_init__(self) -> None:
+        least = min(self.concurrency, self.n_input_tokens, self.n_output_tokens)
+        require(least >= 1, "A closed loop has a user, a token asked and a token answered at least.")
+        require(
+            0 <= self.length_spread < 1, f"Lengths spread over a share from 0 to below 1, not {self.length_spread}."
+        )
+        n_tokens = self.n_input_tokens + self.n_output_tokens
+        require(
+            self.deployment.users(n_tokens) >= 1,
+            f"{self.deployment.n_devices} x {self.deployment.accelerator.name} hold no user of {n_tokens:,} tokens "
+            f"beside {self.deployment.model.name} in {self.deployment.precision.name}.",
+        )
+
+    @property
+    def n_running(self) -> int:
+        """Users who run at once in the steady state: all, or those whose caches fit at their mean length."""
+        n_tokens = self._mean(self.n_input_tokens) + self._mean(self.n_output_tokens) // 2
+        return min(self.concurrency, self.deployment.users(n_tokens))
+
+    @property
+    def steady(self) -> SteadyState:
+        """The loop once users of mean length have drifted apart."""
+        return SteadyState(
+            clock=Clock(self.deployment, self.constants),
+            concurrency=self.n_running,
+            n_input_tokens=self._mean(self.n_input_tokens),
+            n_output_tokens=self._mean(self.n_output_tokens),
+            mixed=self.policy.mixed,
+        )
+
+    @property
+    def tpot_s(self) -> float:
+        return self._latencies[0]
+
+    @property
+    def ttft_s(self) -> float:
+        return self._latencies[1]
+
+    @property
+    def tpot_range_s(self) -> tuple[float, float]:
+        """What eight of ten measured values should lie in: each constant to its ends, and the program's own error.
+
+        Their effects on the steady state, as logarithms, are added in squares: they are off independently.
+        """
+        now_s = self.steady.tpot_s
+        squares = {-1: self.constants.error**2, 1: self.constants.error**2}
+        for name in NAMES:
+            ends = {getattr(getattr(self.constants, name), end) for end in ENDS}
+            moved = [replace(self, constants=self.constants.moved(name, end)) for end in ENDS if len(ends) > 1]
+            effects = [log(each.steady.tpot_s / now_s) for each in moved]
+            for sign in squares:
+                squares[sign] += max((max(0.0, sign * effect) for effect in effects), default=0.0) ** 2
+        return self.tpot_s * exp(-sqrt(squares[-1])), self.tpot_s * exp(sqrt(squares[1]))
+
+    @cached_property
+    def _latencies(self) -> tuple[float, float]:
+        if not self.synchronised and not self.length_spread:
+            wait_s = self.steady.tpot_s / 2 if self.request_s else 0.0  # it arrives while a step is running
+            return self.steady.tpot_s, self.request_s + wait_s + self.steady.first_step_s
+        lengths = [
+            Uniform(low=max(1, round((1 - self.length_spread) * n)), high=n)
+            for n in (self.n_input_tokens, self.n_output_tokens)
+        ]
+        rounds = SYNCHRONISED_ROUNDS if self.synchronised and not self.length_spread else ROUNDS
+        asked = Workload(rounds * self.concurrency, inputs=lengths[0], outputs=lengths[1])
+        n_slots = max(self.policy.n_slots, self.concurrency)
+        scheduler = replace(self.policy, n_slots=n_slots).scheduler(self.deployment)
+        clock = Clock(self.deployment, self.constants, block_size_tokens=self.policy.block_size_tokens)
+        delay_s = 0.0 if self.synchronised else self.request_s
+        found = simulate(scheduler, asked, clock, concurrency=self.concurrency, delay_s=delay_s).metrics
+        return fmean(found.tpot_s), fmean(found.ttft_s) + self.request_s
+
+    def _mean(self, n_tokens: int) -> int:
+        return round(n_tokens * (1 - self.length_spread / 2))

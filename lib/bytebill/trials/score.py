@@ -1,0 +1,233 @@
+"""How far off is the clock on what you measured? A file of served rows, each beside its prediction.
+
+    program, model, accelerator, n_devices, weights, kv, concurrency, n_input_tokens, n_output_tokens, tpot_ms
+    optional: ttft_ms, length_spread, synchronised
+
+`program` is trtllm, vllm or sglang, or a JSON file with constants of your own (`OwnProgram`); `model` an id or a
+Hugging Face id of the register, or the path of a config.json; `weights` auto (what the config says), bf16, fp8, int8,
+int4, mxfp4 or nvfp4; `kv` bf16 or fp8. `length_spread` 0.2 means lengths uniform from 0.8 of nominal to nominal,
+`synchronised` 1 that users start together and stay so. A row is predicted as a closed loop (`bytebill.sim.closed_loop`)
+on the constants of its program and device. Where a latent cannot be shared out, the way to spread attention is taken
+that gives the shorter time, as who runs such a model would. A row that cannot be predicted says why and stops nothing.
+"""
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from bytebill.deployment import Deployment
+from bytebill.errors import BytebillError, require, require_known
+from bytebill.hardware import accelerator
+from bytebill.models import Precision, find, precision
+from bytebill.serving import Policy
+from bytebill.sim import ClosedLoop, Constants
+from bytebill.sim.closed_loop import POLICIES, REQUEST_S
+from bytebill.sim.constants import NAMES, Estimate, calibrated_constants
+
+SERVED_COLUMNS = (
+    *("program", "model", "accelerator", "n_devices", "weights", "kv"),
+    *("concurrency", "n_input_tokens", "n_output_tokens", "tpot_ms"),
+)
+OPTIONAL = ("ttft_ms", "length_spread", "synchronised")
+WEIGHT_FORMATS = ("auto", "bf16", "fp8", "int8", "int4", "mxfp4", "nvfp4")
+KV_BYTES = {"bf16": 2.0, "fp8": 1.0}
+GROUPS = ("program", "model", "accelerator", "n_devices", "weights", "concurrency")
+MOST_ROWS = 1_000_000
+
+Cells = Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedRow:
+    """A measured row beside its prediction, or the reason why there is none."""
+
+    cells: dict[str, Any]  # as the file has them, numbers as numbers
+    tpot_pred_ms: float | None = None
+    tpot_low_ms: float | None = None
+    tpot_high_ms: float | None = None
+    ttft_pred_ms: float | None = None
+    reason: str | None = None
+
+    @property
+    def tpot_error(self) -> float | None:
+        """Predicted over measured, minus one."""
+        return _error(self.tpot_pred_ms, self.cells.get("tpot_ms"))
+
+    @property
+    def ttft_error(self) -> float | None:
+        return _error(self.ttft_pred_ms, self.cells.get("ttft_ms"))
+
+    @property
+    def in_range(self) -> bool:
+        """Whether the measured value lies in the predicted range."""
+        if self.tpot_low_ms is None or self.tpot_high_ms is None:
+            return False
+        return bool(self.tpot_low_ms <= self.cells["tpot_ms"] <= self.tpot_high_ms)
+
+    def to_json(self) -> dict[str, Any]:
+        found = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "cells"}
+        return {**self.cells, **{name: value for name, value in found.items() if name != "reason" or value}}
+
+
+def score(path: Path | str, *, progress: Callable[[int], object] | None = None) -> list[ServedRow]:
+    """Every row of a file beside its prediction; `progress` is told how many are done.
+
+    Raises `BytebillError` for a file that is no table of served rows.
+    """
+    done = []
+    for cells in _rows(Path(path)):
+        done.append(predicted(cells))
+        if progress is not None:
+            progress(len(done))
+    require(bool(done), f"{Path(path).name} has no row under its header.")
+    return done
+
+
+def predicted(cells: Cells) -> ServedRow:
+    """One row beside its prediction."""
+    kept: dict[str, Any] = {name: _number(value) for name, value in cells.items()}
+    try:
+        loops = _loops(cells)
+        loop = min(loops, key=lambda each: each.steady.tpot_s)
+        low_s, high_s = loop.tpot_range_s
+        times_s = (loop.tpot_s, low_s, high_s, loop.ttft_s)
+    except (BytebillError, RuntimeError) as error:  # RuntimeError: physics that the clock will not break
+        return ServedRow(cells=kept, reason=str(error))
+    tpot_ms, low_ms, high_ms, ttft_ms = (each * 1e3 for each in times_s)
+    return ServedRow(cells=kept, tpot_pred_ms=tpot_ms, tpot_low_ms=low_ms, tpot_high_ms=high_ms, ttft_pred_ms=ttft_ms)
+
+
+def summary(rows: Iterable[ServedRow]) -> dict[str, Any]:
+    """Errors over all rows that could be predicted, and by what they have in common."""
+    rows = list(rows)
+    return {
+        "n_rows": len(rows),
+        "n_not_predicted": sum(row.reason is not None for row in rows),
+        **_errors(rows),
+        **{f"by_{name}": _by(rows, name) for name in GROUPS},
+    }
+
+
+def _by(rows: list[ServedRow], name: str) -> dict[str, dict[str, Any]]:
+    groups: dict[str, list[ServedRow]] = {}
+    for row in rows:
+        groups.setdefault(str(row.cells.get(name, "")), []).append(row)
+    return {value: _errors(each) for value, each in groups.items()}
+
+
+def _errors(rows: list[ServedRow]) -> dict[str, Any]:
+    tpot = [error for row in rows if (error := row.tpot_error) is not None]
+    ttft = [error for row in rows if (error := row.ttft_error) is not None]
+    inside = [row.in_range for row in rows if row.tpot_error is not None]
+    return {
+        "n": len(tpot),
+        "tpot_mean_abs_error": fmean(map(abs, tpot)) if tpot else None,
+        "tpot_median_abs_error": median(map(abs, tpot)) if tpot else None,
+        "tpot_bias": fmean(tpot) if tpot else None,
+        "share_in_range": fmean(inside) if inside else None,
+        "ttft_mean_abs_error": fmean(map(abs, ttft)) if ttft else None,
+    }
+
+
+def _loops(cells: Cells) -> Iterator[ClosedLoop]:
+    """The row's closed loop; twice where attention may be spread in two ways."""
+    spec, stored = find(cells["model"])
+    card, n_devices = accelerator(cells["accelerator"]), _whole(cells, "n_devices")
+    constants, policy = _program(cells["program"], card.id)
+    group = Deployment(model=spec, accelerator=card, precision=_precision(cells, stored), n_devices=n_devices)
+    copied = group.cache_bytes(1) > replace(group, attention="data").cache_bytes(1)
+    for attention in ("tensor", "data") if copied else ("tensor",):
+        yield ClosedLoop(
+            deployment=replace(group, attention=attention),
+            constants=constants,
+            policy=policy,
+            concurrency=_whole(cells, "concurrency"),
+            n_input_tokens=_whole(cells, "n_input_tokens"),
+            n_output_tokens=_whole(cells, "n_output_tokens"),
+            length_spread=_share(cells, "length_spread"),
+            synchronised=_share(cells, "synchronised") > 0,
+            request_s=REQUEST_S,
+        )
+
+
+def _precision(cells: Cells, stored: Precision) -> Precision:
+    require_known("format of weights", cells["weights"], WEIGHT_FORMATS)
+    require_known("format of the cache", cells["kv"], KV_BYTES)
+    weights = stored if cells["weights"] == "auto" else precision(cells["weights"])
+    return replace(weights, kv_bytes_per_value=KV_BYTES[cells["kv"]])
+
+
+def _program(name: str, device_id: str) -> tuple[Constants, Policy]:
+    """Constants and policy of a program the book knows, or of a file."""
+    if name.endswith(".json"):
+        return _own_program(Path(name), device_id)
+    require_known("program", name, POLICIES)
+    return calibrated_constants(name, device_id), POLICIES[name]
+
+
+def _own_program(path: Path, device_id: str) -> tuple[Constants, Policy]:
+    """A program of one's own: {"like": "vllm", "layer_s": 5e-5, ..., "policy": {"kind": "chunked", ...}}."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        require(isinstance(found, dict), f"{path.name} is no program: not an object of names and values.")
+        like, policy = found.pop("like", "vllm"), found.pop("policy", None)
+        require_known("program", like, POLICIES)
+        for each in found:
+            require_known("constant of a program", each, NAMES)
+        own: dict[str, Any] = {each: Estimate.exact(float(value)) for each, value in found.items()}
+        constants = replace(calibrated_constants(like, device_id), **own)
+        return constants, Policy(**policy) if policy else POLICIES[like]
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise BytebillError(f"The program {path.name} cannot be read: {error}.") from error
+
+
+def _rows(path: Path) -> Iterator[Cells]:
+    """The rows of a CSV file with a header that names all that a prediction needs."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            table = csv.DictReader(lines)
+            missing = [name for name in SERVED_COLUMNS if name not in (table.fieldnames or ())]
+            require(not missing, f"{path.name} has no column {', '.join(missing)}.")
+            for number, row in enumerate(table):
+                require(number < MOST_ROWS, f"{path.name} has more than {MOST_ROWS:,} rows.")
+                yield {name: (value or "").strip() for name, value in row.items() if isinstance(name, str)}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BytebillError(f"The table {path} cannot be read: {error}.") from error
+
+
+def _whole(cells: Cells, name: str) -> int:
+    value = _number(cells[name])
+    if not isinstance(value, (int, float)) or not float(value).is_integer() or value < 1:
+        raise BytebillError(f"{name} is '{cells[name]}', not a whole number from 1 up.")
+    return int(value)
+
+
+def _share(cells: Cells, name: str) -> float:
+    value = _number(cells.get(name, "") or "0")
+    if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise BytebillError(f"{name} is '{cells.get(name)}', not a number from 0 to 1.")
+    return float(value)
+
+
+def _number(text: str) -> int | float | str | None:
+    """A cell as a number, where it is one; empty: None."""
+    if text == "":
+        return None
+    for kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            continue
+        return value if math.isfinite(value) else text
+    return text
+
+
+def _error(found: float | None, measured: Any) -> float | None:
+    if found is None or not isinstance(measured, (int, float)) or measured <= 0:
+        return None
+    return found / measured - 1
