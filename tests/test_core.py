@@ -10,7 +10,7 @@ import bytebill
 from bytebill.data import bundle
 
 CORE = (
-    *("units", "errors", "models", "roofline", "hardware", "deployment", "data.bundle"),
+    *("units", "errors", "models", "roofline", "hardware", "programs", "deployment", "memory", "data.bundle"),
     *(f"economics.{name}" for name in ("break_even", "cost", "decline", "fleets", "load", "months", "phases")),
     *("economics.prices", "economics.ranges"),
     *("sim", "serving", "sim.constants", "sim.guards", "sim.clock", "sim.steady", "sim.closed_loop"),

@@ -1,6 +1,6 @@
-"""The command line: run the chapters, build the book, show the ledger, measure the machine.
+"""The command line: run the chapters, build the book, show the ledger, measure the machine, say whether a model fits.
 
-Thin on purpose: what a command does is in `chapters`, `claims`, `site` and `trials`. A mistake of the caller
+Thin on purpose: what a command does is in `chapters`, `claims`, `site`, `trials` and `memory`. A mistake of the caller
 ends in one sentence on stderr and exit code 2, a chapter that fails in exit code 1. Imports are made inside
 the commands, so that `bytebill --help` does not wait for torch.
 """
@@ -129,6 +129,48 @@ def score_table(
         typer.echo(json.dumps(found, ensure_ascii=False, allow_nan=False))
     else:
         typer.echo(score.overview(rows))
+
+
+@app.command()
+def fits(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model of the register, as in llama-3-8b.")],
+    accelerator: Annotated[str, typer.Option(metavar="ID", help="A device of the register, as in h100-sxm.")],
+    devices: Annotated[int, typer.Option(metavar="N", help="Devices that hold the model together.")] = 1,
+    program: Annotated[str, typer.Option(help="vllm, sglang or trtllm.")] = "vllm",
+    utilization: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="gpu_memory_utilization, or what the program has for it.")
+    ] = None,
+    max_step_tokens: Annotated[int | None, typer.Option(metavar="N", help="Tokens of the largest step.")] = None,
+    context: Annotated[int | None, typer.Option(metavar="N", help="Tokens of a user; the model's longest.")] = None,
+    users: Annotated[int, typer.Option(metavar="N", help="Users that must fit at once.")] = 1,
+    weights: Annotated[str, typer.Option(help="auto, bf16, fp8, int8, int4, mxfp4 or nvfp4.")] = "auto",
+    kv: Annotated[str, typer.Option(help="Width of the cache: bf16 or fp8.")] = "bf16",
+    attention: Annotated[str, typer.Option(help="tensor: devices share heads; data: each its own users.")] = "tensor",
+    draft: Annotated[str | None, typer.Option(metavar="MODEL", help="A draft model beside it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say where the memory of each device goes, and how many tokens and users it leaves room for."""
+    from bytebill.memory import view
+    from bytebill.memory.footprint import footprint_of
+
+    served = footprint_of(
+        model,
+        accelerator=accelerator,
+        n_devices=devices,
+        program=program,
+        weights=weights,
+        kv=kv,
+        attention=attention,
+        draft=draft,
+        utilization=utilization,
+        step_tokens=max_step_tokens,
+    )
+    require(users >= 1, f"At least one user must fit, not {users}.")
+    wanted = {"context_len": served.context_len if context is None else context, "n_users": users}
+    if as_json:
+        typer.echo(json.dumps(view.answers(served, **wanted)))
+    else:
+        Console().print(view.picture(served, **wanted))
 
 
 def main() -> None:

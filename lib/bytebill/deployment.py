@@ -5,12 +5,13 @@
     users       = floor(free / (copies of the cache of context_len tokens + state))
     min_devices = ceil(weight_bytes / (M * (1 - reserve)))
 
-M is the device's `memory_bytes`. The reserve is what a runtime keeps from both weights and cache: context,
-graphs, activations, fragmentation. A group of devices shares every layer (tensor parallelism), so its size must
-split the heads: a group larger than the number of KV heads keeps copies of them, and MLA's one latent is copied to
-every device. Where attention is data-parallel instead, each device holds all of its weights and the caches of its own
-users alone. Ignores that a device's capacity by the driver differs from its datasheet's, block padding, shared
-prefixes, and pipelines, which split layers and copy nothing.
+M is the device's `memory_bytes`. The reserve is what a runtime keeps from both weights and cache: context, graphs,
+activations, fragmentation. It is not what vLLM's gpu_memory_utilization leaves: activations and graphs must fit inside
+that, and `bytebill.memory` counts them one by one. A group of devices shares every layer (tensor parallelism), so its
+size must split the heads: a group larger than the number of KV heads keeps copies of them, and MLA's one latent is
+copied to every device. Where attention is data-parallel instead, each device holds all of its weights and the caches
+of its own users alone. Ignores that a device's capacity by the driver differs from its datasheet's, block padding,
+shared prefixes, and pipelines, which split layers and copy nothing.
 """
 
 from collections.abc import Sequence

@@ -5,7 +5,8 @@
 Symbols: peak `peak_flops_per_s` [FLOP/s], dense (datasheets also print twice that, with 2:4 sparsity), W
 `bandwidth_bytes_per_s` [B/s], M `memory_bytes` [B]. The rows and their sources: `data/accelerators.csv`.
 Ignores what a kernel reaches in practice (about 0.7 to 0.95 of both: `data/published_gemm.csv`), links
-between devices, clocks and power limits. `memory_bytes` is the capacity the datasheet prints.
+between devices, clocks and power limits. `memory_bytes` is the capacity the datasheet prints, `driver_bytes` what
+nvidia-smi or rocm-smi reports as total, from 1 to 7% more: labels count in other gigabytes than memory does.
 """
 
 from collections.abc import Mapping
@@ -34,12 +35,22 @@ class Accelerator:
     peak_flops_per_s: Mapping[str, float] = field(hash=False)
     cautions: tuple[str, ...] = ()
     node_devices: int = 8  # that the fast link joins; more of them are several nodes
+    reported_bytes: float | None = None  # in all, by the driver; None: as on the label
 
     def __post_init__(self) -> None:
         rates = (self.memory_bytes, self.bandwidth_bytes_per_s, *self.peak_flops_per_s.values())
         require(
             len(rates) > 2 and min(rates) > 0, f"{self.id}: memory, bandwidth and at least one peak must be positive"
         )
+
+    @property
+    def driver_bytes(self) -> float:
+        """Memory in all as the driver reports it.
+
+        >>> accelerator("h100-sxm").driver_bytes / 2**20, accelerator("tpu-v5e").driver_bytes
+        (81559.0, 16000000000.0)
+        """
+        return self.memory_bytes if self.reported_bytes is None else self.reported_bytes
 
     def peak(self, dtype: str = "bf16") -> float:
         """Dense peak for a dtype [FLOP/s]; a dtype the device has no units for is an error, never a guess."""
@@ -75,6 +86,7 @@ def _from_rows(id: str, rows: list[data.Row]) -> Accelerator:
         name=rows[0]["name"],
         vendor=rows[0]["vendor"],
         memory_bytes=figures["memory", None],
+        reported_bytes=figures["driver_memory", None],
         bandwidth_bytes_per_s=figures["bandwidth", None],
         peak_flops_per_s={str(dtype): rate for (quantity, dtype), rate in figures.items() if quantity == "peak"},
         cautions=tuple(sorted({row["caution"] for row in rows if row["caution"]})),
