@@ -28,7 +28,7 @@ class Family:
     qk_norm: str = ""  # head: a scale of d_head each; width: of all heads; biased: of d_head with a bias
     qk_norm_if: str = ""  # the field that decides
     gate: str = ""  # double: queries are twice as wide; head: a gate a head; full: a gate of their width
-    gate_if: str = ""
+    gate_if: str = ""  # the field that decides that; false: full
     sinks: str = ""  # all, or window: a number a head
     value_width: bool = False  # keys and values differ in width
     full_fields: Mapping[str, str] = field(default_factory=dict)  # sizes of full layers under fields of their own
@@ -262,11 +262,11 @@ FAMILIES: dict[str, Family] = {
     "solar_open": replace(_PLAIN, o_bias=False, sparse="all", shared="count"),
     "glm4_moe_lite": replace(_DEEPSEEK, defaults={"first_k_dense_replace": 1}),
     "glm_moe_dsa": _SPARSE,
-    "deepseek_v2": replace(_DEEPSEEK, defaults={"first_k_dense_replace": 0}),
+    "deepseek_v2": replace(_DEEPSEEK, mlp_bias="mlp_bias", defaults={"first_k_dense_replace": 0}),
     "deepseek_v3": _DEEPSEEK,
     "deepseek_v32": _SPARSE,
     "deepseek_v4": Family(
-        full="compressed", sinks="all", sparse="all", shared="count", extras=_HC, defaults={"hc_mult": 4}
+        full="compressed", sinks="all", sparse="all", shared="d_ff_expert", extras=_HC, defaults={"hc_mult": 4}
     ),
     "youtu": replace(_PLAIN, full="latent", tied=True),
     "minicpm3": replace(_LLAMA, full="latent", tied=True),
@@ -322,8 +322,6 @@ FAMILIES: dict[str, Family] = {
     ),
     "nemotron": replace(_LLAMA, norm="layer", mlp="relu", windows="never"),
     "nemotron_h": Family(
-        qkv_bias="attention_bias",
-        o_bias="attention_bias",
         mlp_bias="mlp_bias",
         linear="mamba",
         norms=1,
@@ -396,6 +394,7 @@ FAMILIES: dict[str, Family] = {
         qkv_bias="use_bias",
         o_bias="use_bias",
         mlp_bias="use_bias",
+        head_bias="use_bias",
         tied=True,
         windows="never",
         sparse="ernie",
@@ -430,8 +429,6 @@ FAMILIES: dict[str, Family] = {
     ),
     "afmoe": replace(
         _PLAIN,
-        qkv_bias=False,
-        o_bias=False,
         qk_norm="head",
         gate="full",
         norms=4,

@@ -21,24 +21,26 @@ def dense(fields: Fields, family: Family, *, wide: int = 1) -> Iterator[Part]:
 def experts(fields: Fields, family: Family) -> Iterator[Part]:
     """A router, its experts, and those that all tokens share."""
     d_model, n_experts = fields.count("d_model"), fields.count("n_experts")
-    width = expert_width(fields, family)
+    width, mlp_bias = expert_width(fields, family), holds(fields, family.mlp_bias)
     listed = fields.count("zero_expert_num", 0, least=0) + n_experts  # some are nothing but the identity
     yield from linear("router", "router", d_model, listed, bias=family.router_bias)
     inner = fields.count("moe_latent_size", d_model)
     if inner != d_model:  # experts between two projections that all share
         yield from linear(
-            "latent_down", "mlp", d_model, inner, "mlp.fc1_latent_proj", bias=holds(fields, family.mlp_bias)
+            "latent_down", "mlp", d_model, inner, "mlp.fc1_latent_proj", bias=mlp_bias
         )
         yield from linear(
-            "latent_up", "mlp", inner, d_model, "mlp.fc2_latent_proj", bias=holds(fields, family.mlp_bias)
+            "latent_up", "mlp", inner, d_model, "mlp.fc2_latent_proj", bias=mlp_bias
         )
     yield from _matrices(
         family, "expert", inner, width, "mlp.experts.0", family.experts, family.expert_bias, copies=n_experts
     )
     n_shared, shared_width = _shared(fields, family, width)
+    if mlp_bias:  # told as one MLP, whose bias comes once
+        n_shared, shared_width = min(n_shared, 1), n_shared * shared_width
     if n_shared:
         where, names = "mlp.shared_experts", "gate_proj up_proj down_proj"
-        yield from _matrices(family, "shared_expert", d_model, shared_width, where, names, False, copies=n_shared)
+        yield from _matrices(family, "shared_expert", d_model, shared_width, where, names, mlp_bias, copies=n_shared)
     if n_shared and family.shared_gate:
         yield from linear("shared_gate", "router", d_model, 1)
 

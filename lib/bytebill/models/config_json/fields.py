@@ -131,6 +131,11 @@ class Fields:
         own = self._per_layer.get(layer)
         return Fields({**self.values, **own} if own else self.values, layer)
 
+    @property
+    def overridden(self) -> bool:
+        """Whether the config tells this layer's sizes apart."""
+        return self.layer in self._per_layer
+
     def over(self, **values: Any) -> "Fields":
         """The same with some fields changed."""
         return Fields({**self.values, **{key: value for key, value in values.items() if value is not None}}, self.layer)

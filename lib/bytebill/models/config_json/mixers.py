@@ -253,8 +253,9 @@ def path(*names: str) -> tuple[str, ...]:
 
 
 def _gate(fields: Fields, family: Family, width: int, n_heads: int) -> Iterator[Part]:
-    if family.gate in ("head", "full") and (not family.gate_if or fields.flag(family.gate_if, True)):
-        n_out = n_heads if family.gate == "head" else width
+    if family.gate in ("head", "full"):
+        by_head = family.gate == "head" and (not family.gate_if or fields.flag(family.gate_if, True))
+        n_out = n_heads if by_head else width
         yield from linear("gate_heads", "attention", fields.count("d_model"), n_out, *path("g_proj", "gate_proj"))
 
 

@@ -178,7 +178,7 @@ def _mixer(fields: Fields, family: Family, kind: str, *, shared: bool) -> Mixer:
     if kind == "chunk":
         reach = fields.count("attention_chunk_size")
     own = family.window_fields if kind == "window" else family.full_fields if kind == "full" else {}
-    if own:
+    if own and not fields.overridden:
         fields = fields.over(**{SPELLINGS[name][0]: fields.get(field) for name, field in own.items()})
     if family.full == "compressed":
         return mixers.compressed(fields, family, stride=fields.count("compress_ratios", least=0))

@@ -86,7 +86,7 @@ def _falcon(fields: Fields) -> dict[str, Any]:
 
 def _gpt(fields: Fields) -> dict[str, Any]:
     narrow = fields.values.get("model_type") == "gpt_bigcode" and fields.flag("multi_query", True)
-    return {**_four_times(fields), "num_key_value_heads": 1 if narrow else None}
+    return {**_four_times(fields), "num_key_value_heads": 1 if narrow else fields.count("n_heads")}
 
 
 def _four_times(fields: Fields) -> dict[str, Any]:
@@ -116,10 +116,10 @@ def _lfm2(fields: Fields) -> dict[str, Any]:
 
 def _mimo_v2(fields: Fields) -> dict[str, Any]:
     windows, experts = fields.listed("hybrid_layer_pattern"), fields.listed("moe_layer_freq")
+    require(windows is not None or fields.listed("layer_types") is not None, "it has no 'hybrid_layer_pattern'")
     return {
         "layer_types": windows and ["sliding_attention" if each else "full_attention" for each in windows],
         "mlp_layer_types": experts and ["sparse" if each else "dense" for each in experts],
-        "swa_num_key_value_heads": fields.get("swa_num_key_value_heads") or 2 * fields.count("n_kv_heads"),
     }
 
 
@@ -167,8 +167,11 @@ def _ernie(fields: Fields) -> dict[str, Any]:
 
 
 def _gemma4(fields: Fields) -> dict[str, Any]:
-    types = fields.listed("layer_types")
-    ends = types and [*types[:-1], "full_attention"]  # as transformers has it
+    every = fields.count("sliding_window_pattern")
+    types = fields.listed("layer_types") or [
+        "sliding_attention" if (i + 1) % every else "full_attention" for i in range(fields.n_layers)
+    ]
+    ends = [*types[:-1], "full_attention"]  # as transformers has it
     gated = fields.values.get("model_type") != "gemma4_unified_text"
     narrow = None if not gated or fields.flag("attention_k_eq_v") else fields.get("n_kv_heads")
     sparse = ["sparse" if fields.flag("enable_moe_block") else "dense"] * fields.n_layers
