@@ -73,7 +73,7 @@ _QWEN_NEXT = replace(
     gate="double",
     defaults={"full_attention_interval": 4, "head_dim": 256},
 )
-_SHARED_GATE = {"sparse": "step", "shared": "shared_expert_intermediate_size", "shared_gate": True}
+_SHARED_GATE: dict[str, Any] = {"sparse": "step", "shared": "shared_expert_intermediate_size", "shared_gate": True}
 _LLAMA = Family(qkv_bias="attention_bias", o_bias="attention_bias", mlp_bias="mlp_bias")
 _PLAIN = Family(qkv_bias="attention_bias", o_bias="attention_bias")
 _GEMMA2 = replace(_PLAIN, norms=4, tied=True, period=2, defaults={"head_dim": 256})

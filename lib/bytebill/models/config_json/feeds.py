@@ -26,12 +26,8 @@ def experts(fields: Fields, family: Family) -> Iterator[Part]:
     yield from linear("router", "router", d_model, listed, bias=family.router_bias)
     inner = fields.count("moe_latent_size", d_model)
     if inner != d_model:  # experts between two projections that all share
-        yield from linear(
-            "latent_down", "mlp", d_model, inner, "mlp.fc1_latent_proj", bias=mlp_bias
-        )
-        yield from linear(
-            "latent_up", "mlp", inner, d_model, "mlp.fc2_latent_proj", bias=mlp_bias
-        )
+        yield from linear("latent_down", "mlp", d_model, inner, "mlp.fc1_latent_proj", bias=mlp_bias)
+        yield from linear("latent_up", "mlp", inner, d_model, "mlp.fc2_latent_proj", bias=mlp_bias)
     yield from _matrices(
         family, "expert", inner, width, "mlp.experts.0", family.experts, family.expert_bias, copies=n_experts
     )

@@ -6,10 +6,12 @@
 
 Symbols: N query heads, K KV heads, H and H_v widths of a head's key and value, c and r the latent and its rotary key.
 Packed entries are those of vLLM: a sparse latent keeps c bytes, 4 bytes of scale for each 128 and r values at 16 bits
-(656 bytes at 512 and 64), an index key its values and 4 bytes of scale (132 at 128).
+(656 bytes at 512 and 64), one of DeepSeek-V4 a byte of scale for each 64 (584 bytes at 448 and 64, one of padding),
+an index key its values and 4 bytes of scale (132 at 128).
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from math import ceil
 
 from bytebill.errors import require
@@ -99,12 +101,15 @@ def compressed(fields: Fields, family: Family, *, stride: int) -> Mixer:
         *linear("o_down", "attention", n_heads * d_head // groups, groups * o_rank, *path("o_a_proj", "wo_a")),
         *linear("o_up", "attention", groups * o_rank, d_model, *path("o_b_proj", "wo_b")),
     ]
-    caches = [TokenCache(n_values=d_head, pair_flops=4 * n_heads * d_head, reach=window)]
+    d_rope = fields.count("qk_rope_head_dim", d_head // 8)
+    packed = d_head + d_rope + ceil((d_head - d_rope) / 64) + 1
+    kept = TokenCache(n_values=d_head, pair_flops=4 * n_heads * d_head, packed_bytes=packed)
+    caches = [replace(kept, reach=window)]
     if stride:
         overlap = 2 if fields.get("index_topk") and stride == least_stride(fields) else 1
         parts += _compressor("", stride, overlap, d_model, d_head)
         top_k = fields.count("index_topk") if overlap == 2 else None
-        caches.append(TokenCache(n_values=d_head, pair_flops=4 * n_heads * d_head, stride=stride, top_k=top_k))
+        caches.append(replace(kept, stride=stride, top_k=top_k))
         if overlap == 2:
             n_index, d_index = fields.count("index_n_heads"), fields.count("index_head_dim")
             parts += _compressor("index_", stride, overlap, d_model, d_index)

@@ -120,6 +120,7 @@ def _mimo_v2(fields: Fields) -> dict[str, Any]:
     return {
         "layer_types": windows and ["sliding_attention" if each else "full_attention" for each in windows],
         "mlp_layer_types": experts and ["sparse" if each else "dense" for each in experts],
+        "swa_num_key_value_heads": fields.get("swa_num_key_value_heads") or 2 * fields.count("n_kv_heads"),
     }
 
 
