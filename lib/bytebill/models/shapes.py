@@ -140,6 +140,17 @@ class ModelSpec:
         return self.n_params - routed * (self.moe.n_experts - self.moe.n_experts_per_token) // self.moe.n_experts
 
     @property
+    def n_embedding_params(self) -> int:
+        """Parameters of tables that are looked up by row, a head that is one among them.
+
+        >>> from bytebill.models import model
+        >>> model("llama-3-8b").n_embedding_params, model("qwen2.5-0.5b").n_embedding_params
+        (525336576, 136134656)
+        """
+        groups = ("embedding", "head") if self.tied_embeddings else ("embedding",)
+        return sum(matrix.n_params for matrix in matrices(self) if matrix.group in groups)
+
+    @property
     def n_matmul_params(self) -> int:
         """Parameters a large batch reads in a step: all but the embedding tables, which are looked up by row.
 

@@ -14,7 +14,7 @@ from bytebill.models.shapes import ModelSpec
 MOST_BYTES = 2**24
 
 
-def load(path: str | Path) -> tuple[ModelSpec, Precision]:
+def load_config(path: str | Path) -> tuple[ModelSpec, Precision]:
     """The model of a config.json, or of a folder that has one, and the widths it is stored in.
 
     A `hf_quant_config.json` beside it (modelopt) counts where the config itself says nothing of widths.

@@ -33,11 +33,11 @@ def attention(fields: Fields, family: Family, *, name: str, reach: int | None, s
     require(n_heads % n_kv == 0, f"its {n_heads} heads cannot share {n_kv} KV heads evenly")
     bias, same = holds(fields, family.qkv_bias), fields.flag("attention_k_eq_v") and name != "window"
     wide = 2 if family.gate == "double" else 1
-    parts = list(linear("q", "attention", d_model, wide * n_heads * d_head, *path("q_proj"), bias=bias))
+    parts = list(linear("q", "attention", d_model, wide * n_heads * d_head, *module("q_proj"), bias=bias))
     if not shared:
-        parts += linear("k", "attention", d_model, n_kv * d_head, *path("k_proj"), bias=bias)
-        parts += () if same else linear("v", "attention", d_model, n_kv * d_value, *path("v_proj"), bias=bias)
-    parts += linear("o", "attention", n_heads * d_value, d_model, *path("o_proj"), bias=holds(fields, family.o_bias))
+        parts += linear("k", "attention", d_model, n_kv * d_head, *module("k_proj"), bias=bias)
+        parts += () if same else linear("v", "attention", d_model, n_kv * d_value, *module("v_proj"), bias=bias)
+    parts += linear("o", "attention", n_heads * d_value, d_model, *module("o_proj"), bias=holds(fields, family.o_bias))
     parts += _gate(fields, family, n_heads * d_value, n_heads)
     if family.qk_norm and (
         not family.qk_norm_if or fields.flag(family.qk_norm_if, bool(family.defaults.get(family.qk_norm_if)))
@@ -60,16 +60,16 @@ def latent(fields: Fields, family: Family, *, name: str, reach: int | None) -> M
     bias = holds(fields, family.qkv_bias)
     parts: list[Part] = []
     if q_rank:
-        parts += linear("q_down", "attention", d_model, q_rank, *path("q_a_proj", "fused_qkv_a_proj"), bias=bias)
+        parts += linear("q_down", "attention", d_model, q_rank, *module("q_a_proj", "fused_qkv_a_proj"), bias=bias)
         parts.append(vector("q_latent_norm", q_rank, group="norm"))
-        parts += linear("q_up", "attention", q_rank, n_heads * (d_nope + d_rope), *path("q_b_proj"))
+        parts += linear("q_up", "attention", q_rank, n_heads * (d_nope + d_rope), *module("q_b_proj"))
     else:
-        parts += linear("q", "attention", d_model, n_heads * (d_nope + d_rope), *path("q_proj"))
-    down = path("kv_a_proj_with_mqa", "fused_qkv_a_proj")
+        parts += linear("q", "attention", d_model, n_heads * (d_nope + d_rope), *module("q_proj"))
+    down = module("kv_a_proj_with_mqa", "fused_qkv_a_proj")
     parts += linear("kv_down", "attention", d_model, rank + d_rope, *down, bias=bias)
     parts.append(vector("kv_latent_norm", rank, group="norm"))
-    parts += linear("kv_up", "attention", rank, n_heads * (d_nope + d_value), *path("kv_b_proj"))
-    parts += linear("o", "attention", n_heads * d_value, d_model, *path("o_proj"), bias=holds(fields, family.o_bias))
+    parts += linear("kv_up", "attention", rank, n_heads * (d_nope + d_value), *module("kv_b_proj"))
+    parts += linear("o", "attention", n_heads * d_value, d_model, *module("o_proj"), bias=holds(fields, family.o_bias))
     sparse = name == "sparse"
     kept = TokenCache(
         n_values=rank + d_rope,
@@ -93,13 +93,13 @@ def compressed(fields: Fields, family: Family, *, stride: int) -> Mixer:
     groups, o_rank = fields.count("o_groups"), fields.count("o_lora_rank")
     parts = [
         vector("sinks", n_heads),
-        *linear("q_down", "attention", d_model, q_rank, *path("q_a_proj", "wq_a")),
+        *linear("q_down", "attention", d_model, q_rank, *module("q_a_proj", "wq_a")),
         vector("q_latent_norm", q_rank, group="norm"),
-        *linear("q_up", "attention", q_rank, n_heads * d_head, *path("q_b_proj", "wq_b")),
-        *linear("kv", "attention", d_model, d_head, *path("kv_proj", "wkv")),
+        *linear("q_up", "attention", q_rank, n_heads * d_head, *module("q_b_proj", "wq_b")),
+        *linear("kv", "attention", d_model, d_head, *module("kv_proj", "wkv")),
         vector("kv_norm", d_head, group="norm"),
-        *linear("o_down", "attention", n_heads * d_head // groups, groups * o_rank, *path("o_a_proj", "wo_a")),
-        *linear("o_up", "attention", groups * o_rank, d_model, *path("o_b_proj", "wo_b")),
+        *linear("o_down", "attention", n_heads * d_head // groups, groups * o_rank, *module("o_a_proj", "wo_a")),
+        *linear("o_up", "attention", groups * o_rank, d_model, *module("o_b_proj", "wo_b")),
     ]
     d_rope = fields.count("qk_rope_head_dim", d_head // 8)
     packed = d_head + d_rope + ceil((d_head - d_rope) / 64) + 1
@@ -113,7 +113,7 @@ def compressed(fields: Fields, family: Family, *, stride: int) -> Mixer:
         if overlap == 2:
             n_index, d_index = fields.count("index_n_heads"), fields.count("index_head_dim")
             parts += _compressor("index_", stride, overlap, d_model, d_index)
-            parts += linear("index_q", "attention", q_rank, n_index * d_index, *path("compressor.indexer.q_b_proj"))
+            parts += linear("index_q", "attention", q_rank, n_index * d_index, *module("compressor.indexer.q_b_proj"))
             parts += linear("index_weights", "attention", d_model, n_index)
             caches.append(_index_cache(n_index, d_index, stride))
     return Mixer(name="compressed" if stride else "window", parts=tuple(parts), caches=tuple(caches))
@@ -148,16 +148,16 @@ def kda(fields: Fields, family: Family) -> Mixer:
     d_head, kernel = fields.count("linear_head_dim"), fields.count("linear_conv_kernel_dim", 4)
     width = n_heads * d_head
     parts = [
-        *(part for name in "qkv" for part in linear(name, "recurrent", d_model, width, *path(f"{name}_proj"))),
+        *(part for name in "qkv" for part in linear(name, "recurrent", d_model, width, *module(f"{name}_proj"))),
         *linear("conv", "recurrent", kernel, 3 * width),
-        *linear("decay_down", "recurrent", d_model, d_head, *path("f_a_proj")),
-        *linear("decay_up", "recurrent", d_head, width, *path("f_b_proj")),
-        *linear("beta", "recurrent", d_model, n_heads, *path("b_proj")),
-        *linear("gate_down", "recurrent", d_model, d_head, *path("g_a_proj")),
-        *linear("gate_up", "recurrent", d_head, width, *path("g_b_proj")),
+        *linear("decay_down", "recurrent", d_model, d_head, *module("f_a_proj")),
+        *linear("decay_up", "recurrent", d_head, width, *module("f_b_proj")),
+        *linear("beta", "recurrent", d_model, n_heads, *module("b_proj")),
+        *linear("gate_down", "recurrent", d_model, d_head, *module("g_a_proj")),
+        *linear("gate_up", "recurrent", d_head, width, *module("g_b_proj")),
         vector("decay", width + n_heads),
         vector("out_norm", d_head, group="norm"),
-        *linear("out", "recurrent", width, d_model, *path("o_proj")),
+        *linear("out", "recurrent", width, d_model, *module("o_proj")),
     ]
     state = _state(fields, n_heads * d_head * d_head, (kernel - 1) * 3 * width, n_heads, reads=2)
     return Mixer(name="linear", parts=tuple(parts), state=state)
@@ -169,10 +169,10 @@ def lightning(fields: Fields, family: Family) -> Mixer:
     d_head = fields.count("d_head", max(1, d_model // n_heads))
     width = n_heads * d_head
     parts = [
-        *linear("qkv", "recurrent", d_model, 3 * width, *path("qkv_proj")),
-        *linear("out_gate", "recurrent", d_model, width, *path("output_gate")),
+        *linear("qkv", "recurrent", d_model, 3 * width, *module("qkv_proj")),
+        *linear("out_gate", "recurrent", d_model, width, *module("output_gate")),
         vector("out_norm", width, group="norm"),
-        *linear("out", "recurrent", width, d_model, *path("out_proj")),
+        *linear("out", "recurrent", width, d_model, *module("out_proj")),
     ]
     return Mixer(name="linear", parts=tuple(parts), state=_state(fields, n_heads * d_head * d_head, 0, n_heads))
 
@@ -251,7 +251,7 @@ def holds(fields: Fields, option: bool | str) -> bool:
     return fields.flag(option) if isinstance(option, str) else option
 
 
-def path(*names: str) -> tuple[str, ...]:
+def module(*names: str) -> tuple[str, ...]:
     """Modules of a layer's attention, the fused ones of some checkpoints among them."""
     fused = ("qkv_proj",) if names[0] in ("q_proj", "k_proj", "v_proj") else ()
     return tuple(f"self_attn.{name}" for name in (*names, *fused))
@@ -261,7 +261,7 @@ def _gate(fields: Fields, family: Family, width: int, n_heads: int) -> Iterator[
     if family.gate in ("head", "full"):
         by_head = family.gate == "head" and (not family.gate_if or fields.flag(family.gate_if, True))
         n_out = n_heads if by_head else width
-        yield from linear("gate_heads", "attention", fields.count("d_model"), n_out, *path("g_proj", "gate_proj"))
+        yield from linear("gate_heads", "attention", fields.count("d_model"), n_out, *module("g_proj", "gate_proj"))
 
 
 def _qk_norms(kind: str, n_heads: int, n_kv: int, d_head: int) -> Iterator[Part]:
@@ -274,8 +274,8 @@ def _qk_norms(kind: str, n_heads: int, n_kv: int, d_head: int) -> Iterator[Part]
 def _index(fields: Fields, q_rank: int) -> tuple[list[Part], TokenCache]:
     d_model, n_index, d_index = fields.count("d_model"), fields.count("index_n_heads"), fields.count("index_head_dim")
     parts = [
-        *linear("index_q", "attention", q_rank, n_index * d_index, *path("indexer.wq_b")),
-        *linear("index_k", "attention", d_model, d_index, *path("indexer.wk")),
+        *linear("index_q", "attention", q_rank, n_index * d_index, *module("indexer.wq_b")),
+        *linear("index_k", "attention", d_model, d_index, *module("indexer.wk")),
         vector("index_norm", d_index, group="norm", copies=2),
         *linear("index_weights", "attention", d_model, n_index),
     ]
@@ -293,7 +293,7 @@ def _compressor(prefix: str, stride: int, overlap: int, d_model: int, d_head: in
     yield vector(f"{prefix}compressor_bias", stride * overlap * d_head)
     for name in ("kv", "gate"):
         yield from linear(
-            f"{prefix}compressor_{name}", "attention", d_model, overlap * d_head, *path(f"{below}.{name}_proj")
+            f"{prefix}compressor_{name}", "attention", d_model, overlap * d_head, *module(f"{below}.{name}_proj")
         )
     yield vector(f"{prefix}compressor_norm", d_head, group="norm")
 

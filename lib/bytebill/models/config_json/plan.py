@@ -1,4 +1,4 @@
-"""Which layers does a config.json describe? Layer by layer: how tokens meet in it, and what it multiplies.
+"""Which layers does a config.json describe? PlannedLayer by layer: how tokens meet in it, and what it multiplies.
 
 A type of layer comes from the list that names one for each, or else from the family's rule (every so many layers one
 is full). Experts stand in the layers that the config names, or after the first dense ones. Types that no row knows
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bytebill.errors import BytebillError, require, unknown
+from bytebill.errors import BytebillError, require
 from bytebill.models.config_json import feeds, mixers
 from bytebill.models.config_json.families import FAMILIES, SAME_AS, Family
 from bytebill.models.config_json.fields import SPELLINGS, Fields
@@ -32,7 +32,7 @@ SPARSE_TYPES, DENSE_TYPES = ("sparse", "moe", "hash_moe"), ("dense",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layer:
+class PlannedLayer:
     """One layer, as its config has it."""
 
     mixer: Mixer
@@ -41,17 +41,17 @@ class Layer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class DecoderPlan:
     """A decoder, layer by layer."""
 
     family: Family
     fields: Fields
-    layers: tuple[Layer, ...]
+    layers: tuple[PlannedLayer, ...]
     besides: tuple[Part, ...]
-    draft: tuple[Layer, ...]
+    draft: tuple[PlannedLayer, ...]
 
 
-def plan(config: Mapping[str, Any]) -> Plan:
+def plan(config: Mapping[str, Any]) -> DecoderPlan:
     """The layers that a config describes, of the text part where it has several."""
     name, told = text_part(config)
     family = FAMILIES[name]
@@ -69,7 +69,7 @@ def plan(config: Mapping[str, Any]) -> Plan:
     if mixers.holds(fields, family.head_bias):
         besides.append(vector("head_bias", fields.count("vocab_size"), group="bias"))
     draft = tuple(_draft(fields, family, kinds, sparse))
-    return Plan(family=family, fields=fields, layers=layers, besides=tuple(besides), draft=draft)
+    return DecoderPlan(family=family, fields=fields, layers=layers, besides=tuple(besides), draft=draft)
 
 
 def _with_defaults(told: Mapping[str, Any], family: Family) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def text_part(config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         if isinstance(name, str) and name in FAMILIES:
             return name, told
     require(told.get("model_type") is not None, "it has no 'model_type'")
-    raise BytebillError(str(unknown("model_type", str(told["model_type"])[:60], (*FAMILIES, *SAME_AS))))
+    raise BytebillError(f"nothing is known of its model_type '{str(told['model_type'])[:60]}'")
 
 
 def _kinds(fields: Fields, family: Family) -> list[str]:
@@ -145,7 +145,7 @@ def _is_sparse(fields: Fields, family: Family, index: int, kind: str) -> bool:
     return index >= n_dense and (not isinstance(frequency, int) or frequency < 1 or index % frequency == 0)
 
 
-def _layer(fields: Fields, family: Family, kind: str, *, sparse: bool, shared: bool) -> Layer:
+def _layer(fields: Fields, family: Family, kind: str, *, sparse: bool, shared: bool) -> PlannedLayer:
     mixer = _mixer(fields, family, kind, shared=shared)
     norm = vector("norm", fields.count("d_model"), group="norm", copies=family.norms * NORM_VECTORS[family.norm])
     feed: list[Part] = []
@@ -159,7 +159,7 @@ def _layer(fields: Fields, family: Family, kind: str, *, sparse: bool, shared: b
         feed += feeds.dense(fields, family)
         mixer = replace(mixer, parts=2 * mixer.parts, caches=2 * mixer.caches)
     parts = (*mixer.parts, *feed, norm, *feeds.extras(fields, family, places))
-    return Layer(mixer=mixer, parts=parts, sparse=sparse)
+    return PlannedLayer(mixer=mixer, parts=parts, sparse=sparse)
 
 
 def _dense_family(fields: Fields, family: Family) -> Family:
@@ -193,7 +193,7 @@ def _mixer(fields: Fields, family: Family, kind: str, *, shared: bool) -> Mixer:
     return found
 
 
-def _draft(fields: Fields, family: Family, kinds: list[str], sparse: list[bool]) -> Iterator[Layer]:
+def _draft(fields: Fields, family: Family, kinds: list[str], sparse: list[bool]) -> Iterator[PlannedLayer]:
     """Layers that propose tokens: the last full one again, behind a projection of embedding and state side by side."""
     n_layers, d_model = fields.count("n_draft_layers", 0, least=0), fields.count("d_model")
     require(n_layers <= fields.n_layers, f"it has {n_layers} draft layers, more than layers")

@@ -9,7 +9,7 @@ from bytebill.errors import BytebillError
 from bytebill.models.config_json import feeds, mixers
 from bytebill.models.config_json.fields import Fields, told
 from bytebill.models.config_json.parts import Part
-from bytebill.models.config_json.plan import Layer, Plan, plan
+from bytebill.models.config_json.plan import DecoderPlan, PlannedLayer, plan
 from bytebill.models.layers import LayerKind, Matrix
 from bytebill.models.shapes import MLASpec, ModelSpec, MoESpec
 
@@ -24,12 +24,12 @@ def read_config(config: Mapping[str, Any], *, id: str, name: str) -> ModelSpec:
     ...               num_attention_heads=4, vocab_size=100, max_position_embeddings=256)
     >>> spec = read_config(config, id="tiny", name="tiny")
     >>> spec.d_head, spec.n_params, spec.layers
-    (16, 94784, ())
+    (16, 95040, ())
     """
     return spec_of(planned(config, name), id=id, name=name)
 
 
-def planned(config: Mapping[str, Any], name: str) -> Plan:
+def planned(config: Mapping[str, Any], name: str) -> DecoderPlan:
     """A config's layers; whatever it has that cannot be, ends in one sentence."""
     try:
         return plan(config)
@@ -39,7 +39,7 @@ def planned(config: Mapping[str, Any], name: str) -> Plan:
         raise told(name, ValueError("a field of it has a value that no model has")) from None
 
 
-def spec_of(found: Plan, *, id: str, name: str) -> ModelSpec:
+def spec_of(found: DecoderPlan, *, id: str, name: str) -> ModelSpec:
     """The shape of a plan."""
     try:
         layered = _layered(found, id, name)
@@ -51,7 +51,7 @@ def spec_of(found: Plan, *, id: str, name: str) -> ModelSpec:
     return flat or layered
 
 
-def _layered(found: Plan, id: str, name: str) -> ModelSpec:
+def _layered(found: DecoderPlan, id: str, name: str) -> ModelSpec:
     fields, family = found.fields, found.family
     recurrent = family.full in mixers.RECURRENT
     n_heads = fields.count("mamba_heads", fields.count("d_model")) if recurrent else fields.at(0).count("n_heads")
@@ -97,7 +97,7 @@ def _layered(found: Plan, id: str, name: str) -> ModelSpec:
     )
 
 
-def _flat(layered: ModelSpec, found: Plan) -> ModelSpec | None:
+def _flat(layered: ModelSpec, found: DecoderPlan) -> ModelSpec | None:
     """The same model told by its sizes alone; None where they do not say all."""
     if len(layered.layers) != 1 or layered.besides:
         return None
@@ -127,9 +127,9 @@ def _sizes(matrices: Iterable[Matrix]) -> dict[tuple[str, str, int, int], int]:
     return {key: copies for key, copies in found.items() if copies}
 
 
-def _kinds(layers: tuple[Layer, ...]) -> tuple[LayerKind, ...]:
+def _kinds(layers: tuple[PlannedLayer, ...]) -> tuple[LayerKind, ...]:
     """Layers that keep the same of a sequence, together."""
-    gathered: dict[tuple[Any, ...], list[Layer]] = {}
+    gathered: dict[tuple[Any, ...], list[PlannedLayer]] = {}
     for layer in layers:
         gathered.setdefault((layer.mixer.name, layer.mixer.caches, layer.mixer.state), []).append(layer)
     return tuple(
@@ -151,7 +151,7 @@ def _merged(parts: Iterable[Part]) -> Iterable[Matrix]:
     )
 
 
-def _moe(found: Plan) -> MoESpec | None:
+def _moe(found: DecoderPlan) -> MoESpec | None:
     sparse = [index for index, layer in enumerate(found.layers) if layer.sparse]
     if not sparse:
         return None
