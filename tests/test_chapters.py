@@ -39,7 +39,7 @@ def test_the_book_is_run_in_order_and_the_ledger_last(toy):
 
 @pytest.mark.parametrize("name", ["1", "01", "01_doubling", "notebooks/01_doubling.ipynb"])
 def test_a_chapter_has_several_names(toy, name):
-    assert [path.stem for path in chapters.find([name], book=toy)] == ["01_doubling"]
+    assert [path.stem for path in chapters.named([name], book=toy)] == ["01_doubling"]
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def unmeasured(path: Path) -> list[str]:
 def test_a_real_chapter_takes_a_changed_parameter(tmp_path):
     """Renting against an API runs to its end with another throughput, and what it derives is another result."""
     book = chapters.this_book()
-    (path,) = chapters.find(["07"], book=book)
+    (path,) = chapters.named(["07"], book=book)
     (outcome,) = chapters.run(["07"], parameters={"tokens_per_s": 1500}, book=book, into=tmp_path)
     assert outcome.error is None
     assert unmeasured(tmp_path / path.name) != unmeasured(path)
@@ -250,12 +250,12 @@ OTHERS_OF_20 = [
 @pytest.mark.slow
 @pytest.mark.parametrize("others", OTHERS_OF_20, ids=lambda others: next(iter(others)))
 def test_the_chapter_that_is_a_form_takes_every_answer(others, tmp_path):
-    (path,) = chapters.find(["20"], book=chapters.this_book())
+    (path,) = chapters.named(["20"], book=chapters.this_book())
     (outcome,) = chapters.run(["20"], parameters=others, into=tmp_path)
     assert outcome.error is None and unmeasured(tmp_path / path.name) != unmeasured(path)
 
 
 def test_the_answers_tried_are_all_that_the_form_asks_for():
-    (path,) = chapters.find(["20"], book=chapters.this_book())
+    (path,) = chapters.named(["20"], book=chapters.this_book())
     asked = {name for others in OTHERS_OF_20 for name in others} | {"profile", "device"}
     assert asked == set(papermill.inspect_notebook(str(path)))

@@ -154,7 +154,7 @@ def test_a_sliding_window_keeps_no_more_than_it_reaches() -> None:
         {"n_layers": 0},
         {"n_kv_heads": 3},
         {"mlp": "tanh"},
-        {"norm": "none"},
+        {"norm": "batch"},
         {"positions": "learned"},
         {"n_positions": 5},
     ],

@@ -1,7 +1,7 @@
 """The command line: run the chapters, build the book, show the ledger, measure the machine, say whether a model fits.
 
-Thin on purpose: what a command does is in `chapters`, `claims`, `site`, `trials` and `memory`. A mistake of the caller
-ends in one sentence on stderr and exit code 2, a chapter that fails in exit code 1. Imports are made inside
+Thin on purpose: what a command does is in `chapters`, `claims`, `models`, `memory`, `site` and `trials`. A mistake of
+the caller ends in one sentence on stderr and exit code 2, a chapter that fails in exit code 1. Imports are made inside
 the commands, so that `bytebill --help` does not wait for torch.
 """
 
@@ -24,7 +24,10 @@ from rich.console import Console
 from bytebill.errors import BytebillError, require
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from bytebill.chapters import Ending
+    from bytebill.models import ModelSpec, Precision
 
 app = typer.Typer(
     help="Every claim about the cost of LLM inference, on trial with code you can re-run.",
@@ -173,6 +176,29 @@ def fits(
         Console().print(view.picture(served, **wanted))
 
 
+@app.command("model")
+def show_model(
+    name: Annotated[str, typer.Argument(metavar="ID|CONFIG.json", help="llama-3.1-8b, Qwen/Qwen3-32B, or a file.")],
+    context: Annotated[list[int] | None, typer.Option(metavar="TOKENS", help="Several are several columns.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how large a model is: parameters, weights as stored, and what it keeps of a sequence."""
+    from bytebill import models
+
+    spec, stored = models.find(name)
+    found = models.summary(spec, precision=stored, context_lens=context or ())
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    Console().print(_model_table(spec, stored, found))
+    from bytebill.engine.weights.names import require_llama
+
+    try:
+        require_llama(spec)
+    except BytebillError as error:
+        typer.echo(error)
+
+
 def main() -> None:
     """The entry point: what a reader can mend ends in one sentence."""
     if isinstance(sys.stdout, TextIOWrapper):
@@ -203,6 +229,26 @@ def _report(outcomes: Iterable[Ending]) -> None:
         typer.echo(f"{outcome.name} {end} ({outcome.run_s:.0f} s)", err=True)
     if n_failed:
         raise typer.Exit(1)
+
+
+def _model_table(spec: ModelSpec, stored: Precision, found: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    from bytebill.models import weights_by_width
+    from bytebill.units import show
+
+    table = Table("", "", title=f"{spec.name}, stored in {stored.name}", title_justify="left")
+    for key in ("n_params", "n_active_params", "n_embedding_params"):
+        table.add_row(key.removeprefix("n_").replace("_", " "), f"{found[key]:,}")
+    layers = ", ".join(f"{n} {kind}" for kind, n in found["layers"].items())
+    table.add_row("layers", layers, end_section=True)
+    for (group, width), n_bytes in weights_by_width(spec, precision=stored).items():
+        table.add_row(f"{group} in {width}", show(n_bytes, unit="B"))
+    table.add_row("weights", show(found["weight_bytes"], unit="B"), end_section=True)
+    for each in found["cache_bytes"]:
+        table.add_row(f"cache of {each['context']:,} tokens", show(each["bytes"], unit="B"))
+    table.add_row("state of a sequence", show(found["state_bytes"], unit="B"))
+    return table
 
 
 def _watch() -> Any:

@@ -77,7 +77,7 @@ def in_order(book: Book) -> list[Path]:
     return sorted((path for path in paths if path.is_file()), key=lambda path: path.stem == "ledger")
 
 
-def find(names: Iterable[str], *, book: Book) -> list[Path]:
+def named(names: Iterable[str], *, book: Book) -> list[Path]:
     """The notebooks named ('1', '01' or the whole name), in book order; all of them when none is named."""
     paths, wanted = in_order(book), set()
     for name in names:
@@ -134,7 +134,7 @@ def run(
     `watch` is called with a chapter's name and expected time, and its context lasts as long as the chapter.
     """
     book = book or this_book()
-    paths = find(names, book=book)
+    paths = named(names, book=book)
     given = parameters_for(paths, profile=profile, device=device, parameters=parameters or {})
     return _each(paths, given, book=book, into=into or book.executed, watch=watch)
 

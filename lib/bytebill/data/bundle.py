@@ -13,7 +13,10 @@ from pathlib import Path
 
 from bytebill.data import tables
 
-CORE = ("accelerators", "models", "programs", "constants", "api_prices", "gpu_rents", "mlperf_slos")
+CORE = (
+    *("accelerators", "models", "model_configs", "programs", "constants"),
+    *("api_prices", "gpu_rents", "mlperf_slos"),
+)
 
 
 def write(path: Path, names: Iterable[str] = CORE) -> None:

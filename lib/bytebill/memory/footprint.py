@@ -40,7 +40,6 @@ CUDA_KEEPS = {"value": 0.55 * GiB, "low": 0.4 * GiB, "high": 0.8 * GiB}  # of wh
 WHOLE = ("router", *VECTORS)  # groups of matrices that every device of a group holds
 LATENT_DOWN = ("q_down", "kv_down")
 WIDTHS = ("bf16", "fp8", "int8", "nvfp4", "int4", "mxfp4")  # of weights, the widest first
-PUBLISHED_WIDTHS = {"deepseek-v3": "fp8"}  # checkpoints that are not in 16 bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,10 +275,10 @@ def footprint_of(
     >>> footprint_of("llama-3-70b", accelerator="h100-sxm", n_devices=2).fits(8192)
     False
     """
-    spec = models.model(model_id)
+    spec, stored = models.find(model_id)
     require_known("width of weights", weights, ("auto", *WIDTHS))
     require_known("width of the cache", kv, ("bf16", "fp8"))
-    width = PRECISIONS[PUBLISHED_WIDTHS.get(spec.id, "bf16") if weights == "auto" else weights]
+    width = stored if weights == "auto" else models.checkpoint_precision(weights, spec)
     sizes = tensor_parallel_sizes(spec)
     require(
         attention != "tensor" or n_devices in sizes or n_devices < 1,
@@ -296,7 +295,7 @@ def footprint_of(
         program=programs.program(program),
         utilization=utilization,
         step_tokens=step_tokens,
-        draft=models.model(draft) if draft else None,
+        draft=models.find(draft)[0] if draft else None,
     )
 
 

@@ -15,7 +15,7 @@ from bytebill.errors import require, require_known
 from bytebill.models.layers import VECTORS, Matrix
 from bytebill.units import BITS_PER_BYTE
 
-Exceptions = tuple[tuple[str, float, str], ...]  # (matrix or group, share of its copies, format)
+Exceptions = tuple[tuple[str, float, str], ...]  # (matrix, group, or "group.matrix"; share of its copies; format)
 
 LEFT_WIDE: Exceptions = tuple((group, 1.0, "bf16") for group in ("embedding", "head", "router", *VECTORS))
 EXPERTS_ONLY: Exceptions = (
@@ -60,16 +60,15 @@ class Precision:
         return self.bits_per_weight / BITS_PER_BYTE
 
     def formats(self, matrix: Matrix) -> tuple[tuple[float, "Precision"], ...]:
-        """The formats of a matrix's copies, each with its share; an exception by name goes before one by group.
+        """The formats of a matrix's copies, each with its share; the narrowest exception counts.
 
         >>> from bytebill.models import model, matrices
         >>> head, fp8 = next(m for m in matrices(model("llama-3-8b")) if m.name == "head"), precision("fp8")
         >>> [(share, each.name) for share, each in fp8.formats(head)]
         [(1.0, 'bf16')]
         """
-        found = [each for each in self.exceptions if each[0] == matrix.name] or [
-            each for each in self.exceptions if each[0] == matrix.group
-        ]
+        keys = (f"{matrix.group}.{matrix.name}", matrix.name, matrix.group)
+        found = next((hits for key in keys if (hits := [each for each in self.exceptions if each[0] == key])), [])
         others = [(share, PRECISIONS[name]) for _, share, name in found if share]
         left = 1 - sum(share for share, _ in others)
         return (*((left, self) for _ in range(left > 0)), *others)

@@ -10,10 +10,14 @@ Symbols: K `n_kv_heads`, H `d_head`. Shapes are counted in `bytebill.models.shap
 `data/models.csv`. Ignores what a runtime adds to the weights (workspace, fragmentation: `bytebill.deployment`).
 """
 
-from dataclasses import fields
+import json
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 from bytebill import data
-from bytebill.models.precisions import Precision
+from bytebill.errors import unknown
+from bytebill.models.config_json import load_config, read_config, stored_precision
+from bytebill.models.precisions import EXPERTS_ONLY, Precision, precision
 from bytebill.models.shapes import MLASpec, ModelSpec, MoESpec, matrices
 
 
@@ -75,13 +79,77 @@ def _from_row(row: data.Row) -> ModelSpec:
     return ModelSpec(**known, moe=MoESpec(**moe) if moe else None, mla=MLASpec(**mla) if mla else None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A model that is served, as its config.json has it, and the widths of its checkpoint."""
+
+    spec: ModelSpec
+    precision: Precision
+    names: tuple[str, ...]  # on Hugging Face, in small letters, without whose they are
+
+
+def _published(row: data.Row) -> Published:
+    config = json.loads(row["config"])
+    spec = read_config(config, id=row["id"], name=row["name"])
+    names = tuple(_short(name) for name in row["hf_ids"].split())
+    return Published(spec=spec, precision=stored_precision(config, spec), names=(row["id"], *names))
+
+
 MODELS = data.Register("model", lambda: {row["id"]: _from_row(row) for row in data.rows("models")})
+PUBLISHED = data.Register("model", lambda: {row["id"]: _published(row) for row in data.rows("model_configs")})
+CHECKPOINTS = {  # what ends the name of a checkpoint, and the widths it promises
+    **{
+        word: None
+        for word in ("instruct", "base", "chat", "it", "hf", "thinking", "2507", "bf16", "dynamic", "kv", "v2")
+    },
+    **{"fp8": "fp8", "nvfp4": "nvfp4", "fp4": "nvfp4", "awq": "int4", "int4": "int4", "w8a8": "w8a8", "int8": "int8"},
+}
 
 
 def model(id: str) -> ModelSpec:
-    """The model with this id.
+    """The model with this id, or of this name on Hugging Face.
 
-    >>> model("llama-3-70b").queries_per_kv_head
-    8
+    >>> model("llama-3-70b").queries_per_kv_head, model("Qwen/Qwen3-32B").id
+    (8, 'qwen3-32b')
     """
-    return MODELS[id]
+    return MODELS[id] if id in MODELS else find(id)[0]
+
+
+def find(text: str) -> tuple[ModelSpec, Precision]:
+    """The model that is meant by an id, a name on Hugging Face or a config.json, and the widths it is stored in.
+
+    A name may be without its owner, in any case, and end as checkpoints' do: `-Instruct`, `-FP8`, `-NVFP4`.
+
+    >>> [(spec.id, stored.name) for spec, stored in map(find, ("openai/gpt-oss-120b", "RedHatAI/Llama-3.1-8B-FP8"))]
+    [('gpt-oss-120b', 'mxfp4'), ('llama-3.1-8b', 'fp8')]
+    """
+    path = Path(text).expanduser()
+    if path.suffix == ".json" or path.is_dir():
+        return load_config(path)
+    short, promised = _short(text), None
+    while True:
+        published = next((each for each in PUBLISHED.values() if short in each.names), None)
+        if published:
+            return published.spec, checkpoint_precision(promised, published.spec) if promised else published.precision
+        if short in MODELS:
+            return MODELS[short], checkpoint_precision(promised or "bf16", MODELS[short])
+        short, _, ending = short.rpartition("-")
+        if not short or ending not in CHECKPOINTS:
+            raise unknown("model", text[:80], (*MODELS, *PUBLISHED))
+        promised = promised or CHECKPOINTS[ending]
+
+
+def checkpoint_precision(name: str, model: ModelSpec) -> Precision:
+    """The widths of a checkpoint of a model in a format: 4-bit ones of a mixture narrow its experts alone.
+
+    >>> spec = model("qwen3-235b-a22b")
+    >>> [share for share, _ in checkpoint_precision("nvfp4", spec).formats(matrices(spec)[1])], matrices(spec)[1].group
+    ([1.0], 'attention')
+    """
+    found = precision(name)
+    return replace(found, exceptions=EXPERTS_ONLY) if model.moe and name in ("int4", "nvfp4") else found
+
+
+def _short(name: str) -> str:
+    """A name on Hugging Face in small letters, without whose it is."""
+    return name.rpartition("/")[2].lower().removeprefix("meta-")

@@ -15,6 +15,8 @@ from functools import cache, cached_property
 from bytebill.errors import require
 from bytebill.models.layers import LayerKind, Matrix, TokenCache
 
+NORM_VECTORS = {"none": 0, "rms": 1, "layer": 2}  # a layer norm has a bias beside its scale
+
 
 @dataclass(frozen=True, kw_only=True)
 class MoESpec:
@@ -61,7 +63,7 @@ class ModelSpec:
     context_len: int
     tied_embeddings: bool = False
     mlp: str = "swiglu"  # "swiglu": gate, up and down; "gelu" and "relu": up and down
-    norm: str = "rms"  # "layer" has a bias beside its scale
+    norm: str = "rms"  # "layer" has a bias beside its scale, "none" neither
     norms_per_layer: int = 2
     biases: bool = False  # on every linear layer but the head
     qkv_bias: bool = False  # on the query, key and value projections alone
@@ -89,7 +91,7 @@ class ModelSpec:
             f"{self.id}: {self.n_heads} heads cannot share {self.n_kv_heads} KV heads evenly",
         )
         require(
-            self.mlp in ("swiglu", "gelu", "relu") and self.norm in ("rms", "layer"),
+            self.mlp in ("swiglu", "gelu", "relu") and self.norm in NORM_VECTORS,
             f"{self.id}: unknown mlp '{self.mlp}' or norm '{self.norm}'",
         )
         require(
@@ -138,6 +140,17 @@ class ModelSpec:
         return self.n_params - routed * (self.moe.n_experts - self.moe.n_experts_per_token) // self.moe.n_experts
 
     @property
+    def n_embedding_params(self) -> int:
+        """Parameters of tables that are looked up by row, a head that is one among them.
+
+        >>> from bytebill.models import model
+        >>> model("llama-3-8b").n_embedding_params, model("qwen2.5-0.5b").n_embedding_params
+        (525336576, 136134656)
+        """
+        groups = ("embedding", "head") if self.tied_embeddings else ("embedding",)
+        return sum(matrix.n_params for matrix in matrices(self) if matrix.group in groups)
+
+    @property
     def n_matmul_params(self) -> int:
         """Parameters a large batch reads in a step: all but the embedding tables, which are looked up by row.
 
@@ -158,10 +171,8 @@ def matrices(model: ModelSpec) -> tuple[Matrix, ...]:
     [('gate', 5120, 13824, 40), ('up', 5120, 13824, 40), ('down', 13824, 5120, 40)]
     """
     head = Matrix(name="head", group="head", n_in=model.d_model, n_out=model.vocab_size)
-    # one norm before the head besides those of the layers; a layer norm has a bias beside its scale
-    last_norm = Matrix(
-        name="last_norm", group="norm", n_in=1, n_out=model.d_model, copies=2 if model.norm == "layer" else 1
-    )
+    # one norm before the head besides those of the layers
+    last_norm = Matrix(name="last_norm", group="norm", n_in=1, n_out=model.d_model, copies=NORM_VECTORS[model.norm])
     layers = (matrix for kind in model.kinds for matrix in kind.matrices)
     return (*_embedding(model), *layers, *model.besides, head, last_norm)
 
@@ -255,7 +266,7 @@ def _biases(model: ModelSpec, weights: tuple[Matrix, ...]) -> Iterator[Matrix]:
 
 
 def _norms(model: ModelSpec) -> Iterator[Matrix]:
-    n_vectors = model.n_layers * model.norms_per_layer * (2 if model.norm == "layer" else 1)
+    n_vectors = model.n_layers * model.norms_per_layer * NORM_VECTORS[model.norm]
     yield Matrix(name="norm", group="norm", n_in=1, n_out=model.d_model, copies=n_vectors)
     if model.qk_norm:
         yield Matrix(name="qk_norm", group="norm", n_in=1, n_out=model.d_head, copies=2 * model.n_layers)

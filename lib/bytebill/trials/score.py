@@ -23,7 +23,7 @@ from typing import Any
 from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError, require, require_known
 from bytebill.hardware import accelerator
-from bytebill.models import Precision, find, precision
+from bytebill.models import ModelSpec, Precision, checkpoint_precision, find
 from bytebill.serving import Policy
 from bytebill.sim import ClosedLoop, Constants
 from bytebill.sim.closed_loop import POLICIES, REQUEST_S
@@ -153,7 +153,7 @@ def _loops(cells: Cells) -> Iterator[ClosedLoop]:
     spec, stored = find(cells["model"])
     card, n_devices = accelerator(cells["accelerator"]), _whole(cells, "n_devices")
     constants, policy = _program(cells["program"], card.id)
-    group = Deployment(model=spec, accelerator=card, precision=_precision(cells, stored), n_devices=n_devices)
+    group = Deployment(model=spec, accelerator=card, precision=_precision(cells, spec, stored), n_devices=n_devices)
     copied = group.cache_bytes(1) > replace(group, attention="data").cache_bytes(1)
     for attention in ("tensor", "data") if copied else ("tensor",):
         yield ClosedLoop(
@@ -169,10 +169,10 @@ def _loops(cells: Cells) -> Iterator[ClosedLoop]:
         )
 
 
-def _precision(cells: Cells, stored: Precision) -> Precision:
+def _precision(cells: Cells, spec: ModelSpec, stored: Precision) -> Precision:
     require_known("format of weights", cells["weights"], WEIGHT_FORMATS)
     require_known("format of the cache", cells["kv"], KV_BYTES)
-    weights = stored if cells["weights"] == "auto" else precision(cells["weights"])
+    weights = stored if cells["weights"] == "auto" else checkpoint_precision(cells["weights"], spec)
     return replace(weights, kv_bytes_per_value=KV_BYTES[cells["kv"]])
 
 

@@ -17,9 +17,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from bytebill.engine.rotary import rope_frequencies
-from bytebill.engine.weights.names import Weights
+from bytebill.engine.weights.names import Weights, require_llama
 from bytebill.errors import BytebillError, require
-from bytebill.models import ModelSpec, MoESpec
+from bytebill.models import ModelSpec
+from bytebill.models.config_json import read_config
 
 FAMILY = ("llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe")
 
@@ -64,7 +65,7 @@ def load_llama_folder(path: str | Path) -> Weights:
 
 
 def spec_from_config(config: dict[str, Any], *, name: str) -> ModelSpec:
-    """The shape a `config.json` describes.
+    """The shape that a `config.json` describes, if the engine runs its like.
 
     >>> config = dict(model_type="llama", num_hidden_layers=2, hidden_size=64, intermediate_size=128,
     ...               num_attention_heads=4, vocab_size=100, max_position_embeddings=256)
@@ -72,40 +73,9 @@ def spec_from_config(config: dict[str, Any], *, name: str) -> ModelSpec:
     16
     """
     _require_family(config, name)
-    try:
-        n_heads, d_model = config["num_attention_heads"], config["hidden_size"]
-        return ModelSpec(
-            id=name,
-            name=name,
-            n_layers=config["num_hidden_layers"],
-            d_model=d_model,
-            d_ff=config["intermediate_size"],
-            n_heads=n_heads,
-            n_kv_heads=config.get("num_key_value_heads") or n_heads,
-            d_head=config.get("head_dim") or d_model // n_heads,
-            vocab_size=config["vocab_size"],
-            context_len=config["max_position_embeddings"],
-            tied_embeddings=config.get("tie_word_embeddings", False),
-            qkv_bias=config["model_type"] == "qwen2",
-            qk_norm=config["model_type"] in ("qwen3", "qwen3_moe"),
-            window_len=config.get("sliding_window") if config.get("use_sliding_window", True) else None,
-            rope_base=float(_rope(config).get("rope_theta", 10_000.0)),
-            norm_eps=config.get("rms_norm_eps", 1e-6),
-            moe=_experts(config),
-        )
-    except (BytebillError, KeyError, TypeError, ValueError) as error:
-        raise BytebillError(f"The config.json of {name} describes no decoder: {error}.") from error
-
-
-def _experts(config: dict[str, Any]) -> MoESpec | None:
-    """Qwen 3's files say `num_experts`, or in version 5 of transformers `num_local_experts` as Mixtral's do."""
-    if config["model_type"] not in _SPARSE:
-        return None
-    return MoESpec(
-        n_experts=config.get("num_experts") or config["num_local_experts"],
-        n_experts_per_token=config["num_experts_per_tok"],
-        d_ff_expert=config["intermediate_size" if config["model_type"] == "mixtral" else "moe_intermediate_size"],
-    )
+    spec = read_config(config, id=name, name=name)
+    require_llama(spec)
+    return spec
 
 
 def _require_family(config: dict[str, Any], name: str) -> None:

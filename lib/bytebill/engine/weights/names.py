@@ -120,6 +120,11 @@ def _latent_shapes(spec: ModelSpec, mla: MLASpec) -> Shapes:
 def require_llama(spec: ModelSpec) -> None:
     """Refuse a shape that this decoder does not run, naming what it lacks."""
     lacks = {
+        f"layers of {len(spec.layers)} kinds" if len(spec.layers) > 1 else "layers of a kind of their own": bool(
+            spec.layers
+        ),
+        "weights besides its layers": bool(spec.besides),
+        f"{spec.norms_per_layer} norms a layer": spec.norms_per_layer != 2,
         "layer norms": spec.norm != "rms",
         f"a {spec.mlp} MLP": spec.mlp != "swiglu",
         "learned positions": spec.positions != "rope",

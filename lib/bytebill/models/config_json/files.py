@@ -1,0 +1,42 @@
+"""Which file is that? A config.json on disk, read or refused in one sentence."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bytebill.errors import BytebillError, require
+from bytebill.models.config_json.quantization import stored_precision
+from bytebill.models.config_json.specs import read_config
+from bytebill.models.precisions import Precision
+from bytebill.models.shapes import ModelSpec
+
+MOST_BYTES = 2**24
+
+
+def load_config(path: str | Path) -> tuple[ModelSpec, Precision]:
+    """The model of a config.json, or of a folder that has one, and the widths it is stored in.
+
+    A `hf_quant_config.json` beside it (modelopt) counts where the config itself says nothing of widths.
+    """
+    file = Path(path).expanduser()
+    file = file / "config.json" if file.is_dir() else file
+    config = read_json(file)
+    beside = file.with_name("hf_quant_config.json")
+    if not config.get("quantization_config") and beside.is_file():
+        config = {**config, "quantization_config": read_json(beside)}
+    name = file.resolve().parent.name if file.name == "config.json" else file.stem
+    spec = read_config(config, id=name, name=name)
+    return spec, stored_precision(config, spec)
+
+
+def read_json(file: Path) -> Mapping[str, Any]:
+    """What a JSON file holds, if it is one mapping."""
+    try:
+        require(file.is_file(), f"There is no file {file}.")
+        require(file.stat().st_size <= MOST_BYTES, f"{file} is larger than any config.json.")
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BytebillError(f"{file} cannot be read: {' '.join(str(error).split())[:200]}.") from None
+    require(isinstance(found, dict), f"{file} holds no mapping of fields.")
+    return dict(found)
