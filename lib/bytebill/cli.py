@@ -128,10 +128,10 @@ def score_table(
 
     rows = score.score(path)
     if as_json:
-        found = {"rows": [row.to_json() for row in rows], "summary": score.summary(rows)}
+        found = {"rows": [row.to_json() for row in rows], "summary": score.errors_by_group(rows)}
         typer.echo(json.dumps(found, ensure_ascii=False, allow_nan=False))
     else:
-        typer.echo(score.overview(rows))
+        typer.echo(score.as_text(rows))
 
 
 @app.command()

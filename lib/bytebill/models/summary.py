@@ -41,8 +41,9 @@ def summary(spec: ModelSpec, *, precision: Precision, context_lens: Iterable[int
 
 def weights_by_width(spec: ModelSpec, *, precision: Precision) -> dict[tuple[str, str], float]:
     """Bytes of the weights by group and format."""
-    found: Counter[tuple[str, str]] = Counter()
+    found: dict[tuple[str, str], float] = {}
     for matrix in matrices(spec):
         for share, each in precision.formats(matrix):
-            found[matrix.group, each.name] += matrix.n_params * share * each.bytes_per_weight
-    return dict(found)
+            n_bytes = matrix.n_params * share * each.bytes_per_weight
+            found[matrix.group, each.name] = found.get((matrix.group, each.name), 0.0) + n_bytes
+    return found

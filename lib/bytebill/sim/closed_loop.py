@@ -18,22 +18,35 @@ from statistics import fmean
 
 from bytebill.deployment import Deployment
 from bytebill.errors import require
+from bytebill.hardware import Accelerator
+from bytebill.programs import program
 from bytebill.serving import CONTINUOUS, Policy, Uniform, Workload
 from bytebill.sim.clock import Clock
 from bytebill.sim.constants import IDEAL, NAMES, Constants
 from bytebill.sim.server import simulate
 from bytebill.sim.steady import SteadyState
 
-TOKEN_BUDGET = 8192  # of a step, as the three programs have it by default on large devices
 POLICIES = {  # how a program schedules: prompts beside decodes, whole or in parts, or before them
-    "vllm": Policy(kind="chunked", token_budget=TOKEN_BUDGET),
-    "trtllm": Policy(kind="continuous", token_budget=TOKEN_BUDGET),
-    "sglang": Policy(kind="continuous", token_budget=TOKEN_BUDGET, mixed=False),
+    "vllm": Policy(kind="chunked", token_budget=8192),
+    "trtllm": Policy(kind="continuous", token_budget=8192),
+    "sglang": Policy(kind="continuous", token_budget=8192, mixed=False),
 }
 REQUEST_S = 0.015  # of a front end: published servers take some 10 to 25 ms
 ROUNDS, SIMULATED_ROUNDS = 10, 4  # requests that a user of a benchmark sends; that are simulated
 ENDS = ("low", "high")
 BLOCK_TOKENS = 128  # long ones: handing out short blocks takes most of a simulation, and changes next to nothing
+
+
+def policy_of(program_id: str, card: Accelerator) -> Policy:
+    """How a program schedules on a device: the tokens of its largest step go by the device's memory.
+
+    >>> from bytebill.hardware import accelerator
+    >>> [policy_of("sglang", accelerator(id)).token_budget for id in ("h100-sxm", "b200")]
+    [8192, 16384]
+    """
+    by = program(program_id)
+    budget = by.quantity("step_tokens", size=by.size(card.driver_bytes))
+    return replace(POLICIES[program_id], token_budget=int(budget))
 
 
 @dataclass(frozen=True, kw_only=True)

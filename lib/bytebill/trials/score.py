@@ -7,8 +7,9 @@
 Hugging Face id of the register, or the path of a config.json; `weights` auto (what the config says), bf16, fp8, int8,
 int4, mxfp4 or nvfp4; `kv` bf16 or fp8. `length_spread` 0.2 means lengths uniform from 0.8 of nominal to nominal,
 `synchronised` 1 that users start together and stay so. A row is predicted as a closed loop (`bytebill.sim.closed_loop`)
-on the constants of its program and device. Where a latent cannot be shared out, the way to spread attention is taken
-that gives the shorter time, as who runs such a model would. A row that cannot be predicted says why and stops nothing.
+on the constants of its program and device, with the room for caches that the program leaves (`bytebill.memory`). Where
+a latent cannot be shared out, the way to spread attention is taken that gives the shorter time, as who runs such a
+model would. A row that cannot be predicted says why and stops nothing.
 """
 
 import csv
@@ -22,11 +23,13 @@ from typing import Any
 
 from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError, require, require_known
-from bytebill.hardware import accelerator
+from bytebill.hardware import Accelerator, accelerator
+from bytebill.memory import Footprint
 from bytebill.models import ModelSpec, Precision, checkpoint_precision, find
+from bytebill.programs import Program, program
 from bytebill.serving import Policy
 from bytebill.sim import ClosedLoop, Constants
-from bytebill.sim.closed_loop import POLICIES, REQUEST_S
+from bytebill.sim.closed_loop import POLICIES, REQUEST_S, policy_of
 from bytebill.sim.constants import NAMES, Estimate, calibrated_constants
 
 SERVED_COLUMNS = (
@@ -95,7 +98,7 @@ def predicted(cells: Cells) -> ServedRow:
     return ServedRow(cells=kept, tpot_pred_ms=tpot_ms, tpot_low_ms=low_ms, tpot_high_ms=high_ms, ttft_pred_ms=ttft_ms)
 
 
-def summary(rows: Iterable[ServedRow]) -> dict[str, Any]:
+def errors_by_group(rows: Iterable[ServedRow]) -> dict[str, Any]:
     """Errors over all rows that could be predicted, and by what they have in common."""
     rows = list(rows)
     return {
@@ -106,9 +109,9 @@ def summary(rows: Iterable[ServedRow]) -> dict[str, Any]:
     }
 
 
-def overview(rows: list[ServedRow]) -> str:
+def as_text(rows: list[ServedRow]) -> str:
     """Errors over all rows and by what they have in common, for a terminal, and what could not be predicted."""
-    found = summary(rows)
+    found = errors_by_group(rows)
     lines = [_line("all", found)]
     for name in GROUPS:
         lines += [f"by {name}", *(_line(f"  {value}", errors) for value, errors in found[f"by_{name}"].items())]
@@ -131,7 +134,8 @@ def _by(rows: list[ServedRow], name: str) -> dict[str, dict[str, Any]]:
     groups: dict[str, list[ServedRow]] = {}
     for row in rows:
         groups.setdefault(str(row.cells.get(name, "")), []).append(row)
-    return {value: _errors(each) for value, each in groups.items()}
+    order = sorted(groups, key=lambda value: (float(value) if value.isdigit() else 0.0, value))
+    return {value: _errors(groups[value]) for value in order}
 
 
 def _errors(rows: list[ServedRow]) -> dict[str, Any]:
@@ -152,12 +156,12 @@ def _loops(cells: Cells) -> Iterator[ClosedLoop]:
     """The row's closed loop; twice where attention may be spread in two ways."""
     spec, stored = find(cells["model"])
     card, n_devices = accelerator(cells["accelerator"]), _whole(cells, "n_devices")
-    constants, policy = _program(cells["program"], card.id)
+    like, constants, policy = _program(cells["program"], card)
     group = Deployment(model=spec, accelerator=card, precision=_precision(cells, spec, stored), n_devices=n_devices)
     copied = group.cache_bytes(1) > replace(group, attention="data").cache_bytes(1)
     for attention in ("tensor", "data") if copied else ("tensor",):
         yield ClosedLoop(
-            deployment=replace(group, attention=attention),
+            deployment=as_served(replace(group, attention=attention), program(like)),
             constants=constants,
             policy=policy,
             concurrency=_whole(cells, "concurrency"),
@@ -176,15 +180,25 @@ def _precision(cells: Cells, spec: ModelSpec, stored: Precision) -> Precision:
     return replace(weights, kv_bytes_per_value=KV_BYTES[cells["kv"]])
 
 
-def _program(name: str, device_id: str) -> tuple[Constants, Policy]:
-    """Constants and policy of a program the book knows, or of a file."""
+def as_served(group: Deployment, by: Program) -> Deployment:
+    """The group with the room for caches that a program leaves, or, where that is none, leaves at best."""
+    served, card = Footprint(deployment=group, program=by), group.accelerator
+    most = max(served.at(corner).cache_bytes for corner in ("value", "low"))
+    usual = served.at("value").cache_bytes
+    free = group.n_devices * max(0.0, usual if usual > 0 else most)
+    reserve = 1 - (group.memory.weight_bytes + free) / (group.n_devices * card.driver_bytes)
+    return replace(group, accelerator=replace(card, memory_bytes=card.driver_bytes), reserve=max(0.0, reserve))
+
+
+def _program(name: str, card: Accelerator) -> tuple[str, Constants, Policy]:
+    """The program that one is like, and constants and policy: of a program the book knows, or of a file."""
     if name.endswith(".json"):
-        return _own_program(Path(name), device_id)
+        return _own_program(Path(name), card)
     require_known("program", name, POLICIES)
-    return calibrated_constants(name, device_id), POLICIES[name]
+    return name, calibrated_constants(name, card.id), policy_of(name, card)
 
 
-def _own_program(path: Path, device_id: str) -> tuple[Constants, Policy]:
+def _own_program(path: Path, card: Accelerator) -> tuple[str, Constants, Policy]:
     """A program of one's own: {"like": "vllm", "layer_s": 5e-5, ..., "policy": {"kind": "chunked", ...}}."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -194,8 +208,8 @@ def _own_program(path: Path, device_id: str) -> tuple[Constants, Policy]:
         for each in found:
             require_known("constant of a program", each, NAMES)
         own: dict[str, Any] = {each: Estimate.exact(float(value)) for each, value in found.items()}
-        constants = replace(calibrated_constants(like, device_id), **own)
-        return constants, Policy(**policy) if policy else POLICIES[like]
+        constants = replace(calibrated_constants(like, card.id), **own)
+        return like, constants, Policy(**policy) if policy else policy_of(like, card)
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise BytebillError(f"The program {path.name} cannot be read: {error}.") from error
 

@@ -56,14 +56,28 @@ class Score:
     name: str
     measured_s: float
     predicted_s: float
-    low_s: float
-    high_s: float
+    effects: tuple[tuple[float, ...], ...] = ()  # of each fitted constant at its ends, as logarithms
+    allowed: float = 0.0  # the program's own error, as a logarithm
     calibrated: bool  # the constants have seen this point: no prediction
 
     @property
     def error(self) -> float:
         """Predicted over measured, minus one."""
         return self.predicted_s / self.measured_s - 1
+
+    @property
+    def low_s(self) -> float:
+        """What the measured value should be above: effects are independent, and added in squares."""
+        return self.predicted_s * exp(-self._reach(-1))
+
+    @property
+    def high_s(self) -> float:
+        """What it should be below."""
+        return self.predicted_s * exp(self._reach(1))
+
+    def _reach(self, sign: int) -> float:
+        squares = (max(0.0, *(sign * each for each in ends)) ** 2 for ends in self.effects)
+        return sqrt(self.allowed**2 + sum(squares))
 
     @property
     def in_range(self) -> bool:
@@ -83,7 +97,7 @@ class Board:
 def mean_error(scores: Iterable[Score]) -> float:
     """Mean of |predicted / measured - 1| over what was predicted, calibrated points left out.
 
-    >>> three = [Score(board="b", name="p", measured_s=1, predicted_s=predicted, low_s=0, high_s=2, calibrated=seen)
+    >>> three = [Score(board="b", name="p", measured_s=1, predicted_s=predicted, calibrated=seen)
     ...          for predicted, seen in ((1.1, False), (0.9, False), (9, True))]
     >>> round(mean_error(three), 3)
     0.1
@@ -96,8 +110,14 @@ def mean_error(scores: Iterable[Score]) -> float:
 
 @cache
 def scoreboard() -> tuple[Board, ...]:
-    """All programs, from the published points in data/."""
-    return (*(served(program) for program in _ROUTED_AS), vllm_v0(), gpt_fast())
+    """All programs, from the published points in data/.
+
+    A program that serves is taken to be off by as much as the worst of the three: few points of a single model say
+    little about another.
+    """
+    boards = [served(program) for program in _ROUTED_AS]
+    worst = max(board.constants.error for board in boards)
+    return (*(_ranged(board, worst) for board in boards), vllm_v0(), gpt_fast())
 
 
 def served(program: str, seen: Callable[[str], object] | None = None) -> Board:
@@ -140,32 +160,28 @@ def _board(
     """Calibrated on the points of these names, scored on all."""
     known = data.Register("published point", lambda: {point.name: point for point in points})
     constants = calibrate([known[each] for each in seen], start=start, free=free)
-    missed = [abs(log(1 + point.error(constants))) for point in points if point.name not in seen]
-    constants = replace(constants, error=quantile(missed, _SHARE_INSIDE))
+    points_s = [(point, point.predict(constants)) for point in points]
+    missed = [abs(log(now_s / point.measured)) for point, now_s in points_s if point.name not in seen]
     moved = [[constants.moved(each, end) for end in ("low", "high")] for each in free]
-    scores = (_score(name, point, constants, moved, calibrated=point.name in seen) for point in points)
-    return Board(name=name, constants=constants, scores=tuple(scores))
+    scores = (
+        Score(
+            board=name,
+            name=point.name,
+            measured_s=point.measured,
+            predicted_s=now_s,
+            effects=tuple(tuple(log(point.predict(each) / now_s) for each in ends) for ends in moved),
+            calibrated=point.name in seen,
+        )
+        for point, now_s in points_s
+    )
+    board = Board(name=name, constants=constants, scores=tuple(scores))
+    return _ranged(board, quantile(missed, _SHARE_INSIDE))
 
 
-def _score(
-    board: str, point: Observation, constants: Constants, moved: list[list[Constants]], *, calibrated: bool
-) -> Score:
-    """A point beside its prediction; the range as in `ClosedLoop.tpot_range_s`, of the constants that were fitted."""
-    now_s = point.predict(constants)
-    effects = [[log(point.predict(each) / now_s) for each in ends] for ends in moved]
-    fast, slow = (
-        sqrt(constants.error**2 + sum(max(0.0, *(sign * each for each in ends)) ** 2 for ends in effects))
-        for sign in (-1, 1)
-    )
-    return Score(
-        board=board,
-        name=point.name,
-        measured_s=point.measured,
-        predicted_s=now_s,
-        low_s=now_s * exp(-fast),
-        high_s=now_s * exp(slow),
-        calibrated=calibrated,
-    )
+def _ranged(board: Board, error: float) -> Board:
+    """A board whose ranges allow for this error of the program."""
+    scores = tuple(replace(score, allowed=error) for score in board.scores)
+    return replace(board, constants=replace(board.constants, error=error), scores=scores)
 
 
 def constant_rows() -> list[dict[str, Any]]:
