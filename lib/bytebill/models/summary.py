@@ -1,6 +1,6 @@
 """How large is it, in numbers to print? A model's parameters, weights, caches and state, as one record."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -41,7 +41,7 @@ def summary(spec: ModelSpec, *, precision: Precision, context_lens: Iterable[int
 
 def weights_by_width(spec: ModelSpec, *, precision: Precision) -> dict[tuple[str, str], float]:
     """Bytes of the weights by group and format."""
-    found: Counter[tuple[str, str]] = Counter()
+    found: dict[tuple[str, str], float] = defaultdict(float)
     for matrix in matrices(spec):
         for share, each in precision.formats(matrix):
             found[matrix.group, each.name] += matrix.n_params * share * each.bytes_per_weight
