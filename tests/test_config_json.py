@@ -488,6 +488,8 @@ def test_a_folder_and_modelopts_file_beside_its_config(tmp_path: Path) -> None:
         ("nvidia/Llama-3.1-70B-Instruct-FP8", "llama-3.1-70b", "fp8"),
         ("nvidia/Qwen3-235B-A22B-NVFP4", "qwen3-235b-a22b", "nvfp4"),
         ("gpt-oss-120b", "gpt-oss-120b", "mxfp4"),
+        ("deepseek-ai/DeepSeek-V3", "deepseek-v3.1", "fp8"),
+        ("meta-llama/Meta-Llama-3-8B-Instruct", "llama-3-8b", "bf16"),
         ("Qwen/Qwen3-30B-A3B", "qwen3-30b-a3b", "bf16"),
         ("llama-2-7b", "llama-2-7b", "bf16"),
     ],
@@ -499,6 +501,14 @@ def test_a_model_is_found_by_any_name_of_it(text: str, id: str, width: str) -> N
 
 def test_a_name_of_nobody_tells_the_nearest() -> None:
     refuses(lambda: find("Qwen/Qwen3-33B"), "nearest: .*qwen3-32b")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-", "/", "x" * 5000, "x" * 5000 + ".json", "~nobody/config.json", "a\0b", "\0.json"]
+)
+def test_a_name_that_is_none_is_one_sentence(text: str) -> None:
+    with pytest.raises(BytebillError):
+        find(text)
 
 
 def test_no_model_stands_in_both_tables() -> None:

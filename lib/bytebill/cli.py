@@ -118,8 +118,8 @@ def bench(
         Console().print(machine.overview(found))
 
 
-@app.command("model")
-def show_model(
+@app.command()
+def model(
     name: Annotated[str, typer.Argument(metavar="ID|CONFIG.json", help="llama-3.1-8b, Qwen/Qwen3-32B, or a file.")],
     context: Annotated[list[int] | None, typer.Option(metavar="TOKENS", help="Several are several columns.")] = None,
     as_json: AsJson = False,
