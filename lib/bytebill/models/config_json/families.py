@@ -439,7 +439,6 @@ FAMILIES: dict[str, Family] = {
     ),
     "laguna": replace(
         _PLAIN,
-        o_bias=False,
         qk_norm="head",
         gate="head",
         gate_if="gating",
