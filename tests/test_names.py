@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LIB = Path(__file__).parents[1] / "lib" / "bytebill"
-ANYWHERE = {"main", "run", "refresh"}  # entry points, and commands of the same name as what they call
+ANYWHERE = {"main", "run", "refresh", "model"}  # entry points, and commands of the same name as what they call
 
 
 def defined(path: Path) -> Iterator[str]:

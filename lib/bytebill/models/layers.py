@@ -93,7 +93,7 @@ class SequenceState:
 class LayerKind:
     """Layers that are alike: how many, what all of them together store, and what each keeps of a sequence.
 
-    Names: full, window, chunk, latent, sparse, compressed, linear, mamba, shared, mlp (no mixing at all).
+    Names: full, window, chunk, latent, sparse, compressed, linear, mamba, conv, shared, mlp (no mixing at all).
     """
 
     name: str

@@ -12,11 +12,10 @@ Symbols: K `n_kv_heads`, H `d_head`. Shapes are counted in `bytebill.models.shap
 
 import json
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 
 from bytebill import data
 from bytebill.errors import unknown
-from bytebill.models.config_json import load_config, read_config, stored_precision
+from bytebill.models.config_json import is_config, load_config, read_config, stored_precision
 from bytebill.models.precisions import EXPERTS_ONLY, Precision, precision
 from bytebill.models.shapes import MLASpec, ModelSpec, MoESpec, matrices
 
@@ -98,11 +97,17 @@ def _published(row: data.Row) -> Published:
 MODELS = data.Register("model", lambda: {row["id"]: _from_row(row) for row in data.rows("models")})
 PUBLISHED = data.Register("model", lambda: {row["id"]: _published(row) for row in data.rows("model_configs")})
 CHECKPOINTS = {  # what ends the name of a checkpoint, and the widths it promises
+    **{word: None for word in ("instruct", "base", "chat", "it", "hf", "thinking", "2507", "dynamic", "kv", "v2")},
     **{
-        word: None
-        for word in ("instruct", "base", "chat", "it", "hf", "thinking", "2507", "bf16", "dynamic", "kv", "v2")
+        "bf16": "bf16",
+        "fp8": "fp8",
+        "nvfp4": "nvfp4",
+        "fp4": "nvfp4",
+        "awq": "int4",
+        "int4": "int4",
+        "w8a8": "w8a8",
+        "int8": "int8",
     },
-    **{"fp8": "fp8", "nvfp4": "nvfp4", "fp4": "nvfp4", "awq": "int4", "int4": "int4", "w8a8": "w8a8", "int8": "int8"},
 }
 
 
@@ -123,9 +128,10 @@ def find(text: str) -> tuple[ModelSpec, Precision]:
     >>> [(spec.id, stored.name) for spec, stored in map(find, ("openai/gpt-oss-120b", "RedHatAI/Llama-3.1-8B-FP8"))]
     [('gpt-oss-120b', 'mxfp4'), ('llama-3.1-8b', 'fp8')]
     """
-    path = Path(text).expanduser()
-    if path.suffix == ".json" or path.is_dir():
-        return load_config(path)
+    if is_config(text):
+        return load_config(text)
+    if text in MODELS:
+        return MODELS[text], precision("bf16")
     short, promised = _short(text), None
     while True:
         published = next((each for each in PUBLISHED.values() if short in each.names), None)

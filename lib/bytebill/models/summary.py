@@ -1,6 +1,6 @@
 """How large is it, in numbers to print? A model's parameters, weights, caches and state, as one record."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -41,9 +41,8 @@ def summary(spec: ModelSpec, *, precision: Precision, context_lens: Iterable[int
 
 def weights_by_width(spec: ModelSpec, *, precision: Precision) -> dict[tuple[str, str], float]:
     """Bytes of the weights by group and format."""
-    found: dict[tuple[str, str], float] = {}
+    found: dict[tuple[str, str], float] = defaultdict(float)
     for matrix in matrices(spec):
         for share, each in precision.formats(matrix):
-            n_bytes = matrix.n_params * share * each.bytes_per_weight
-            found[matrix.group, each.name] = found.get((matrix.group, each.name), 0.0) + n_bytes
-    return found
+            found[matrix.group, each.name] += matrix.n_params * share * each.bytes_per_weight
+    return dict(found)

@@ -36,13 +36,12 @@ class Family:
     # norms
     norm: str = "rms"
     norms: int = 2
-    last_norm: str = ""  # where it differs
     # feed-forward
     mlp: str = "swiglu"
     mlp_bias: bool | str = False
     dense_width: str = "d_ff"
     sparse: str = ""  # which layers have experts; none: no layer
-    expert_width: tuple[str, ...] = ("d_ff_expert",)
+    expert_width: str = "d_ff_expert"
     expert_bias: bool = False
     router_bias: bool = False
     shared: str = ""  # count: as many as n_shared_experts; else the field that tells their width
@@ -56,7 +55,6 @@ class Family:
     parallel: bool = False
     head_bias: bool | str = False
     extras: tuple[Extra, ...] = ()
-    extras_if: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     modules: Mapping[str, str] = field(default_factory=dict)  # self_attn and mlp under other names
     experts: str = "gate_proj up_proj down_proj"
@@ -153,7 +151,7 @@ _BAMBA = replace(
     defaults={"mamba_conv_bias": True, "mamba_expand": 2, "mamba_d_conv": 4, "mamba_n_groups": 1},
 )
 _GRANITE_MOE = replace(
-    _PLAIN, sparse="all", expert_width=("d_ff",), shared="shared_intermediate_size", modules={"mlp": "block_sparse_moe"}
+    _PLAIN, sparse="all", expert_width="d_ff", shared="shared_intermediate_size", modules={"mlp": "block_sparse_moe"}
 )
 _GLM4 = Family(qkv_bias="attention_bias", norms=4, defaults={"attention_bias": True}, windows="never")
 
@@ -174,7 +172,7 @@ FAMILIES: dict[str, Family] = {
         o_bias=False,
         windows="all",
         sparse="all",
-        expert_width=("d_ff",),
+        expert_width="d_ff",
         modules={"mlp": "block_sparse_moe"},
         experts="w1 w3 w2",
     ),
@@ -210,7 +208,7 @@ FAMILIES: dict[str, Family] = {
         sinks="all",
         period=2,
         sparse="all",
-        expert_width=("d_ff",),
+        expert_width="d_ff",
         expert_bias=True,
         router_bias=True,
         defaults={"attention_bias": True},
@@ -220,7 +218,7 @@ FAMILIES: dict[str, Family] = {
         period="no_rope_layer_interval",
         others="chunk",
         sparse="interleaved",
-        expert_width=("d_ff",),
+        expert_width="d_ff",
         dense_width="intermediate_size_mlp",
         shared="d_ff",
         modules={"mlp": "feed_forward"},
@@ -240,14 +238,12 @@ FAMILIES: dict[str, Family] = {
         windows="never",
     ),
     "phi3": Family(windows="all"),
-    "phimoe": replace(
-        _PLAIN, norm="layer", windows="all", sparse="all", expert_width=("d_ff",), head_bias="lm_head_bias"
-    ),
+    "phimoe": replace(_PLAIN, norm="layer", windows="all", sparse="all", expert_width="d_ff", head_bias="lm_head_bias"),
     "olmo": replace(_PLAIN, norm="none", windows="never"),
     "olmo2": replace(_PLAIN, qk_norm="width", windows="never"),
     "olmo3": replace(_PLAIN, qk_norm="width", period=4),
-    "olmoe": replace(_PLAIN, qk_norm="width", sparse="all", expert_width=("d_ff",), windows="never"),
-    "flex_olmo": replace(_PLAIN, qk_norm="width", sparse="all", expert_width=("d_ff",), windows="never"),
+    "olmoe": replace(_PLAIN, qk_norm="width", sparse="all", expert_width="d_ff", windows="never"),
+    "flex_olmo": replace(_PLAIN, qk_norm="width", sparse="all", expert_width="d_ff", windows="never"),
     "glm": replace(_GLM4, norms=2),
     "glm4": _GLM4,
     "glm4_moe": replace(
@@ -283,7 +279,7 @@ FAMILIES: dict[str, Family] = {
         others="linear",
         windows="all",
         sparse="all",
-        expert_width=("d_ff",),
+        expert_width="d_ff",
         modules={"mlp": "block_sparse_moe"},
         experts="w1 w3 w2",
     ),
@@ -291,7 +287,7 @@ FAMILIES: dict[str, Family] = {
         qk_norm="width",
         windows="never",
         sparse="all",
-        expert_width=("d_ff",),
+        expert_width="d_ff",
         modules={"mlp": "block_sparse_moe"},
         experts="w1 w3 w2",
     ),
@@ -347,7 +343,7 @@ FAMILIES: dict[str, Family] = {
     "jamba": Family(
         linear="mamba1",
         sparse="period",
-        expert_width=("d_ff",),
+        expert_width="d_ff",
         windows="never",
         defaults={
             **{"attn_layer_period": 8, "attn_layer_offset": 4, "expert_layer_period": 2, "expert_layer_offset": 1},
@@ -404,7 +400,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "hunyuan_v1_dense": replace(_PLAIN, qk_norm="head", windows="never"),
     "hunyuan_v1_moe": replace(
-        _PLAIN, qk_norm="head", windows="never", sparse="all", expert_width=("d_ff",), shared="d_ff"
+        _PLAIN, qk_norm="head", windows="never", sparse="all", expert_width="d_ff", shared="d_ff"
     ),
     "hy_v3": replace(
         _LLAMA, qk_norm="head", windows="never", sparse="first", shared="count", defaults={"first_k_dense_replace": 1}
@@ -443,7 +439,6 @@ FAMILIES: dict[str, Family] = {
     ),
     "laguna": replace(
         _PLAIN,
-        o_bias=False,
         qk_norm="head",
         gate="head",
         gate_if="gating",

@@ -43,7 +43,7 @@ def experts(fields: Fields, family: Family) -> Iterator[Part]:
 
 def expert_width(fields: Fields, family: Family) -> int:
     """Width of one routed expert."""
-    return fields.count(next((each for each in family.expert_width if fields.get(each) is not None), "d_ff"))
+    return fields.count(family.expert_width if fields.get(family.expert_width) is not None else "d_ff")
 
 
 def _shared(fields: Fields, family: Family, width: int) -> tuple[int, int]:

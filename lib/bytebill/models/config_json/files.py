@@ -14,13 +14,24 @@ from bytebill.models.shapes import ModelSpec
 MOST_BYTES = 2**24
 
 
+def is_config(text: str) -> bool:
+    """Whether a text names a config.json, or a folder that may have one, rather than a model."""
+    try:
+        return text.endswith(".json") or Path(text).expanduser().is_dir()
+    except (OSError, RuntimeError, ValueError):  # too long for a path, or in nobody's home
+        return False
+
+
 def load_config(path: str | Path) -> tuple[ModelSpec, Precision]:
     """The model of a config.json, or of a folder that has one, and the widths it is stored in.
 
     A `hf_quant_config.json` beside it (modelopt) counts where the config itself says nothing of widths.
     """
-    file = Path(path).expanduser()
-    file = file / "config.json" if file.is_dir() else file
+    try:
+        file = Path(path).expanduser()
+        file = file / "config.json" if file.is_dir() else file
+    except (OSError, RuntimeError, ValueError):
+        raise BytebillError(f"{str(path)[:80]} is no path.") from None
     config = read_json(file)
     beside = file.with_name("hf_quant_config.json")
     if not config.get("quantization_config") and beside.is_file():

@@ -124,7 +124,7 @@ def _window(fields: Fields) -> int:
 def _is_sparse(fields: Fields, family: Family, index: int, kind: str) -> bool:
     listed = fields.listed("mlp_layer_types")
     if kind in ("mlp", "moe") or family.sparse in ("", "typed"):
-        return kind == "moe" or (kind not in ("mlp",) and family.sparse not in ("", "typed"))
+        return kind == "moe"
     if listed is not None:
         word = listed[index] if index < len(listed) else None
         require(word in (*SPARSE_TYPES, *DENSE_TYPES), f"the MLP of its layer {index} is of the unknown type '{word}'")

@@ -83,7 +83,7 @@ def _layered(found: DecoderPlan, id: str, name: str) -> ModelSpec:
         context_len=context_len,
         tied_embeddings=fields.flag("tie_word_embeddings", family.tied),
         mlp=family.mlp if family.mlp != "none" else "swiglu",
-        norm=family.last_norm or family.norm,
+        norm=family.norm,
         parallel=family.parallel or fields.flag("use_parallel_residual"),
         positions=family.positions,
         n_positions=context_len + family.more_positions if learned else 0,
