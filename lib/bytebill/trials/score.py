@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from bytebill.deployment import Deployment
+from bytebill.deployment import Deployment, tensor_parallel_sizes
 from bytebill.errors import BytebillError, require, require_known
 from bytebill.hardware import Accelerator, accelerator
 from bytebill.memory import Footprint
@@ -158,15 +158,16 @@ def _loops(cells: Cells) -> Iterator[ClosedLoop]:
     card, n_devices = accelerator(cells["accelerator"]), _whole(cells, "n_devices")
     like, constants, policy = _program(cells["program"], card)
     group = Deployment(model=spec, accelerator=card, precision=_precision(cells, spec, stored), n_devices=n_devices)
-    copied = group.cache_bytes(1) > replace(group, attention="data").cache_bytes(1)
-    for attention in ("tensor", "data") if copied else ("tensor",):
+    n_output_tokens = _whole(cells, "n_output_tokens")
+    require(n_output_tokens > 1, "A time per output token takes at least two output tokens.")
+    for attention in _ways(group):
         yield ClosedLoop(
             deployment=as_served(replace(group, attention=attention), program(like)),
             constants=constants,
             policy=policy,
             concurrency=_whole(cells, "concurrency"),
             n_input_tokens=_whole(cells, "n_input_tokens"),
-            n_output_tokens=_whole(cells, "n_output_tokens"),
+            n_output_tokens=n_output_tokens,
             length_spread=_share(cells, "length_spread"),
             synchronised=_share(cells, "synchronised") > 0,
             request_s=REQUEST_S,
@@ -178,6 +179,19 @@ def _precision(cells: Cells, spec: ModelSpec, stored: Precision) -> Precision:
     require_known("format of the cache", cells["kv"], KV_BYTES)
     weights = stored if cells["weights"] == "auto" else checkpoint_precision(cells["weights"], spec)
     return replace(weights, kv_bytes_per_value=KV_BYTES[cells["kv"]])
+
+
+def _ways(group: Deployment) -> tuple[str, ...]:
+    """How who runs a group may spread its attention: by heads, or by users where a cache would be copied."""
+    sizes = tensor_parallel_sizes(group.model, largest=group.n_devices)
+    by_users = group.cache_bytes(1) > replace(group, attention="data").cache_bytes(1) and group.model.moe is not None
+    ways = tuple(way for way, possible in (("tensor", group.n_devices in sizes), ("data", by_users)) if possible)
+    require(
+        bool(ways),
+        f"The heads of {group.model.name} split evenly over {', '.join(map(str, sizes))} devices, not over "
+        f"{group.n_devices}.",
+    )
+    return ways
 
 
 def as_served(group: Deployment, by: Program) -> Deployment:
