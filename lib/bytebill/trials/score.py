@@ -88,14 +88,18 @@ def predicted(cells: Cells) -> ServedRow:
     """One row beside its prediction."""
     kept: dict[str, Any] = {name: _number(value) for name, value in cells.items()}
     try:
-        loops = _loops(cells)
-        loop = min(loops, key=lambda each: each.steady.tpot_s)
+        loop = loop_of(cells)
         low_s, high_s = loop.tpot_range_s
         times_s = (loop.tpot_s, low_s, high_s, loop.ttft_s)
     except (BytebillError, RuntimeError) as error:  # RuntimeError: physics that the clock will not break
         return ServedRow(cells=kept, reason=str(error))
     tpot_ms, low_ms, high_ms, ttft_ms = (each * 1e3 for each in times_s)
     return ServedRow(cells=kept, tpot_pred_ms=tpot_ms, tpot_low_ms=low_ms, tpot_high_ms=high_ms, ttft_pred_ms=ttft_ms)
+
+
+def loop_of(cells: Cells) -> ClosedLoop:
+    """The closed loop that a row describes. Raises `BytebillError` for one that nobody can run."""
+    return min(_loops(cells), key=lambda each: each.steady.tpot_s)
 
 
 def errors_by_group(rows: Iterable[ServedRow]) -> dict[str, Any]:
@@ -153,7 +157,7 @@ def _errors(rows: list[ServedRow]) -> dict[str, Any]:
 
 
 def _loops(cells: Cells) -> Iterator[ClosedLoop]:
-    """The row's closed loop; twice where attention may be spread in two ways."""
+    """The row's closed loop, for each way in which its attention may be spread."""
     spec, stored = find(cells["model"])
     card, n_devices = accelerator(cells["accelerator"]), _whole(cells, "n_devices")
     like, constants, policy = _program(cells["program"], card)
