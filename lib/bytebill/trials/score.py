@@ -113,7 +113,7 @@ def errors_by_group(rows: Iterable[ServedRow]) -> dict[str, Any]:
     }
 
 
-def as_text(rows: list[ServedRow]) -> str:
+def as_lines(rows: list[ServedRow]) -> str:
     """Errors over all rows and by what they have in common, for a terminal, and what could not be predicted."""
     found = errors_by_group(rows)
     lines = [_line("all", found)]
