@@ -11,13 +11,13 @@
 
 W and peak are the device's published rates times its achieved shares (`bytebill.sim.constants`), n devices have n
 times both. `sums` are two a layer, one where attention and MLP are parallel; a layer that does one of both alone is
-half of one. The root of the sum of squares is the soft knee that matrix products have (`bytebill.measure.decode`); attention
-lies far to one side of its own. So a step lies between the roofline's two bounds of what the device reaches, plus its
-overheads. Where attention is data-parallel each device reads all of its weights, and tokens are gathered for the MLP
-and scattered again, which moves what one sum moves. Repeating a load adds a token to every decoding sequence and so the
-same time to every step, until a window is full: n steps take a sum in closed form. A clock sees counts alone, so under
-a window sequences that decode together count as equally long, which is never too fast. Ignores overlap of kernels with
-communication, skew among experts, copies of norms and biases.
+half of one. The root of the sum of squares is the soft knee that matrix products have (`bytebill.measure.decode`);
+attention lies far to one side of its own. So a step lies between the roofline's two bounds of what the device
+reaches, plus its overheads. Where attention is data-parallel each device reads all of its weights, and tokens are
+gathered for the MLP and scattered again, which moves what one sum moves. Repeating a load adds a token to every
+decoding sequence and so the same time to every step, until a window is full: n steps take a sum in closed form. A
+clock sees counts alone, so under a window sequences that decode together count as equally long, which is never too
+fast. Ignores overlap of kernels with communication, skew among experts, copies of norms and biases.
 """
 
 from dataclasses import dataclass
