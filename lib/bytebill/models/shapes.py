@@ -168,12 +168,12 @@ class ModelSpec:
         """Layers whose tokens go to experts.
 
         >>> from bytebill.models import model
-        >>> [model(id).n_routed_layers for id in ("llama-3-8b", "mixtral-8x7b", "deepseek-v3", "nemotron-3-super")]
-        [0, 32, 58, 40]
+        >>> [model(id).n_routed_layers for id in ("llama-3-8b", "deepseek-v3", "gpt-oss-120b", "nemotron-3-super")]
+        [0, 58, 36, 40]
         """
         if self.moe is None:
             return 0
-        return max(m.copies for m in matrices(self) if m.group == "expert") // self.moe.n_experts
+        return sum(m.copies for m in matrices(self) if (m.group, m.name) == ("expert", "down")) // self.moe.n_experts
 
     @property
     def n_matmul_params(self) -> int:
