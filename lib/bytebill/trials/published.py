@@ -16,11 +16,15 @@ from typing import Any
 from bytebill import data
 from bytebill.deployment import Deployment
 from bytebill.hardware import Accelerator, accelerator
-from bytebill.models import model, precision
+from bytebill.models import Precision, model, precision
 from bytebill.sim import Clock, ClosedLoop, Constants, SteadyState
 from bytebill.sim.closed_loop import POLICIES
 from bytebill.trials.fit import Observation
 
+_GPT_FAST = {  # its own formats narrow every matrix, the head too, and int4 has a scale and a zero for 32 weights
+    "int8": replace(precision("int8"), exceptions=()),
+    "int4": replace(precision("int4"), exceptions=(), group_size=32),
+}
 _ONE_USER = {"concurrency": 1, "n_input_tokens": 5, "n_output_tokens": 200}
 
 
@@ -44,7 +48,7 @@ def one_user_points() -> tuple[Observation, ...]:
 
 
 def _served(row: data.Row) -> Observation:
-    group = _group(row, accelerator(row["device_id"]), row["weights"], row["n_devices"])
+    group = _group(row, accelerator(row["device_id"]), precision(row["weights"]), row["n_devices"])
     loop = {name: row[name] for name in ("concurrency", "n_input_tokens", "n_output_tokens")}
     policy, together = POLICIES[row["program"]], bool(row["synchronised"])
     return Observation(
@@ -68,7 +72,7 @@ def _batch(row: data.Row) -> Observation:
     )
     n_in, n_out, batch = row["n_input_tokens"], row["n_output_tokens"], row["mean_running"]
     loop = {"concurrency": batch, "n_input_tokens": round(n_in), "n_output_tokens": round(n_out), "mixed": False}
-    steady = _steady(_group(row, device, "fp16", 1), **loop)
+    steady = _steady(_group(row, device, precision("fp16"), 1), **loop)
     return Observation(
         name=f"{row['model_id']} cap={row['max_num_seqs']}",
         measured=batch / (row["total_tokens_per_s"] * n_out / (n_in + n_out)),
@@ -78,7 +82,8 @@ def _batch(row: data.Row) -> Observation:
 
 def _one_user(row: data.Row) -> Observation:
     dtype, n_devices = row["weight_dtype"], row["tensor_parallel"]
-    steady = _steady(_group(row, accelerator(row["device_id"]), dtype, n_devices), **_ONE_USER)
+    width = _GPT_FAST.get(dtype) or precision(dtype)
+    steady = _steady(_group(row, accelerator(row["device_id"]), width, n_devices), **_ONE_USER)
     return Observation(
         name=f"{row['model_id']} {dtype} tp={n_devices}",
         measured=row["batch_size"] / row["tokens_per_s"],
@@ -86,8 +91,8 @@ def _one_user(row: data.Row) -> Observation:
     )
 
 
-def _group(row: data.Row, device: Accelerator, dtype: str, n_devices: int) -> Deployment:
-    return Deployment(model=model(row["model_id"]), accelerator=device, precision=precision(dtype), n_devices=n_devices)
+def _group(row: data.Row, device: Accelerator, width: Precision, n_devices: int) -> Deployment:
+    return Deployment(model=model(row["model_id"]), accelerator=device, precision=width, n_devices=n_devices)
 
 
 def _steady(group: Deployment, **loop: Any) -> Callable[[Constants], SteadyState]:
