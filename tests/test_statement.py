@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
+from bytebill.memory import Footprint
 from bytebill.models import model, precision
+from bytebill.programs import program
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.waste import mean_usage
 from bytebill.serving.workload.published import sharegpt_like
@@ -88,6 +90,14 @@ def test_money_and_requests_are_conserved(case):
 def test_the_page_says_its_limits_and_its_times():
     found = statement(replace(CHAT, ttft_slo_s=inf))
     assert f"TPOT {found.tpot_s * 1e3:,.0f} ms (limits: TTFT none, TPOT 50 ms)" in markdown(found)
+
+
+@pytest.mark.parametrize("n_devices", [4, 8])
+def test_a_program_leaves_its_own_room_wherever_a_case_is_moved_to(n_devices):
+    case = replace(CHAT, program="vllm").on(n_devices=n_devices)
+    left = n_devices * Footprint(deployment=case.deployment, program=program("vllm")).at("value").cache_bytes
+    assert case.memory_batch == int(left / case.deployment.user_bytes(case.held_tokens))
+    assert replace(case, program="vllm-v0").served == case.deployment  # what that one left is not on file
 
 
 def test_twice_the_rent_is_twice_the_bill_and_twice_the_traffic_the_same_price():

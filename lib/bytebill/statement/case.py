@@ -2,7 +2,8 @@
 
     capacity = batch / (first step + (n_out - 1) * TPOT)            requests/s of one replica, `bytebill.sim.steady`
 
-Everything is a closed form of the book's clock at mean lengths. Ignores the spread of lengths and queues (a p99 is
+Everything is a closed form of the book's clock at mean lengths. A program decides both how long steps take and what
+room it leaves for caches. Ignores the spread of lengths and queues (a p99 is
 the simulator's to give), and everything in front of the scheduler. Used by chapter 20.
 """
 
@@ -14,6 +15,8 @@ from typing import Any, Self
 from bytebill.deployment import Deployment
 from bytebill.economics.cost import check_positive, check_utilization
 from bytebill.errors import require
+from bytebill.memory import as_served
+from bytebill.programs import PROGRAMS
 from bytebill.roofline import Load, tokens_per_pass, useful_share
 from bytebill.sim.clock import Clock
 from bytebill.sim.closed_loop import REQUEST_S
@@ -75,9 +78,15 @@ class Case:
         return calibrated_constants(self.program, self.deployment.accelerator.id) if self.program else IDEAL
 
     @cached_property
+    def served(self) -> Deployment:
+        """One replica with the room for caches that its program leaves, where that is known."""
+        by = PROGRAMS.get(self.program or "")
+        return as_served(self.deployment, by) if by else self.deployment
+
+    @cached_property
     def clock(self) -> Clock:
         """The clock of one replica; refuses a model that does not fit."""
-        return Clock(self.deployment, self.constants)
+        return Clock(self.served, self.constants)
 
     @property
     def held_tokens(self) -> float:
@@ -87,7 +96,7 @@ class Case:
     @property
     def memory_batch(self) -> int:
         """Sequences that a replica's memory holds at once."""
-        return int(self.deployment.memory.kv_bytes / self.deployment.user_bytes(self.held_tokens))
+        return int(self.served.memory.kv_bytes / self.served.user_bytes(self.held_tokens))
 
     def tpot_s(self, batch_size: int) -> float:
         """Time per output token [s]."""
