@@ -15,6 +15,7 @@ from bytebill.hardware import accelerator
 from bytebill.memory import Footprint
 from bytebill.models import model, precision
 from bytebill.programs import program
+from bytebill.roofline import Load
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.waste import mean_usage
 from bytebill.serving.workload.published import sharegpt_like
@@ -124,6 +125,8 @@ def test_drafts_give_the_tokens_that_theory_promises_and_cost_a_longer_step():
     assert drafted.tokens_per_step == pytest.approx(1 + 0.5 + 0.25 + 0.125)
     assert CHAT.tpot_s(1) / drafted.tokens_per_step < drafted.tpot_s(1) < CHAT.tpot_s(1)
     assert replace(drafted, acceptance_rate=0.0).tpot_s(64) > CHAT.tpot_s(64)
+    prompts_alone_s = CHAT.tpot_s(64) - CHAT.clock.step_s(Load.decode(batch_size=64, context_len=1260))
+    assert replace(drafted, acceptance_rate=0.99).tpot_s(64) > prompts_alone_s  # no draft computes a prompt
 
 
 @pytest.mark.parametrize(

@@ -103,10 +103,11 @@ class Case:
         plain_s = self._steady(batch_size).tpot_s
         if not self.n_draft_tokens:
             return plain_s
-        # with drafts a step is longer, and more tokens come from it
+        # with drafts a step is longer, and more tokens come from it; a token's share of prompts stays what it is
         shape = {"batch_size": batch_size, "context_len": self._mean_context}
         verify = Load.verify(**shape, n_draft_tokens=self.n_draft_tokens)
-        return plain_s * (self.clock.step_s(verify) / self.clock.step_s(Load.decode(**shape)) / self.tokens_per_step)
+        verify_s, decode_s = self.clock.step_s(verify), self.clock.step_s(Load.decode(**shape))
+        return plain_s - decode_s + verify_s / self.tokens_per_step
 
     def ttft_s(self, batch_size: int) -> float:
         """Time to the first token with nobody in the queue [s]: a program's front end, half a step until the next
