@@ -50,7 +50,7 @@ def gpt_oss(n_layers: int, n_experts: int) -> ModelSpec:
 SHAPES = {
     "llama-3.1-8b": replace(model("llama-3-8b"), context_len=131_072),
     "llama-3.1-70b": replace(model("llama-3-70b"), context_len=131_072),
-    "llama-3.1-405b": spec("llama-3.1-405b", (126, 16_384, 53_248, 128, 8, 128, 128_256, 131_072)),
+    "llama-3.1-405b-fp8": spec("llama-3.1-405b", (126, 16_384, 53_248, 128, 8, 128, 128_256, 131_072)),
     "llama-4-scout": spec(
         "llama-4-scout",
         (48, 5120, 16_384, 40, 8, 128, 202_048, 10_485_760),

@@ -112,7 +112,7 @@ def test_commands_exist() -> None:
     assert made <= set(re.findall(r"^([a-z-]+):", makefile, flags=re.M))
     command_line = (ROOT / "lib/bytebill/cli.py").read_text(encoding="utf-8")
     typed = set(re.findall(r"(?:bin/|`)bytebill ([a-z]+)", text))
-    assert typed <= set(re.findall(r"def ([a-z]+)", command_line))
+    assert typed <= set(re.findall(r"(?:def |command\(\")([a-z]+)", command_line))
 
 
 def test_files_named_to_contributors_are_there() -> None:

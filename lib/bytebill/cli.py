@@ -131,7 +131,7 @@ def score_table(
         found = {"rows": [row.to_json() for row in rows], "summary": score.errors_by_group(rows)}
         typer.echo(json.dumps(found, ensure_ascii=False, allow_nan=False))
     else:
-        typer.echo(score.as_text(rows))
+        typer.echo(score.as_lines(rows))
 
 
 @app.command()

@@ -99,9 +99,11 @@ ACCELERATORS = data.Register(
 
 
 def accelerator(id: str) -> Accelerator:
-    """The accelerator with this id.
+    """The accelerator with this id, as other tools spell it too.
 
-    >>> accelerator("h200-sxm").memory_bytes
-    141000000000.0
+    >>> accelerator("h200-sxm").memory_bytes, accelerator("b200_sxm").id
+    (141000000000.0, 'b200')
     """
-    return ACCELERATORS[id]
+    spelled = id.lower().replace("_", "-")
+    short = spelled.removesuffix("-sxm")
+    return ACCELERATORS[next((each for each in (spelled, short) if each in ACCELERATORS), id)]

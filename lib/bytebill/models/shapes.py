@@ -151,6 +151,31 @@ class ModelSpec:
         return sum(matrix.n_params for matrix in matrices(self) if matrix.group in groups)
 
     @property
+    def n_sublayers(self) -> int:
+        """Parts that add to the residual stream: two a layer where it mixes tokens and feeds them forward.
+
+        >>> from bytebill.models import model
+        >>> [model(id).n_sublayers for id in ("llama-3-8b", "nemotron-3-super")]    # 32 * 2; 88 do one each
+        [64, 88]
+        """
+        parts = (("attention", "recurrent"), ("mlp", "expert", "shared_expert"))
+        return sum(
+            kind.n_layers for kind in self.kinds for part in parts if any(m.group in part for m in kind.matrices)
+        )
+
+    @property
+    def n_routed_layers(self) -> int:
+        """Layers whose tokens go to experts.
+
+        >>> from bytebill.models import model
+        >>> [model(id).n_routed_layers for id in ("llama-3-8b", "deepseek-v3", "gpt-oss-120b", "nemotron-3-super")]
+        [0, 58, 36, 40]
+        """
+        if self.moe is None:
+            return 0
+        return sum(m.copies for m in matrices(self) if (m.group, m.name) == ("expert", "down")) // self.moe.n_experts
+
+    @property
     def n_matmul_params(self) -> int:
         """Parameters a large batch reads in a step: all but the embedding tables, which are looked up by row.
 

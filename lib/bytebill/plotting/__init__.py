@@ -8,7 +8,13 @@ byte the same from the same numbers.
 
 from bytebill.plotting.ceilings import attention_roof, crossover, named_points, roof
 from bytebill.plotting.fleets import day_of_fleets, day_of_nodes, shares_of_load, two_pools
-from bytebill.plotting.memory import kinds_of_slots, users_by_context, waste_and_time
+from bytebill.plotting.memory import (
+    cache_by_context,
+    kinds_of_slots,
+    users_by_context,
+    waste_and_time,
+    where_memory_goes,
+)
 from bytebill.plotting.money import (
     break_even_map,
     forest_of_rates,

@@ -1,10 +1,11 @@
 """Figures of memory: who fits, where the cache's slots go, and what a block's size trades."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
 from matplotlib.axes import Axes
 
-from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, KV, finished
+from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, KV, MONEY, WEIGHTS, finished, only_ticks
 
 _KINDS = {
     "used": (KV, "#FFFFFE", "holds a token"),
@@ -61,6 +62,39 @@ def kinds_of_slots(ax: Axes, shares: Mapping[str, Mapping[str, float]], *, publi
     ax.invert_yaxis()
     ax.legend(loc="upper center", bbox_to_anchor=(0.45, 1.22), ncols=3, fontsize=9)
     return finished(ax, no_grid="y", xlabel="share of the cache's slots [%]", xlim=(0, 100))
+
+
+def cache_by_context(ax: Axes, lengths: Sequence[int], kept: Mapping[str, Sequence[float]]) -> Axes:
+    """What one sequence keeps [GB] against its context, log-log, a line a model, named at its end."""
+    colors = dict(zip(kept, (KV, BYTES, FLOPS, WEIGHTS, MONEY, INK, IDLE), strict=False))
+    above = inf
+    for name, sizes in sorted(kept.items(), key=lambda each: -each[1][-1]):
+        ax.loglog(lengths, [size / 1e9 for size in sizes], color=colors[name])
+        above = min(sizes[-1] / 1e9, above / 1.35)  # names keep their distance where lines meet
+        ax.annotate(name, (lengths[-1], above), (4, -3), textcoords="offset points", color=colors[name], fontsize=9)
+    only_ticks(ax.xaxis, lengths[::2], "{:,.0f}")
+    return finished(
+        ax, xlabel="context [tokens]", ylabel="kept of one sequence [GB]", xlim=(lengths[0], 9 * lengths[-1])
+    )
+
+
+def where_memory_goes(ax: Axes, devices: Mapping[str, Mapping[str, float]]) -> Axes:
+    """A bar a device, its memory by what holds it [GiB], the cache at the right; a negative cache is left out."""
+    colors = dict(zip(next(iter(devices.values())), ("#CFCFCF", IDLE, WEIGHTS, MONEY, FLOPS, INK, KV), strict=True))
+    for i, parts in enumerate(devices.values()):
+        left = 0.0
+        for name, size in parts.items():
+            width = max(0.0, size) / 2**30
+            if not any(each[name] for each in devices.values()):
+                continue
+            ax.barh(i, width, left=left, color=colors[name], height=0.7, label=name if i == 0 else None)
+            if width > 6:
+                ax.annotate(f"{width:.0f}", (left + width / 2, i), ha="center", va="center", color="#FFFFFE")
+            left += width
+    ax.set_yticks(range(len(devices)), devices)
+    ax.invert_yaxis()
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.3), ncols=3, fontsize=9)
+    return finished(ax, no_grid="y", xlabel="memory of one device [GiB]")
 
 
 def waste_and_time(

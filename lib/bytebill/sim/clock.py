@@ -10,14 +10,14 @@
               + swapped bytes / host link                                     before the first repeat
 
 W and peak are the device's published rates times its achieved shares (`bytebill.sim.constants`), n devices have n
-times both; `sums` are two a layer, one where attention and MLP are parallel. The root of the sum of squares is the
-soft knee that matrix products have (`bytebill.measure.decode`); attention lies far to one side of its own. So a step
-lies between the roofline's two bounds of what the device reaches, plus its overheads. Where attention is data-parallel
-each device reads all of its weights, and tokens are gathered for the MLP and scattered again, which moves what one sum
-moves. Repeating a load adds a token to every decoding sequence and so the same time to every step, until a window is
-full: n steps take a sum in closed form. A clock sees counts alone, so under a window sequences that decode together
-count as equally long, which is never too fast. Ignores overlap of kernels with communication, skew among experts,
-copies of norms and biases.
+times both. `sums` are two a layer, one where attention and MLP are parallel; a layer that does one of both alone is
+half of one. The root of the sum of squares is the soft knee that matrix products have (`bytebill.measure.decode`);
+attention lies far to one side of its own. So a step lies between the roofline's two bounds of what the device
+reaches, plus its overheads. Where attention is data-parallel each device reads all of its weights, and tokens are
+gathered for the MLP and scattered again, which moves what one sum moves. Repeating a load adds a token to every
+decoding sequence and so the same time to every step, until a window is full: n steps take a sum in closed form. A
+clock sees counts alone, so under a window sequences that decode together count as equally long, which is never too
+fast. Ignores overlap of kernels with communication, skew among experts, copies of norms and biases.
 """
 
 from dataclasses import dataclass
@@ -119,10 +119,10 @@ class Clock:
         }
         self._attention_dtype = attention_dtype(precision)
         self._sequence_s = known["sequence_s"]
-        self._stop_s = known["step_s"] + known["layer_s"] * model.n_layers
+        self._stop_s = known["step_s"] + known["layer_s"] * model.n_sublayers / 2
         if model.moe is not None:
             routed_layer_s = constants.of("routed_layer_s", kernel_dtype(precision, card))
-            self._stop_s += routed_layer_s * (model.n_layers - model.moe.n_dense_layers)
+            self._stop_s += routed_layer_s * model.n_routed_layers
         # a gather and a scatter around the MLP move what one sum moves, and attention needs none
         sums, whole = _sums(model), deployment.n_sharing == n_devices
         crossing = sums * (1 if whole else 0.5) * model.d_model * float(precision.activation_bytes_per_value)
@@ -275,5 +275,5 @@ def _ring(n: int) -> float:
 
 
 def _sums(model: ModelSpec) -> int:
-    """Sums over the group in a step: two a layer, one where attention and MLP are parallel."""
-    return model.n_layers * (1 if model.parallel else 2)
+    """Sums over the group in a step: one for each part of a layer, or for both where they are parallel."""
+    return model.n_sublayers // (2 if model.parallel else 1)

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from bytebill.deployment import Deployment
+from bytebill.deployment import Deployment, tensor_parallel_sizes
 from bytebill.errors import BytebillError, require, require_known
 from bytebill.hardware import Accelerator, accelerator
 from bytebill.memory import as_served
@@ -88,14 +88,18 @@ def predicted(cells: Cells) -> ServedRow:
     """One row beside its prediction."""
     kept: dict[str, Any] = {name: _number(value) for name, value in cells.items()}
     try:
-        loops = _loops(cells)
-        loop = min(loops, key=lambda each: each.steady.tpot_s)
+        loop = loop_of(cells)
         low_s, high_s = loop.tpot_range_s
         times_s = (loop.tpot_s, low_s, high_s, loop.ttft_s)
     except (BytebillError, RuntimeError) as error:  # RuntimeError: physics that the clock will not break
         return ServedRow(cells=kept, reason=str(error))
     tpot_ms, low_ms, high_ms, ttft_ms = (each * 1e3 for each in times_s)
     return ServedRow(cells=kept, tpot_pred_ms=tpot_ms, tpot_low_ms=low_ms, tpot_high_ms=high_ms, ttft_pred_ms=ttft_ms)
+
+
+def loop_of(cells: Cells) -> ClosedLoop:
+    """The closed loop that a row describes. Raises `BytebillError` for one that nobody can run."""
+    return min(_loops(cells), key=lambda each: each.steady.tpot_s)
 
 
 def errors_by_group(rows: Iterable[ServedRow]) -> dict[str, Any]:
@@ -109,7 +113,7 @@ def errors_by_group(rows: Iterable[ServedRow]) -> dict[str, Any]:
     }
 
 
-def as_text(rows: list[ServedRow]) -> str:
+def as_lines(rows: list[ServedRow]) -> str:
     """Errors over all rows and by what they have in common, for a terminal, and what could not be predicted."""
     found = errors_by_group(rows)
     lines = [_line("all", found)]
@@ -153,20 +157,21 @@ def _errors(rows: list[ServedRow]) -> dict[str, Any]:
 
 
 def _loops(cells: Cells) -> Iterator[ClosedLoop]:
-    """The row's closed loop; twice where attention may be spread in two ways."""
+    """The row's closed loop, for each way in which its attention may be spread."""
     spec, stored = find(cells["model"])
     card, n_devices = accelerator(cells["accelerator"]), _whole(cells, "n_devices")
     like, constants, policy = _program(cells["program"], card)
     group = Deployment(model=spec, accelerator=card, precision=_precision(cells, spec, stored), n_devices=n_devices)
-    copied = group.cache_bytes(1) > replace(group, attention="data").cache_bytes(1)
-    for attention in ("tensor", "data") if copied else ("tensor",):
+    n_output_tokens = _whole(cells, "n_output_tokens")
+    require(n_output_tokens > 1, "A time per output token takes at least two output tokens.")
+    for attention in _ways(group):
         yield ClosedLoop(
             deployment=as_served(replace(group, attention=attention), program(like)),
             constants=constants,
             policy=policy,
             concurrency=_whole(cells, "concurrency"),
             n_input_tokens=_whole(cells, "n_input_tokens"),
-            n_output_tokens=_whole(cells, "n_output_tokens"),
+            n_output_tokens=n_output_tokens,
             length_spread=_share(cells, "length_spread"),
             synchronised=_share(cells, "synchronised") > 0,
             request_s=REQUEST_S,
@@ -178,6 +183,19 @@ def _precision(cells: Cells, spec: ModelSpec, stored: Precision) -> Precision:
     require_known("format of the cache", cells["kv"], KV_BYTES)
     weights = stored if cells["weights"] == "auto" else checkpoint_precision(cells["weights"], spec)
     return replace(weights, kv_bytes_per_value=KV_BYTES[cells["kv"]])
+
+
+def _ways(group: Deployment) -> tuple[str, ...]:
+    """How who runs a group may spread its attention: by heads, or by users where a cache would be copied."""
+    sizes = tensor_parallel_sizes(group.model, largest=group.n_devices)
+    by_users = group.cache_bytes(1) > replace(group, attention="data").cache_bytes(1) and group.model.moe is not None
+    ways = tuple(way for way, possible in (("tensor", group.n_devices in sizes), ("data", by_users)) if possible)
+    require(
+        bool(ways),
+        f"The heads of {group.model.name} split evenly over {', '.join(map(str, sizes))} devices, not over "
+        f"{group.n_devices}.",
+    )
+    return ways
 
 
 def _program(name: str, card: Accelerator) -> tuple[str, Constants, Policy]:

@@ -1,0 +1,244 @@
+"""The clock against a table of anybody's: rows, errors, ranges, and what cannot be predicted."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from bytebill import data
+from bytebill.cli import app
+from bytebill.deployment import Deployment
+from bytebill.errors import BytebillError
+from bytebill.hardware import ACCELERATORS, accelerator
+from bytebill.models import MODELS, PUBLISHED, find, model, precision
+from bytebill.programs import program
+from bytebill.roofline import Load, step_time_bounds
+from bytebill.sim import IDEAL, Clock, ClosedLoop, SteadyState
+from bytebill.sim.closed_loop import POLICIES
+from bytebill.sim.constants import calibrated_constants
+from bytebill.trials import score
+
+ROW = {
+    **{"program": "vllm", "model": "llama-3.1-8b", "accelerator": "h100-sxm", "n_devices": 1, "weights": "bf16"},
+    **{"kv": "bf16", "concurrency": 8, "n_input_tokens": 1024, "n_output_tokens": 256, "tpot_ms": 8.0},
+}
+
+
+def written(path: Path, rows: list[dict[str, Any]]) -> Path:
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
+        table.writeheader()
+        table.writerows(rows)
+    return path
+
+
+def scored(tmp_path: Path, *changes: dict[str, Any]) -> list[score.ServedRow]:
+    return score.score(written(tmp_path / "rows.csv", [{**ROW, **change} for change in changes]))
+
+
+# ---- what it is for
+
+
+def test_the_rows_that_were_calibrated_on_come_back_close(tmp_path: Path) -> None:
+    rows = [
+        {
+            **{name: row[name] for name in ("program", "n_devices", "concurrency", "n_input_tokens")},
+            **{name: row[name] for name in ("n_output_tokens", "tpot_ms", "weights", "synchronised")},
+            **{"model": row["model_id"], "accelerator": row["device_id"], "kv": "bf16"},
+        }
+        for row in data.rows("serving_calibration")
+    ]
+    found = score.score(written(tmp_path / "calibration.csv", rows))
+    errors = score.errors_by_group(found)
+    assert errors["n"] == len(rows) and errors["n_not_predicted"] == 0
+    assert errors["tpot_mean_abs_error"] < 0.08
+    for each in errors["by_program"].values():
+        assert each["tpot_mean_abs_error"] < 0.08
+
+
+def test_rows_that_nothing_was_calibrated_on_are_predicted_within_their_ranges() -> None:
+    found = score.score(data.root() / "published_inferencex.csv")
+    errors = score.errors_by_group(found)
+    assert errors["n"] == 12
+    assert errors["tpot_mean_abs_error"] < 0.10 and errors["ttft_mean_abs_error"] < 0.20
+    assert 0.7 <= errors["share_in_range"] <= 0.9
+    assert errors["by_model"]["llama-3.1-70b"]["tpot_mean_abs_error"] < 0.10
+    assert errors["by_accelerator"]["b200"]["tpot_mean_abs_error"] < 0.10
+    assert errors["by_model"]["deepseek-v3.1"]["tpot_mean_abs_error"] < 0.18
+
+
+def test_the_bare_roofline_would_not_have_done(tmp_path: Path) -> None:
+    """The same rows without any constant: what the clock adds to the roofline is what makes it useful."""
+    errors = []
+    for row in score.score(data.root() / "published_inferencex.csv"):
+        if row.tpot_error is None:
+            continue
+        spec, stored = find(row.cells["model"])
+        width = stored if row.cells["weights"] == "auto" else precision(row.cells["weights"])
+        card = accelerator(row.cells["accelerator"])
+        group = Deployment(model=spec, accelerator=card, precision=width, n_devices=row.cells["n_devices"])
+        loop = {name: row.cells[name] for name in ("concurrency", "n_input_tokens", "n_output_tokens")}
+        bare = SteadyState(clock=Clock(group, IDEAL), **loop)
+        errors.append(bare.tpot_s * 1e3 / row.cells["tpot_ms"] - 1)
+    assert fmean(errors) < -0.3
+
+
+# ---- JSON and bad input
+
+
+def test_the_command_prints_rows_and_a_summary(tmp_path: Path) -> None:
+    path = written(tmp_path / "rows.csv", [{**ROW, "note": "mine"}, {**ROW, "model": "llama-9"}])
+    done = CliRunner().invoke(app, ["score", str(path), "--json"])
+    assert done.exit_code == 0
+    found = json.loads(done.stdout)
+    good, bad = found["rows"]
+    assert good["note"] == "mine" and good["tpot_low_ms"] < good["tpot_pred_ms"] < good["tpot_high_ms"]
+    assert good["ttft_pred_ms"] > 0 and "reason" not in good
+    assert bad["tpot_pred_ms"] is None and "There is no model 'llama-9'" in bad["reason"]
+    assert found["summary"]["n_rows"] == 2 and found["summary"]["n_not_predicted"] == 1
+    text = CliRunner().invoke(app, ["score", str(path)]).stdout
+    assert "by accelerator" in text and "not predicted: 1 rows" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"program": "vlm"}, "no program 'vlm'; nearest: vllm"),
+        ({"accelerator": "h100"}, "no accelerator 'h100'"),
+        ({"n_devices": 0}, "n_devices is '0', not a whole number"),
+        ({"n_devices": "two"}, "n_devices is 'two'"),
+        ({"n_devices": 3}, "split evenly"),
+        ({"concurrency": 1.5}, "concurrency is '1.5'"),
+        ({"concurrency": ""}, "concurrency is ''"),
+        ({"weights": "fp3"}, "no format of weights 'fp3'"),
+        ({"kv": "int4"}, "no format of the cache 'int4'"),
+        ({"length_spread": 2}, "length_spread is '2'"),
+        ({"length_spread": 1}, "Lengths spread over a share"),
+        ({"model": "llama-3.1-405b"}, "hold no user"),
+        ({"model": "no.json"}, "no.json"),
+        ({"program": "no.json"}, "no.json"),
+        ({"n_output_tokens": 1}, "at least two output tokens"),
+        ({"n_input_tokens": 10**30}, "hold no user"),
+    ],
+)
+def test_a_row_that_cannot_be_predicted_says_why_and_stops_nothing(
+    tmp_path: Path, change: dict[str, Any], sentence: str
+) -> None:
+    bad, good = scored(tmp_path, change, {})
+    assert bad.reason is not None and sentence in bad.reason and "\n" not in bad.reason
+    assert bad.tpot_pred_ms is None and good.tpot_pred_ms is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (b"", "has no column program"),
+        (b"program,model\nvllm,llama\n", "has no column accelerator"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        ((",".join(score.SERVED_COLUMNS) + "\n").encode(), "no row under its header"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused_in_a_sentence(tmp_path: Path, text: bytes, sentence: str) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_bytes(text)
+    with pytest.raises(BytebillError, match=sentence):
+        score.score(path)
+
+
+def test_a_program_of_ones_own_is_a_file(tmp_path: Path) -> None:
+    own = tmp_path / "mine.json"
+    own.write_text(json.dumps({"like": "vllm", "layer_s": 1e-3, "policy": {"kind": "continuous"}}))
+    slow, usual = scored(tmp_path, {"program": str(own)}, {})
+    assert slow.tpot_pred_ms is not None and usual.tpot_pred_ms is not None
+    assert slow.tpot_pred_ms - usual.tpot_pred_ms == pytest.approx(32 * (1 - 0.064), rel=0.02)  # 32 layers
+    for text in (
+        "[]",
+        "{",
+        json.dumps({"layer": 1}),
+        json.dumps({"layer_s": "x"}),
+        json.dumps({"policy": {"kind": 3}}),
+    ):
+        own.write_text(text)
+        assert scored(tmp_path, {"program": str(own)})[0].reason
+
+
+# ---- laws
+
+
+def test_users_who_stay_together_wait_longer_for_a_first_token(tmp_path: Path) -> None:
+    apart, together = scored(tmp_path, {"program": "sglang"}, {"program": "sglang", "synchronised": 1})
+    assert apart.ttft_pred_ms is not None and together.ttft_pred_ms is not None
+    assert together.ttft_pred_ms > 1.5 * apart.ttft_pred_ms
+
+
+def test_a_spread_of_nothing_is_the_steady_state_and_a_small_one_is_near_it() -> None:
+    group = Deployment(model=model("llama-3.1-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"))
+    shape = {"concurrency": 32, "n_input_tokens": 512, "n_output_tokens": 256}
+    constants = calibrated_constants("vllm", "h100-sxm")
+    alike, spread = (
+        ClosedLoop(deployment=group, constants=constants, policy=POLICIES["vllm"], length_spread=x, **shape)
+        for x in (0.0, 0.2)
+    )
+    state = SteadyState(clock=Clock(group, constants), **shape)
+    assert alike.tpot_s == state.tpot_s and alike.ttft_s == state.first_step_s
+    assert spread.tpot_s == pytest.approx(replace(state, n_input_tokens=461, n_output_tokens=230).tpot_s, rel=0.05)
+
+
+def test_a_range_holds_the_prediction_and_widens_with_the_programs_error() -> None:
+    group = Deployment(model=model("llama-3.1-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"))
+    constants = calibrated_constants("vllm", "h100-sxm")
+    ends = []
+    for error in (0.0, 0.3):
+        loop = ClosedLoop(
+            deployment=group,
+            constants=replace(constants, error=error),
+            concurrency=8,
+            n_input_tokens=512,
+            n_output_tokens=64,
+        )
+        low, high = loop.tpot_range_s
+        assert low < loop.tpot_s < high
+        ends.append(high / low)
+    assert ends[1] > ends[0] > 1
+
+
+LIMITS = {"concurrency": st.integers(1, 64), "n_devices": st.sampled_from([1, 2, 4, 8, 16])}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    id=st.sampled_from([*MODELS, *PUBLISHED]),
+    card=st.sampled_from(list(ACCELERATORS)),
+    by=st.sampled_from(list(POLICIES)),
+    weights=st.sampled_from(["bf16", "fp8", "int4", "mxfp4", "nvfp4"]),
+    **LIMITS,
+)
+def test_no_prediction_anywhere_is_faster_than_the_devices(
+    id: str, card: str, by: str, weights: str, concurrency: int, n_devices: int
+) -> None:
+    """The whole register on every device under every program: a step takes its bytes and its FLOPs at least."""
+    group = Deployment(
+        model=model(id), accelerator=accelerator(card), precision=precision(weights), n_devices=n_devices
+    )
+    if group.memory.free_bytes <= 0 or (weights in ("fp8", "mxfp4", "nvfp4") and accelerator(card).vendor != "NVIDIA"):
+        return
+    clock, load = Clock(group, calibrated_constants(by, card)), Load.decode(batch_size=concurrency, context_len=1000)
+    rates = accelerator(card)
+    cost = group.step_cost(load)
+    peak = max(rates.peak_flops_per_s.values())
+    least_s = max(cost.bytes / rates.bandwidth_bytes_per_s, cost.flops / peak) / n_devices
+    assert clock.step_s(load) >= least_s
+    fewer = clock.step_s(Load.decode(batch_size=concurrency, context_len=500))
+    assert fewer <= clock.step_s(load)
+    if "bf16" in rates.peak_flops_per_s and weights == "bf16":
+        assert clock.step_s(load) >= step_time_bounds(cost, accelerator=rates).max_s / n_devices
+    assert program(by).id == by
