@@ -244,6 +244,7 @@ OTHERS_OF_20 = [
     {"n_devices": 8, "usd_per_gpu_hour": 2.5, "accelerator_id": "h200-sxm", "requests_per_s": 20.0, "hit_rate": 0.5},
     {"model_id": "llama-3-8b", "n_devices": 1, "n_input_tokens": 600, "n_output_tokens": 400, "peak_over_mean": 2.0},
     {"precision_name": "fp8", "tpot_slo_s": 0.1, "ttft_slo_s": 4.0, "api_model": "DeepSeek R1"},
+    {"program": "vllm", "model_id": "openai/gpt-oss-120b", "precision_name": "auto", "n_devices": 1},
 ]
 
 

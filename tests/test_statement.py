@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
+from bytebill.memory import Footprint
 from bytebill.models import model, precision
+from bytebill.programs import program
+from bytebill.roofline import Load
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.waste import mean_usage
 from bytebill.serving.workload.published import sharegpt_like
@@ -90,6 +93,14 @@ def test_the_page_says_its_limits_and_its_times():
     assert f"TPOT {found.tpot_s * 1e3:,.0f} ms (limits: TTFT none, TPOT 50 ms)" in markdown(found)
 
 
+@pytest.mark.parametrize("n_devices", [4, 8])
+def test_a_program_leaves_its_own_room_wherever_a_case_is_moved_to(n_devices):
+    case = replace(CHAT, program="vllm").on(n_devices=n_devices)
+    left = n_devices * Footprint(deployment=case.deployment, program=program("vllm")).at("value").cache_bytes
+    assert case.memory_batch == int(left / case.deployment.user_bytes(case.held_tokens))
+    assert replace(case, program="vllm-v0").served == case.deployment  # what that one left is not on file
+
+
 def test_twice_the_rent_is_twice_the_bill_and_twice_the_traffic_the_same_price():
     once = statement(CHAT)
     dear, busy = statement(replace(CHAT, usd_per_device_hour=6.0)), statement(replace(CHAT, requests_per_s=80))
@@ -114,6 +125,8 @@ def test_drafts_give_the_tokens_that_theory_promises_and_cost_a_longer_step():
     assert drafted.tokens_per_step == pytest.approx(1 + 0.5 + 0.25 + 0.125)
     assert CHAT.tpot_s(1) / drafted.tokens_per_step < drafted.tpot_s(1) < CHAT.tpot_s(1)
     assert replace(drafted, acceptance_rate=0.0).tpot_s(64) > CHAT.tpot_s(64)
+    prompts_alone_s = CHAT.tpot_s(64) - CHAT.clock.step_s(Load.decode(batch_size=64, context_len=1260))
+    assert replace(drafted, acceptance_rate=0.99).tpot_s(64) > prompts_alone_s  # no draft computes a prompt
 
 
 @pytest.mark.parametrize(

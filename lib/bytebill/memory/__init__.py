@@ -6,6 +6,7 @@ from bytebill.memory.footprint import (
     CUDA_KEEPS,
     DeviceMemory,
     Footprint,
+    as_served,
     device_weight_bytes,
     footprint_of,
     step_peak_bytes,

@@ -299,6 +299,24 @@ def footprint_of(
     )
 
 
+def as_served(group: Deployment, by: Program) -> Deployment:
+    """The group with the room for caches that a program leaves, or, where that is none, leaves at best.
+
+    >>> from bytebill.hardware import accelerator
+    >>> from bytebill.models import model, precision
+    >>> four = Deployment(model=model("llama-3-70b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"),
+    ...                   n_devices=4)
+    >>> [as_served(four, programs.program(id)).kv_tokens // 1000 for id in ("vllm", "trtllm", "sglang")]
+    [437, 501, 422]
+    """
+    served, card = Footprint(deployment=group, program=by), group.accelerator
+    most = max(served.at(corner).cache_bytes for corner in ("value", "low"))
+    usual = served.at("value").cache_bytes
+    free = group.n_devices * max(0.0, usual if usual > 0 else most)
+    reserve = 1 - (group.memory.weight_bytes + free) / (group.n_devices * card.driver_bytes)
+    return replace(group, accelerator=replace(card, memory_bytes=card.driver_bytes), reserve=max(0.0, reserve))
+
+
 def device_weight_bytes(
     spec: ModelSpec, *, precision: Precision, n_devices: int, n_sharing: int, mxfp4_multiple: int = 1
 ) -> float:

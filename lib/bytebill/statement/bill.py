@@ -77,13 +77,13 @@ def statement(case: Case) -> Statement:
     ...                  precision=precision("fp8"))
     >>> found = statement(Case(name="one user", deployment=two, n_input_tokens=1, n_output_tokens=100,
     ...                        requests_per_s=1, max_batch_size=1, usd_per_device_hour=2.5))
-    >>> round(found.tpot_s * 1e3, 1), found.limit    # 69.5 GB over 2 * 3.35 TB/s
-    (10.4, 'slots')
+    >>> round(found.tpot_s * 1e3, 1), found.limit    # 70.6 GB over 2 * 3.35 TB/s
+    (10.5, 'slots')
     """
     most = min(case.memory_batch, case.max_batch_size, LARGEST_BATCH)
     require(
         most >= 1,
-        f"{case.name}: beside the weights there is room for {case.deployment.kv_tokens:,} tokens of cache, and a "
+        f"{case.name}: beside the weights there is room for {case.served.kv_tokens:,} tokens of cache, and a "
         f"request needs {case.held_tokens:,.0f}; take more devices, fewer bits or shorter prompts.",
     )
     # the largest batch that keeps the limits, by halving; times never fall as the batch grows

@@ -2,7 +2,8 @@
 
     capacity = batch / (first step + (n_out - 1) * TPOT)            requests/s of one replica, `bytebill.sim.steady`
 
-Everything is a closed form of the book's clock at mean lengths. Ignores the spread of lengths and queues (a p99 is
+Everything is a closed form of the book's clock at mean lengths. A program decides both how long steps take and what
+room it leaves for caches. Ignores the spread of lengths and queues (a p99 is
 the simulator's to give), and everything in front of the scheduler. Used by chapter 20.
 """
 
@@ -14,6 +15,8 @@ from typing import Any, Self
 from bytebill.deployment import Deployment
 from bytebill.economics.cost import check_positive, check_utilization
 from bytebill.errors import require
+from bytebill.memory import as_served
+from bytebill.programs import PROGRAMS
 from bytebill.roofline import Load, tokens_per_pass, useful_share
 from bytebill.sim.clock import Clock
 from bytebill.sim.closed_loop import REQUEST_S
@@ -75,9 +78,15 @@ class Case:
         return calibrated_constants(self.program, self.deployment.accelerator.id) if self.program else IDEAL
 
     @cached_property
+    def served(self) -> Deployment:
+        """One replica with the room for caches that its program leaves, where that is known."""
+        by = PROGRAMS.get(self.program or "")
+        return as_served(self.deployment, by) if by else self.deployment
+
+    @cached_property
     def clock(self) -> Clock:
         """The clock of one replica; refuses a model that does not fit."""
-        return Clock(self.deployment, self.constants)
+        return Clock(self.served, self.constants)
 
     @property
     def held_tokens(self) -> float:
@@ -87,17 +96,18 @@ class Case:
     @property
     def memory_batch(self) -> int:
         """Sequences that a replica's memory holds at once."""
-        return int(self.deployment.memory.kv_bytes / self.deployment.user_bytes(self.held_tokens))
+        return int(self.served.memory.kv_bytes / self.served.user_bytes(self.held_tokens))
 
     def tpot_s(self, batch_size: int) -> float:
         """Time per output token [s]."""
         plain_s = self._steady(batch_size).tpot_s
         if not self.n_draft_tokens:
             return plain_s
-        # with drafts a step is longer, and more tokens come from it
+        # with drafts a step is longer, and more tokens come from it; a token's share of prompts stays what it is
         shape = {"batch_size": batch_size, "context_len": self._mean_context}
         verify = Load.verify(**shape, n_draft_tokens=self.n_draft_tokens)
-        return plain_s * (self.clock.step_s(verify) / self.clock.step_s(Load.decode(**shape)) / self.tokens_per_step)
+        verify_s, decode_s = self.clock.step_s(verify), self.clock.step_s(Load.decode(**shape))
+        return plain_s - decode_s + verify_s / self.tokens_per_step
 
     def ttft_s(self, batch_size: int) -> float:
         """Time to the first token with nobody in the queue [s]: a program's front end, half a step until the next

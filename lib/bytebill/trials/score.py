@@ -24,9 +24,9 @@ from typing import Any
 from bytebill.deployment import Deployment, tensor_parallel_sizes
 from bytebill.errors import BytebillError, require, require_known
 from bytebill.hardware import Accelerator, accelerator
-from bytebill.memory import Footprint
+from bytebill.memory import as_served
 from bytebill.models import ModelSpec, Precision, checkpoint_precision, find
-from bytebill.programs import Program, program
+from bytebill.programs import program
 from bytebill.serving import Policy
 from bytebill.sim import ClosedLoop, Constants
 from bytebill.sim.closed_loop import POLICIES, REQUEST_S, policy_of
@@ -196,16 +196,6 @@ def _ways(group: Deployment) -> tuple[str, ...]:
         f"{group.n_devices}.",
     )
     return ways
-
-
-def as_served(group: Deployment, by: Program) -> Deployment:
-    """The group with the room for caches that a program leaves, or, where that is none, leaves at best."""
-    served, card = Footprint(deployment=group, program=by), group.accelerator
-    most = max(served.at(corner).cache_bytes for corner in ("value", "low"))
-    usual = served.at("value").cache_bytes
-    free = group.n_devices * max(0.0, usual if usual > 0 else most)
-    reserve = 1 - (group.memory.weight_bytes + free) / (group.n_devices * card.driver_bytes)
-    return replace(group, accelerator=replace(card, memory_bytes=card.driver_bytes), reserve=max(0.0, reserve))
 
 
 def _program(name: str, card: Accelerator) -> tuple[str, Constants, Policy]:
