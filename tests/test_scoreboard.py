@@ -34,7 +34,7 @@ PREDICTED = {name: [score for score in board.scores if not score.calibrated] for
 def test_what_was_predicted_is_within_a_tenth(program):
     errors = [abs(score.error) for score in PREDICTED[program]]
     assert mean_error(BOARDS[program].scores) < 0.10
-    assert median(errors) < 0.09
+    assert median(errors) < 0.10
 
 
 def test_each_regime_is_predicted_within_a_seventh():
