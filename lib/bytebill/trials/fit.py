@@ -7,7 +7,7 @@ x are the free constants (shares and the link by their inverse, since times are 
 physical: a share lies below 1, a time is not negative, and `width` is the whole distance between the bounds, so that
 a constant that the points say nothing about keeps its start and the range of its bounds. The range of an estimate is
 two standard errors to each side, from the same normal equations, with the scatter of the points or NOISE, whichever
-is larger. Ignores correlations between constants, and everything about a program that six numbers cannot say.
+is larger. Ignores correlations between constants, and everything about a program that eight numbers cannot say.
 """
 
 from collections.abc import Callable, Sequence

@@ -29,6 +29,7 @@ from bytebill.sim.constants import OTHER_DEVICE, ROUTED, Constants, Estimate
 from bytebill.trials.fit import NOISE
 
 _FEW_TOKENS, _MANY_TOKENS = 64, 1024  # few: weights are all that is moved; many: arithmetic is all that counts
+FEW_VALUES = 4
 ONE_TOKEN = 1  # meets as many experts as it takes, however tokens are routed
 SMALL_MESSAGE_BYTES, LARGEST_MESSAGE_BYTES = 2**14, 2**22  # of one token; of a step of 256 tokens 8,192 wide
 _PRECISIONS = {"fp8_block": "fp8", "mxfp4-a8": "mxfp4"}  # what the tables tell apart and `bytebill.models` does not
@@ -171,8 +172,10 @@ def _gemm_bytes(row: data.Row) -> int:
 
 
 def _middle(values: Sequence[float]) -> Estimate:
-    """The median, between the tenth and the ninetieth percentile."""
+    """The median, between the tenth and the ninetieth percentile; of few values, half as far again to each side."""
     low, value, high = np.quantile(values, (0.1, 0.5, 0.9)).tolist()
+    if len(values) < FEW_VALUES:
+        low, high = low / 1.5, high * 1.5
     return Estimate(value=max(0.0, value), low=max(0.0, low), high=high)
 
 

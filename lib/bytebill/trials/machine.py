@@ -1,4 +1,4 @@
-"""What are this machine's own six constants? The engine's steps, timed, and the clock fitted to them.
+"""What are this machine's own constants? The engine's steps, timed, and the clock fitted to them.
 
     real model     decodes of 1 to 32 sequences at two contexts, prefills, both   both shares
     hollow model   the same with next to no weights, at two depths                time per step, layer, sequence
@@ -63,7 +63,7 @@ class TimedSteps:
     """Steps of the engine that constants are fitted to, with SmolLM2's weights or those given, timed in as many
     sittings as one likes: `steps = TimedSteps(device)`, `steps.time(5)`, `steps.constants()`.
 
-    What the steps are like that will be predicted, those timed here should be like: six numbers do not say all about
+    What the steps are like that will be predicted, those timed here should be like: a few numbers do not say all about
     a program, and say it best near where they were found. The median of a step's samples counts.
     """
 

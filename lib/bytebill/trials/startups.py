@@ -43,6 +43,14 @@ class Startup:
             return self.served.at("value").cache_bytes / self.logged_bytes - 1
         return None
 
+    @property
+    def in_range(self) -> bool:
+        """Whether the tokens logged lie between those predicted at the dear and at the cheap end."""
+        if self.logged_tokens is None:
+            return False
+        least, most = (self.served.cache_tokens(self.context_len, corner=corner) for corner in ("high", "low"))
+        return least <= self.logged_tokens <= most
+
 
 def startups() -> list[Startup]:
     """All logged startups of models and devices of the register.
