@@ -188,6 +188,22 @@ def test_a_draft_is_cached_beside_its_target() -> None:
     assert served(row).at("value").draft_bytes > 0
 
 
+def test_a_draft_keeps_its_own_width_and_its_own_longest_context() -> None:
+    target = {"accelerator": "h100-sxm", "n_devices": 8, "weights": "fp8"}
+    beside = footprint_of("llama-3.1-70b", draft="llama-3.1-8b", **target)
+    assert beside.at("value").draft_bytes * 8 == pytest.approx(2 * model("llama-3.1-8b").n_params, rel=0.01)
+    assert footprint_of("llama-3.1-70b", draft="smollm2-135m", **target).context_len == 8192
+
+
+def test_where_each_device_has_its_own_users_any_number_of_devices_will_do() -> None:
+    spread = footprint_of("deepseek-v3.1", accelerator="b200", n_devices=8, attention="data")
+    fewest = spread.fewest_devices(8192)
+    assert fewest is not None
+    for n, enough in ((fewest, True), (fewest - 1, False)):
+        there = replace(spread, deployment=replace(spread.deployment, n_devices=n))
+        assert there.fits(8192) == enough
+
+
 def test_users_where_a_measured_batch_stopped_growing() -> None:
     """Llama-3.1-70B in 8 bits on two H100s, prompts of 7,373 and answers of 922: TPOT rose to 32 users, and no more."""
     two = footprint_of("llama-3-70b", accelerator="h100-sxm", n_devices=2, weights="fp8")
@@ -346,7 +362,7 @@ def test_drivers_report_more_than_labels_say() -> None:
         ({"kv": "fp4"}, "There is no width of the cache 'fp4'"),
         ({"program": "vlm"}, "There is no program 'vlm'; nearest: vllm."),
         ({"draft": "llama"}, "There is no model 'llama'"),
-        ({"step_tokens": 0}, "A step takes at least one, not 0."),
+        ({"step_tokens": 0}, "A step takes from one to 1,000,000,000, not 0."),
         ({"attention": "rows"}, "There is no way to spread attention 'rows'"),
     ],
 )

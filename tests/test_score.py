@@ -127,7 +127,15 @@ def test_the_command_prints_rows_and_a_summary(tmp_path: Path) -> None:
         ({"model": "no.json"}, "no.json"),
         ({"program": "no.json"}, "no.json"),
         ({"n_output_tokens": 1}, "at least two output tokens"),
-        ({"n_input_tokens": 10**30}, "hold no user"),
+        ({"n_input_tokens": 10**9}, "hold no user"),
+        ({"n_input_tokens": 10**30}, "not a whole number"),
+        ({"concurrency": "1" + "0" * 400}, "not a whole number"),
+        ({"concurrency": "²"}, "not a whole number"),
+        ({"concurrency": "1_0"}, "not a whole number"),
+        ({"tpot_ms": "nan"}, "tpot_ms is 'nan'"),
+        ({"tpot_ms": -5}, "tpot_ms is '-5'"),
+        ({"tpot_ms": "5e-324"}, "tpot_ms is '5e-324'"),
+        ({"tpot_ms": ""}, "neither a tpot_ms nor a ttft_ms"),
     ],
 )
 def test_a_row_that_cannot_be_predicted_says_why_and_stops_nothing(
@@ -145,6 +153,8 @@ def test_a_row_that_cannot_be_predicted_says_why_and_stops_nothing(
         (b"program,model\nvllm,llama\n", "has no column accelerator"),
         (b"\xff\xfe\x00", "cannot be read"),
         ((",".join(score.SERVED_COLUMNS) + "\n").encode(), "no row under its header"),
+        ((",".join((*score.SERVED_COLUMNS, "tpot_ms")) + "\n").encode(), "has a column twice"),
+        ((",".join(score.SERVED_COLUMNS) + "\n" + "1," * 10 + "5\n").encode(), "line 2 has not as many cells"),
     ],
 )
 def test_a_file_that_is_no_table_is_refused_in_a_sentence(tmp_path: Path, text: bytes, sentence: str) -> None:
@@ -171,7 +181,30 @@ def test_a_program_of_ones_own_is_a_file(tmp_path: Path) -> None:
         assert scored(tmp_path, {"program": str(own)})[0].reason
 
 
+def test_lengths_of_one_token_do_not_spoil_a_summary(tmp_path: Path) -> None:
+    path = written(tmp_path / "rows.csv", [{**ROW, "n_output_tokens": 2, "length_spread": 0.9}])
+    found = json.loads(CliRunner().invoke(app, ["score", str(path), "--json"]).stdout)
+    assert found["summary"]["n"] == 1 and found["rows"][0]["tpot_pred_ms"] > 0
+
+
+def test_many_rows_come_back_in_their_order(tmp_path: Path) -> None:
+    users = [1 + i % 7 for i in range(score.PARALLEL_ROWS + 5)]
+    found = scored(tmp_path, *({"concurrency": n} for n in users))
+    assert [row.cells["concurrency"] for row in found] == users
+    assert len({row.tpot_pred_ms for row in found}) == 7
+
+
 # ---- laws
+
+
+def test_who_finds_no_room_waits(tmp_path: Path) -> None:
+    """Little's law: all users over the rate of answers is how long one takes from asking to the last token."""
+    long = {"n_input_tokens": 8000, "n_output_tokens": 1000}
+    few, many = scored(tmp_path, {"concurrency": 32, **long}, {"concurrency": 1024, **long})
+    assert few.ttft_pred_ms is not None and many.ttft_pred_ms is not None and many.tpot_pred_ms is not None
+    assert many.ttft_pred_ms > 100 * few.ttft_pred_ms
+    spread = scored(tmp_path, {"concurrency": 1024, "length_spread": 0.06, **long})[0]
+    assert spread.ttft_pred_ms == pytest.approx(many.ttft_pred_ms, rel=0.15)
 
 
 def test_users_who_stay_together_wait_longer_for_a_first_token(tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ def tensor_parallel_sizes(model: ModelSpec, *, largest: int = 64) -> tuple[int, 
     splits = [model.n_heads, *(kept.n_heads for kind in model.kinds for kept in kind.caches)]
     return tuple(
         size
-        for size in range(1, largest + 1)
+        for size in range(1, min(largest, model.n_heads) + 1)
         if model.n_heads % size == 0 and all(n % size == 0 or size % n == 0 for n in splits)
     )
 

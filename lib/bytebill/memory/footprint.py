@@ -23,7 +23,7 @@ its cheap end and at its dear end at once. Yes or no is answered at the dear end
 did not start. Ignores vision towers, block padding, adapters and other processes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil, floor
@@ -37,6 +37,7 @@ from bytebill.roofline import cache_copies
 from bytebill.units import GiB
 
 CUDA_KEEPS = {"value": 0.55 * GiB, "low": 0.4 * GiB, "high": 0.8 * GiB}  # of what the driver reports, on NVIDIA's
+LARGEST_GROUP, MOST = 64, 10**9  # devices of an answer; tokens or sequences of a step
 WHOLE = ("router", *VECTORS)  # groups of matrices that every device of a group holds
 LATENT_DOWN = ("q_down", "kv_down")
 WIDTHS = ("bf16", "fp8", "int8", "nvfp4", "int4", "mxfp4")  # of weights, the widest first
@@ -93,6 +94,7 @@ class Footprint:
     step_tokens: int | None = None
     max_users: int | None = None  # sequences that the program is set up for; None: its default
     draft: ModelSpec | None = None
+    draft_precision: Precision | None = None  # of its weights; None: as the model's
 
     def __post_init__(self) -> None:
         share = self.utilization
@@ -101,12 +103,12 @@ class Footprint:
             f"A utilization is a share of the memory, above 0 and at most 1, not {share}.",
         )
         for what, n in (("a step", self.step_tokens), ("a server", self.max_users)):
-            require(n is None or n >= 1, f"{what.capitalize()} takes at least one, not {n}.")
+            require(n is None or 1 <= n <= MOST, f"{what.capitalize()} takes from one to {MOST:,}, not {str(n)[:40]}.")
 
     @property
     def context_len(self) -> int:
         """The longest context that the model, and its draft, was made for."""
-        return self.deployment.model.context_len
+        return min(spec.context_len for spec in (self.deployment.model, self.draft) if spec)
 
     @cached_property
     def _size(self) -> str:
@@ -127,23 +129,19 @@ class Footprint:
     @property
     def weight_bytes(self) -> float:
         """Weights on each device, as the program loads them."""
-        return self._held(self.deployment.model)
+        return self._held(self.deployment.model, self.deployment.precision)
 
-    def _held(self, spec: ModelSpec) -> float:
+    def _held(self, spec: ModelSpec, precision: Precision) -> float:
         group = self.deployment
         multiple = int(self.program.quantity("mxfp4_multiple", default=1))
         return device_weight_bytes(
-            spec,
-            precision=group.precision,
-            n_devices=group.n_devices,
-            n_sharing=group.n_sharing,
-            mxfp4_multiple=multiple,
+            spec, precision=precision, n_devices=group.n_devices, n_sharing=group.n_sharing, mxfp4_multiple=multiple
         )
 
     def at(self, corner: str) -> DeviceMemory:
         """Where each device's memory goes, by the values or by either end: at `high` the program takes most."""
         group, card = self.deployment, self.deployment.accelerator
-        draft = self._held(self.draft) if self.draft else 0.0
+        draft = self._held(self.draft, self.draft_precision or group.precision) if self.draft else 0.0
         context = self._quantity("context_bytes", corner)
         if group.n_devices > 1:
             context += self._quantity("link_bytes", corner)
@@ -232,11 +230,17 @@ class Footprint:
         return next(
             (
                 size
-                for size in tensor_parallel_sizes(self.deployment.model)
+                for size in self._even_sizes
                 if replace(self, deployment=replace(self.deployment, n_devices=size)).fits(context_len, n_users=n_users)
             ),
             None,
         )
+
+    @property
+    def _even_sizes(self) -> Iterable[int]:
+        """Sizes of groups that can hold the model; where each device has its own users, any."""
+        by_users, most = self.deployment.attention == "data", max(LARGEST_GROUP, self.deployment.n_devices)
+        return range(1, most + 1) if by_users else tensor_parallel_sizes(self.deployment.model, largest=most)
 
     def widest_weights(self, context_len: int | None = None, *, n_users: int = 1) -> str | None:
         """The format of most bits in which that `fits`, the cache's width kept; None if no format does."""
@@ -284,6 +288,7 @@ def footprint_of(
         attention != "tensor" or n_devices in sizes or n_devices < 1,
         f"The heads of {spec.name} split evenly over {', '.join(map(str, sizes))} devices, not over {n_devices}.",
     )
+    guess, guess_stored = models.find(draft) if draft else (None, None)
     return Footprint(
         deployment=Deployment(
             model=spec,
@@ -295,7 +300,8 @@ def footprint_of(
         program=programs.program(program),
         utilization=utilization,
         step_tokens=step_tokens,
-        draft=models.find(draft)[0] if draft else None,
+        draft=guess,
+        draft_precision=guess_stored,
     )
 
 

@@ -53,6 +53,8 @@ class Policy:
 
     def __post_init__(self) -> None:
         require_known("kind of scheduler", self.kind, KINDS_OF_SCHEDULER)
+        counts = (self.n_slots, self.token_budget or 1, self.block_size_tokens)
+        require(all(type(n) is int and n >= 1 for n in counts), "Slots, budgets and blocks count from 1 up, in wholes.")
         require(self.kind != "chunked" or self.token_budget is not None, "Chunks are cut by a token_budget; give one.")
 
     def pool(self, memory: Memory | int) -> Allocator:

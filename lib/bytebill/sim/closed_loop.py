@@ -34,6 +34,7 @@ POLICIES = {  # how a program schedules: prompts beside decodes, whole or in par
 REQUEST_S = 0.015  # of a front end: published servers take some 10 to 25 ms
 ROUNDS, SIMULATED_ROUNDS = 10, 4  # requests that a user of a benchmark sends; that are simulated
 ENDS = ("low", "high")
+LEAST_SPREAD = 0.05  # below it users who are not said to stay together count as drifted apart already
 BLOCK_TOKENS = 128  # long ones: handing out short blocks takes most of a simulation, and changes next to nothing
 
 
@@ -119,12 +120,11 @@ class ClosedLoop:
 
     @cached_property
     def _latencies(self) -> tuple[float, float]:
-        if not self.synchronised and not self.length_spread:
-            wait_s = self.steady.tpot_s / 2 if self.request_s else 0.0  # it arrives while a step is running
-            return self.steady.tpot_s, self.request_s + wait_s + self.steady.first_step_s
+        if not self.synchronised and self.length_spread < LEAST_SPREAD:
+            return self.steady.tpot_s, self._steady_ttft_s
         lengths = [
-            Uniform(low=max(1, round((1 - self.length_spread) * n)), high=n)
-            for n in (self.n_input_tokens, self.n_output_tokens)
+            Uniform(low=min(n, max(least, round((1 - self.length_spread) * n))), high=n)
+            for n, least in ((self.n_input_tokens, 1), (self.n_output_tokens, 2))  # one token has no time per token
         ]
         asked = Workload(SIMULATED_ROUNDS * self.concurrency, inputs=lengths[0], outputs=lengths[1])
         n_slots = max(self.policy.n_slots, self.concurrency)
@@ -135,6 +135,18 @@ class ClosedLoop:
         first = [id < self.concurrency for id in found.columns["id"]]
         tpot_s, ttft_s = (self._mean_of_all(times, first) for times in (found.tpot_s, found.ttft_s))
         return tpot_s, ttft_s + self.request_s
+
+    @property
+    def _steady_ttft_s(self) -> float:
+        """Front end, the rest of the step that runs meanwhile, the queue of those who find no room, the prompt's step.
+
+        Little's law: who waits beside B who run waits (users / B - 1) times as long as one is served.
+        """
+        state = self.steady
+        served_s = state.first_step_s + (state.n_output_tokens - 1) * state.tpot_s
+        running_s = state.tpot_s / 2 if self.request_s else 0.0
+        queue_s = served_s * (self.concurrency / self.n_running - 1)
+        return self.request_s + running_s + queue_s + state.first_step_s
 
     def _mean_of_all(self, times_s: list[float], first: list[bool]) -> float:
         """Mean over a benchmark's rounds: the first, in which users start together, and all later ones, which are like

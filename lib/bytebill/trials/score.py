@@ -15,7 +15,10 @@ model would. A row that cannot be predicted says why and stops nothing.
 import csv
 import json
 import math
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import fmean, median
@@ -41,6 +44,12 @@ WEIGHT_FORMATS = ("auto", "bf16", "fp8", "int8", "int4", "mxfp4", "nvfp4")
 KV_BYTES = {"bf16": 2.0, "fp8": 1.0}
 GROUPS = ("program", "model", "accelerator", "n_devices", "weights", "concurrency")
 MOST_ROWS = 1_000_000
+SHORTEST_MS, LONGEST_MS = 1e-6, 1e9  # that can be meant
+LONGEST_NUMBER = 40  # characters of a cell
+MOST = 10**12  # of anything that is counted
+LEAST_CONSTANT = 1e-12
+PARALLEL_ROWS = 64  # from which on it is worth to start processes
+_DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?", re.ASCII)
 
 Cells = Mapping[str, str]
 
@@ -79,22 +88,40 @@ class ServedRow:
 
 def score(path: Path | str) -> list[ServedRow]:
     """Every row of a file beside its prediction. Raises `BytebillError` for a file that is no table of served rows."""
-    done = [predicted(cells) for cells in _rows(Path(path))]
-    require(bool(done), f"{Path(path).name} has no row under its header.")
-    return done
+    rows = list(_rows(Path(path)))
+    require(bool(rows), f"{Path(path).name} has no row under its header.")
+    if len(rows) < PARALLEL_ROWS or (os.cpu_count() or 1) == 1:
+        return [predicted(cells) for cells in rows]
+    with ProcessPoolExecutor() as pool:
+        return list(pool.map(predicted, rows, chunksize=8))
 
 
 def predicted(cells: Cells) -> ServedRow:
     """One row beside its prediction."""
     kept: dict[str, Any] = {name: _number(value) for name, value in cells.items()}
     try:
+        _check_measured(cells)
         loop = loop_of(cells)
         low_s, high_s = loop.tpot_range_s
         times_s = (loop.tpot_s, low_s, high_s, loop.ttft_s)
-    except (BytebillError, RuntimeError) as error:  # RuntimeError: physics that the clock will not break
-        return ServedRow(cells=kept, reason=str(error))
+        require(all(map(math.isfinite, times_s)), "Its constants make a step take no time or for ever.")
+    except (BytebillError, RuntimeError, ArithmeticError, TypeError, ValueError) as error:
+        # a row's own numbers: beyond a float, beyond physics (RuntimeError), or of a kind that a policy does not take
+        return ServedRow(cells=kept, reason=" ".join(str(error).split()))
     tpot_ms, low_ms, high_ms, ttft_ms = (each * 1e3 for each in times_s)
     return ServedRow(cells=kept, tpot_pred_ms=tpot_ms, tpot_low_ms=low_ms, tpot_high_ms=high_ms, ttft_pred_ms=ttft_ms)
+
+
+def _check_measured(cells: Cells) -> None:
+    """What was measured is a time; one of the two may be missing."""
+    given = [name for name in ("tpot_ms", "ttft_ms") if cells.get(name)]
+    require(bool(given), "It has neither a tpot_ms nor a ttft_ms.")
+    for name in given:
+        value = _number(cells[name])
+        require(
+            isinstance(value, (int, float)) and SHORTEST_MS < value < LONGEST_MS,
+            f"{name} is '{cells[name][:40]}', not a time in milliseconds.",
+        )
 
 
 def loop_of(cells: Cells) -> ClosedLoop:
@@ -209,17 +236,21 @@ def _program(name: str, card: Accelerator) -> tuple[str, Constants, Policy]:
 def _own_program(path: Path, card: Accelerator) -> tuple[str, Constants, Policy]:
     """A program of one's own: {"like": "vllm", "layer_s": 5e-5, ..., "policy": {"kind": "chunked", ...}}."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
         require(isinstance(found, dict), f"{path.name} is no program: not an object of names and values.")
         like, policy = found.pop("like", "vllm"), found.pop("policy", None)
-        require_known("program", like, POLICIES)
-        for each in found:
-            require_known("constant of a program", each, NAMES)
-        own: dict[str, Any] = {each: Estimate.exact(float(value)) for each, value in found.items()}
+        require_known("program", str(like), POLICIES)
+        for name, value in found.items():
+            require_known("constant of a program", name, NAMES)
+            require(
+                (type(value) in (int, float) and LEAST_CONSTANT < value < MOST) or value == 0,
+                f"{path.name}: {name} is {str(value)[:40]}, not a number in SI units.",
+            )
+        own: dict[str, Any] = {name: Estimate.exact(float(value)) for name, value in found.items()}
         constants = replace(calibrated_constants(like, card.id), **own)
         return like, constants, Policy(**policy) if policy else policy_of(like, card)
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise BytebillError(f"The program {path.name} cannot be read: {error}.") from error
+        raise BytebillError(f"The program {path.name} cannot be read: {' '.join(str(error).split())}.") from error
 
 
 def _rows(path: Path) -> Iterator[Cells]:
@@ -227,19 +258,25 @@ def _rows(path: Path) -> Iterator[Cells]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             table = csv.DictReader(lines)
-            missing = [name for name in SERVED_COLUMNS if name not in (table.fieldnames or ())]
+            names = table.fieldnames or []
+            require(len(set(names)) == len(names), f"{path.name} has a column twice: {', '.join(names)[:200]}.")
+            missing = [name for name in SERVED_COLUMNS if name not in names]
             require(not missing, f"{path.name} has no column {', '.join(missing)}.")
             for number, row in enumerate(table):
                 require(number < MOST_ROWS, f"{path.name} has more than {MOST_ROWS:,} rows.")
-                yield {name: (value or "").strip() for name, value in row.items() if isinstance(name, str)}
+                require(
+                    None not in row and None not in row.values(),
+                    f"{path.name} line {table.line_num} has not as many cells as there are columns.",
+                )
+                yield {name: value.strip() for name, value in row.items()}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BytebillError(f"The table {path} cannot be read: {error}.") from error
 
 
 def _whole(cells: Cells, name: str) -> int:
     value = _number(cells[name])
-    if not isinstance(value, (int, float)) or not float(value).is_integer() or value < 1:
-        raise BytebillError(f"{name} is '{cells[name]}', not a whole number from 1 up.")
+    if not isinstance(value, (int, float)) or not 1 <= value <= MOST or not float(value).is_integer():
+        raise BytebillError(f"{name} is '{cells[name][:40]}', not a whole number from 1 up.")
     return int(value)
 
 
@@ -251,16 +288,15 @@ def _share(cells: Cells, name: str) -> float:
 
 
 def _number(text: str) -> int | float | str | None:
-    """A cell as a number, where it is one; empty: None."""
+    """A cell as a number, where it is one in plain digits; empty: None."""
     if text == "":
         return None
-    for kind in (int, float):
-        try:
-            value = kind(text)
-        except ValueError:
-            continue
-        return value if math.isfinite(value) else text
-    return text
+    if len(text) > LONGEST_NUMBER or not _DECIMAL.fullmatch(text):
+        return text
+    value = float(text)
+    if not math.isfinite(value):
+        return text
+    return int(text) if text.lstrip("+-").isdecimal() else value
 
 
 def _error(found: float | None, measured: Any) -> float | None:

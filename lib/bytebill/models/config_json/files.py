@@ -46,7 +46,7 @@ def read_json(file: Path) -> Mapping[str, Any]:
     try:
         require(file.is_file(), f"There is no file {file}.")
         require(file.stat().st_size <= MOST_BYTES, f"{file} is larger than any config.json.")
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise BytebillError(f"{file} cannot be read: {' '.join(str(error).split())[:200]}.") from None
     require(isinstance(found, dict), f"{file} holds no mapping of fields.")

@@ -38,7 +38,8 @@ ALGORITHMS = {
     "W4A16_AWQ": "int4",
 }
 MOST_PATTERNS, LONGEST_PATTERN = 100_000, 400
-_NESTED = re.compile(r"\([^()]*[*+][^()]*\)\s*[*+{]")  # expressions that a short name may keep busy for ever
+_REPEATED = re.compile(r"\)\s*[*+?{]|\\\d|\(\?P")  # a group repeated or referred to may keep a short name busy for ever
+MOST_STARS = 4  # repeats without end in one expression or pattern, likewise
 
 
 def stored_precision(config: Mapping[str, Any], spec: ModelSpec) -> Precision:
@@ -290,7 +291,9 @@ def _named(words: Iterable[str]) -> Callable[[tuple[str, ...]], bool]:
     listed = list(words)
     plain = {word for word in listed if "*" not in word and not word.startswith("re:")}
     expressions = [word.removeprefix("re:") for word in listed if word.startswith("re:")]
-    require(not any(_NESTED.search(each) for each in expressions), "it names modules by an expression too deep to try")
+    deep = [each for each in expressions if _REPEATED.search(each)]
+    deep += [each for each in listed if len(re.findall(r"[*+{]", each)) > MOST_STARS]
+    require(not deep, f"it names modules by an expression too deep to try: {(deep or [''])[0][:80]}")
     stars = [each for word in listed if "*" in word and not word.startswith("re:") for each in (word, f"{word}.*")]
     tried = [re.compile(each) for each in (*expressions, *map(translate, stars))]
 

@@ -13,6 +13,7 @@ open, as Mooncake's columns with fractions of a millisecond or with blocks of 16
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
@@ -48,6 +49,9 @@ class TraceFormat:
         return all(_find(row, column)[0] for column in needed)
 
 
+_TIMED = re.compile(
+    r"arriv|timestamp|^(start|send|sent)_?(time|at)|^time$", re.IGNORECASE
+)  # what looks like an arrival
 _WHEN = ("startTime", "created", "created_at", "timestamp")
 
 TRACE_FORMATS = (
@@ -124,6 +128,12 @@ def reading_of(name: str, rows: Sequence[LogRow], *, unit: str | None, hash_bloc
     arrival = next((column for row in rows for column in form.arrival if value_in(row, column) is not None), None)
     found, settled_by = unit, "you"
     if arrival is None:
+        timed = next((column for column in rows[0] if _TIMED.search(column)), None)
+        if timed is not None:
+            raise BytebillError(
+                f"{name} has a time in '{timed[:40]}', which is none of {form.name}'s columns: call it "
+                f"{(form.arrival or ('arrival_s',))[0]}, in its unit."
+            )
         found = None
     elif unit is None:
         times = [time for row in rows if (time := value_in(row, arrival)) is not None]
