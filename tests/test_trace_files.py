@@ -602,5 +602,5 @@ def test_too_much_for_one_document_is_refused(tmp_path: Path, monkeypatch: pytes
 def test_a_time_that_no_format_knows_is_not_dropped(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("arrival_ms,n_input_tokens,n_output_tokens\n0,10,5\n1000,10,5\n")
-    with pytest.raises(BytebillError, match="time in 'arrival_ms'.*call it arrival_s"):
+    with pytest.raises(BytebillError, match=r"time in 'arrival_ms'.*call it arrival_s"):
         list(TraceFile(path))
