@@ -46,7 +46,7 @@ GROUPS = ("program", "model", "accelerator", "n_devices", "weights", "concurrenc
 MOST_ROWS = 1_000_000
 SHORTEST_MS, LONGEST_MS = 1e-6, 1e9  # that can be meant
 LONGEST_NUMBER = 40  # characters of a cell
-MOST = 10**12  # of anything that is counted
+MOST_COUNTED = 10**12  # of anything that is counted
 LEAST_CONSTANT = 1e-12
 PARALLEL_ROWS = 64  # from which on it is worth to start processes
 _DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?", re.ASCII)
@@ -243,7 +243,7 @@ def _own_program(path: Path, card: Accelerator) -> tuple[str, Constants, Policy]
         for name, value in found.items():
             require_known("constant of a program", name, NAMES)
             require(
-                (type(value) in (int, float) and LEAST_CONSTANT < value < MOST) or value == 0,
+                (type(value) in (int, float) and LEAST_CONSTANT < value < MOST_COUNTED) or value == 0,
                 f"{path.name}: {name} is {str(value)[:40]}, not a number in SI units.",
             )
         own: dict[str, Any] = {name: Estimate.exact(float(value)) for name, value in found.items()}
@@ -275,7 +275,7 @@ def _rows(path: Path) -> Iterator[Cells]:
 
 def _whole(cells: Cells, name: str) -> int:
     value = _number(cells[name])
-    if not isinstance(value, (int, float)) or not 1 <= value <= MOST or not float(value).is_integer():
+    if not isinstance(value, (int, float)) or not 1 <= value <= MOST_COUNTED or not float(value).is_integer():
         raise BytebillError(f"{name} is '{cells[name][:40]}', not a whole number from 1 up.")
     return int(value)
 
