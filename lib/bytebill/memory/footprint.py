@@ -305,8 +305,10 @@ def footprint_of(
     )
 
 
-def as_served(group: Deployment, by: Program) -> Deployment:
+def as_served(group: Deployment, by: Program, *, utilization: float | None = None) -> Deployment:
     """The group with the room for caches that a program leaves, or, where that is none, leaves at best.
+
+    `utilization` is whatever the program takes a share of; None: its default.
 
     >>> from bytebill.hardware import accelerator
     >>> from bytebill.models import model, precision
@@ -315,7 +317,7 @@ def as_served(group: Deployment, by: Program) -> Deployment:
     >>> [as_served(four, programs.program(id)).kv_tokens // 1000 for id in ("vllm", "trtllm", "sglang")]
     [437, 501, 422]
     """
-    served, card = Footprint(deployment=group, program=by), group.accelerator
+    served, card = Footprint(deployment=group, program=by, utilization=utilization), group.accelerator
     most = max(served.at(corner).cache_bytes for corner in ("value", "low"))
     usual = served.at("value").cache_bytes
     free = group.n_devices * max(0.0, usual if usual > 0 else most)

@@ -48,6 +48,7 @@ SHORTEST_MS, LONGEST_MS = 1e-6, 1e9  # that can be meant
 LONGEST_NUMBER = 40  # characters of a cell
 MOST_COUNTED = 10**12  # of anything that is counted
 LEAST_CONSTANT = 1e-12
+MOST_UTILIZATION = 0.98  # that servers have been started with
 PARALLEL_ROWS = 64  # from which on it is worth to start processes
 _DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?", re.ASCII)
 
@@ -125,8 +126,19 @@ def _check_measured(cells: Cells) -> None:
 
 
 def loop_of(cells: Cells) -> ClosedLoop:
-    """The closed loop that a row describes. Raises `BytebillError` for one that nobody can run."""
-    return min(_loops(cells), key=lambda each: each.steady.tpot_s)
+    """The closed loop that a row describes, its attention spread in the faster of the ways that fit.
+
+    Raises `BytebillError` for a row that nobody can run.
+    """
+    found, reason = [], BytebillError("It has no way to spread its attention.")
+    for way in _ways(_group(cells)):
+        try:
+            found.append(_loop(cells, way))
+        except BytebillError as error:
+            reason = error
+    if not found:
+        raise reason
+    return min(found, key=lambda each: each.steady.tpot_s)
 
 
 def errors_by_group(rows: Iterable[ServedRow]) -> dict[str, Any]:
@@ -183,26 +195,36 @@ def _errors(rows: list[ServedRow]) -> dict[str, Any]:
     }
 
 
-def _loops(cells: Cells) -> Iterator[ClosedLoop]:
-    """The row's closed loop, for each way in which its attention may be spread."""
+def _group(cells: Cells) -> Deployment:
     spec, stored = find(cells["model"])
-    card, n_devices = accelerator(cells["accelerator"]), _whole(cells, "n_devices")
-    like, constants, policy = _program(cells["program"], card)
-    group = Deployment(model=spec, accelerator=card, precision=_precision(cells, spec, stored), n_devices=n_devices)
-    n_output_tokens = _whole(cells, "n_output_tokens")
+    return Deployment(
+        model=spec,
+        accelerator=accelerator(cells["accelerator"]),
+        precision=_precision(cells, spec, stored),
+        n_devices=_whole(cells, "n_devices"),
+    )
+
+
+def _loop(cells: Cells, attention: str) -> ClosedLoop:
+    """The row's closed loop with its attention spread in one way."""
+    group = replace(_group(cells), attention=attention)
+    like, constants, policy = _program(cells["program"], group.accelerator)
+    n_input_tokens, n_output_tokens = (_whole(cells, f"n_{side}_tokens") for side in ("input", "output"))
     require(n_output_tokens > 1, "A time per output token takes at least two output tokens.")
-    for attention in _ways(group):
-        yield ClosedLoop(
-            deployment=as_served(replace(group, attention=attention), program(like)),
-            constants=constants,
-            policy=policy,
-            concurrency=_whole(cells, "concurrency"),
-            n_input_tokens=_whole(cells, "n_input_tokens"),
-            n_output_tokens=n_output_tokens,
-            length_spread=_share(cells, "length_spread"),
-            synchronised=_share(cells, "synchronised") > 0,
-            request_s=REQUEST_S,
-        )
+    served = as_served(group, program(like))
+    if not served.users(n_input_tokens + n_output_tokens):  # who measured this has asked for more of the memory
+        served = as_served(group, program(like), utilization=MOST_UTILIZATION)
+    return ClosedLoop(
+        deployment=served,
+        constants=constants,
+        policy=policy,
+        concurrency=_whole(cells, "concurrency"),
+        n_input_tokens=n_input_tokens,
+        n_output_tokens=n_output_tokens,
+        length_spread=_share(cells, "length_spread"),
+        synchronised=_share(cells, "synchronised") > 0,
+        request_s=REQUEST_S,
+    )
 
 
 def _precision(cells: Cells, spec: ModelSpec, stored: Precision) -> Precision:
