@@ -198,11 +198,11 @@ def test_many_rows_come_back_in_their_order(tmp_path: Path) -> None:
 
 
 def test_a_row_that_was_measured_had_room(tmp_path: Path) -> None:
-    """At a default share of the memory the first leaves no room; the second only where devices share attention."""
+    """At a default share of the memory the first leaves no room; the second runs all users if devices share attention."""
     tight, mixture = scored(
         tmp_path,
         {"model": "llama-3.1-70b", "weights": "fp8", "kv": "fp8"},
-        {"model": "qwen3-235b-a22b", "n_devices": 8, "n_input_tokens": 20_000},
+        {"model": "qwen3-235b-a22b", "n_devices": 8, "n_input_tokens": 100_000, "concurrency": 8},
     )
     assert tight.tpot_pred_ms is not None and mixture.tpot_pred_ms is not None
     loop = score.loop_of({name: str(value) for name, value in {**ROW, **mixture.cells}.items()})

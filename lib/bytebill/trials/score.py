@@ -126,7 +126,7 @@ def _check_measured(cells: Cells) -> None:
 
 
 def loop_of(cells: Cells) -> ClosedLoop:
-    """The closed loop that a row describes, its attention spread in the faster of the ways that fit.
+    """The closed loop that a row describes, its attention spread so that most users run at once, then fastest.
 
     Raises `BytebillError` for a row that nobody can run.
     """
@@ -138,7 +138,7 @@ def loop_of(cells: Cells) -> ClosedLoop:
             reason = error
     if not found:
         raise reason
-    return min(found, key=lambda each: each.steady.tpot_s)
+    return min(found, key=lambda each: (-each.n_running, each.steady.tpot_s))
 
 
 def errors_by_group(rows: Iterable[ServedRow]) -> dict[str, Any]:
