@@ -198,7 +198,7 @@ def test_many_rows_come_back_in_their_order(tmp_path: Path) -> None:
 
 
 def test_a_row_that_was_measured_had_room(tmp_path: Path) -> None:
-    """At a default share of the memory the first leaves no room; the second runs all users if devices share attention."""
+    """At a default share of the memory the first has no room; the second runs all users if devices share attention."""
     tight, mixture = scored(
         tmp_path,
         {"model": "llama-3.1-70b", "weights": "fp8", "kv": "fp8"},
