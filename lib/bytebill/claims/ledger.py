@@ -54,7 +54,7 @@ class Entry:
             "say": found.get("say") or "",
             "stake": found.get("stake"),
             "edge": found.get("edge"),
-            "paragraph": list(found.get("paragraph") or getattr(self.claim, "paragraph", ())),
+            "paragraph": list(found.get("paragraph") or getattr(self.claim, "paragraph", None) or ()),
             "device": found.get("device"),
         }
 

@@ -18,7 +18,7 @@ from bytebill.claims.ledger import Entry
 # From the worst down; what nobody can test comes last.
 WORST = ("wrong", "right idea, wrong number", "right number, wrong reason", "only in its own case")
 ORDER = (*WORST, "true with a condition", "safe to repeat", "cannot be tested", view.NO_VERDICT, view.NOT_TRIED)
-SORTS = {"chapter": "by chapter", "worst": "worst first", "stake": "by what believing it changes in the bill"}
+SORTS = {"chapter": "by chapter", "worst": "worst first", "stake": "by effect on the bill"}
 
 
 def listing(entries: Iterable[Entry]) -> display.Shown:
@@ -49,13 +49,17 @@ def _bar(entries: tuple[Entry, ...]) -> str:
     """The words with their counts, each as wide as its count; a script makes filters of them."""
     numbers = Counter(entry.word for entry in entries)
     words = (*view.SIGNS, *(word for word in (view.NO_VERDICT, view.NOT_TRIED) if numbers[word]))
-    buttons = "".join(
-        f'<button type="button" class="bb-word-{view.slug(word)}{"" if numbers[word] else " bb-none"}" data-word="{view.slug(word)}" aria-pressed="false" '
-        f'disabled style="flex-grow: {numbers[word]}"><b>{numbers[word]}</b> '
-        f'<span><span aria-hidden="true">{view.sign(word)}</span> {word}</span></button>'
-        for word in words
-    )
+    buttons = "".join(_button(word, numbers[word]) for word in words)
     return f'<div class="bb-words" role="group" aria-label="How many claims have which word">{buttons}</div>'
+
+
+def _button(word: str, count: int) -> str:
+    slug, said = view.slug(word), f'<span aria-hidden="true">{view.sign(word)}</span> {word}'
+    classes = f"bb-word-{slug}" if count else f"bb-word-{slug} bb-none"
+    return (
+        f'<button type="button" class="{classes}" data-word="{slug}" aria-pressed="false" disabled '
+        f'style="flex-grow: {count}"><b>{count}</b> <span>{said}</span></button>'
+    )
 
 
 def _legend() -> str:
@@ -149,9 +153,7 @@ def _checks(entry: Entry) -> str:
     named = f"{n_parts} check{'s' if n_parts != 1 else ''}{', ' if carried else ''}{carried}"
     hidden = f'<span class="visually-hidden"> of {escape(entry.claim.id)}</span>'
     terms = "".join(view.paragraph(block, found) for block in blocks if block.name == "bb-verdict-terms")
-    return (
-        f'<details class="bb-all"><summary>{escape(named)}{hidden}</summary>{terms}{tables}{lines}</details>'
-    )
+    return f'<details class="bb-all"><summary>{escape(named)}{hidden}</summary>{terms}{tables}{lines}</details>'
 
 
 def _untried(entries: list[Entry]) -> str:

@@ -1,7 +1,7 @@
 """What does a chapter find, before a reader has read it? The heads of its claims, at its top.
 
 A head is opened there with `opening("C10", "C11")` and says that the claim is judged below; when the claim is judged,
-`fill` puts word, sentence and strip into the same place, by the display's id. A stored notebook keeps what was filled in.
+`fill` puts word, sentence and strip into the same place, by the display's id. A stored notebook keeps what came last.
 Outside IPython, or where no head was opened, nothing happens.
 """
 

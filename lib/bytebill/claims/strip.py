@@ -2,15 +2,15 @@
 
 The axis is logarithmic, from a thirtieth of the stated number to thirty times it. The tall tick is what is stated and
 the green band what counts as right. A mark is what was found, by the evidence for it as in the book's figures: a line
-is derived, a small dot simulated, a filled one measured, a hollow one published. The thin bar is its interval, the thick
-one the error, an arrowhead says that it runs off the axis. The squares below are the panel: filled where the sentence is
-true, hollow where it is false, a cross where it does not apply. Nothing is computed here, and nothing here may crash.
+is derived, a small dot simulated, a filled one measured, a hollow one published. The thin bar is its interval, the
+thick one the error, an arrowhead says that it runs off the axis. The squares below are the panel: filled where the
+sentence is true, hollow where it is false, a cross where it does not apply. Nothing here may crash.
 """
 
 from collections.abc import Iterable, Mapping
 from html import escape
 from math import inf, isfinite, log, sqrt
-from typing import Any
+from typing import Any, TypeGuard
 
 from bytebill.units import show
 
@@ -92,8 +92,10 @@ def distance(part: Content) -> float:
 def placed(part: Content) -> tuple[float, Bounds] | None:
     """The number that stands at 1 on a part's axis, and what counts as right, over it; None where there is no axis.
 
-    >>> placed({"kind": "figure", "stated": 5.0}), placed({"kind": "direction", "stated": [None, 2]})
-    ((5.0, (0.8, 1.25)), (2.0, (-inf, 1.0)))
+    >>> placed({"kind": "figure", "stated": 5.0, "found": 4.0})
+    (5.0, (0.8, 1.25))
+    >>> placed({"kind": "direction", "stated": [None, 2], "found": 4.0})
+    (2.0, (-inf, 1.0))
     """
     ends = bounds(part)
     if ends is None or not _is_number(part.get("found")):
@@ -161,8 +163,8 @@ def _said(part: Content) -> str:
     return f"{part.get('text', '')}: stated {stated(part)}, found {found}{off}, {part.get('how', '')}; {result}"
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300
 
 
 def _x(ratio: float) -> tuple[float, int]:
@@ -253,14 +255,14 @@ def _lane(reach: Content | None) -> str:
         return ""
     inside = [bool(case) for case in cases if case is not None]
     outside = len(cases) - len(inside)
-    pitch = min(10.0, 216 / len(cases))
+    pitch = min(10.0, 208 / len(cases))
     squares = [*(_square(true) for true in sorted(inside, reverse=True)), *[_cross()] * outside]
     drawn = "".join(
         f'<g transform="translate({LEFT + index * pitch:.2f} 2) scale({pitch / 10:.3f})">{square}</g>'
         for index, square in enumerate(squares)
     )
     share = f"{sum(inside) / len(inside):.0%} of {len(inside)}" if inside else f"0 of {len(cases)}"
-    return drawn + _text(LEFT + len(cases) * pitch + 5, 10, share, "start")
+    return drawn + _text(LEFT + len(cases) * pitch + 4, 10, share, "start")
 
 
 def _square(true: bool) -> str:
@@ -281,7 +283,7 @@ def _line(x1: float, y1: float, x2: float, y2: float, stroke: str, width: float,
 
 def _text(x: float, y: float, said: str, anchor: str) -> str:
     return (
-        f'<text x="{x:.1f}" y="{y}" font-size="10" text-anchor="{anchor}" style="fill: {INK}" '
+        f'<text x="{x:.1f}" y="{y}" font-size="11.5" text-anchor="{anchor}" style="fill: {INK}" '
         f'opacity=".85">{escape(said)}</text>'
     )
 

@@ -1,9 +1,9 @@
 """What does a reader see of a verdict? Boxes and lines made from its JSON, so a stored one shows the same.
 
 Word and sign say everything: the class names (`bb-verdict-wrong` and so on) only let the style sheet add colour, and
-the border is drawn here so that the box stands out in plain Jupyter too. What stands in a box is said once, in `blocks`;
-it is drawn as HTML here and as the book's own nodes in `bytebill.site.verdict_nodes`. JSON without a word, as chapters
-stored it until 2026-11, shows as `no verdict`.
+the border is drawn here so that the box stands out in plain Jupyter too. What stands in a box is said once, in
+`blocks`; it is drawn as HTML here and as the book's own nodes in `bytebill.site.verdict_nodes`. JSON without a word, as
+chapters stored it until 2026-11, shows as `no verdict`.
 """
 
 import re
@@ -92,7 +92,11 @@ def marked(content: Content | None, *, word: str | None = None) -> str:
     """Sign and word as HTML; the signs are silent to a screen reader, which reads the words."""
     word = word or word_of(content)
     mark = f'<span aria-hidden="true">{sign(word)}</span>'
-    edge = f'&nbsp;<abbr title="{escape(str((content or {})["edge"]))}">{EDGE}</abbr>' if (content or {}).get("edge") else ""
+    edge = (
+        f'&nbsp;<abbr title="{escape(str((content or {})["edge"]))}">{EDGE}</abbr>'
+        if (content or {}).get("edge")
+        else ""
+    )
     return f'<strong class="bb-word bb-word-{slug(word)}">{mark} {escape(word)}{edge}</strong>'
 
 
@@ -105,7 +109,13 @@ def stake(content: Content) -> str:
     changed = content.get("stake")
     if not isinstance(changed, int | float):
         return ""
-    return f"{1 + changed:.3g} times" if changed >= 2 else "nothing" if round(changed, 3) == 0 else f"{changed:+.0%}".replace("-", "−")
+    return (
+        f"{1 + changed:.3g} times"
+        if changed >= 2
+        else "nothing"
+        if round(changed, 3) == 0
+        else f"{changed:+.0%}".replace("-", "−")
+    )
 
 
 def blocks(content: Content) -> tuple[Block, ...]:
@@ -216,5 +226,10 @@ def _piece(kind: str, said: str, content: Content) -> str:
 
 
 def _row(cells: tuple[str, ...]) -> str:
-    first, *others = ("<br>".join(map(escape, cell.split("\n"))) for cell in cells)
+    first, *others = map(_cell, cells)
     return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in others)}</tr>'
+
+
+def _cell(said: str) -> str:
+    first, *more = map(escape, said.split("\n"))
+    return first + "".join(f"<br><small>{line}</small>" for line in more)
