@@ -46,7 +46,8 @@ def _block(block: view.Block) -> nodes.Element:
 
 
 def _table(block: view.Block) -> nodes.table:
-    group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in block.columns), cols=len(block.columns))
+    columns = (nodes.colspec(colwidth=1, stub=int(at == 0)) for at in range(len(block.columns)))
+    group = nodes.tgroup("", *columns, cols=len(block.columns))
     group += nodes.thead("", _row((column,) for column in block.columns))
     group += nodes.tbody("", *(_row(cell.split("\n") for cell in row) for row in block.rows))
     return nodes.table("", group, classes=block.name.split())
