@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bytebill import chapters
 from bytebill.claims import view
-from bytebill.claims.opening import fill, head
+from bytebill.claims.opening import fill, head_of
 from conftest import refuses, write_notebook
 from sample_verdicts import SAMPLES
 
@@ -34,7 +34,7 @@ def test_a_stored_notebook_holds_what_was_filled_in_and_nbval_agrees(toy):
     assert [outcome.error for outcome in chapters.refresh(["01"], book=toy)] == [None]
     outputs = [cell.get("outputs", []) for cell in json.loads(path.read_text())["cells"]]
     filled, waiting = ("".join(output["data"]["text/html"]) for output in outputs[2])
-    assert filled == head(SAMPLES["C01"]) and "judged below" in waiting and "<svg" not in waiting
+    assert filled == head_of(SAMPLES["C01"]) and "judged below" in waiting and "<svg" not in waiting
     (figure,) = outputs[3]
     assert "image/svg+xml" in figure["data"] and figure["metadata"] == {"needs_background": "light"}
     assert [[output["output_type"] for output in each] for each in outputs[4:]] == [[], ["stream"]]
@@ -55,7 +55,7 @@ def test_a_claim_that_is_not_there_is_refused():
 
 
 def test_a_head_says_word_claim_and_what_to_say_and_escapes_them():
-    shown = head(SAMPLES["C02"] | {"statement": "<b>"})
+    shown = head_of(SAMPLES["C02"] | {"statement": "<b>"})
     for said in ("true with a condition", "±", "&lt;b&gt;", "Say &lt;C02&gt; so.", '"#claim-c02"', "<svg"):
         assert said in shown
     assert Path(f"x/{view.anchor('C02')}").name == "claim-c02"

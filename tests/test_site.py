@@ -193,7 +193,7 @@ def test_a_verdict_is_drawn_with_word_sign_and_anchor(content):
     text = box.astext()
     for part in (content["id"], f"{view.SIGNS[content['word']]} {content['word']}", content["say"], "would turn at"):
         assert part in text
-    counted = [part for part in content["parts"] if part["kind"] in strip.COUNTED]
+    counted = [part for part in content["parts"] if part["kind"] in strip.COUNTED_KINDS]
     table, *beside = box.findall(nodes.table)
     assert [len(row) for row in table.findall(nodes.row)] == [len(view.COLUMNS)] * (1 + len(counted))
     assert len(beside) == (len(counted) < len(content["parts"]))
@@ -230,7 +230,7 @@ def test_a_box_cannot_inject_anything():
     content |= {"parts": [{"kind": "figure", "text": bad, "how": bad, "unit": bad, "found": 1.0, "stated": 1.0}]}
     content |= {"reach": {"panel": bad, "text": bad, "boundary": bad, "cases": {bad: True}}}
     entry = ledger.Entry(claim=claims.CLAIMS["C01"], page=bad, content=content | {"word": "wrong"})
-    for shown in (view.box(content), opening.head(content), ledger_page.listing([entry]).html):
+    for shown in (view.box(content), opening.head_of(content), ledger_page.listing([entry]).html):
         assert "<script>" not in shown
 
 

@@ -15,10 +15,10 @@ from rich.table import Table
 from bytebill import chapters
 from bytebill.claims import view
 from bytebill.claims.rule import CLAIMS, MIME, Claim
+from bytebill.claims.view import NO_VERDICT
 from bytebill.errors import require_known
 
-NO_VERDICT = view.NO_VERDICT
-WORDS = (*view.SIGNS, view.NOT_TRIED, NO_VERDICT)
+SHOWN_WORDS = (*view.SIGNS, view.NOT_TRIED, NO_VERDICT)
 PART_KEYS = ("kind", "text", "unit", "stated", "found", "low", "high", "off_by", "passed", "how")
 
 
@@ -32,9 +32,9 @@ class Entry:
 
     @property
     def word(self) -> str:
-        """One of `WORDS`; JSON of the old scale has none."""
+        """One of `SHOWN_WORDS`; JSON of the old scale has none."""
         if self.content:
-            return view.word_of(self.content)
+            return view.word_in(self.content)
         return NO_VERDICT if self.page else view.NOT_TRIED
 
     @property
@@ -85,7 +85,7 @@ def verdicts_in(path: Path) -> list[dict[str, Any]]:
 def select(entries: Iterable[Entry], *, word: str = "all", chapter: str | int = "all") -> tuple[Entry, ...]:
     """The entries with this word, of this chapter; 'all' leaves either open."""
     wanted = str(chapter).rjust(2, "0")
-    require_known("word of a verdict", word, ("all", *WORDS))
+    require_known("word of a verdict", word, ("all", *SHOWN_WORDS))
     require_known("chapter", wanted, ("all", *sorted({claim.chapter for claim in CLAIMS.values()})))
     return tuple(entry for entry in entries if word in ("all", entry.word) and wanted in ("all", entry.claim.chapter))
 

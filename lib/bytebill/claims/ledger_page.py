@@ -116,7 +116,7 @@ def _numbers(found: Mapping[str, Any]) -> str:
         return ""
     part = parts[0]
     tag = "span" if part.get("passed") else "s"
-    number = strip.number(part.get("found"), part.get("unit"))
+    number = strip.shown_number(part.get("found"), part.get("unit"))
     return (
         f'<p><span class="bb-label">stated</span> <{tag}>{escape(strip.stated(part))}</{tag}></p>'
         f'<p><span class="bb-label">found</span> <strong>{escape(number)}</strong></p>'

@@ -36,7 +36,7 @@ the arithmetic grows 64-fold.
             display(_bundle(content), raw=True, display_id=_place(id))
             _opened.add(id)
         else:
-            print(as_text(content))
+            print(head_text(content))
 
 
 def fill(content: Mapping[str, Any]) -> None:
@@ -47,14 +47,14 @@ def fill(content: Mapping[str, Any]) -> None:
         update_display(_bundle(content), raw=True, display_id=_place(str(content["id"])))
 
 
-def head(content: Mapping[str, Any]) -> str:
+def head_of(content: Mapping[str, Any]) -> str:
     """A head as HTML: word, what is claimed, what to say instead, the strip, a link to the box."""
     id, judged = str(content["id"]), "word" in content
     word = view.marked(content) if judged else view.marked(None, word=JUDGED_BELOW)
     say = f'<p class="bb-say">{escape(str(content["say"]))}</p>' if content.get("say") else ""
     drawing = strip.strip(content) if judged else ""
     return (
-        f'<div class="bb-opening bb-verdict-{view.slug(view.word_of(content))}" role="group" '
+        f'<div class="bb-opening bb-verdict-{view.slug(view.word_in(content))}" role="group" '
         f'aria-label="Claim {escape(id)}" style="border-left: .35em solid; padding: .1em 1em; margin: .5em 0">'
         f'<div class="bb-opening-words"><p class="bb-opening-head"><a href="#{view.anchor(id)}">{escape(id)}</a> {word}'
         f'</p><p class="bb-opening-claim">{escape(str(content.get("statement", "")))}</p>{say}</div>'
@@ -62,16 +62,16 @@ def head(content: Mapping[str, Any]) -> str:
     )
 
 
-def as_text(content: Mapping[str, Any]) -> str:
+def head_text(content: Mapping[str, Any]) -> str:
     """A head as lines of text."""
     judged = "word" in content
-    word = f"{view.sign(view.word_of(content))} {view.lettered(content)}" if judged else f"– {JUDGED_BELOW}"
+    word = f"{view.sign(view.word_in(content))} {view.lettered(content)}" if judged else f"– {JUDGED_BELOW}"
     say = f"\n  {content['say']}" if content.get("say") else ""
     return f"{content['id']} {word}: {content.get('statement', '')}{say}"
 
 
 def _bundle(content: Mapping[str, Any]) -> dict[str, str]:
-    return {"text/html": head(content), "text/plain": as_text(content)}
+    return {"text/html": head_of(content), "text/plain": head_text(content)}
 
 
 def _place(id: str) -> str:

@@ -16,12 +16,12 @@ from bytebill.units import show
 
 Content = Mapping[str, Any]
 Bounds = tuple[float, float]
-COUNTED = ("figure", "direction", "cause")
+COUNTED_KINDS = ("figure", "direction", "cause")
 WIDTH, LEFT, RIGHT_END, MIDDLE = 300, 14, 286, 150
-SPAN, FACTOR, HALF = 30.0, 1.25, 0.5
+SPAN, FACTOR, _HALF = 30.0, 1.25, 0.5
 TICKS = {1 / 30: "÷30", 1 / 10: "÷10", 1 / 3: "÷3", 1.0: "stated", 3.0: "×3", 10.0: "×10", 30.0: "×30"}
 GREEN, BLUE, GROUND = "var(--bb-safe, #1a7f37)", "var(--bb-bytes, #0072b2)", "var(--pst-color-background, #fff)"
-TONE, INK = "var(--bb-tone, #57606a)", "currentColor"
+TONE, _INK = "var(--bb-tone, #57606a)", "currentColor"
 
 
 def strip(content: Content, *, axis: bool = True) -> str:
@@ -53,7 +53,7 @@ def ordered(content: Content) -> list[Content]:
     >>> ordered({"word": "wrong", "parts": [{"kind": "figure"}, {"kind": "direction", "passed": False}]})[0]["kind"]
     'direction'
     """
-    parts = [part for part in content.get("parts") or () if part.get("kind") in COUNTED]
+    parts = [part for part in content.get("parts") or () if part.get("kind") in COUNTED_KINDS]
     first = {"wrong": "direction", "right number, wrong reason": "cause"}.get(str(content.get("word")), "figure")
 
     def weight(part: Content) -> tuple[bool, bool, bool, float]:
@@ -70,7 +70,7 @@ def bounds(part: Content) -> Bounds | None:
     ((0.9, inf), (140000000000.0, 140000000000.0))
     """
     if part.get("kind") == "cause":
-        return HALF, inf
+        return _HALF, inf
     stated = part.get("stated")
     low, high = stated if isinstance(stated, list | tuple) and len(stated) == 2 else (stated, stated)
     if not (_is_number(low) or _is_number(high)):
@@ -133,7 +133,7 @@ def reached(reach: Content | None) -> str:
     return f"true in {true} of {of} {reach.get('panel') or 'cases'} ({true / of if of else 0:.0%}){beside}"
 
 
-def number(value: object, unit: object = "") -> str:
+def shown_number(value: object, unit: object = "") -> str:
     """A number of a verdict with its unit; a dash where there is none."""
     return show(value, unit=str(unit or "")) if _is_number(value) else "–"
 
@@ -149,7 +149,7 @@ def stated(part: Content) -> str:
         return "at least half"
     if ends is None:
         return str(part.get("test") or "–")
-    low, high = (number(end, unit) for end in ends)
+    low, high = (shown_number(end, unit) for end in ends)
     if not isfinite(ends[1]):
         return f"above {low}"
     return f"below {high}" if not isfinite(ends[0]) else low if low == high else f"{low} to {high}"
@@ -159,7 +159,7 @@ def _said(part: Content) -> str:
     off_by = part.get("off_by")
     off = f", off by {off_by:.3g}" if _is_number(off_by) else ""
     result = "counts as right" if part.get("passed") else "does not count as right"
-    found = number(part.get("found"), part.get("unit"))
+    found = shown_number(part.get("found"), part.get("unit"))
     return f"{part.get('text', '')}: stated {stated(part)}, found {found}{off}, {part.get('how', '')}; {result}"
 
 
@@ -178,8 +178,8 @@ def _x(ratio: float) -> tuple[float, int]:
 
 def _scale(top: int, *, numbers: bool) -> str:
     y = top + 14
-    ticks = "".join(_line(_x(tick)[0], y - 3, _x(tick)[0], y + 3, INK, 1, 0.45) for tick in TICKS)
-    return (_numbers(top - 4) if numbers else "") + _line(LEFT, y, RIGHT_END, y, INK, 1, 0.3) + ticks
+    ticks = "".join(_line(_x(tick)[0], y - 3, _x(tick)[0], y + 3, _INK, 1, 0.45) for tick in TICKS)
+    return (_numbers(top - 4) if numbers else "") + _line(LEFT, y, RIGHT_END, y, _INK, 1, 0.3) + ticks
 
 
 def _numbers(y: int) -> str:
@@ -211,7 +211,7 @@ def _band(right: Bounds, top: int) -> str:
 
 def _tall(part: Content, one: float, top: int) -> str:
     ends = {end / one for end in bounds(part) or () if isfinite(end)}
-    return "".join(_line(_x(end)[0], top + 2, _x(end)[0], top + 26, INK, 1.2, 0.8) for end in sorted(ends))
+    return "".join(_line(_x(end)[0], top + 2, _x(end)[0], top + 26, _INK, 1.2, 0.8) for end in sorted(ends))
 
 
 def _nearest(part: Content, one: float) -> float:
@@ -225,18 +225,18 @@ def _interval(part: Content, one: float, y: int) -> str:
     if not (_is_number(low) and _is_number(high)) or low == high:
         return ""
     left, end = sorted(_x(value / one)[0] for value in (low, high))
-    caps = "".join(_line(x, y - 3.5, x, y + 3.5, INK, 1.2) for x in (left, end))
-    return _line(left, y, end, y, INK, 1.2) + caps if end - left > 1 else ""
+    caps = "".join(_line(x, y - 3.5, x, y + 3.5, _INK, 1.2) for x in (left, end))
+    return _line(left, y, end, y, _INK, 1.2) + caps if end - left > 1 else ""
 
 
 def _mark(how: str, x: float, y: int, *, large: bool) -> str:
     size = 5.0 if large else 3.0
     if how == "published":
-        style = f"fill: {GROUND}; stroke: {INK}"
+        style = f"fill: {GROUND}; stroke: {_INK}"
         return f'<circle cx="{x:.1f}" cy="{y}" r="{size}" style="{style}" stroke-width="1.8"/>'
     if how in ("measured", "simulated"):
         radius = size if how == "measured" else size * 0.64
-        return f'<circle cx="{x:.1f}" cy="{y}" r="{radius:.1f}" style="fill: {INK}"/>'
+        return f'<circle cx="{x:.1f}" cy="{y}" r="{radius:.1f}" style="fill: {_INK}"/>'
     reach = 9 if large else 5
     return _line(x, y - reach, x, y + reach, BLUE, 3 if large else 1.8)
 
@@ -272,7 +272,7 @@ def _square(true: bool) -> str:
 
 
 def _cross() -> str:
-    return f'<path d="M1.5 1.5L6.5 6.5M6.5 1.5L1.5 6.5" style="stroke: {INK}" stroke-width="1.2" opacity=".55"/>'
+    return f'<path d="M1.5 1.5L6.5 6.5M6.5 1.5L1.5 6.5" style="stroke: {_INK}" stroke-width="1.2" opacity=".55"/>'
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, stroke: str, width: float, opacity: float = 1) -> str:
@@ -283,7 +283,7 @@ def _line(x1: float, y1: float, x2: float, y2: float, stroke: str, width: float,
 
 def _text(x: float, y: float, said: str, anchor: str) -> str:
     return (
-        f'<text x="{x:.1f}" y="{y}" font-size="11.5" text-anchor="{anchor}" style="fill: {INK}" '
+        f'<text x="{x:.1f}" y="{y}" font-size="11.5" text-anchor="{anchor}" style="fill: {_INK}" '
         f'opacity=".85">{escape(said)}</text>'
     )
 

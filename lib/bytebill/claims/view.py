@@ -7,15 +7,14 @@ chapters stored it until 2026-11, shows as `no verdict`.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 from bytebill.claims import strip
+from bytebill.claims.strip import Content
 from bytebill.display import head
 
-Content = Mapping[str, Any]
 Piece = tuple[str, str]  # what it is ("text", "strong", "em" or "word"), and what it says
 SIGNS = {
     "safe to repeat": "●",
@@ -73,7 +72,7 @@ def anchor(id: str) -> str:
     return f"claim-{slug(id)}"
 
 
-def word_of(content: Content | None) -> str:
+def word_in(content: Content | None) -> str:
     """The word of a verdict, or that there is none."""
     word = (content or {}).get("word")
     return str(word) if word else NO_VERDICT
@@ -85,12 +84,12 @@ def lettered(content: Content | None) -> str:
     >>> lettered({"word": "wrong", "edge": "5 of 6 machines"})
     'wrong\xa0±'
     """
-    return word_of(content) + (f"\N{NO-BREAK SPACE}{EDGE}" if (content or {}).get("edge") else "")
+    return word_in(content) + (f"\N{NO-BREAK SPACE}{EDGE}" if (content or {}).get("edge") else "")
 
 
 def marked(content: Content | None, *, word: str | None = None) -> str:
     """Sign and word as HTML; the signs are silent to a screen reader, which reads the words."""
-    word = word or word_of(content)
+    word = word or word_in(content)
     mark = f'<span aria-hidden="true">{sign(word)}</span>'
     edge = (
         f'&nbsp;<abbr title="{escape(str((content or {})["edge"]))}">{EDGE}</abbr>'
@@ -120,8 +119,8 @@ def stake(content: Content) -> str:
 
 def blocks(content: Content) -> tuple[Block, ...]:
     """What stands in a box, from top to bottom."""
-    counted = [part for part in content.get("parts") or () if part.get("kind") in strip.COUNTED]
-    beside = [part for part in content.get("parts") or () if part.get("kind") not in strip.COUNTED]
+    counted = [part for part in content.get("parts") or () if part.get("kind") in strip.COUNTED_KINDS]
+    beside = [part for part in content.get("parts") or () if part.get("kind") not in strip.COUNTED_KINDS]
     drawing = strip.strip(content) if counted or content.get("reach") else ""
     return tuple(
         block
@@ -142,14 +141,14 @@ def blocks(content: Content) -> tuple[Block, ...]:
 def cells(part: Content) -> tuple[str, ...]:
     """One counted part in `COLUMNS`."""
     unit, flips, off_by = part.get("unit"), part.get("flips") or {}, part.get("off_by")
-    turns = f"\nwould turn at: {flips.get('text')}: {strip.number(flips.get('found'), unit)}" if flips else ""
+    turns = f"\nwould turn at: {flips.get('text')}: {strip.shown_number(flips.get('found'), unit)}" if flips else ""
     low, high = part.get("low"), part.get("high")
-    wide = f"\n{strip.number(low, unit)} to {strip.number(high, unit)}" if low != high else ""
+    wide = f"\n{strip.shown_number(low, unit)} to {strip.shown_number(high, unit)}" if low != high else ""
     return (
         f"{part.get('text', '')}{turns}",
         str(part.get("kind", "")),
         strip.stated(part),
-        strip.number(part.get("found"), unit) + wide,
+        strip.shown_number(part.get("found"), unit) + wide,
         f"{off_by:.3g}×" if isinstance(off_by, int | float) else "",
         "✓ right" if part.get("passed") else "✗ not right",
         str(part.get("how", "")),
@@ -158,7 +157,7 @@ def cells(part: Content) -> tuple[str, ...]:
 
 def box(content: Content) -> str:
     """The verdict as HTML: the word, what is claimed, what to say, the parts, how far it carries, why."""
-    word, id = word_of(content), str(content.get("id", ""))
+    word, id = word_in(content), str(content.get("id", ""))
     return (
         f'<div class="bb-verdict bb-verdict-{slug(word)}" id="{anchor(id)}" role="group" '
         f'aria-label="Verdict on claim {escape(id)}: {escape(word)}" style="{_FRAME}">'
@@ -179,7 +178,7 @@ def paragraph(block: Block, content: Content) -> str:
 
 def as_text(content: Content) -> str:
     """The verdict as lines of text."""
-    lines = [f"{content.get('id', '')} {sign(word_of(content))} {lettered(content)}: {content.get('statement', '')}"]
+    lines = [f"{content.get('id', '')} {sign(word_in(content))} {lettered(content)}: {content.get('statement', '')}"]
     for block in blocks(content)[1:]:
         if block.rows:
             lines += [f"  {' | '.join(filter(None, row)).replace(chr(10), '; ')}" for row in block.rows]
@@ -209,7 +208,7 @@ def _line(name: str, label: str, said: object) -> Block:
 
 def _beside(part: Content) -> tuple[str, ...]:
     note = f"\n{part['test']}" if part.get("test") else ""
-    found = strip.number(part.get("found"), part.get("unit"))
+    found = strip.shown_number(part.get("found"), part.get("unit"))
     return f"{part.get('text', '')}{note}", str(part.get("kind", "")), found, str(part.get("how", ""))
 
 

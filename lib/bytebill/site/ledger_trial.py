@@ -8,7 +8,7 @@ not lead.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-WIDTHS = (375, 1280, 1440, 1920)
+SCREENS = (375, 1280, 1440, 1920)
 # Elements that stick out of the ledger or hold more than they show; what only screen readers see is as small as can be.
 CUT = """() => {
   const ledger = document.querySelector(".bb-ledger"), frame = ledger.getBoundingClientRect();
@@ -35,7 +35,7 @@ def faults(page: Any) -> list[str]:
 def is_cut(page: Any) -> Iterator[str]:
     """Try every width, folded out."""
     page.evaluate(UNFOLD, True)
-    for width in WIDTHS:
+    for width in SCREENS:
         page.set_viewport_size({"width": width, "height": 900})
         yield from (f"{name} is cut or too wide at {width} px" for name in page.evaluate(CUT))
     page.evaluate(UNFOLD, False)

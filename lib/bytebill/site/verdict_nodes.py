@@ -36,7 +36,7 @@ class ClaimRenderer:
 def drawn(content: Mapping[str, Any]) -> nodes.container:
     """A verdict's nodes: the word, what is claimed, the strip, the parts, how far it carries, why."""
     shown = [_block(block) for block in view.blocks(content)]
-    return nodes.container("", *shown, classes=["bb-verdict", f"bb-verdict-{view.slug(view.word_of(content))}"])
+    return nodes.container("", *shown, classes=["bb-verdict", f"bb-verdict-{view.slug(view.word_in(content))}"])
 
 
 def _block(block: view.Block) -> nodes.Element:
