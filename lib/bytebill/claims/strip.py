@@ -134,8 +134,14 @@ def reached(reach: Content | None) -> str:
 
 
 def shown_number(value: object, unit: object = "") -> str:
-    """A number of a verdict with its unit; a dash where there is none."""
-    return show(value, unit=str(unit or "")) if _is_number(value) else "–"
+    """A number of a verdict with its unit; a dash where there is none.
+
+    >>> shown_number(140e9, "B"), shown_number(64, "fraction"), shown_number(None)
+    ('140 GB', '6,400%', '–')
+    """
+    if not _is_number(value):
+        return "–"
+    return f"{value:,.0%}" if unit == "fraction" and abs(value) >= 10 else show(value, unit=str(unit or ""))
 
 
 def stated(part: Content) -> str:
