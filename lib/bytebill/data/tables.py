@@ -103,7 +103,12 @@ def claims() -> list[dict[str, Any]]:
     >>> len(claims()), claims()[0]["id"]
     (56, 'C01')
     """
-    return list(_read(root() / "claims.yaml", _yaml, list))
+    return list(article()["claims"])
+
+
+def article() -> dict[str, Any]:
+    """The text on trial, by its sha256 alone, and its claims (`data/claims.yaml`)."""
+    return dict(_read(root() / "claims.yaml", _yaml, dict))
 
 
 def measured(name: str) -> dict[str, Any]:
