@@ -109,7 +109,8 @@ def _claim(row: Mapping[str, Any]) -> Claim:
 
 
 def _part(key: str, given: Mapping[str, Any]) -> Part:
-    kind = require_known("kind of part", given["kind"], COUNTED)
+    kind = given["kind"]
+    require_known("kind of part", kind, COUNTED)
     require_known("kind of evidence", given.get("how", "derived"), HOW.values())
     bounds = {name: given[name] for name in _BOUNDS if name in given}
     if len(bounds) != (kind != "cause") or (kind == "direction" and "stated" in bounds):
