@@ -21,6 +21,8 @@ from math import isfinite
 from statistics import median
 from typing import Any
 
+from bytebill.claims.opening import fill
+from bytebill.claims import view as view
 from bytebill.claims.prose import pin_that
 from bytebill.claims.register import CLAIMS, HALF, Claim, Part
 from bytebill.errors import require_known
@@ -172,8 +174,6 @@ class Verdict:
         }
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        from bytebill.claims import view
-
         content = self.to_json()
         return {MIME: content, "text/html": view.box(content), "text/plain": view.as_text(content)}
 
@@ -287,6 +287,7 @@ def judge(
     verdict = Verdict(
         claim=claim, found=dict(parts), reach=reach, say=say, stake=stake, beside=tuple(beside), device=name
     )
+    fill(verdict.to_json())
     return verdict
 
 

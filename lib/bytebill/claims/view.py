@@ -15,7 +15,15 @@ from bytebill.units import show
 
 Content = Mapping[str, Any]
 Paragraph = tuple[str, tuple[tuple[str, str], ...]]  # its class, and its pieces: what each is, and its text
-SIGNS = {"holds": "✓", "holds with conditions": "◐", "loose": "≈", "refuted": "✗", "unsourced": "?"}
+SIGNS = {
+    "safe to repeat": "●",
+    "true with a condition": "◐",
+    "only in its own case": "◔",
+    "right number, wrong reason": "≠",
+    "right idea, wrong number": "×",
+    "wrong": "✗",
+    "cannot be tested": "?",
+}
 NOT_TRIED = "not yet tried"
 COLUMNS = ("Check", "Kind", "Evidence", "Found", "Test", "Result")
 _FRAME = "border-left: .35em solid; padding: .1em 1em; margin: 1em 0"
@@ -59,57 +67,23 @@ def marked(word: str) -> str:
     return f'<strong class="bb-word bb-word-{slug(word)}">{mark} {escape(word)}</strong>'
 
 
-def paragraphs(content: Content) -> tuple[Paragraph, ...]:
-    """What stands above and, the last of them, below the checks."""
-    device = f" Measured on: {content['device']}." if content["device"] else ""
-    return (
-        ("bb-verdict-head", (("strong", content["id"]), ("word", content["verdict"]))),
-        ("bb-verdict-claim", (("text", content.get("statement", "")),)),
-        ("bb-verdict-stated", (("em", "Stated:"), ("text", content["stated"]))),
-        ("bb-verdict-rule", (("em", "Rule:"), ("text", f"{content['rule']}.{device}"))),
-    )
-
-
-def cells(evidence: Content) -> tuple[str, ...]:
-    """One check in `COLUMNS`."""
-    result = f"{SIGNS['holds']} passes" if evidence["passed"] else f"{SIGNS['refuted']} fails"
-    return evidence["text"], evidence["role"], evidence["how"], found(evidence), evidence["test"], result
+def head_of(content: Content) -> str:
+    """What stands at the top of a chapter (a sketch until the page is redrawn)."""
+    edge = " ±" if content["edge"] else ""
+    return f"<p>{content['id']} {marked(content['word'])}{edge}: <b>{escape(content['say'])}</b></p>"
 
 
 def box(content: Content) -> str:
-    """The verdict as HTML: the word, what is claimed, the checks, the rule."""
-    word, id = content["verdict"], content["id"]
-    *above, below = map(_paragraph, paragraphs(content))
-    rows = "".join(_row(*cells(evidence)) for evidence in content["evidence"])
-    return (
-        f'<div class="bb-verdict bb-verdict-{slug(word)}" id="{anchor(id)}" role="group" '
-        f'aria-label="Verdict on claim {escape(id)}: {escape(word)}" style="{_FRAME}">{"".join(above)}'
-        f'<table class="bb-checks">{head(COLUMNS)}<tbody>{rows}</tbody></table>{below}</div>'
-    )
+    """The verdict as HTML (a sketch until the page is redrawn)."""
+    return f"<pre>{escape(as_text(content))}</pre>"
 
 
 def as_text(content: Content) -> str:
     """The verdict as lines of text."""
-    word, id = content["verdict"], content["id"]
-    device = f"; measured on {content['device']}" if content["device"] else ""
-    head = (f"{id} {sign(word)} {word}: {content.get('statement', '')}", f"  stated: {content['stated']}")
-    checks = (
-        f"  {result[0]} {name}: {number} ({how}, {role}; {test})"
-        for name, role, how, number, test, result in map(cells, content["evidence"])
-    )
-    return "\n".join([*head, *checks, f"  rule: {content['rule']}{device}"])
-
-
-def _paragraph(given: Paragraph) -> str:
-    name, pieces = given
-    return f'<p class="{name}">{" ".join(_piece(*piece) for piece in pieces)}</p>'
-
-
-def _piece(kind: str, said: str) -> str:
-    if kind == "word":
-        return marked(said)
-    return escape(said) if kind == "text" else f"<{kind}>{escape(said)}</{kind}>"
-
-
-def _row(name: str, *others: str) -> str:
-    return f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in others)}</tr>'
+    lines = [f"{content['id']} {sign(content['word'])} {content['word']}: {content['say']}"]
+    for part in content["parts"]:
+        passed = {True: "holds", False: "fails", None: "not counted"}[part["passed"]]
+        flips = part["flips"] and f"; {part['flips']['text']}: {part['flips']['found']}"
+        ends = f"{part['low']} to {part['high']}"
+        lines.append(f"  {part['kind']} {part['text']}: {found(part)} ({ends}; {part['test']}; {part['how']}; {passed}{flips})")
+    return "\n".join([*lines, f"  {content['reason']}", f"  edge: {content['edge']}; stake: {content['stake']}; reach: {content['reach']}"])
