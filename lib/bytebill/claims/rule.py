@@ -185,10 +185,10 @@ class Verdict:
         return {MIME: content, "text/html": view.box(content), "text/plain": view.as_text(content)}
 
     def _words(self) -> Iterable[str]:
-        possible = [{part.outcome(x) for x in self._ends(key)} for key, part in self.claim.parts.items()]
-        shares = self.reach.shares if self.reach else (1.0,)
-        for *outcomes, share in product(*map(sorted, possible), shares):
-            yield word_of(self.claim, dict(zip(self.claim.parts, outcomes, strict=True)), share)
+        possible = [sorted({part.outcome(x) for x in self._ends(key)}) for key, part in self.claim.parts.items()]
+        for outcomes in product(*possible):
+            for share in self.reach.shares if self.reach else (1.0,):
+                yield word_of(self.claim, dict(zip(self.claim.parts, outcomes, strict=True)), share)
 
     def _ends(self, key: str) -> tuple[float, float, float]:
         return self.found[key].value, self.found[key].low, self.found[key].high
