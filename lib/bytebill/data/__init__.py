@@ -13,6 +13,7 @@ from bytebill.data.tables import (
     grouped,
     measured,
     names,
+    panels,
     raw_rows,
     rehash,
     root,
