@@ -1,8 +1,9 @@
-"""How does every claim stand? The rule that judges (`rule`), what a reader sees (`view`), all of them (`ledger`); and
-what holds the words beside them to the numbers (`prose`)."""
+"""How does every claim stand? What it says (`register`), the rule that judges it (`rule`), what a reader sees (`view`),
+all of them (`ledger`); and what holds the words beside them to the numbers (`prose`)."""
 
 from bytebill.claims.opening import opening
 from bytebill.claims.prose import pin, pin_that, pins
-from bytebill.claims.rule import CLAIMS, HOW, MIME, Check, Claim, Verdict, check, judge
+from bytebill.claims.register import CLAIMS, HOW, Claim
+from bytebill.claims.rule import MIME, Verdict, beside, found, judge, reach
 from bytebill.claims.view import SIGNS
 from bytebill.units import show

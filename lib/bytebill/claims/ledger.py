@@ -14,7 +14,8 @@ from rich.table import Table
 
 from bytebill import chapters
 from bytebill.claims import view
-from bytebill.claims.rule import CLAIMS, MIME, Claim
+from bytebill.claims.register import CLAIMS, Claim
+from bytebill.claims.rule import MIME
 from bytebill.claims.view import NO_VERDICT
 from bytebill.errors import require_known
 
@@ -54,7 +55,7 @@ class Entry:
             "say": found.get("say") or "",
             "stake": found.get("stake"),
             "edge": found.get("edge"),
-            "paragraph": list(found.get("paragraph") or getattr(self.claim, "paragraph", None) or ()),
+            "paragraph": list(found.get("paragraph") or self.claim.paragraph),
             "device": found.get("device"),
         }
 

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from bytebill import data
 from bytebill.claims import strip, view
-from bytebill.errors import require_known
+from bytebill.claims.register import CLAIMS
 
 JUDGED_BELOW = "judged below"
 _TOKEN = secrets.token_hex(4)  # so that two kernels of one page never write into each other's heads
@@ -26,10 +25,8 @@ def opening(*ids: str) -> None:
     C10 – judged below: With 64 requests in the batch every weight is still loaded once: the bytes stay flat while \
 the arithmetic grows 64-fold.
     """
-    statements = {str(row["id"]): str(row["statement"]).strip() for row in data.claims()}
     for id in ids:
-        require_known("claim", id, statements)
-        content = {"id": id, "statement": statements[id]}
+        content = {"id": id, "statement": CLAIMS[id].statement}
         if _in_ipython():
             from IPython.display import display
 

@@ -1,141 +1,182 @@
-"""How is a claim judged? One rule for the whole book; the words of a verdict are computed, never typed.
+"""Which word does a claim get? One rule for the whole book; words are computed, never typed.
 
-A claim is split into checks, each a number found against a bound that is on the page before the number. A
-*core* check is what the claim says; a *limit* is a circumstance it leaves out and a reader would meet. Then
+    ? cannot be tested             the claim names no source, and a counted part does not hold
+    ✗ wrong                        half or more of the directions fail, or the only figure is off by more than 2
+                                   and nothing else holds
+    × right idea, wrong number     a figure is off by more than 1.25
+    ≠ right number, wrong reason   a named cause makes less than half of the effect
+    ● safe to repeat               all of it holds, in at least 90% of the panel, or it is about one case
+    ◐ true with a condition        the same in 50 to 90%, or a minority of directions fails
+    ◔ only in its own case         the same in less than half
 
-    all core and all limits pass   holds                    some core pass   loose
-    all core pass, a limit fails   holds with conditions    no core passes   refuted
-
-`sourced=False` is for a figure that names neither a source nor the conditions it was found under: where our
-own core checks establish it, it is judged as above, otherwise it is `unsourced`, because what names no
-conditions cannot be refuted under any. Write the core so that it can come out loose: one check for the
-direction, one for the number, one for the cause. The claims are `data/claims.yaml`; how a verdict looks is
-`bytebill.claims.view`.
+The word is computed at the numbers found and at both ends of their intervals. Where it changes the verdict carries an
+edge, which says what decides. Self-tests and cases outside a claim's own terms are shown and never counted. What a
+claim says is `register`; how a verdict looks is `view`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, nan, nextafter
+from itertools import product
+from math import isfinite
+from statistics import median
 from typing import Any
 
-from bytebill import data
 from bytebill.claims import view as view
+from bytebill.claims.opening import fill
+from bytebill.claims.prose import pin_that
+from bytebill.claims.register import CLAIMS, HALF, Claim, Part
 from bytebill.errors import require_known
 from bytebill.units import show
 
 MIME = "application/vnd.bytebill.claim+json"
-HOW = {"D": "derived", "M": "measured", "S": "simulated", "R": "published"}
+SAFE, CONDITION, OWN_CASE = "safe to repeat", "true with a condition", "only in its own case"
+REASON, NUMBER, WRONG, UNTESTABLE = (
+    "right number, wrong reason",
+    "right idea, wrong number",
+    "wrong",
+    "cannot be tested",
+)
+WORDS = (SAFE, CONDITION, OWN_CASE, REASON, NUMBER, WRONG, UNTESTABLE)
+MOST = 0.9
+BESIDE = ("outside", "self-test")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
-    """One claim on trial: our words for it, its conditions, and the kinds of evidence it must face."""
+class Found:
+    """What was found for one part: a number, its interval, and an input for which it comes out otherwise."""
 
-    id: str
-    chapter: str
-    statement: str
-    how: tuple[str, ...]
-    section: str = ""
-    conditions: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One number found, and the bounds it must keep, ends included."""
-
-    text: str
-    found: float
+    value: float
     low: float
     high: float
-    test: str
-    how: str
-    unit: str
+    flips: tuple[str, float]
+    samples: tuple[float, ...] = ()
+    of: str = "seeds"
+
+
+def found(
+    value: float | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    flips: tuple[str, float],
+    samples: Sequence[float] = (),
+    machines: Mapping[str, float] | None = None,
+) -> Found:
+    """A number found, with its interval.
+
+    `samples` are the values of seeds: their median is the number and their range the interval. `machines` are the
+    values that the machines of `data/measured/` gave; they widen it. `flips` is the counterfactual, (input, number).
+
+    >>> found(samples=[0.78, 0.8, 0.81], flips=("paged", 0.03)).value
+    0.8
+    """
+    others = tuple(map(float, (machines or {}).values()))
+    known = tuple(map(float, samples)) or (float(_given(value)), *others)
+    return Found(
+        value=median(known) if value is None else float(value),
+        low=min(known if low is None else (low, *others)),
+        high=max(known if high is None else (high, *others)),
+        flips=(flips[0], float(flips[1])),
+        samples=known if len(known) > 1 else (),
+        of="machines" if others else "seeds",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """In which cases of its panel a claim is true; None where it does not apply."""
+
+    cases: Mapping[str, bool | None]
+    boundary: str
+    unsure: tuple[str, ...] = ()
 
     @property
-    def passed(self) -> bool:
-        """Whether the number keeps its bounds; a NaN keeps none."""
-        return self.low <= self.found <= self.high
+    def n(self) -> int:
+        """Cases to which the claim applies."""
+        return sum(true is not None for true in self.cases.values())
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """Share of them in which it is true; the least and the most, if those at the edge turn."""
+        true = {name for name, holds in self.cases.items() if holds}
+        edge = {name for name in self.unsure if self.cases.get(name) is not None}
+        ends = (len(true), len(true - edge), len(true | edge))
+        central, low, high = (count / self.n if self.n else 0.0 for count in ends)
+        return central, low, high
 
 
-def check(
-    text: str,
-    *,
-    found: float,
-    near: float | None = None,
-    rtol: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    between: tuple[float, float] | None = None,
-    how: str = "derived",
-    unit: str = "",
-) -> Check:
-    """Compare a number with one bound: `near` (within rtol, by default 1%), `above`, `below` or `between`.
+def reach(cases: Mapping[str, bool | None], *, boundary: str, unsure: Iterable[str] = ()) -> Reach:
+    """The panel of a claim, case by case, and where it turns; `unsure` are cases that an interval turns.
 
-    >>> check("weights of a 70B in 16 bits", found=70e9 * 2, near=140e9, rtol=0.02, unit="B").passed
-    True
-    >>> check("idle share", found=0.4, above=0.9, how="measured", unit="fraction").test
-    'above 90%'
+    >>> reach({"a": True, "b": False, "c": None}, boundary="dense models").shares[0]
+    0.5
     """
-    require_known("kind of evidence", how, HOW.values())
-    if sum(bound is not None for bound in (near, above, below, between)) != 1:
-        raise ValueError(f"'{text}' needs exactly one of near, above, below, between")
-    if rtol is not None and near is None:
-        raise ValueError(f"'{text}': rtol goes with near")
-    low, high, test = _bounds(near, rtol, above, below, between, unit=unit)
-    number = found if isinstance(found, int) else float(found)  # Python's, from numpy's or torch's too
-    return Check(text=text, found=number, low=low, high=high, test=test, how=how, unit=unit)
+    plain = {name: None if true is None else bool(true) for name, true in cases.items()}
+    return Reach(cases=plain, boundary=boundary, unsure=tuple(unsure))
+
+
+def beside(
+    kind: str, text: str, *, found: float, how: str = "derived", unit: str = "", note: str = ""
+) -> dict[str, Any]:
+    """A number that is shown and never counted: a case outside the claim's own terms, or a test of our instrument."""
+    require_known("kind of check beside", kind, BESIDE)
+    number = _plain(found)
+    ends = {"stated": None, "test": note, "low": number, "high": number, "off_by": None, "passed": None, "flips": None}
+    return {"key": "", "kind": kind, "text": text, "how": how, "unit": unit, "found": number, **ends}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A claim, its checks, and what the rule makes of them."""
+    """A claim, what was found for its parts, and what the rule makes of them."""
 
     claim: Claim
-    stated: str
-    core: tuple[Check, ...]
-    limits: tuple[Check, ...] = ()
-    sourced: bool = True
+    found: Mapping[str, Found]
+    reach: Reach | None = None
+    say: str
+    stake: float | None = None
+    beside: tuple[dict[str, Any], ...] = ()
     device: str | None = None
 
     @property
     def word(self) -> str:
-        """One of `view.SIGNS`, by the rule of this module."""
-        n_passed = sum(check.passed for check in self.core)
-        if n_passed < len(self.core):
-            return ("loose" if n_passed else "refuted") if self.sourced else "unsourced"
-        return "holds with conditions" if self.conditions else "holds"
+        """One of `WORDS`, at the numbers found."""
+        outcomes = {key: part.outcome(self.found[key].value) for key, part in self.claim.parts.items()}
+        return word_of(self.claim, outcomes, self.reach.shares[0] if self.reach else 1.0)
 
     @property
-    def conditions(self) -> tuple[str, ...]:
-        """The limits that fail, by name."""
-        return tuple(limit.text for limit in self.limits if not limit.passed)
+    def edge(self) -> str | None:
+        """What decides, where the word changes within the intervals; None where it does not."""
+        words = {self.word: None, **dict.fromkeys(self._words())}
+        if len(words) == 1:
+            return None
+        others = " or ".join(f"'{word}'" for word in list(words)[1:])
+        return f"{others} within the intervals: {'; '.join(self._deciding())}"
 
     @property
-    def found(self) -> str:
-        """What the core checks found, in one line."""
-        return "; ".join(f"{check.text}: {show(check.found, unit=check.unit)}" for check in self.core)
-
-    @property
-    def rule(self) -> str:
-        """The rule as it applied here: the counts that made the word."""
-        core, limits = (f"{sum(each.passed for each in of)} of {len(of)}" for of in (self.core, self.limits))
-        beside = f", {limits} limits" if self.limits else ""
-        source = "" if self.sourced else "; the stated figure names no source"
-        failing = f", except: {'; '.join(self.conditions)}" if self.word == "holds with conditions" else ""
-        return f"{core} core checks pass{beside}{source}: {self.word}{failing}"
+    def reason(self) -> str:
+        """What made the word, in one line."""
+        failing = [part for key, part in self.claim.parts.items() if part.outcome(self.found[key].value) != "holds"]
+        if failing:
+            return "; ".join(f"{part.text}: {self._number(part)}, not {part.test}" for part in failing)
+        if self.reach is None:
+            return f"all parts hold; {self.claim.reach_text or 'it is about one case'}"
+        return f"all parts hold, in {self.reach.shares[0]:.0%} of {self.reach.n} {self.claim.panel}"
 
     def to_json(self) -> dict[str, Any]:
-        """The verdict for programs and for the ledger."""
-        roles = {"core": self.core, "limit": self.limits}
+        """The verdict for programs, for the ledger and for what is drawn of it."""
         return {
             "id": self.claim.id,
             "chapter": self.claim.chapter,
             "statement": self.claim.statement,
-            "verdict": self.word,
-            "stated": self.stated,
-            "found": self.found,
-            "evidence": [_evidence(check, role) for role, checks in roles.items() for check in checks],
-            "rule": self.rule,
+            "terms": self.claim.terms,
+            "paragraph": list(self.claim.paragraph),
+            "word": self.word,
+            "parts": [*(self._part(part) for part in self.claim.parts.values()), *self.beside],
+            "reach": self._reach(),
+            "say": self.say,
+            "stake": _plain(self.stake),
+            "edge": self.edge,
+            "reason": self.reason,
             "device": self.device,
         }
 
@@ -143,84 +184,128 @@ class Verdict:
         content = self.to_json()
         return {MIME: content, "text/html": view.box(content), "text/plain": view.as_text(content)}
 
+    def _words(self) -> Iterable[str]:
+        possible = [sorted({part.outcome(x) for x in self._ends(key)}) for key, part in self.claim.parts.items()]
+        for outcomes in product(*possible):
+            for share in self.reach.shares if self.reach else (1.0,):
+                yield word_of(self.claim, dict(zip(self.claim.parts, outcomes, strict=True)), share)
+
+    def _ends(self, key: str) -> tuple[float, float, float]:
+        return self.found[key].value, self.found[key].low, self.found[key].high
+
+    def _deciding(self) -> Iterable[str]:
+        for key, part in self.claim.parts.items():
+            outcomes = [part.outcome(x) for x in self.found[key].samples or self._ends(key)]
+            if len(set(outcomes)) > 1 or len({part.outcome(x) for x in self._ends(key)}) > 1:
+                held, of = outcomes.count("holds"), self.found[key].of
+                count = f", holds on {held} of {len(outcomes)} {of}" if self.found[key].samples else ""
+                yield f"{part.text}, {self._interval(part)} against {part.test}{count}"
+        if self.reach and len(set(self.reach.shares)) > 1:
+            _, low, high = self.reach.shares
+            yield f"true in {low:.0%} to {high:.0%} of the panel"
+
+    def _number(self, part: Part) -> str:
+        return show(self.found[part.key].value, unit=part.unit)
+
+    def _interval(self, part: Part) -> str:
+        _, *ends = self._ends(part.key)
+        return " to ".join(show(end, unit=part.unit) for end in ends)
+
+    def _part(self, part: Part) -> dict[str, Any]:
+        given = self.found[part.key]
+        ends = [end if isfinite(end) else None for end in (part.low, part.high)]
+        return {
+            "key": part.key,
+            "kind": part.kind,
+            "text": part.text,
+            "how": part.how,
+            "unit": part.unit,
+            "found": _plain(given.value),
+            "stated": part.stated if part.stated is not None else ends,
+            "test": part.test,
+            "low": _plain(given.low),
+            "high": _plain(given.high),
+            "off_by": _plain(part.off_by(given.value)) if part.kind == "figure" else None,
+            "passed": part.outcome(given.value) == "holds",
+            "flips": {"text": given.flips[0], "found": _plain(given.flips[1])},
+        }
+
+    def _reach(self) -> dict[str, Any] | None:
+        if self.reach is None:
+            return None
+        return {
+            "panel": self.claim.panel,
+            "text": self.claim.reach_text,
+            "n": self.reach.n,
+            "share": _plain(self.reach.shares[0]),
+            "boundary": self.reach.boundary,
+            "cases": dict(self.reach.cases),
+        }
+
+
+def word_of(claim: Claim, outcomes: Mapping[str, str], share: float) -> str:
+    """The rule: what the outcomes of a claim's parts, and the share of its panel, make of it."""
+    by_kind: dict[str, list[str]] = {"figure": [], "direction": [], "cause": []}
+    for key, part in claim.parts.items():
+        by_kind[part.kind].append(outcomes[key])
+    figures, directions, causes = by_kind.values()
+    failing, beside = directions.count("fails"), [*directions, *causes]
+    if not claim.sourced and set(outcomes.values()) != {"holds"}:
+        return UNTESTABLE
+    if (directions and failing >= len(directions) * HALF) or (figures == ["far"] and "holds" not in beside):
+        return WRONG
+    if set(figures) - {"holds"}:
+        return NUMBER
+    if "fails" in causes:
+        return REASON
+    if share < HALF:
+        return OWN_CASE
+    return SAFE if share >= MOST and not failing else CONDITION
+
 
 def judge(
     id: str,
+    parts: Mapping[str, Found],
     *,
-    stated: str,
-    core: Sequence[Check],
-    limits: Sequence[Check] = (),
-    sourced: bool = True,
+    say: str,
+    reach: Reach | None = None,
+    stake: float | None = None,
+    beside: Sequence[dict[str, Any]] = (),
     device: object = None,
 ) -> Verdict:
-    """The verdict on a claim, given what it states and the checks it must pass.
+    """The verdict on a claim, given what was found for each of its parts.
 
-    >>> flat = check("weights read at batch 64 against batch 1", found=1.0, near=1)
-    >>> kv = check("KV bytes read, likewise", found=64.0, near=1)
-    >>> judge("C10", stated="bytes flat", core=[flat], limits=[kv]).word
-    'holds with conditions'
+    Raises ValueError where the parts, the panel or the device are not those that the register asks for.
     """
-    if not core:
-        raise ValueError(f"{id} needs a core check: a verdict must be able to come out the other way")
-    if device is None and any(check.how == "measured" for check in (*core, *limits)):
+    claim = CLAIMS[id]
+    if not parts or set(parts) != set(claim.parts):
+        raise ValueError(f"{id} has the parts {sorted(claim.parts)}, not {sorted(parts)}")
+    if (claim.panel is None) != (reach is None):
+        raise ValueError(f"{id} is judged on {claim.panel or 'one case'}, as the register says")
+    if device is None and any(part.how == "measured" for part in claim.parts.values()):
         raise ValueError(f"{id} rests on a measurement: name its device")
-    return Verdict(
-        claim=CLAIMS[id],
-        stated=stated,
-        core=tuple(core),
-        limits=tuple(limits),
-        sourced=sourced,
-        device=None if device is None else str(getattr(device, "name", device)),
+    for key, part in claim.parts.items():
+        text, number = parts[key].flips
+        pin_that(
+            f"{id}, {part.text}: comes out otherwise for {text}",
+            (part.outcome(number) == "holds") != (part.outcome(parts[key].value) == "holds"),
+        )
+    name = None if device is None else str(getattr(device, "name", device))
+    verdict = Verdict(
+        claim=claim, found=dict(parts), reach=reach, say=say, stake=stake, beside=tuple(beside), device=name
     )
+    fill(verdict.to_json())
+    return verdict
 
 
-def _from_row(row: Mapping[str, Any]) -> Claim:
-    letters = row["how"].split() if isinstance(row["how"], str) else row["how"]
-    return Claim(
-        id=row["id"],
-        chapter=f"{int(row['chapter']):02d}",
-        statement=str(row["statement"]).strip(),
-        how=tuple(HOW.get(letter, letter) for letter in letters),
-        section=str(row.get("section") or ""),
-        conditions=str(row.get("conditions") or ""),
-    )
+def _given(value: float | None) -> float:
+    if value is None:
+        raise ValueError("a number or samples")
+    return value
 
 
-CLAIMS = data.Register("claim", lambda: {row["id"]: _from_row(row) for row in data.claims()})
-
-
-def _bounds(
-    near: float | None,
-    rtol: float | None,
-    above: float | None,
-    below: float | None,
-    between: tuple[float, float] | None,
-    *,
-    unit: str,
-) -> tuple[float, float, str]:
-    """The lowest and highest number that pass, and the test in words; one of the four is given."""
-    if near is not None:
-        share = 0.01 if rtol is None else rtol
-        within = f"within {show(share, unit='fraction')} of {show(near, unit=unit)}"
-        exact = f"exactly {near:,} {unit}".strip()
-        return near - abs(near) * share, near + abs(near) * share, within if share else exact
-    if above is not None:
-        return nextafter(above, inf), inf, f"above {show(above, unit=unit)}"
-    if below is not None:
-        return -inf, nextafter(below, -inf), f"below {show(below, unit=unit)}"
-    low, high = between or (nan, nan)
-    return low, high, f"between {show(low, unit=unit)} and {show(high, unit=unit)}"
-
-
-def _evidence(check: Check, role: str) -> dict[str, Any]:
+def _plain(number: float | None) -> float | None:
     # Nine digits: two processors may disagree in the last bits of a sum, and nbval compares this text.
-    found = check.found if isinstance(check.found, int) else float(f"{check.found:.9g}")
-    return {
-        "how": check.how,
-        "text": check.text,
-        "found": found if isfinite(found) else None,
-        "test": check.test,
-        "passed": check.passed,
-        "unit": check.unit,
-        "role": role,
-    }
+    if number is None or not isfinite(number):
+        return None
+    return int(number) if isinstance(number, int) else float(f"{float(number):.9g}")

@@ -103,7 +103,24 @@ def claims() -> list[dict[str, Any]]:
     >>> len(claims()), claims()[0]["id"]
     (56, 'C01')
     """
-    return list(_read(root() / "claims.yaml", _yaml, list))
+    return list(article()["claims"])
+
+
+def article() -> dict[str, Any]:
+    """The text on trial, known by its sha256 alone, and its claims (`data/claims.yaml`)."""
+    found = dict(_read(root() / "claims.yaml", _yaml, dict))
+    whole = isinstance(found.get("article"), dict) and isinstance(found.get("claims"), list)
+    require(whole, "claims.yaml needs 'article' and a list of 'claims'.")
+    return found
+
+
+def panels() -> dict[str, Any]:
+    """What a claim's reach is judged on: deployments, traces, offers, devices, and their sources (`data/panels.yaml`).
+
+    >>> sorted(panels())
+    ['deployments', 'devices', 'offers', 'reference', 'sources', 'traces']
+    """
+    return dict(_read(root() / "panels.yaml", _yaml, dict))
 
 
 def measured(name: str) -> dict[str, Any]:
