@@ -9,7 +9,7 @@ sentence is true, hollow where it is false, a cross where it does not apply. Not
 
 from collections.abc import Iterable, Mapping
 from html import escape
-from math import inf, isfinite, log, sqrt
+from math import ceil, inf, isfinite, log, sqrt
 from typing import Any, TypeGuard
 
 from bytebill.units import show
@@ -28,7 +28,7 @@ def strip(content: Content, *, axis: bool = True) -> str:
     """The strip of a verdict; with `axis` the numbers stand over it, for places where no heading has them."""
     parts = ordered(content)
     top, below = (14 if axis else 0), _lane(content.get("reach"))
-    height = top + 28 + (16 if below else 0)
+    height = top + 28 + (22 if below else 0)
     drawn = [_scale(top, numbers=axis), *(_part(part, top, large=part is parts[0]) for part in reversed(parts))]
     if parts and placed(parts[0]) is None:
         drawn.append(_text(MIDDLE, top + 11, "–", "middle"))
@@ -261,14 +261,17 @@ def _lane(reach: Content | None) -> str:
         return ""
     inside = [bool(case) for case in cases if case is not None]
     outside = len(cases) - len(inside)
-    pitch = min(10.0, 208 / len(cases))
+    rows = 1 if len(cases) <= 24 else 2  # filled column by column, so that the share is a length in both
+    columns = ceil(len(cases) / rows)
+    pitch = min(9.5, 208 / columns)
     squares = [*(_square(true) for true in sorted(inside, reverse=True)), *[_cross()] * outside]
     drawn = "".join(
-        f'<g transform="translate({LEFT + index * pitch:.2f} 2) scale({pitch / 10:.3f})">{square}</g>'
+        f'<g transform="translate({LEFT + index // rows * pitch:.2f} {2 + index % rows * pitch:.2f}) '
+        f'scale({pitch / 10:.3f})">{square}</g>'
         for index, square in enumerate(squares)
     )
     share = f"{sum(inside) / len(inside):.0%} of {len(inside)}" if inside else f"0 of {len(cases)}"
-    return drawn + _text(LEFT + len(cases) * pitch + 4, 10, share, "start")
+    return drawn + _text(LEFT + columns * pitch + 4, 10 + 4 * (rows - 1), share, "start")
 
 
 def _square(true: bool) -> str:
