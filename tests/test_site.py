@@ -15,7 +15,8 @@ from docutils.frontend import get_default_settings
 from docutils.utils import new_document
 
 from bytebill import claims
-from bytebill.claims import ledger, ledger_page, strip, view
+from bytebill.claims import ledger, ledger_page, view
+from bytebill.claims.register import COUNTED_KINDS
 from bytebill.errors import BytebillError
 from bytebill.site import browser, build, check, dark, verdict_nodes
 from bytebill.site.extension import share_anchors, tidy_scripts
@@ -193,7 +194,7 @@ def test_a_verdict_is_drawn_with_word_sign_and_anchor(content):
     text = box.astext()
     for part in (content["id"], f"{view.SIGNS[content['word']]} {content['word']}", content["say"], "would turn at"):
         assert part in text
-    counted = [part for part in content["parts"] if part["kind"] in strip.COUNTED_KINDS]
+    counted = [part for part in content["parts"] if part["kind"] in COUNTED_KINDS]
     table, *beside = box.findall(nodes.table)
     assert [len(row) for row in table.findall(nodes.row)] == [len(view.COLUMNS)] * (1 + len(counted))
     assert len(beside) == (len(counted) < len(content["parts"]))

@@ -12,13 +12,14 @@ from html import escape
 from math import ceil, inf, isfinite, log, sqrt
 from typing import Any, TypeGuard
 
+from bytebill.claims.register import COUNTED_KINDS, HALF, RIGHT
 from bytebill.units import show
 
 Content = Mapping[str, Any]
 Bounds = tuple[float, float]
-COUNTED_KINDS = ("figure", "direction", "cause")
+
 WIDTH, LEFT, RIGHT_END, MIDDLE = 300, 14, 286, 150
-SPAN, FACTOR, _HALF = 30.0, 1.25, 0.5
+SPAN = 30.0
 TICKS = {1 / 30: "÷30", 1 / 10: "÷10", 1 / 3: "÷3", 1.0: "stated", 3.0: "×3", 10.0: "×10", 30.0: "×30"}
 GREEN, BLUE, GROUND = "var(--bb-safe, #1a7f37)", "var(--bb-bytes, #0072b2)", "var(--pst-color-background, #fff)"
 TONE, _INK = "var(--bb-tone, #57606a)", "currentColor"
@@ -70,7 +71,7 @@ def bounds(part: Content) -> Bounds | None:
     ((0.9, inf), (140000000000.0, 140000000000.0))
     """
     if part.get("kind") == "cause":
-        return _HALF, inf
+        return HALF, inf
     stated = part.get("stated")
     low, high = stated if isinstance(stated, list | tuple) and len(stated) == 2 else (stated, stated)
     if not (_is_number(low) or _is_number(high)):
@@ -106,7 +107,7 @@ def placed(part: Content) -> tuple[float, Bounds] | None:
     one = -one if both and finite[0] < 0 else one
     if one == 0:
         return None
-    slack = FACTOR if part.get("kind") == "figure" else 1.0
+    slack = RIGHT if part.get("kind") == "figure" else 1.0
     low, high = sorted(end / one for end in ends)
     return one, (low / slack, high * slack)
 
@@ -141,7 +142,7 @@ def shown_number(value: object, unit: object = "") -> str:
     """
     if not _is_number(value):
         return "–"
-    return f"{value:,.0%}" if unit == "fraction" and abs(value) >= 10 else show(value, unit=str(unit or ""))
+    return show(value, unit=str(unit or ""))
 
 
 def stated(part: Content) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from html import escape
 
 from bytebill.claims import strip
+from bytebill.claims.register import COUNTED_KINDS
 from bytebill.claims.strip import Content
 from bytebill.display import head
 
@@ -119,8 +120,8 @@ def stake(content: Content) -> str:
 
 def blocks(content: Content) -> tuple[Block, ...]:
     """What stands in a box, from top to bottom."""
-    counted = [part for part in content.get("parts") or () if part.get("kind") in strip.COUNTED_KINDS]
-    beside = [part for part in content.get("parts") or () if part.get("kind") not in strip.COUNTED_KINDS]
+    counted = [part for part in content.get("parts") or () if part.get("kind") in COUNTED_KINDS]
+    beside = [part for part in content.get("parts") or () if part.get("kind") not in COUNTED_KINDS]
     drawing = strip.strip(content) if counted or content.get("reach") else ""
     return tuple(
         block
