@@ -31,6 +31,17 @@ class Timing:
         return median(self.reference_samples_s)
 
     @property
+    def middle_s(self) -> tuple[float, float]:
+        """Between which times the middle half of the repeats lies.
+
+        >>> Timing(samples_s=(1.0, 2.0, 3.0, 4.0, 9.0)).middle_s
+        (2.0, 4.0)
+        """
+        ordered = sorted(self.samples_s)
+        quarter = (len(ordered) - 1) // 4
+        return ordered[quarter], ordered[-1 - quarter]
+
+    @property
     def spread(self) -> float:
         """(slowest - fastest) / median of the call."""
         return (max(self.samples_s) - min(self.samples_s)) / self.median_s

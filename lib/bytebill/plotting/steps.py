@@ -28,12 +28,10 @@ def line_of_bytes(
     *,
     bytes_read: Sequence[float],
     step_s: Sequence[float],
-    read_s: Sequence[float],
     line_bytes: Sequence[float],
     line_s: Sequence[float],
 ) -> Axes:
-    """Measured time per token against the bytes it reads [GB, ms], the line predicted from the read bandwidth,
-    and the reads beside the steps."""
+    """Measured time per token against the bytes it reads [GB, ms], and the line predicted from the read bandwidth."""
     sizes = [size / 1e9 for size in bytes_read]
     ax.plot(
         [size / 1e9 for size in line_bytes],
@@ -42,7 +40,6 @@ def line_of_bytes(
         zorder=1,
         label="predicted: bytes / bandwidth",
     )
-    ax.plot(sizes, [seconds * 1e3 for seconds in read_s], "_", color=IDLE, markersize=12, label="reading alone")
     ax.plot(sizes, [seconds * 1e3 for seconds in step_s], "o", color=BYTES, markersize=7, label="decode, bare stack")
     return finished(
         ax,
@@ -52,6 +49,28 @@ def line_of_bytes(
         xlim=(0, None),
         ylim=(0, None),
     )
+
+
+def step_parts(
+    ax: Axes, parts: Mapping[str, tuple[float, float, float]], *, bounds: Mapping[str, float], names: Mapping[str, str]
+) -> Axes:
+    """Where the time of each step goes [ms]: its arithmetic alone, the read of its weights, all else; as a line the
+    `bounds`, bytes over bandwidth. Parts in seconds: arithmetic, read, step. `names` of parts stand in the legend."""
+    thin, read_name, late_name, rest_name = (names[key] for key in ("arithmetic", "read", "late", "rest"))
+    for i, (step, (arithmetic_s, read_s, step_s)) in enumerate(parts.items()):
+        bound_s, read_s = bounds[step], min(read_s, step_s)
+        ends = (0.0, min(bound_s, read_s), read_s, step_s)
+        fills = (({"color": BYTES}, read_name), ({"color": BYTES, "alpha": 0.45}, late_name), ({"color": IDLE}, rest_name))
+        for start, end, (fill, label) in zip(ends, ends[1:], fills, strict=False):
+            ax.barh(i, (end - start) * 1e3, left=start * 1e3, height=0.42, label=None if i else label, **fill)
+        ax.barh(i + 0.31, arithmetic_s * 1e3, height=0.12, color=FLOPS, label=None if i else thin)
+        ax.plot([bound_s * 1e3] * 2, [i - 0.32, i + 0.26], color=INK, linewidth=1.8, label=None if i else names["bound"])
+        ax.annotate(f"{step_s * 1e3:.1f} ms", (step_s * 1e3, i), (5, 0), textcoords="offset points", va="center")
+    ax.set_yticks(range(len(parts)), list(parts))
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1.12e3 * max(max(step_s, bounds[step]) for step, (_, _, step_s) in parts.items()))
+    ax.legend(loc="lower right", fontsize=9)
+    return finished(ax, xlabel="time for one token [ms]", no_grid="y")
 
 
 def bending_over(ax: Axes, measured: Mapping[str, Curve], *, predicted: Mapping[str, Curve]) -> Axes:
