@@ -131,7 +131,7 @@ GIVEN = (
 )
 
 GIVEN_IN: dict[str, tuple[str, ...]] = {
-    "01_decode_moves_the_model": ("20 minutes", "135 million weights", "16 bits instead of 32", "8,192 tokens"),
+    "01_decode_moves_the_model": ("20 minutes", "135 million weights", "instead of 32", "8,192 tokens", "350 W"),
     "03_the_batching_crossover": (
         "A batch of 64 loads",
         "grows 64 times",

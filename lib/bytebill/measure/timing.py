@@ -31,15 +31,9 @@ class Timing:
         return median(self.reference_samples_s)
 
     @property
-    def middle_s(self) -> tuple[float, float]:
-        """Between which times the middle half of the repeats lies.
-
-        >>> Timing(samples_s=(1.0, 2.0, 3.0, 4.0, 9.0)).middle_s
-        (2.0, 4.0)
-        """
-        ordered = sorted(self.samples_s)
-        quarter = (len(ordered) - 1) // 4
-        return ordered[quarter], ordered[-1 - quarter]
+    def fastest_s(self) -> float:
+        """The repeat that was disturbed least: whatever else a machine does only slows a call down."""
+        return min(self.samples_s)
 
     @property
     def spread(self) -> float:

@@ -20,6 +20,11 @@ from bytebill.plotting.style import (
     round_numbers,
 )
 
+_PARTS = (
+    ("its bytes at full bandwidth", BYTES, 1.0),
+    ("more, read matrix by matrix", BYTES, 0.45),
+    ("all that is not a weight", IDLE, 1.0),
+)
 Pairs = Sequence[tuple[float, float]]  # measured, predicted [s]
 
 
@@ -51,20 +56,18 @@ def line_of_bytes(
     )
 
 
-def step_parts(
-    ax: Axes, parts: Mapping[str, tuple[float, float, float]], *, bounds: Mapping[str, float], names: Mapping[str, str]
-) -> Axes:
-    """Where the time of each step goes [ms]: its arithmetic alone, the read of its weights, all else; as a line the
-    `bounds`, bytes over bandwidth. Parts in seconds: arithmetic, read, step. `names` of parts stand in the legend."""
-    thin, read_name, late_name, rest_name = (names[key] for key in ("arithmetic", "read", "late", "rest"))
+def step_parts(ax: Axes, parts: Mapping[str, tuple[float, float, float]], *, bounds: Mapping[str, float]) -> Axes:
+    """Where the time of each step goes [ms]: the read of its weights, all else, and apart its arithmetic; as a line its
+    bound, bytes over bandwidth. Each part in seconds: arithmetic, read matrix by matrix, step."""
     for i, (step, (arithmetic_s, read_s, step_s)) in enumerate(parts.items()):
         bound_s, read_s = bounds[step], min(read_s, step_s)
         ends = (0.0, min(bound_s, read_s), read_s, step_s)
-        fills = (({"color": BYTES}, read_name), ({"color": BYTES, "alpha": 0.45}, late_name), ({"color": IDLE}, rest_name))
-        for start, end, (fill, label) in zip(ends, ends[1:], fills, strict=False):
-            ax.barh(i, (end - start) * 1e3, left=start * 1e3, height=0.42, label=None if i else label, **fill)
-        ax.barh(i + 0.31, arithmetic_s * 1e3, height=0.12, color=FLOPS, label=None if i else thin)
-        ax.plot([bound_s * 1e3] * 2, [i - 0.32, i + 0.26], color=INK, linewidth=1.8, label=None if i else names["bound"])
+        for start, end, (label, color, alpha) in zip(ends, ends[1:], _PARTS, strict=False):
+            said = None if i else label
+            ax.barh(i, (end - start) * 1e3, left=start * 1e3, height=0.42, color=color, alpha=alpha, label=said)
+        said, line = (None, None) if i else ("arithmetic at the peak", "the announced bound")
+        ax.barh(i + 0.31, arithmetic_s * 1e3, height=0.12, color=FLOPS, label=said)
+        ax.plot([bound_s * 1e3] * 2, [i - 0.32, i + 0.26], color=INK, linewidth=1.8, label=line)
         ax.annotate(f"{step_s * 1e3:.1f} ms", (step_s * 1e3, i), (5, 0), textcoords="offset points", va="center")
     ax.set_yticks(range(len(parts)), list(parts))
     ax.invert_yaxis()
