@@ -110,11 +110,14 @@ GIVEN = (
     "32-bit",
     "in 16 bits",
     "16 or 32 bits",
+    # the rule of the verdicts
+    "at least 90% of the panel",
+    "50 to 90% of the panel",
     # quoted in the table of traps
     "2,500 tokens/s",
     "batch is 64",
     "64 sequences, or 64 tokens",
-    "utilisation 90%",
+    "utilization 90%",
     r"\$0.40 per million tokens",
     # experiences of installing and running
     "2 minutes with pip",
@@ -128,6 +131,7 @@ GIVEN = (
 )
 
 GIVEN_IN: dict[str, tuple[str, ...]] = {
+    "01_decode_moves_the_model": ("20 minutes", "135 million weights", "instead of 32", "8,192 tokens", "350 W"),
     "03_the_batching_crossover": (
         "A batch of 64 loads",
         "grows 64 times",

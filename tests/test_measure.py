@@ -7,12 +7,14 @@ from dataclasses import asdict, replace
 from math import hypot
 
 import pytest
+import torch
 
 from bytebill.device import Device, cpu_name, pick, used_memory_bytes
+from bytebill.engine.weights import random_weights
 from bytebill.errors import BytebillError
 from bytebill.measure import ceilings, peers
-from bytebill.measure.decode import DecodePoint, median_error, point
-from bytebill.measure.decoders import build_stack
+from bytebill.measure.decode import DecodePoint, median_error, point, taken_apart
+from bytebill.measure.decoders import build_stack, hollow
 from bytebill.measure.paging import attention_by_block_size
 from bytebill.measure.timing import Timing, drift, timed
 from bytebill.models import model
@@ -82,6 +84,31 @@ def test_this_machine_is_an_accelerator_with_measured_ceilings(cpu, monkeypatch)
     machine = ceilings.machine(cpu, "fp32", "bf16")
     assert (machine.name, machine.memory_bytes) == (cpu.name, cpu.memory_bytes)
     assert (machine.ridge_point("fp32"), machine.ridge_point("bf16")) == (10, 20)
+
+
+def test_memory_is_read_whole_or_in_pieces_and_the_bandwidth_is_the_fastest_read(cpu, monkeypatch):
+    read: list[int] = []
+
+    class Buffer(torch.Tensor):
+        def sum(self) -> torch.Tensor:  # type: ignore[override]
+            read.append(self.nbytes)
+            return torch.zeros(())
+
+    monkeypatch.setattr(ceilings, "read_buffer", lambda device: torch.ones(1000).as_subclass(Buffer))
+    assert len(ceilings.read_rates(cpu, repeats=3)) == 3 and set(read) == {4000}
+    read.clear()
+    ceilings.read_rates(cpu, piece_bytes=1600, repeats=1)
+    assert read == [1600, 1600, 800] * 2  # once to warm up
+    monkeypatch.setattr(ceilings, "read_rates", lambda device, *, repeats: (3.0, 5.0, 4.0))
+    assert ceilings.read_bytes_per_s(cpu) == 5.0
+
+
+def test_a_step_is_taken_apart(cpu):
+    parts = taken_apart(random_weights(hollow(TINY_SPEC)), cpu, dtype="fp32", context_len=3, repeats=2)
+    assert parts.n_matrices == 2 * TINY_SPEC.n_layers * 2 + 1  # qkv, output, gate and up, down; the head
+    assert parts.weight_bytes > 0
+    for timing in (parts.step, parts.matrices, parts.rest):
+        assert len(timing.samples_s) >= 2 and timing.fastest_s <= timing.median_s
 
 
 def test_a_stack_reads_all_of_its_layers(cpu):

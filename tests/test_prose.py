@@ -91,9 +91,8 @@ def test_cited_works_are_in_the_bibliography() -> None:
 
 
 def test_the_cover_lists_the_chapters_of_the_register() -> None:
-    row = r"^\| (?:\[(\d+)\]\S+|(\d+)) \|.*\| (C\d\d)(?:–(C\d\d))? \|"
-    rows = re.findall(row, SOURCE["index.md"], flags=re.M)
-    listed = {f"{int(here or coming):02d}": (first, last or first) for here, coming, first, last in rows}
+    rows = re.findall(r"^\| (\d+) \|.*\| (C\d\d)(?:–(C\d\d))? \|", SOURCE["index.md"], flags=re.M)
+    listed = {f"{int(number):02d}": (first, last or first) for number, first, last in rows}
     register: dict[str, list[str]] = {}
     for claim in CLAIMS.values():
         register.setdefault(claim.chapter, []).append(claim.id)
@@ -101,8 +100,23 @@ def test_the_cover_lists_the_chapters_of_the_register() -> None:
 
 
 def test_what_the_cover_calls_here_is_here() -> None:
-    here = re.findall(r"^\| \[\d+\]\(\.\./notebooks/(\S+)\).*\*\*here\*\*", SOURCE["index.md"], flags=re.M)
+    here = re.findall(r"^\| \d+ \| \[.*?\]\(\.\./notebooks/(\S+)\).*\*\*here\*\*", SOURCE["index.md"], flags=re.M)
     assert set(here) == {path.name for path in (ROOT / "notebooks").glob("[0-9]*.ipynb")}
+
+
+def test_a_chapter_has_one_short_name_on_the_cover_and_in_the_navigation() -> None:
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    pages = [page for part in toc["parts"] for page in part["chapters"] if page["file"].startswith("notebooks/")]
+    named = {page["file"]: page.get("title") or title_of(ROOT / f"{page['file']}.ipynb") for page in pages}
+    linked = re.findall(r"^\|[ \d]*\| \[(.*?)\]\(\.\./(notebooks/\w+)\.ipynb\)", SOURCE["index.md"], flags=re.M)
+    assert {file: name for name, file in linked} == named
+    assert all(len(name.split()) <= 6 for name, _ in linked)
+
+
+def title_of(path: Path) -> str:
+    """The heading with which a notebook opens."""
+    opening = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
+    return re.findall(r"^# (.*)", opening, flags=re.M)[0]
 
 
 def test_commands_exist() -> None:

@@ -164,7 +164,7 @@ def test_a_step_is_never_faster_than_either_bound(
     spec: ModelSpec, batch_size: int, context_len: int, device: Accelerator
 ) -> None:
     bounds = step_time_bounds(decode(spec, batch_size=batch_size, context_len=context_len), accelerator=device)
-    assert max(bounds.memory_s, bounds.compute_s) == bounds.max_s <= bounds.sum_s <= 2 * bounds.max_s
+    assert max(bounds.memory_s, bounds.compute_s) == bounds.max_s
     assert bounds.bound is (Bound.BANDWIDTH if bounds.memory_s >= bounds.compute_s else Bound.COMPUTE)
     assert 0 <= bounds.compute_idle_share < 1
 

@@ -215,7 +215,9 @@ class Deployment:
     def step_bounds(self, load: Load) -> TimeBounds:
         """Memory time and compute time of a step at the group's published rates."""
         bounds = step_time_bounds(
-            self.step_cost(load), accelerator=self.accelerator, dtype=self.precision.compute_dtype
+            self.step_cost(load),
+            accelerator=self.accelerator,
+            dtype=self.accelerator.units(self.precision.compute_dtype),
         )
         return TimeBounds(memory_s=bounds.memory_s / self.n_devices, compute_s=bounds.compute_s / self.n_devices)
 

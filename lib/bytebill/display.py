@@ -9,8 +9,11 @@ A heading ends in its unit, and the unit formats the column. Quantities come in 
     "rent [USD:.2f]"   after a colon a format, as in an f-string
 """
 
+import ast
+import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from html import escape
 from numbers import Real
@@ -104,6 +107,22 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> No
     A100    2039
     """
     print("\n".join(_aligned([[str(cell) for cell in row] for row in (headings, *rows)])))
+
+
+def source(function: Callable[..., Any]) -> Shown:
+    """A function of the package as it stands, without its docstring.
+
+    >>> source(head)
+    def head(names: Iterable[str]) -> str:
+        cells = (f'<th scope="col">{name}</th>' if name else "<td></td>" for name in names)
+        return f"<thead><tr>{''.join(cells)}</tr></thead>"
+    """
+    lines = textwrap.dedent(inspect.getsource(function)).splitlines()
+    first = ast.parse("\n".join(lines)).body[0].body[0]  # type: ignore[attr-defined]
+    if inspect.getdoc(function):
+        del lines[first.lineno - 1 : first.end_lineno]
+    text = "\n".join(lines)
+    return Shown(html=scrolling(f"<pre>{escape(text)}</pre>", name=function.__name__), text=text)
 
 
 def head(names: Iterable[str]) -> str:

@@ -4,8 +4,8 @@
 
 bytes / W is the time of reading the same weights and nothing else, taken in turn with the step; peak is that of
 a large matmul; rest is what the model's other operations take (its hollow twin's step), nothing for a bare stack.
-The root of the sum of squares lies between the two bounds: the larger of the terms (reading and multiplying
-overlap) and their sum (they do not), and it equals both far from the ridge.
+The root of the sum of squares lies between the larger of the terms (reading and multiplying overlap) and their sum
+(they do not), and far from the ridge it equals the larger. `taken_apart` times what one step is made of.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from math import hypot
 from statistics import median
 
-from bytebill.device import Device
+from bytebill.device import Device, synchronizer
+from bytebill.engine.graphs import captured
 from bytebill.engine.kernels.linear import arithmetic
 from bytebill.engine.weights import Weights
 from bytebill.measure.decoders import Decoder, decoder, hollow_decoder
-from bytebill.measure.timing import Predicted, Timing
+from bytebill.measure.timing import Predicted, Timing, in_turns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,27 @@ def point(
         fraction_of_read=read_s / step_s,
         predicted_s=hypot(read_s, 2.0 * batch * decoder.n_weights / peak) + rest_s,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepParts:
+    """A step of one sequence, and what it is made of, timed in turns."""
+
+    weight_bytes: int
+    n_matrices: int
+    step: Timing
+    matrices: Timing  # the same weights read, matrix by matrix, and nothing done with them
+    rest: Timing  # a step of the hollow twin: the other operations, without the weights
+
+
+def taken_apart(weights: Weights, device: Device, *, dtype: str, context_len: int, repeats: int = 5) -> StepParts:
+    """Time a decode step at batch 1, a read of each of its matrices, and a step of its hollow twin, in turns [s]."""
+    real = decoder(weights, device, dtype=dtype, context_len=context_len)
+    twin = hollow_decoder(weights.spec, device, dtype=dtype, context_len=context_len)
+    read = captured(real.read_matrices) if device.kind == "cuda" else real.read_matrices
+    calls = {"step": real.step(1), "matrices": read, "rest": twin.step(1)}
+    timings = in_turns(calls, {}, sync=synchronizer(device), repeats=repeats, at_least_s=0.5)
+    return StepParts(weight_bytes=real.weight_bytes, n_matrices=len(real.linears), **timings)
 
 
 def sweep_model(

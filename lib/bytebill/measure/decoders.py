@@ -12,7 +12,7 @@ Used by chapters 01, 03 and 16 and `bytebill bench`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 
@@ -43,9 +43,24 @@ class Decoder:
     step: Callable[[int], Call]  # one step of so many sequences, ready to be timed
 
     def read(self) -> None:
-        """Read the same bytes and do nothing with them: the reference that a step is held against."""
+        """Read as many bytes and do nothing with them: the reference that a step is held against.
+
+        On a GPU in one piece: a hundred small reads would take longer to start than the bytes take to arrive.
+        """
+        if self.device.kind == "cuda":
+            self.in_one_piece.sum()
+        else:
+            self.read_matrices()
+
+    def read_matrices(self) -> None:
+        """Read the weights matrix by matrix and do nothing with them."""
         for linear in self.linears:
             linear.read()
+
+    @cached_property
+    def in_one_piece(self) -> torch.Tensor:
+        """As many bytes as the weights have, in one piece."""
+        return torch.ones(max(1, self.weight_bytes // 4), device=self.device.torch)
 
     def time(self, batch_size: int, *, repeats: int = 5, at_least_s: float = 0.0) -> Timing:
         """A step's time beside that of reading its weights."""

@@ -31,6 +31,11 @@ class Timing:
         return median(self.reference_samples_s)
 
     @property
+    def fastest_s(self) -> float:
+        """The repeat that was disturbed least: whatever else a machine does only slows a call down."""
+        return min(self.samples_s)
+
+    @property
     def spread(self) -> float:
         """(slowest - fastest) / median of the call."""
         return (max(self.samples_s) - min(self.samples_s)) / self.median_s

@@ -20,6 +20,11 @@ from bytebill.plotting.style import (
     round_numbers,
 )
 
+_PARTS = (
+    ("its bytes at full bandwidth", BYTES, 1.0),
+    ("more, read matrix by matrix", BYTES, 0.45),
+    ("all that is not a weight", IDLE, 1.0),
+)
 Pairs = Sequence[tuple[float, float]]  # measured, predicted [s]
 
 
@@ -28,12 +33,10 @@ def line_of_bytes(
     *,
     bytes_read: Sequence[float],
     step_s: Sequence[float],
-    read_s: Sequence[float],
     line_bytes: Sequence[float],
     line_s: Sequence[float],
 ) -> Axes:
-    """Measured time per token against the bytes it reads [GB, ms], the line predicted from the read bandwidth,
-    and the reads beside the steps."""
+    """Measured time per token against the bytes it reads [GB, ms], and the line predicted from the read bandwidth."""
     sizes = [size / 1e9 for size in bytes_read]
     ax.plot(
         [size / 1e9 for size in line_bytes],
@@ -42,7 +45,6 @@ def line_of_bytes(
         zorder=1,
         label="predicted: bytes / bandwidth",
     )
-    ax.plot(sizes, [seconds * 1e3 for seconds in read_s], "_", color=IDLE, markersize=12, label="reading alone")
     ax.plot(sizes, [seconds * 1e3 for seconds in step_s], "o", color=BYTES, markersize=7, label="decode, bare stack")
     return finished(
         ax,
@@ -52,6 +54,26 @@ def line_of_bytes(
         xlim=(0, None),
         ylim=(0, None),
     )
+
+
+def step_parts(ax: Axes, parts: Mapping[str, tuple[float, float, float]], *, bounds: Mapping[str, float]) -> Axes:
+    """Where the time of each step goes [ms]: the read of its weights, all else, and apart its arithmetic; as a line its
+    bound, bytes over bandwidth. Each part in seconds: arithmetic, read matrix by matrix, step."""
+    for i, (step, (arithmetic_s, read_s, step_s)) in enumerate(parts.items()):
+        bound_s, read_s = bounds[step], min(read_s, step_s)
+        ends = (0.0, min(bound_s, read_s), read_s, step_s)
+        for start, end, (label, color, alpha) in zip(ends, ends[1:], _PARTS, strict=False):
+            said = None if i else label
+            ax.barh(i, (end - start) * 1e3, left=start * 1e3, height=0.42, color=color, alpha=alpha, label=said)
+        said, line = (None, None) if i else ("arithmetic at the peak", "the announced bound")
+        ax.barh(i + 0.31, arithmetic_s * 1e3, height=0.12, color=FLOPS, label=said)
+        ax.plot([bound_s * 1e3] * 2, [i - 0.32, i + 0.26], color=INK, linewidth=1.8, label=line)
+        ax.annotate(f"{step_s * 1e3:.1f} ms", (step_s * 1e3, i), (5, 0), textcoords="offset points", va="center")
+    ax.set_yticks(range(len(parts)), list(parts))
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1.12e3 * max(max(step_s, bounds[step]) for step, (_, _, step_s) in parts.items()))
+    ax.legend(loc="lower right", fontsize=9)
+    return finished(ax, xlabel="time for one token [ms]", no_grid="y")
 
 
 def bending_over(ax: Axes, measured: Mapping[str, Curve], *, predicted: Mapping[str, Curve]) -> Axes:

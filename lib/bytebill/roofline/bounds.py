@@ -1,10 +1,10 @@
-"""How fast can a device do a step? Its two bounds, and the batch at which they meet.
+"""How fast can a device do a step, at the most? Its bound, and the batch at which its two terms meet.
 
-    step time >= max(bytes / W, flops / peak)       if reading and arithmetic overlap perfectly
-    step time <= bytes / W + flops / peak           if they do not overlap at all, both still at full rate
+    step time >= max(bytes / W, flops / C)
 
-W `bandwidth_bytes_per_s` [B/s], peak [FLOP/s]. Bytes and FLOPs are those of `bytebill.roofline.cost`. Ignores launch
-overhead, on-chip caches, links between devices, and that kernels reach 0.7 to 0.95 of a published rate.
+W `bandwidth_bytes_per_s` [B/s], C the peak [FLOP/s]. Bytes and FLOPs are those of `bytebill.roofline.cost`. There is no
+upper bound: launch overhead, links between devices and kernels that reach 0.7 to 0.95 of a published rate come on top.
+Ignores on-chip caches, which can deliver weights faster than memory does.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Bound(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class TimeBounds:
-    """Time to move a step's bytes and time to do its arithmetic; at full rates the truth is between."""
+    """Time to move a step's bytes and time to do its arithmetic, each at full rate; a step takes the longer or more."""
 
     memory_s: float
     compute_s: float
@@ -34,16 +34,12 @@ class TimeBounds:
         return max(self.memory_s, self.compute_s)
 
     @property
-    def sum_s(self) -> float:
-        return self.memory_s + self.compute_s
-
-    @property
     def bound(self) -> Bound:
         return Bound.BANDWIDTH if self.memory_s >= self.compute_s else Bound.COMPUTE
 
     @property
     def compute_idle_share(self) -> float:
-        """Share of the shortest possible step in which the arithmetic units have nothing to do."""
+        """Share of the shortest possible step in which the arithmetic units have nothing to do; of a longer one, more."""
         return 1 - self.compute_s / self.max_s
 
 
