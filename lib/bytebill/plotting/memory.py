@@ -43,9 +43,10 @@ def shrink_or_buy(
     """
     for (name, points), mark in zip(cases.items(), ("s", "^"), strict=True):
         ax.plot(*zip(*((100 * x, y) for x, y in points), strict=True), mark, color=KV, alpha=0.8, label=name)
-    ax.plot([100 * x for x in line[0]], line[1], color=WEIGHTS, label="the next group has twice the devices")
+    ax.plot([100 * x for x in line[0]], line[1], color=WEIGHTS, label="a next group of twice the devices")
     ax.axhline(1, color=INK, linewidth=1)
     ax.axvline(100 * threshold, color=INK, linestyle=":", linewidth=1.2)
+    ax.annotate(f"{threshold:.0%}", (100 * threshold, 0), (4, 4), textcoords="offset points")
     for text, place, align in (("shrink the cache", (1, 1.04), "bottom"), ("buy devices", (1, 0.96), "top")):
         ax.annotate(text, place, va=align, ha="left")
     return finished(
