@@ -201,12 +201,14 @@ def test_a_full_disk_while_staging_is_one_sentence(toy, monkeypatch):
 
 
 def test_verdicts_come_from_the_folder_and_otherwise_from_what_is_committed(toy):
-    source = "from bytebill.claims import check, judge\njudge('C01', stated='2', core=[check('n', found=n, near=2)])"
+    source = """from bytebill.claims import MIME
+word = "safe to repeat" if n == 2 else "wrong"
+display({MIME: {"id": "C01", "word": word}, "text/plain": word}, raw=True)"""
     write_notebook(toy.notebooks / "01_doubling.ipynb", source)
     list(chapters.refresh(["01"], book=toy))
     list(chapters.run(["01"], book=toy, parameters={"n": 3}))
-    assert [entry.word for entry in ledger.read(toy.executed, book=toy)][:2] == ["refuted", "no verdict"]
-    assert [entry.word for entry in ledger.read(toy.root / "nowhere", book=toy)][:2] == ["holds", "no verdict"]
+    assert [entry.word for entry in ledger.read(toy.executed, book=toy)][:2] == ["wrong", "no verdict"]
+    assert [entry.word for entry in ledger.read(toy.root / "nowhere", book=toy)][:2] == ["safe to repeat", "no verdict"]
 
 
 def test_without_a_book_the_sentence_says_where_to_look(tmp_path, monkeypatch):

@@ -11,13 +11,13 @@ import pytest
 
 from bytebill import data
 from bytebill.claims import CLAIMS, MIME, SIGNS, beside, found, judge, ledger, pin, pin_that, pins, reach, rule
-from bytebill.claims.register import Claim, Part
+from bytebill.claims.register import Claim, ClaimPart
 from bytebill.errors import BytebillError
 
-FIGURE = Part(key="f", kind="figure", text="a price", stated=10.0)
+FIGURE = ClaimPart(key="f", kind="figure", text="a price", stated=10.0)
 ALONE = {"f": FIGURE}
-SENTENCES = {f"d{n}": Part(key=f"d{n}", kind="direction", text=f"sentence {n}", low=1.0) for n in range(3)}
-CAUSE = {"c": Part(key="c", kind="cause", text="the reason", low=0.5)}
+SENTENCES = {f"d{n}": ClaimPart(key=f"d{n}", kind="direction", text=f"sentence {n}", low=1.0) for n in range(3)}
+CAUSE = {"c": ClaimPart(key="c", kind="cause", text="the reason", low=0.5)}
 JUDGED = [
     content
     for path in sorted(data.REPOSITORY.glob("notebooks/*.ipynb"))
@@ -32,7 +32,7 @@ PARTS = [
 ]
 
 
-def claim(parts: dict[str, Part], *, sourced: bool = True) -> Claim:
+def claim(parts: dict[str, ClaimPart], *, sourced: bool = True) -> Claim:
     return Claim(id="C01", chapter="01", statement="as said", how=("derived",), parts=parts, sourced=sourced)
 
 
@@ -77,13 +77,13 @@ def test_a_figure_is_right_within_a_quarter(number, outcome):
 
 
 def test_bounds_are_what_their_words_say():
-    above, below = (Part(key="x", kind="direction", text="x", **end) for end in ({"low": 1.0}, {"high": 1.0}))
-    between = Part(key="x", kind="direction", text="x", low=1.0, high=2.0)
+    above, below = (ClaimPart(key="x", kind="direction", text="x", **end) for end in ({"low": 1.0}, {"high": 1.0}))
+    between = ClaimPart(key="x", kind="direction", text="x", low=1.0, high=2.0)
     assert [each.outcome(1.0) for each in (above, below, between)] == ["fails", "fails", "holds"]
     assert [each.outcome(math.nan) for each in (above, below, between)] == ["fails"] * 3
     assert [each.test for each in (above, below, between)] == ["above 1", "below 1", "between 1 and 2"]
     assert CAUSE["c"].outcome(0.5) == "holds"
-    share = Part(key="x", kind="figure", text="a share", low=0.6, high=0.8, unit="fraction")
+    share = ClaimPart(key="x", kind="figure", text="a share", low=0.6, high=0.8, unit="fraction")
     assert [round(share.off_by(x), 2) for x in (0.3, 0.7, 1.0)] == [2.0, 1.0, 1.25]
 
 

@@ -33,6 +33,8 @@ def bytebill(toy, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["bench", "--only", "stak"], "There is no part of the bench 'stak'; nearest: stack"),
         (["run", "²"], "There is no chapter '²'; there are: 01_doubling, 02_where, ledger."),
         (["refresh", "3"], "There is no chapter '3'; there are: 01_doubling, 02_where, ledger."),
+        (["ledger", "--word", "wrnog"], "There is no word of a verdict 'wrnog'; nearest: wrong."),
+        (["ledger", "--chapter", "99"], "There is no chapter '99'"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_2(toy, monkeypatch, capsys, arguments, sentence):

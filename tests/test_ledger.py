@@ -6,104 +6,137 @@ import json
 
 import pytest
 from bs4 import BeautifulSoup
+from rich.console import Console
 
-from bytebill import chapters
-from bytebill.claims import CLAIMS, MIME, ledger
-from bytebill.errors import BytebillError
-from conftest import write_book, write_notebook
+from bytebill.claims import CLAIMS, MIME, SIGNS, ledger, ledger_page
+from conftest import refuses, write_book
+from sample_verdicts import SAMPLES
 
-JUDGED = """from bytebill.claims import check, judge
-near = check("bytes a token", found=140e9, near=140e9, unit="B")
-far = check("idle <share>", found=0.5, above=0.9, unit="fraction", how="measured")
-holds = judge("C01", stated="140 GB", core=[near])
-display(holds, judge("C02", stated="idle", core=[near, far], device="A CPU"))"""
+OLD = {"id": "C08", "verdict": "loose", "stated": "79%", "evidence": []}  # as chapters stored it until 2026-11
+KEYS = ["id", "chapter", "word", "parts", "reach", "say", "stake", "edge", "paragraph", "device"]
 
 
 @pytest.fixture(scope="module")
 def entries(tmp_path_factory):
+    """A book of which the toy chapters 1 and 2 are there, and hold the samples and one verdict of the old scale."""
     book = write_book(tmp_path_factory.mktemp("judged"))
-    write_notebook(book.notebooks / "01_doubling.ipynb", JUDGED)
-    assert not any(outcome.error for outcome in chapters.refresh(["01"], book=book))
+    cells = [{"outputs": [{"data": {MIME: content}}]} for content in (*SAMPLES.values(), OLD)]
+    (book.notebooks / "01_doubling.ipynb").write_text(json.dumps({"cells": cells}))
     return {entry.claim.id: entry for entry in ledger.read(book=book)}
 
 
-def test_every_claim_has_a_line(entries):
+@pytest.fixture(scope="module")
+def page(entries):
+    return BeautifulSoup(ledger_page.listing(entries.values()).html, "html.parser")
+
+
+def test_every_claim_has_a_word(entries):
     assert list(entries) == list(CLAIMS)
     words = {id: entry.word for id, entry in entries.items()}
-    assert (words["C01"], words["C02"]) == ("holds", "loose")
-    assert (words["C03"], words["C04"]) == ("no verdict", "no verdict")  # the toy has a chapter 1 and a chapter 2
+    assert [words[id] for id in SAMPLES] == list(SIGNS)
+    assert (words["C08"], words["C09"]) == ("no verdict", "no verdict")  # the old scale; none at all
     assert {words[id] for id in words if entries[id].claim.chapter > "02"} == {"not yet tried"}
 
 
 def test_json_has_the_agreed_keys(entries):
-    lines = json.loads(json.dumps([entry.to_json() for entry in entries.values()]))
-    assert len(lines) == 56
-    keys = ["id", "chapter", "verdict", "stated", "found", "evidence", "rule", "device"]
-    assert all(list(line) == keys for line in lines)
-    assert lines[0]["found"] == "bytes a token: 140 GB"
-    assert lines[55] == {
-        "id": "C56",
-        "chapter": "20",
-        "verdict": "not yet tried",
-        "stated": "",
-        "found": "",
-        "evidence": [],
-        "rule": "",
-        "device": None,
+    lines = json.loads(json.dumps([entry.to_json() for entry in entries.values()], allow_nan=False))
+    assert len(lines) == 56 and all(list(line) == KEYS for line in lines)
+    by_id = {line["id"]: line for line in lines}
+    assert by_id["C01"]["parts"][0] == {
+        "kind": "figure",
+        "text": "<figure> of a step",
+        "unit": "B",
+        "stated": 140e9,
+        "found": 139e9,
+        "low": 139e9 * 0.9,
+        "high": 139e9 * 1.1,
+        "off_by": 1.007,
+        "passed": True,
+        "how": "derived",
     }
+    assert (by_id["C02"]["edge"], by_id["C02"]["device"], by_id["C02"]["stake"]) == ("5 of 6 machines", "A CPU", -0.3)
+    assert by_id["C02"]["reach"]["share"] == 28 / 38 and by_id["C01"]["reach"] is None
+    assert by_id["C56"]["word"] is None and by_id["C56"]["parts"] == []
+    assert by_id["C08"]["word"] == "no verdict"
 
 
-def test_the_table_can_be_read_without_seeing_it(entries):
-    soup = BeautifulSoup(ledger.listing(entries.values()).html, "html.parser")
-    assert soup.table.caption.get_text() == "56 claims and how they stand; measured on A CPU"
-    assert all(header.get("scope") for header in soup.find_all("th"))
-    assert len(soup.tbody.find_all("tr")) == 1 + 3  # the chapter's heading and its claims
-    headings = [header.get_text() for header in soup.thead.find_all("th")]
-    row = soup.find("a", string="C02").find_parent("tr")
-    cells = dict(zip(headings, (cell.get_text() for cell in row.find_all(["th", "td"])), strict=True))
-    assert cells["Derived"] == "bytes a token: 140 GB"
-    assert cells["Measured"] == "idle <share>: 50%"
-    assert cells["Verdict"] == "≈ loose"
+def test_every_claim_is_a_target_and_links_to_its_box(page):
+    assert [page.find(id=id).name for id in CLAIMS] == ["li"] * 56
+    links = {a["href"] for a in page.select("a.bb-chapter")}
+    assert {"01_doubling.html#claim-c01", "02_where.html#claim-c05", "02_where.html"} <= links
 
 
-def test_links_lead_to_the_box_of_the_verdict(entries):
-    links = [a["href"] for a in BeautifulSoup(ledger.listing(entries.values()).html, "html.parser").find_all("a")]
-    assert links == ["01_doubling.html", "01_doubling.html#claim-c01", "01_doubling.html#claim-c02", "02_where.html"]
+def test_a_row_says_what_was_said_and_what_to_say(page):
+    row = page.find(id="C05")
+    assert row.select_one(".bb-say").get_text() == "Say <C05> so."
+    assert row.s.get_text() == "5" and row.select_one(".bb-numbers strong").get_text() == "9,000"
+    assert row.select_one(".bb-word").get_text() == "× right idea, wrong number"
+    assert row.select_one(".bb-stake").get_text() == "bill: 5 times"
+    assert page.find(id="C01").s is None
+    edge = page.find(id="C02")
+    assert edge.abbr.get_text() == "±" and edge.abbr["title"] == "5 of 6 machines"
+    assert edge.select_one(".bb-evidence")["aria-label"] == "Evidence: measured"
 
 
-def test_a_kind_of_evidence_that_is_owed_is_said(entries):
-    soup = BeautifulSoup(ledger.listing([entries["C01"]]).html, "html.parser")
-    assert "not yet" not in soup.get_text()
-    owed = ledger.Entry(claim=CLAIMS["C06"], page="x", content=entries["C01"].content)
-    assert "not yet" in BeautifulSoup(ledger.listing([owed]).html, "html.parser").get_text()
+def test_a_row_unfolds_to_every_check(page):
+    folded = page.find(id="C02").details
+    assert folded.summary.get_text() == "2 checks, true in 28 of 38 deployments (74%), 1 outside its terms of C02"
+    text = folded.get_text(" ")
+    for said in ("70B, batch 64", "would turn at: no batch: 64%", "Shown, not counted", "long <contexts>", "A CPU"):
+        assert said in text
+    assert page.find(id="C08").details is None
 
 
-def test_conditions_are_named_beside_the_verdict(entries):
-    limit = {"role": "limit", "how": "derived", "text": "with <MHA>", "found": 4.0, "passed": False, "unit": ""}
-    content = {**entries["C01"].content, "verdict": "holds with conditions", "evidence": [limit]}
-    row = ledger.listing([ledger.Entry(claim=CLAIMS["C10"], page="x", content=content)])
-    assert BeautifulSoup(row.html, "html.parser").get_text().endswith("holds with conditionsexcept: with <MHA>")
+def test_the_page_is_whole_without_a_script(page):
+    assert page.select_one(".bb-tools").has_attr("hidden") and all(
+        b.has_attr("disabled") for b in page.select("button")[:7]
+    )
+    assert not page.select("li[hidden]")
+    assert [li["id"] for li in page.select(".bb-rows > li")] == [f"C0{n}" for n in range(1, 10)]
+    untried = page.select_one(".bb-untried")
+    assert untried.summary.get_text() == "47 claims are not yet tried" and len(untried.select("li")) == 47
 
 
-def test_counts_cover_every_claim(entries):
-    lines = dict(line.rsplit(maxsplit=1) for line in ledger.counts(entries.values()).text.splitlines()[1:])
-    assert sum(map(int, lines.values())) == 56
-    assert (lines["✓ holds"], lines["✗ refuted"]) == ("1", "0")
+def test_the_bar_counts_every_claim(page):
+    counts = {button.find("span").get_text(): int(button.b.get_text()) for button in page.select(".bb-words button")}
+    assert sum(counts.values()) == 56
+    assert counts["✗ wrong"] == 1 and counts["– not yet tried"] == 47 and counts["– no verdict"] == 2
+
+
+def test_the_table_of_checks_can_be_read_without_seeing_it(page):
+    assert all(header.get("scope") for header in page.find_all("th"))
+    assert all(drawing.get("aria-label") for drawing in page.select("svg[role=img]"))
+    assert page.select_one(".bb-count").get_text() == "56 claims, 7 of them judged; measured on A CPU."
+
+
+def test_worst_comes_first(page):
+    ranked = sorted(page.select(".bb-rows > li"), key=lambda row: float(row["data-worst"]))
+    assert [row["id"] for row in ranked[:3]] == ["C06", "C05", "C04"]
+    by_stake = sorted(page.select(".bb-rows > li"), key=lambda row: float(row["data-stake"]))
+    assert [row["id"] for row in by_stake[:2]] == ["C05", "C02"]
 
 
 def test_selecting(entries):
-    assert [entry.claim.id for entry in ledger.select(entries.values(), verdict="loose")] == ["C02"]
+    assert [entry.claim.id for entry in ledger.select(entries.values(), word="wrong")] == ["C06"]
     assert len(ledger.select(entries.values(), chapter=1)) == 3
-    with pytest.raises(BytebillError, match="nearest: refuted"):
-        ledger.select(entries.values(), verdict="refutd")
-    with pytest.raises(BytebillError, match="There is no chapter '99'"):
-        ledger.select(entries.values(), chapter="99")
+    refuses(lambda: ledger.select(entries.values(), word="wrnog"), "There is no word of a verdict 'wrnog'")
+    refuses(lambda: ledger.select(entries.values(), chapter="99"), "There is no chapter '99'")
+    nothing = ledger_page.listing(ledger.select(entries.values(), word="wrong", chapter="19"))
+    assert "0 claims" in nothing.html and nothing.text == ""
+
+
+def test_the_terminal_shows_word_and_sentence(entries):
+    console = Console(width=160)
+    with console.capture() as shown:
+        console.print(ledger.for_terminal(entries.values()))
+    (line,) = (line for line in shown.get().splitlines() if "C02" in line)
+    assert "◐ true with a condition\N{NO-BREAK SPACE}±" in line and "Say <C02> so." in line
 
 
 def test_an_environment_variable_names_the_notebooks(toy, monkeypatch):
     toy.executed.mkdir(parents=True)
-    output = {"data": {MIME: {"id": "C01", "verdict": "loose"}}}
+    output = {"data": {MIME: SAMPLES["C01"]}}
     (toy.executed / "01_doubling.ipynb").write_text(json.dumps({"cells": [{"outputs": [output]}]}))
     assert ledger.read(book=toy)[0].word == "no verdict"
     monkeypatch.setenv("BYTEBILL_NOTEBOOKS", str(toy.executed))
-    assert ledger.read(book=toy)[0].word == "loose"
+    assert ledger.read(book=toy)[0].word == "safe to repeat"

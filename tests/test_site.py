@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
+from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.frontend import get_default_settings
 from docutils.utils import new_document
 
 from bytebill import claims
+from bytebill.claims import ledger, ledger_page, view
+from bytebill.claims.register import COUNTED_KINDS
 from bytebill.errors import BytebillError
 from bytebill.site import browser, build, check, dark, verdict_nodes
 from bytebill.site.extension import share_anchors, tidy_scripts
+from sample_verdicts import SAMPLES
 
+opening = sys.modules["bytebill.claims.opening"]  # the package's face has the function of that name
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = '<html lang="en"><head><title>T</title>{head}</head><body><article><h1>T</h1>{body}</article></body></html>'
 
@@ -129,11 +135,46 @@ def test_the_browser_sees_what_a_file_does_not_show(tmp_path):
         assert any(part in fault for fault in found), part
 
 
-def verdict(core: float, limit: float, **more: object) -> claims.Verdict:
-    """The verdict on C01 with one core check and one limit, each of which wants 1."""
-    checks = [claims.check("reads", found=core, near=1)]
-    limits = [claims.check("long context", found=limit, near=1)]
-    return claims.judge("C01", stated="140 GB", core=checks, limits=limits, **more)
+FRAME = "* { box-sizing: border-box } .visually-hidden { position: absolute; width: 1px; overflow: hidden }"  # theme's
+
+
+def ledger_html(css: str = "", js: str | None = None) -> str:
+    """A page of the ledger as the book has it, without the book's frame."""
+    entries = [
+        ledger.Entry(claim=claim, page="b" if id in SAMPLES else None, content=SAMPLES.get(id))
+        for id, claim in claims.CLAIMS.items()
+    ]
+    style, script = ((ROOT / "book" / "assets" / f"bytebill.{kind}").read_text() for kind in ("css", "js"))
+    looks = (
+        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>{FRAME}{style}{css}</style>'
+    )
+    return f"{looks}{ledger_page.listing(entries).html}<script>{script if js is None else js}</script>"
+
+
+@pytest.mark.skipif(browser.executable() is None, reason="no Chromium on this machine")
+def test_the_ledger_is_whole_at_every_width_and_can_be_used(tmp_path):
+    built(tmp_path, body=ledger_html())
+    assert browser.look(tmp_path, ["a.html"], program=browser.executable()) == []
+
+
+BROKEN = {
+    "cut": ({"css": ".bb-say { width: 5000px }"}, "is cut or too wide at 375 px"),
+    "hidden": ({"css": ".bb-claim { overflow: hidden; white-space: nowrap }"}, "p.bb-claim is cut"),
+    "unsorted": ({"js": ("append(...", "contains(...")}, "sorted by worst the rows are not in its order"),
+    "unfiltered": ({"js": ("(word && ", "(false && ")}, "the word wrong counts 1 claims and shows 56"),
+    "without a target": ({"js": ("row.scrollIntoView()", "scrollTo(0, 0)"), "css": "li { height: 999px }"}, "in sight"),
+}
+
+
+@pytest.mark.skipif(browser.executable() is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize(("broken", "fault"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_ledger_is_seen(tmp_path, broken, fault):
+    script = (ROOT / "book" / "assets" / "bytebill.js").read_text()
+    old, new = broken.get("js", ("", ""))
+    assert old in script
+    built(tmp_path, body=ledger_html(css=broken.get("css", ""), js=script.replace(old, new, 1)))
+    found = browser.look(tmp_path, ["a.html"], program=browser.executable())
+    assert any(fault in each for each in found), found
 
 
 def drawn(content: object, *, document: nodes.document | None = None, inline: bool = False):
@@ -144,33 +185,59 @@ def drawn(content: object, *, document: nodes.document | None = None, inline: bo
     return verdict_nodes.ClaimRenderer.handle_mime(renderer, data, inline)
 
 
-@pytest.mark.parametrize(
-    ("core", "limit", "slug", "sign"),
-    [(1, 1, "holds", "✓"), (1, 2, "holds-with-conditions", "◐"), (2, 1, "refuted", "✗")],
-)
-def test_a_verdict_is_drawn_with_word_sign_and_anchor(core, limit, slug, sign):
-    (box,) = drawn(verdict(core, limit, device="a laptop").to_json())
-    assert box["classes"] == ["bb-verdict", f"bb-verdict-{slug}"]
-    assert box["ids"] == ["claim-c01"] and box["names"] == ["claim-c01"]
+@pytest.mark.parametrize("content", SAMPLES.values(), ids=SAMPLES)
+def test_a_verdict_is_drawn_with_word_sign_and_anchor(content):
+    (box,) = drawn(content)
+    assert box["classes"] == ["bb-verdict", f"bb-verdict-{view.slug(content['word'])}"]
+    name = view.anchor(content["id"])
+    assert box["ids"] == [name] and box["names"] == [name]
     text = box.astext()
-    for part in ("C01", f"{sign} {slug.replace('-', ' ')}", "140 GB", "Measured on: a laptop", "long context"):
+    for part in (content["id"], f"{view.SIGNS[content['word']]} {content['word']}", content["say"], "would turn at"):
         assert part in text
-    rows = list(box.findall(nodes.row))
-    assert [len(row) for row in rows] == [len(claims.view.COLUMNS)] * 3
+    counted = [part for part in content["parts"] if part["kind"] in COUNTED_KINDS]
+    table, *beside = box.findall(nodes.table)
+    assert [len(row) for row in table.findall(nodes.row)] == [len(view.COLUMNS)] * (1 + len(counted))
+    assert len(beside) == (len(counted) < len(content["parts"]))
+    assert "<svg" in next(iter(box.findall(nodes.raw))).astext()
+
+
+def test_box_and_nodes_say_the_same():
+    content = SAMPLES["C02"]
+    words = BeautifulSoup(view.box(content), "html.parser").get_text(" ").split()
+    said = nodes.container("", *(node for node in drawn(content)[0] if not isinstance(node, nodes.raw)))
+    missing = [word for word in said.astext().split() if word not in words and word != "±"]
+    assert missing == [] and "±" in said.astext()
 
 
 def test_stored_text_is_read_and_other_types_are_left_alone():
-    content = json.dumps(verdict(1, 1).to_json())
+    content = json.dumps(SAMPLES["C01"])
     (box,) = drawn(content)
-    assert "holds" in box.astext()
+    assert "safe to repeat" in box.astext()
     assert drawn(content, inline=True) is None
     other = SimpleNamespace(mime_type="text/html", content="")
     assert verdict_nodes.ClaimRenderer.handle_mime(None, other, False) is None
 
 
+def test_json_of_the_old_scale_shows_no_verdict():
+    old = {"id": "C01", "verdict": "loose", "evidence": [{"text": "x", "found": 1}], "device": None}
+    (box,) = drawn(old)
+    assert box["classes"] == ["bb-verdict", "bb-verdict-no-verdict"] and "no verdict" in box.astext()
+    assert "no verdict" in view.box(old) and "no verdict" in view.as_text(old)
+
+
+def test_a_box_cannot_inject_anything():
+    bad = '"><script>'
+    content = {key: bad for key in ("id", "word", "say", "terms", "statement", "edge", "reason", "device")}
+    content |= {"parts": [{"kind": "figure", "text": bad, "how": bad, "unit": bad, "found": 1.0, "stated": 1.0}]}
+    content |= {"reach": {"panel": bad, "text": bad, "boundary": bad, "cases": {bad: True}}}
+    entry = ledger.Entry(claim=claims.CLAIMS["C01"], page=bad, content=content | {"word": "wrong"})
+    for shown in (view.box(content), opening.head_of(content), ledger_page.listing([entry]).html):
+        assert "<script>" not in shown
+
+
 def test_a_claim_shown_twice_has_one_anchor_that_other_pages_can_name():
     document = new_document("page", get_default_settings())
-    content = verdict(1, 1).to_json()
+    content = SAMPLES["C01"]
     first, second = (drawn(content, document=document)[0] for _ in range(2))
     assert first["ids"] == ["claim-c01"] and second["ids"] == []
     metadata: dict = {"page": {}}

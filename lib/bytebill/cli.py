@@ -87,13 +87,16 @@ def refresh_committed(chapters: Chapters = None) -> None:
 def ledger(
     as_json: AsJson = False,
     executed: Annotated[bool, typer.Option("--executed", help="Read what this machine ran, where it ran it.")] = False,
+    word: Annotated[str, typer.Option(help="Only claims with this word, as in 'wrong'.")] = "all",
+    chapter: Annotated[str, typer.Option(metavar="N", help="Only claims of this chapter.")] = "all",
 ) -> None:
-    """Show how every claim stands."""
+    """Show which claims may be repeated, and what to say instead of the others."""
     from bytebill import chapters
     from bytebill.claims import ledger as book
 
     here = chapters.this_book()
-    entries = book.read(here.executed if executed else None, book=here)
+    found = book.read(here.executed if executed else None, book=here)
+    entries = book.select(found, word=word, chapter=chapter)
     if as_json:
         typer.echo(json.dumps({"claims": [entry.to_json() for entry in entries]}, ensure_ascii=False, indent=1))
     else:

@@ -49,15 +49,15 @@ def si(value: float, unit: str, *, digits: int = 3) -> str:
 def show(value: float, *, unit: str = "") -> str:
     """A number and its unit for a reader: prefixes for bytes, seconds and FLOPs, shares as percentages.
 
-    >>> show(140e9, unit="B"), show(0.985, unit="fraction"), show(2500, unit="tokens/s"), show(1.0)
-    ('140 GB', '98.5%', '2,500 tokens/s', '1')
+    >>> show(140e9, unit="B"), show(0.985, unit="fraction"), show(64, unit="fraction"), show(2500, unit="tokens/s")
+    ('140 GB', '98.5%', '6,400%', '2,500 tokens/s')
     """
     if not isfinite(value):
         return f"{value} {unit}".strip()
     if unit in PREFIXED:
         return si(value, unit)
     if unit == "fraction":
-        return f"{100 * value:.3g}%"
+        return f"{100 * value:.3g}%" if abs(value) < 10 else f"{value:,.0%}"
     return f"{format(value, ',.0f' if abs(value) >= 1000 else '.4g')} {unit}".strip()
 
 

@@ -17,13 +17,13 @@ from bytebill.errors import require_known
 from bytebill.units import show
 
 HOW = {"D": "derived", "M": "measured", "S": "simulated", "R": "published"}
-COUNTED = ("figure", "direction", "cause")
+COUNTED_KINDS = ("figure", "direction", "cause")
 RIGHT, FAR, HALF = 1.25, 2.0, 0.5
 _BOUNDS = ("stated", "between", "above", "below")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class ClaimPart:
     """One thing that a claim says: its kind, and the number or the bounds it states."""
 
     key: str
@@ -48,9 +48,9 @@ class Part:
     def off_by(self, found: float) -> float:
         """The factor between what is found and the nearest number that is stated; 1 between bounds.
 
-        >>> Part(key="x", kind="figure", text="a price", stated=5.0).off_by(2.5)
+        >>> ClaimPart(key="x", kind="figure", text="a price", stated=5.0).off_by(2.5)
         2.0
-        >>> Part(key="x", kind="figure", text="a share", low=0.6, high=0.8).off_by(0.7)
+        >>> ClaimPart(key="x", kind="figure", text="a share", low=0.6, high=0.8).off_by(0.7)
         1.0
         """
         if self.stated is None and self.low <= found <= self.high:
@@ -85,7 +85,7 @@ class Claim:
     terms: str = ""
     paragraph: tuple[int, ...] = ()
     sourced: bool = True
-    parts: Mapping[str, Part]
+    parts: Mapping[str, ClaimPart]
     panel: str | None = None
     reach_text: str = ""
 
@@ -108,15 +108,15 @@ def _claim(row: Mapping[str, Any]) -> Claim:
     )
 
 
-def _part(key: str, given: Mapping[str, Any]) -> Part:
+def _part(key: str, given: Mapping[str, Any]) -> ClaimPart:
     kind = given["kind"]
-    require_known("kind of part", kind, COUNTED)
+    require_known("kind of part", kind, COUNTED_KINDS)
     require_known("kind of evidence", given.get("how", "derived"), HOW.values())
     bounds = {name: given[name] for name in _BOUNDS if name in given}
     if len(bounds) != (kind != "cause") or (kind == "direction" and "stated" in bounds):
         raise ValueError(f"part '{key}': a {kind} with the bounds {sorted(bounds)}")
     low, high = bounds.get("between", (bounds.get("above", -inf), bounds.get("below", inf)))
-    return Part(
+    return ClaimPart(
         key=key,
         kind=kind,
         text=str(given["text"]),

@@ -24,7 +24,7 @@ from typing import Any
 from bytebill.claims import view as view
 from bytebill.claims.opening import fill
 from bytebill.claims.prose import pin_that
-from bytebill.claims.register import CLAIMS, HALF, Claim, Part
+from bytebill.claims.register import CLAIMS, HALF, Claim, ClaimPart
 from bytebill.errors import require_known
 from bytebill.units import show
 
@@ -37,7 +37,7 @@ REASON, NUMBER, WRONG, UNTESTABLE = (
     "cannot be tested",
 )
 WORDS = (SAFE, CONDITION, OWN_CASE, REASON, NUMBER, WRONG, UNTESTABLE)
-MOST = 0.9
+NEARLY_ALL = 0.9
 BESIDE = ("outside", "self-test")
 
 
@@ -204,14 +204,14 @@ class Verdict:
             _, low, high = self.reach.shares
             yield f"true in {low:.0%} to {high:.0%} of the panel"
 
-    def _number(self, part: Part) -> str:
+    def _number(self, part: ClaimPart) -> str:
         return show(self.found[part.key].value, unit=part.unit)
 
-    def _interval(self, part: Part) -> str:
+    def _interval(self, part: ClaimPart) -> str:
         _, *ends = self._ends(part.key)
         return " to ".join(show(end, unit=part.unit) for end in ends)
 
-    def _part(self, part: Part) -> dict[str, Any]:
+    def _part(self, part: ClaimPart) -> dict[str, Any]:
         given = self.found[part.key]
         ends = [end if isfinite(end) else None for end in (part.low, part.high)]
         return {
@@ -260,7 +260,7 @@ def word_of(claim: Claim, outcomes: Mapping[str, str], share: float) -> str:
         return REASON
     if share < HALF:
         return OWN_CASE
-    return SAFE if share >= MOST and not failing else CONDITION
+    return SAFE if share >= NEARLY_ALL and not failing else CONDITION
 
 
 def judge(

@@ -1,19 +1,22 @@
 """What does a reader see of a verdict? Boxes and lines made from its JSON, so a stored one shows the same.
 
-Word and sign say everything: the class names (`bb-verdict-loose` and so on) only let the style sheet add
-colour, and the border is drawn here so that the box stands out in plain Jupyter too. What stands in a box is said once,
-in `paragraphs` and `cells`; it is drawn as HTML here and as the book's own nodes in `bytebill.site.verdict_nodes`.
+Word and sign say everything: the class names (`bb-verdict-wrong` and so on) only let the style sheet add colour, and
+the border is drawn here so that the box stands out in plain Jupyter too. What stands in a box is said once, in
+`blocks`; it is drawn as HTML here and as the book's own nodes in `bytebill.site.verdict_nodes`. JSON without a word, as
+chapters stored it until 2026-11, shows as `no verdict`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 from html import escape
-from typing import Any
 
-from bytebill.units import show
+from bytebill.claims import strip
+from bytebill.claims.register import COUNTED_KINDS
+from bytebill.claims.strip import Content
+from bytebill.display import head
 
-Content = Mapping[str, Any]
-Paragraph = tuple[str, tuple[tuple[str, str], ...]]  # its class, and its pieces: what each is, and its text
+Piece = tuple[str, str]  # what it is ("text", "strong", "em" or "word"), and what it says
 SIGNS = {
     "safe to repeat": "●",
     "true with a condition": "◐",
@@ -23,16 +26,31 @@ SIGNS = {
     "wrong": "✗",
     "cannot be tested": "?",
 }
-NOT_TRIED = "not yet tried"
-COLUMNS = ("Check", "Kind", "Evidence", "Found", "Test", "Result")
+NOT_TRIED, NO_VERDICT = "not yet tried", "no verdict"
+EDGE = "±"
+EVIDENCE = {"derived": "D", "measured": "M", "simulated": "S", "published": "P"}
+COLUMNS = ("Part", "Kind", "Stated", "Found", "Off by", "Result", "Evidence")
+BESIDE_COLUMNS = ("Shown, not counted", "Kind", "Found", "Evidence")
+ENDINGS = ("bb-verdict-reach", "bb-verdict-rule")
 _FRAME = "border-left: .35em solid; padding: .1em 1em; margin: 1em 0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """A piece of a box: a paragraph, or a strip, or a table whose cells have a line for each of their strings."""
+
+    name: str
+    pieces: tuple[Piece, ...] = ()
+    svg: str = ""
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
 
 
 def sign(word: str) -> str:
     """The sign that goes with a verdict's word.
 
-    >>> sign("holds"), sign("not yet tried")
-    ('✓', '–')
+    >>> sign("safe to repeat"), sign("not yet tried")
+    ('●', '–')
     """
     return SIGNS.get(word, "–")
 
@@ -40,8 +58,8 @@ def sign(word: str) -> str:
 def slug(word: str) -> str:
     """A word as part of a class name or an anchor, whatever it was.
 
-    >>> slug("holds with conditions"), slug('C01"><b>')
-    ('holds-with-conditions', 'c01-b-')
+    >>> slug("right number, wrong reason"), slug('C01"><b>')
+    ('right-number-wrong-reason', 'c01-b-')
     """
     return re.sub(r"[^a-z0-9]+", "-", word.lower())
 
@@ -55,42 +73,163 @@ def anchor(id: str) -> str:
     return f"claim-{slug(id)}"
 
 
-def found(evidence: Content) -> str:
-    """The number of one check, with its unit."""
-    return "not finite" if evidence["found"] is None else show(evidence["found"], unit=evidence["unit"])
+def word_in(content: Content | None) -> str:
+    """The word of a verdict, or that there is none."""
+    word = (content or {}).get("word")
+    return str(word) if word else NO_VERDICT
 
 
-def marked(word: str) -> str:
-    """Sign and word as HTML; the sign is silent to a screen reader, which reads the word."""
+def lettered(content: Content | None) -> str:
+    """The word, and the mark of one that lies at an edge.
+
+    >>> lettered({"word": "wrong", "edge": "5 of 6 machines"})
+    'wrong\xa0±'
+    """
+    return word_in(content) + (f"\N{NO-BREAK SPACE}{EDGE}" if (content or {}).get("edge") else "")
+
+
+def marked(content: Content | None, *, word: str | None = None) -> str:
+    """Sign and word as HTML; the signs are silent to a screen reader, which reads the words."""
+    word = word or word_in(content)
     mark = f'<span aria-hidden="true">{sign(word)}</span>'
-    return f'<strong class="bb-word bb-word-{slug(word)}">{mark} {escape(word)}</strong>'
+    edge = (
+        f'&nbsp;<abbr title="{escape(str((content or {})["edge"]))}">{EDGE}</abbr>'
+        if (content or {}).get("edge")
+        else ""
+    )
+    return f'<strong class="bb-word bb-word-{slug(word)}">{mark} {escape(word)}{edge}</strong>'
 
 
-def head_of(content: Content) -> str:
-    """What stands at the top of a chapter (a sketch until the page is redrawn)."""
-    edge = " ±" if content["edge"] else ""
-    return f"<p>{content['id']} {marked(content['word'])}{edge}: <b>{escape(content['say'])}</b></p>"
+def stake(content: Content) -> str:
+    """What believing the claim changes in the bill of the reference deployment.
+
+    >>> stake({"stake": 0.3}), stake({"stake": -0.5}), stake({"stake": None}), stake({"stake": 6.0})
+    ('+30%', '−50%', '', '7 times')
+    """
+    changed = content.get("stake")
+    if not isinstance(changed, int | float):
+        return ""
+    return (
+        f"{1 + changed:.3g} times"
+        if changed >= 2
+        else "nothing"
+        if round(changed, 3) == 0
+        else f"{changed:+.0%}".replace("-", "−")
+    )
+
+
+def blocks(content: Content) -> tuple[Block, ...]:
+    """What stands in a box, from top to bottom."""
+    counted = [part for part in content.get("parts") or () if part.get("kind") in COUNTED_KINDS]
+    beside = [part for part in content.get("parts") or () if part.get("kind") not in COUNTED_KINDS]
+    drawing = strip.strip(content) if counted or content.get("reach") else ""
+    return tuple(
+        block
+        for block in (
+            Block(name="bb-verdict-head", pieces=(("strong", str(content.get("id", ""))), ("word", lettered(content)))),
+            _line("bb-verdict-claim", "", content.get("statement")),
+            _line("bb-verdict-terms", "In its own terms:", content.get("terms")),
+            Block(name="bb-verdict-say", pieces=(("em", "Say:"), ("strong", str(content.get("say") or "")))),
+            Block(name="bb-verdict-strip", svg=drawing),
+            Block(name="bb-checks", columns=COLUMNS, rows=tuple(map(cells, counted))),
+            Block(name="bb-checks bb-beside", columns=BESIDE_COLUMNS, rows=tuple(map(_beside, beside))),
+            *_endings(content),
+        )
+        if block.rows or block.svg or any(said for kind, said in block.pieces if kind != "em")
+    )
+
+
+def cells(part: Content) -> tuple[str, ...]:
+    """One counted part in `COLUMNS`."""
+    unit, flips, off_by = part.get("unit"), part.get("flips") or {}, part.get("off_by")
+    turns = f"\nwould turn at: {flips.get('text')}: {strip.shown_number(flips.get('found'), unit)}" if flips else ""
+    low, high = part.get("low"), part.get("high")
+    wide = f"\n{strip.shown_number(low, unit)} to {strip.shown_number(high, unit)}" if low != high else ""
+    return (
+        f"{part.get('text', '')}{turns}",
+        str(part.get("kind", "")),
+        strip.stated(part),
+        strip.shown_number(part.get("found"), unit) + wide,
+        f"{off_by:.3g}×" if isinstance(off_by, int | float) else "",
+        "✓ right" if part.get("passed") else "✗ not right",
+        str(part.get("how", "")),
+    )
 
 
 def box(content: Content) -> str:
-    """The verdict as HTML (a sketch until the page is redrawn)."""
-    return f"<pre>{escape(as_text(content))}</pre>"
+    """The verdict as HTML: the word, what is claimed, what to say, the parts, how far it carries, why."""
+    word, id = word_in(content), str(content.get("id", ""))
+    return (
+        f'<div class="bb-verdict bb-verdict-{slug(word)}" id="{anchor(id)}" role="group" '
+        f'aria-label="Verdict on claim {escape(id)}: {escape(word)}" style="{_FRAME}">'
+        f"{''.join(_block(block, content) for block in blocks(content))}</div>"
+    )
+
+
+def table_of(block: Block) -> str:
+    """A block's table as HTML."""
+    rows = "".join(map(_row, block.rows))
+    return f'<table class="{block.name}">{head(block.columns)}<tbody>{rows}</tbody></table>'
+
+
+def paragraph(block: Block, content: Content) -> str:
+    """A block's words as HTML."""
+    return f'<p class="{block.name}">{" ".join(_piece(*piece, content) for piece in block.pieces)}</p>'
 
 
 def as_text(content: Content) -> str:
     """The verdict as lines of text."""
-    lines = [f"{content['id']} {sign(content['word'])} {content['word']}: {content['say']}"]
-    for part in content["parts"]:
-        passed = {True: "holds", False: "fails", None: "not counted"}[part["passed"]]
-        flips = part["flips"] and f"; {part['flips']['text']}: {part['flips']['found']}"
-        ends = f"{part['low']} to {part['high']}"
-        lines.append(
-            f"  {part['kind']} {part['text']}: {found(part)} ({ends}; {part['test']}; {part['how']}; {passed}{flips})"
-        )
-    return "\n".join(
-        [
-            *lines,
-            f"  {content['reason']}",
-            f"  edge: {content['edge']}; stake: {content['stake']}; reach: {content['reach']}",
-        ]
-    )
+    lines = [f"{content.get('id', '')} {sign(word_in(content))} {lettered(content)}: {content.get('statement', '')}"]
+    for block in blocks(content)[1:]:
+        if block.rows:
+            lines += [f"  {' | '.join(filter(None, row)).replace(chr(10), '; ')}" for row in block.rows]
+        elif block.pieces and block.name != "bb-verdict-claim":
+            lines.append(f"  {' '.join(said for _, said in block.pieces)}")
+    return "\n".join(lines)
+
+
+def _endings(content: Content) -> Iterable[Block]:
+    """The lines below the parts: how far the claim carries, what decided, what lies at an edge, what it is about."""
+    reach = content.get("reach") or {}
+    about = f"{reach['text']}: " if reach.get("text") else ""
+    told = f"{about}{strip.reached(reach)}" if strip.reached(reach) else ""
+    changes = f"{stake(content)} of the reference deployment's bill" if stake(content) else ""
+    yield _line("bb-verdict-reach", "How far it carries:", told)
+    yield _line("bb-verdict-reach", "It turns at:", reach.get("boundary"))
+    yield _line("bb-verdict-rule", "Why this word:", content.get("reason"))
+    yield _line("bb-verdict-rule", f"At an edge ({EDGE}):", content.get("edge"))
+    yield _line("bb-verdict-rule", "Believing it changes:", changes)
+    yield _line("bb-verdict-rule", "Measured on:", content.get("device"))
+
+
+def _line(name: str, label: str, said: object) -> Block:
+    pieces = (("em", label), ("text", str(said or ""))) if label else (("text", str(said or "")),)
+    return Block(name=name, pieces=pieces)
+
+
+def _beside(part: Content) -> tuple[str, ...]:
+    note = f"\n{part['test']}" if part.get("test") else ""
+    found = strip.shown_number(part.get("found"), part.get("unit"))
+    return f"{part.get('text', '')}{note}", str(part.get("kind", "")), found, str(part.get("how", ""))
+
+
+def _block(block: Block, content: Content) -> str:
+    if block.rows:
+        return table_of(block)
+    return f'<div class="{block.name}">{block.svg}</div>' if block.svg else paragraph(block, content)
+
+
+def _piece(kind: str, said: str, content: Content) -> str:
+    if kind == "word":
+        return marked(content)
+    return escape(said) if kind == "text" else f"<{kind}>{escape(said)}</{kind}>"
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    first, *others = map(_cell, cells)
+    return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in others)}</tr>'
+
+
+def _cell(said: str) -> str:
+    first, *more = map(escape, said.split("\n"))
+    return first + "".join(f"<br><small>{line}</small>" for line in more)

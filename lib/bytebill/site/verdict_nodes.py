@@ -34,27 +34,36 @@ class ClaimRenderer:
 
 
 def drawn(content: Mapping[str, Any]) -> nodes.container:
-    """A verdict's nodes: the word, what is claimed, the checks, the rule."""
-    *above, below = (_paragraph(*given) for given in view.paragraphs(content))
-    group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in view.COLUMNS), cols=len(view.COLUMNS))
-    group += nodes.thead("", _row(view.COLUMNS))
-    group += nodes.tbody("", *(_row(view.cells(evidence)) for evidence in content["evidence"]))
-    checks = nodes.table("", group, classes=["bb-checks"])
-    return nodes.container(
-        "", *above, checks, below, classes=["bb-verdict", f"bb-verdict-{view.slug(content['verdict'])}"]
-    )
+    """A verdict's nodes: the word, what is claimed, the strip, the parts, how far it carries, why."""
+    shown = [_block(block) for block in view.blocks(content)]
+    return nodes.container("", *shown, classes=["bb-verdict", f"bb-verdict-{view.slug(view.word_in(content))}"])
 
 
-def _paragraph(name: str, pieces: Iterable[tuple[str, str]]) -> nodes.paragraph:
-    shown = [node for kind, text in pieces for node in (nodes.Text(" "), _piece(kind, text))]
-    return nodes.paragraph("", "", *shown[1:], classes=[name])
+def _block(block: view.Block) -> nodes.Element:
+    if block.svg:
+        return nodes.raw("", f'<div class="{block.name}">{block.svg}</div>', format="html")
+    return _table(block) if block.rows else _paragraph(block)
+
+
+def _table(block: view.Block) -> nodes.table:
+    columns = (nodes.colspec(colwidth=1, stub=int(at == 0)) for at in range(len(block.columns)))
+    group = nodes.tgroup("", *columns, cols=len(block.columns))
+    group += nodes.thead("", _row((column,) for column in block.columns))
+    group += nodes.tbody("", *(_row(cell.split("\n") for cell in row) for row in block.rows))
+    return nodes.table("", group, classes=block.name.split())
+
+
+def _paragraph(block: view.Block) -> nodes.paragraph:
+    shown = [node for kind, text in block.pieces for node in (nodes.Text(" "), _piece(kind, text))]
+    return nodes.paragraph("", "", *shown[1:], classes=[block.name])
 
 
 def _piece(kind: str, text: str) -> nodes.Element:
     if kind == "word":
-        return nodes.inline(text=f"{view.sign(text)} {text}", classes=["bb-word", f"bb-word-{view.slug(text)}"])
+        word = text.removesuffix(view.EDGE).strip()
+        return nodes.inline(text=f"{view.sign(word)} {text}", classes=["bb-word", f"bb-word-{view.slug(word)}"])
     return {"strong": nodes.strong, "em": nodes.emphasis, "text": nodes.inline}[kind](text=text)
 
 
-def _row(cells: Iterable[str]) -> nodes.row:
-    return nodes.row("", *(nodes.entry("", nodes.paragraph(text=cell)) for cell in cells))
+def _row(cells: Iterable[Iterable[str]]) -> nodes.row:
+    return nodes.row("", *(nodes.entry("", *(nodes.paragraph(text=line) for line in cell)) for cell in cells))
