@@ -78,6 +78,21 @@ def test_what_runs_out_first() -> None:
     assert on("h100-sxm", "llama-3-8b").limit(8192) is Limit.MEMORY
 
 
+@pytest.mark.parametrize(
+    ("id", "n", "attention", "expected"),
+    [
+        ("llama-3-70b", 2, "tensor", 4),
+        ("smollm2-135m", 1, "tensor", 3),  # nine query heads, three KV heads
+        ("smollm2-135m", 9, "tensor", None),
+        ("deepseek-v3", 8, "data", 16),  # 256 experts
+        ("llama-3-8b", 1, "data", None),  # nothing to spread
+    ],
+)
+def test_the_next_larger_group(id: str, n: int, attention: str, expected: int | None) -> None:
+    larger = on("h100-sxm", id, n_devices=n, attention=attention).next_larger
+    assert (larger and larger.n_devices) == expected
+
+
 @given(models, devices, st.integers(1, 64), st.integers(1, 100_000), reserves)
 def test_the_users_that_fit_do_fit_and_one_more_does_not(
     spec: ModelSpec, device: Accelerator, n_devices: int, context_len: int, reserve: float

@@ -15,7 +15,7 @@ from bytebill import cli, data
 from bytebill.deployment import Deployment, tensor_parallel_sizes
 from bytebill.errors import BytebillError
 from bytebill.hardware import ACCELERATORS, Accelerator, accelerator
-from bytebill.memory import Footprint, device_weight_bytes, footprint_of
+from bytebill.memory import Footprint, device_weight_bytes, footprint_of, next_group_copies, shrink_over_buy
 from bytebill.memory.view import picture
 from bytebill.models import MODELS, LayerKind, ModelSpec, MoESpec, SequenceState, model, precision, weight_bytes
 from bytebill.programs import PROGRAMS, program
@@ -412,3 +412,39 @@ def test_the_command_answers_people(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 def test_what_does_not_fit_has_a_bar_too() -> None:
     assert picture(footprint_of("deepseek-v3", accelerator="l4"), context_len=8192)
+
+
+def doubled(share: float, **more: Any) -> Footprint:
+    """A model of many heads on devices whose weights fill so much of what is left, activations next to nothing."""
+    spec = replace(model("llama-2-7b"), vocab_size=1000)
+    one = Deployment(model=spec, accelerator=accelerator("h100-sxm"), precision=precision("bf16"), **more)
+    held = one.memory.weight_bytes / share
+    cuda = 0.25 * GiB + 0.9 * GiB + 0.55 * GiB
+    card = replace(one.accelerator, reported_bytes=held + cuda + 2 * GiB)
+    return Footprint(deployment=replace(one, accelerator=card), program=program("vllm"), utilization=1, max_users=1)
+
+
+def test_shrinking_wins_while_weights_are_less_than_about_two_thirds() -> None:
+    by_share = [shrink_over_buy(doubled(share), 2048) for share in (0.3, 0.55, 0.8, 0.95)]
+    assert by_share == sorted(by_share, reverse=True) and by_share[1] > 1 > by_share[2]
+
+
+@pytest.mark.parametrize("corner", ["low", "value", "high"])
+def test_copies_make_a_larger_group_worth_less(corner: str) -> None:
+    """Eight KV heads on sixteen devices: every head twice, so a smaller cache wins by at least its factor of two."""
+    eight = footprint_of("llama-3-70b", accelerator="h100-sxm", n_devices=8, weights="fp8")
+    assert next_group_copies(eight) and shrink_over_buy(eight, 8192, corner=corner) > 2
+
+
+def test_one_head_for_all_devices_has_no_larger_group() -> None:
+    nine = footprint_of("smollm2-135m", accelerator="h100-sxm", n_devices=9)
+    with pytest.raises(BytebillError, match="no larger group"):
+        shrink_over_buy(nine, 2048)
+
+
+def test_shares_of_a_device() -> None:
+    where = footprint_of("llama-3-70b", accelerator="h100-sxm", n_devices=4).at("value")
+    assert where.weights_share == where.weight_bytes / (where.weight_bytes + where.cache_bytes)
+    assert where.cache_share == where.cache_bytes / (where.cache_bytes + where.activation_bytes)
+    none = footprint_of("llama-3-70b", accelerator="h100-sxm", n_devices=2).at("high")
+    assert none.cache_bytes < 0 and none.cache_share == 0 and none.weights_share == 1

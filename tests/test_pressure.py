@@ -9,7 +9,8 @@ import pytest
 from bytebill.deployment import BLOCK_SIZE_TOKENS, Deployment
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
-from bytebill.sim.pressure import largest_batch
+from bytebill.serving import Request
+from bytebill.sim.pressure import flood, largest_batch
 
 ON_ONE_H100 = {"accelerator": accelerator("h100-sxm"), "precision": precision("bf16")}
 ROOMY = Deployment(model=model("smollm2-135m"), **ON_ONE_H100)  # type: ignore[arg-type]
@@ -38,3 +39,10 @@ def test_a_larger_reserve_lets_fewer_in() -> None:
         largest_batch(tighter, context_len=2048, n_requests=400)[0]
         < largest_batch(TIGHT, context_len=2048, n_requests=400)[0]
     )
+
+
+def test_a_flood_waits_for_room_or_for_seats_and_is_answered() -> None:
+    asked = [Request(id=i, n_input_tokens=500, n_output_tokens=500) for i in range(100)]
+    full, seated = flood(TIGHT, asked, n_seats=100), flood(TIGHT, asked, n_seats=10)
+    assert full.waited and full.n_preempted and full.n_answered == 100
+    assert not seated.waited and not seated.n_preempted and seated.n_answered == 100

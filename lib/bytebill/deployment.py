@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
-from math import ceil, floor, inf
+from math import ceil, floor
 from typing import Self
 
 from bytebill.errors import require, require_known
@@ -163,6 +163,20 @@ class Deployment:
         return ceil(self.memory.weight_bytes / (self.accelerator.memory_bytes * (1 - self.reserve)))
 
     @property
+    def group_for_weights(self) -> int | None:
+        """Devices of the smallest even group whose memory, by the driver, holds the weights and nothing else.
+
+        >>> from bytebill.hardware import accelerator
+        >>> from bytebill.models import model, precision
+        >>> llm, bf16 = model("llama-3-70b"), precision("bf16")
+        >>> [Deployment(model=llm, accelerator=accelerator(id), precision=bf16).group_for_weights
+        ...  for id in ("a100-sxm-40", "h100-sxm", "h200-sxm")]    # 141.11 GB over 42.9, 85.5 and 150.8 GB
+        [4, 2, 1]
+        """
+        held, each = weight_bytes(self.model, precision=self.precision), self.accelerator.driver_bytes
+        return next((size for size in tensor_parallel_sizes(self.model) if held <= size * each), None)
+
+    @property
     def kv_tokens(self) -> int:
         """Cached tokens there is room for, over all users, before any window is full."""
         return floor(self.memory.kv_bytes / self.memory.kv_bytes_per_token)
@@ -221,18 +235,24 @@ class Deployment:
         )
         return TimeBounds(memory_s=bounds.memory_s / self.n_devices, compute_s=bounds.compute_s / self.n_devices)
 
-    def cache_share(self, context_len: int) -> float:
-        """Share of the cache in what users add to the weights, counting every layer's activations, which is more
-        than ever live at once."""
-        load = Load.decode(batch_size=max(self.users(context_len), 1), context_len=context_len)
-        cost = step_cost(self.model, load=load, precision=self.precision)
-        return cost.kv_read_bytes / (cost.kv_read_bytes + cost.activation_bytes + cost.logit_bytes)
-
     @property
-    def gain_of_one_more_device(self) -> float:
-        """Room for caches per device with one device more, over the room per device now."""
-        now, more = (replace(self, n_devices=n).memory.kv_bytes / n for n in (self.n_devices, self.n_devices + 1))
-        return more / now if now else inf
+    def next_larger(self) -> Self | None:
+        """The next larger group that splits the heads evenly; with data-parallel attention, the experts.
+
+        >>> from bytebill.hardware import accelerator
+        >>> from bytebill.models import model, precision
+        >>> two = Deployment(model=model("llama-3-70b"), accelerator=accelerator("h100-sxm"),
+        ...                  precision=precision("bf16"), n_devices=2)
+        >>> two.next_larger.n_devices    # three do not divide 64 heads
+        4
+        """
+        most = 4 * self.n_devices
+        if self.attention == "tensor":
+            sizes = tensor_parallel_sizes(self.model, largest=most)
+        else:
+            n_experts = self.model.moe.n_experts if self.model.moe else 0
+            sizes = tuple(size for size in range(1, most + 1) if n_experts and n_experts % size == 0)
+        return next((replace(self, n_devices=size) for size in sizes if size > self.n_devices), None)
 
 
 def tensor_parallel_sizes(model: ModelSpec, *, largest: int = 64) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ small operation then costs milliseconds. Importing `bytebill` before torch pins 
 that worked. This module, `engine/` and `measure/` are the only ones that import torch.
 """
 
+import ctypes
 import os
 import platform
 from collections.abc import Callable
@@ -80,12 +81,21 @@ def free_bytes(kind: str) -> int:
 
 
 def used_memory_bytes(device: Device) -> int:
-    """Bytes this process holds now: resident memory, or what torch has taken on the device."""
+    """Bytes this process holds now: what torch has taken on the device, or resident memory.
+
+    On glibc freed memory goes back to the system first, so that what is taken next is not served from it, unseen.
+    """
     return {
         "cuda": torch.cuda.memory_allocated,
         "mps": torch.mps.current_allocated_memory,
-        "cpu": lambda: psutil.Process().memory_info().rss,
+        "cpu": _resident_bytes,
     }[device.kind]()
+
+
+def _resident_bytes() -> int:
+    with suppress(AttributeError, OSError):  # not a glibc
+        ctypes.CDLL(None).malloc_trim(0)
+    return int(psutil.Process().memory_info().rss)
 
 
 def synchronizer(device: Device) -> Callable[[], None]:

@@ -60,6 +60,20 @@ class DeviceMemory:
         return sum(self.parts.values())
 
     @property
+    def weights_share(self) -> float:
+        """Share of the weights in what the program leaves for weights and cache."""
+        return self.weight_bytes / (self.weight_bytes + max(0.0, self.cache_bytes))
+
+    @property
+    def cache_share(self) -> float:
+        """Share of the cache in what users add until memory is full, the activations of the largest step counted.
+
+        A program sets activations aside when it starts, so this is the least that the cache can be.
+        """
+        room = max(0.0, self.cache_bytes)
+        return room / (room + self.activation_bytes) if room else 0.0
+
+    @property
     def parts(self) -> dict[str, float]:
         """The parts by name, the cache last."""
         return {
@@ -213,9 +227,9 @@ class Footprint:
         left = max(0.0, self.at(corner).cache_bytes) * group.n_sharing
         return group.n_devices // group.n_sharing * floor(left / self.user_bytes(context))
 
-    def fits(self, context_len: int | None = None, *, n_users: int = 1) -> bool:
-        """Whether so many users of this context fit even if everything uncertain takes most."""
-        return self.users(context_len, corner="high") >= n_users
+    def fits(self, context_len: int | None = None, *, n_users: int = 1, corner: str = "high") -> bool:
+        """Whether so many users of this context fit; if not told otherwise, even if everything uncertain takes most."""
+        return self.users(context_len, corner=corner) >= n_users
 
     def longest_context(self, n_users: int = 1) -> int:
         """Longest context that `fits` for so many users, at most the model's own; zero if none does."""
@@ -225,16 +239,16 @@ class Footprint:
             low, high = (middle, high) if self.fits(middle, n_users=n_users) else (low, middle - 1)
         return low
 
-    def fewest_devices(self, context_len: int | None = None, *, n_users: int = 1) -> int | None:
+    def fewest_devices(
+        self, context_len: int | None = None, *, n_users: int = 1, corner: str = "high"
+    ) -> int | None:
         """Smallest even group on which that `fits`; None if no group does."""
-        return next(
-            (
-                size
-                for size in self._even_sizes
-                if replace(self, deployment=replace(self.deployment, n_devices=size)).fits(context_len, n_users=n_users)
-            ),
-            None,
-        )
+
+        def fits(size: int) -> bool:
+            there = replace(self, deployment=replace(self.deployment, n_devices=size))
+            return there.fits(context_len, n_users=n_users, corner=corner)
+
+        return next((size for size in self._even_sizes if fits(size)), None)
 
     @property
     def _even_sizes(self) -> Iterable[int]:

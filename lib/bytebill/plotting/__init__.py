@@ -12,7 +12,8 @@ from bytebill.plotting.fleets import day_of_fleets, day_of_nodes, shares_of_load
 from bytebill.plotting.memory import (
     cache_by_context,
     kinds_of_slots,
-    users_by_context,
+    memory_bars,
+    shrink_or_buy,
     waste_and_time,
     where_memory_goes,
 )

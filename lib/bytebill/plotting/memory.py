@@ -1,11 +1,11 @@
-"""Figures of memory: who fits, where the cache's slots go, and what a block's size trades."""
+"""Figures of memory: what holds it, where the cache's slots go, and what a block's size trades."""
 
 from collections.abc import Mapping, Sequence
 from math import inf
 
 from matplotlib.axes import Axes
 
-from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, KV, MONEY, WEIGHTS, finished, only_ticks
+from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, KV, MONEY, WEIGHTS, Curve, finished, only_ticks
 
 _KINDS = {
     "used": (KV, "#FFFFFE", "holds a token"),
@@ -15,24 +15,47 @@ _KINDS = {
 }
 
 
-def users_by_context(
-    ax: Axes, *, lengths: Sequence[int], users: Mapping[str, Sequence[int]], critical: float, names: Mapping[str, str]
+def memory_bars(ax: Axes, bars: Mapping[str, Mapping[str, float]], *, says: Sequence[str]) -> Axes:
+    """A bar a deployment, its memory by what holds it [share], and at its end what is said of it."""
+    colors = (WEIGHTS, IDLE, FLOPS, KV)
+    for i, parts in enumerate(bars.values()):
+        left = 0.0
+        for (name, share), color in zip(parts.items(), colors, strict=True):
+            width = min(100 * max(0.0, share), 100 - left)
+            ax.barh(i, width, left=left, color=color, height=0.7, label=name if i == 0 else None)
+            if width > 6:
+                ink = "#222222" if color in (WEIGHTS, FLOPS) else "#FFFFFE"
+                ax.annotate(f"{width:.0f}%", (left + width / 2, i), ha="center", va="center", color=ink)
+            left += width
+        ax.annotate(says[i], (102, i), va="center", annotation_clip=False)
+    ax.set_yticks(range(len(bars)), labels=list(bars))
+    ax.invert_yaxis()
+    ax.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=4, fontsize=9)
+    return finished(ax, no_grid="y", xlabel="share of the memory that the driver reports [%]", xlim=(0, 100))
+
+
+def shrink_or_buy(
+    ax: Axes, cases: Mapping[str, Sequence[tuple[float, float]]], *, line: Curve, threshold: float
 ) -> Axes:
-    """Users that fit against their context, log-log, a line per deployment, with the critical batch."""
-    for (id, fit), style in zip(users.items(), ("-", "--", "-.", ":"), strict=False):
-        shown = [(length, n) for length, n in zip(lengths, fit, strict=True) if n]
-        ax.loglog(*zip(*shown, strict=True), style, color=KV, label=names[id])
-    ax.axhline(critical, color=FLOPS, linestyle="--", linewidth=1.2)
-    ax.annotate(
-        f"critical batch, {critical:.0f}",
-        (lengths[-1], critical),
-        (0, 5),
-        textcoords="offset points",
-        ha="right",
-        color=FLOPS,
-    )
+    """Users a dollar, a smaller cache over more devices, against the weights' share of the memory [%].
+
+    A line for groups that double, a mark a deployment, by what the next group does with the cache.
+    """
+    for (name, points), mark in zip(cases.items(), ("s", "^"), strict=True):
+        ax.plot(*zip(*((100 * x, y) for x, y in points), strict=True), mark, color=KV, alpha=0.8, label=name)
+    ax.plot([100 * x for x in line[0]], line[1], color=WEIGHTS, label="a next group of twice the devices")
+    ax.axhline(1, color=INK, linewidth=1)
+    ax.axvline(100 * threshold, color=INK, linestyle=":", linewidth=1.2)
+    ax.annotate(f"{threshold:.0%}", (100 * threshold, 0), (4, 4), textcoords="offset points")
+    for text, place, align in (("shrink the cache", (1, 1.04), "bottom"), ("buy devices", (1, 0.96), "top")):
+        ax.annotate(text, place, va=align, ha="left")
     return finished(
-        ax, legend="lower left", xlabel="context of each user [tokens]", ylabel="users that fit at once", ylim=(1, None)
+        ax,
+        legend="upper right",
+        xlabel="weights' share of what a server leaves for weights and cache [%]",
+        ylabel="users a dollar, 8-bit cache over next group",
+        xlim=(0, 100),
+        ylim=(0, None),
     )
 
 

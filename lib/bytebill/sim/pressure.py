@@ -1,4 +1,5 @@
-"""Does a full cache stop the batch before arithmetic would? Chat users who come, grow and go, on any deployment.
+"""What does a full cache do? It stops the batch before arithmetic would (`largest_batch`), and lets requests wait
+(`flood`).
 
 A deployment is asked with lengths that differ and end: all requests are there at once, each holds blocks for what
 it has said so far, and leaves when it is done. The scheduler lets in as many as the critical batch; memory has
@@ -6,10 +7,12 @@ stopped it if somebody waits while fewer run. Ignores that reading the cache mov
 memory is the answer even more often than this says. Used by chapters 02 and 03.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil
 
 from bytebill.deployment import Deployment
-from bytebill.serving import Plan, Policy, synthetic
+from bytebill.serving import Plan, Policy, Request, synthetic
 from bytebill.sim.clock import Clock
 from bytebill.sim.server import simulate
 
@@ -33,3 +36,24 @@ def largest_batch(
     requests = synthetic(trace_id, n_requests, max_len_tokens=context_len)
     simulate(scheduler, requests, Clock(deployment), observe=watch)
     return most, stopped
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flood:
+    """What became of requests that all came at once."""
+
+    waited: bool  # one of them for room in the cache, with seats free
+    n_preempted: int  # times that one lost its place to others that grew
+    n_answered: int
+
+
+def flood(deployment: Deployment, requests: Sequence[Request], *, n_seats: int) -> Flood:
+    """Serve requests that are all there at once, at most `n_seats` of them together."""
+    scheduler, waited = Policy(n_slots=n_seats).scheduler(deployment), False
+
+    def watch(now_s: float, plan: Plan) -> None:
+        nonlocal waited
+        waited = waited or (scheduler.n_waiting > 0 and scheduler.n_running < n_seats)
+
+    metrics = simulate(scheduler, requests, Clock(deployment), observe=watch).metrics
+    return Flood(waited=waited, n_preempted=sum(metrics.columns["n_preemptions"]), n_answered=metrics.n_finished)
