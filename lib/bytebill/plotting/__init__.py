@@ -32,5 +32,7 @@ from bytebill.plotting.steps import (
     over_active,
     predicted_against_measured,
     residuals,
+    token_time,
+    turning_contexts,
 )
 from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, KV, MONEY, WEIGHTS, figure, use_book_style
