@@ -1,7 +1,6 @@
 """Figures of a step: its time, or what it yields, over bytes and batch; predicted as lines, measured as marks."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -97,29 +96,27 @@ def turning_contexts(
 ) -> Axes:
     """S* over context [tokens], log-log: a mark for each deployment, by kind of model. Above the line some batch makes
     decode wait for arithmetic, below it none does; rings where such a batch fits. What has no S* lies at the edges."""
-    low = 64.0
-    within = partial(np.clip, a_min=low, a_max=highest)
-    ends = [low, highest]
+    low, none, ends = 64.0, 32.0, [64.0, highest]
     ax.fill_between(ends, ends, [highest * 1.5] * 2, color=FLOPS, alpha=0.1, linewidth=0)
-    ax.fill_between(ends, [low / 1.5] * 2, ends, color=BYTES, alpha=0.08, linewidth=0)
+    ax.fill_between(ends, [none / 4] * 2, ends, color=BYTES, alpha=0.08, linewidth=0)
     ax.loglog(ends, ends, color=INK, linewidth=1)
     for (name, (x, y)), color, mark in zip(groups.items(), (BYTES, MONEY, KV), "osD", strict=False):
-        ax.loglog(within(x), within(y), mark, color=color, markersize=6, alpha=0.8, linestyle="none", label=name)
+        ax.loglog(x, np.clip(y, none, highest), mark, color=color, markersize=6, alpha=0.8, label=name)
     if fits:
-        ax.loglog(
-            *within(np.transpose(fits)), "o", color=INK, markerfacecolor="none", markersize=13, label="and it fits"
-        )
+        x, y = np.transpose(fits)
+        ax.loglog(x, y, "o", color=INK, markerfacecolor="none", markersize=13, label="and such a batch fits")
     ax.text(0.03, 0.97, "some batch waits for arithmetic", transform=ax.transAxes, va="top", color=FLOPS)
-    ax.text(0.97, 0.14, "every batch waits for memory", transform=ax.transAxes, ha="right", color=BYTES)
-    for axis in (ax.xaxis, ax.yaxis):
-        only_ticks(axis, [4**n for n in range(3, 12) if low <= 4**n <= highest], "{:,}")
+    ax.text(0.97, 0.03, "every batch waits for memory", transform=ax.transAxes, ha="right", color=BYTES)
+    ax.legend(loc="upper left", bbox_to_anchor=(0, 0.93))
+    ticks = [4**n for n in range(3, 12) if low <= 4**n <= highest]
+    only_ticks(ax.xaxis, ticks, "{:,}")
+    only_ticks(ax.yaxis, ticks, "{:,}")
     return finished(
         ax,
-        legend="lower right",
         xlabel="mean context of its users [tokens]",
         ylabel="S*: context from which no\nbatch is compute-bound [tokens]",
         xlim=(low, highest),
-        ylim=(low / 1.5, highest * 1.5),
+        ylim=(none / 4, highest * 1.5),
     )
 
 
