@@ -24,7 +24,16 @@ from typing import Self
 from bytebill.errors import require, require_known
 from bytebill.hardware import ACCELERATORS, Accelerator
 from bytebill.models import MODELS, ModelSpec, Precision, matrices, state_bytes, weight_bytes
-from bytebill.roofline import Load, StepCost, TimeBounds, cache_copies, critical_batch, step_cost, step_time_bounds
+from bytebill.roofline import (
+    Load,
+    StepCost,
+    TimeBounds,
+    cache_copies,
+    cost_terms,
+    critical_batch,
+    step_cost,
+    step_time_bounds,
+)
 from bytebill.units import BLOCK_SIZE_TOKENS
 
 RUNTIME_RESERVE = 0.1
@@ -234,6 +243,70 @@ class Deployment:
             dtype=self.accelerator.units(self.precision.compute_dtype),
         )
         return TimeBounds(memory_s=bounds.memory_s / self.n_devices, compute_s=bounds.compute_s / self.n_devices)
+
+    def decode_bounds(self, batch_size: int, context_len: float) -> TimeBounds:
+        """Memory time and compute time of a decode step at published rates, each product at those of its own dtype.
+
+        The bytes are those of weights, caches and states: activations and logits of a step stay on chip for the most
+        part (`step_bounds` counts them).
+        """
+        load = Load.decode(batch_size=batch_size, context_len=context_len)
+        cost, card = self.step_cost(load), self.accelerator
+        linear = cost_terms(self.model, precision=self.precision).linear_flops(batch_size, batch_size)
+        compute_s = sum(flops / card.peak(card.units(dtype)) for (dtype, _), flops in linear.items())
+        wide = self.precision.compute_dtype in ("fp32", "fp16")
+        compute_s += cost.attention_flops / card.peak(self.precision.compute_dtype if wide else "bf16")
+        moved = cost.weight_bytes + cost.kv_read_bytes + cost.kv_write_bytes + cost.state_bytes
+        return TimeBounds(
+            memory_s=moved / card.bandwidth_bytes_per_s / self.n_devices, compute_s=compute_s / self.n_devices
+        )
+
+    def turns_at(self, context_len: float) -> float:
+        """Users from which decode multiplies for longer than it reads, their caches counted; inf: no number of them.
+
+        B = t_weights / (t_FLOPs - t_bytes)     t of all weights, and of what one more user adds     [users]
+
+        Every user brings arithmetic and bytes; only where the arithmetic takes longer can it catch up with the weights.
+
+        >>> from bytebill.hardware import accelerator
+        >>> from bytebill.models import model, precision
+        >>> group = Deployment(model=model("llama-3-70b"), accelerator=accelerator("h100-sxm"),
+        ...                    precision=precision("bf16"), n_devices=8)
+        >>> [round(group.turns_at(n)) for n in (128, 512)], group.turns_at(2048)    # 295 without a cache
+        ([324, 453], inf)
+        """
+        more_s, weights_s = self._added_s(context_len)
+        return weights_s / more_s if more_s > 0 else inf
+
+    @property
+    def longest_turning_context(self) -> float:
+        """S*, the context from which no number of users makes decode wait for arithmetic; inf if there is none.
+
+        Where all layers keep everything: S* = 2 P / C / (kappa / W - 4 L N H / C)     [tokens]
+
+        >>> from bytebill.hardware import accelerator
+        >>> from bytebill.models import model, precision
+        >>> card, bf16 = accelerator("h100-sxm"), precision("bf16")
+        >>> [round(Deployment(model=model(id), accelerator=card, precision=bf16).longest_turning_context)
+        ...  for id in ("llama-2-13b", "llama-3-8b", "llama-3-70b")]
+        [106, 392, 1475]
+        """
+        if self._added_s(0)[0] <= 0:
+            return 0.0
+        low, high = 0.0, 2.0**24
+        if self._added_s(high)[0] > 0:
+            return inf
+        while high - low > 0.01:
+            middle = (low + high) / 2
+            low, high = (middle, high) if self._added_s(middle)[0] > 0 else (low, middle)
+        return low
+
+    def _added_s(self, context_len: float) -> tuple[float, float]:
+        """Arithmetic less reading that one more user adds, and reading of all weights, once all experts are touched."""
+        n = 2**20
+        once, twice = (self.decode_bounds(each, context_len) for each in (n, 2 * n))
+        more_s = ((twice.compute_s - once.compute_s) - (twice.memory_s - once.memory_s)) / n
+        return more_s, 2 * once.memory_s - twice.memory_s
 
     @property
     def next_larger(self) -> Self | None:

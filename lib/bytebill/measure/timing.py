@@ -32,8 +32,18 @@ class Timing:
 
     @property
     def fastest_s(self) -> float:
-        """The repeat that was disturbed least: whatever else a machine does only slows a call down."""
+        """The fastest repeat: what other programs take from a machine only makes repeats slower."""
         return min(self.samples_s)
+
+    @property
+    def left_out_s(self) -> tuple[float, ...]:
+        """The fastest repeat with each of them left out in turn: how much it rests on one.
+
+        >>> Timing(samples_s=(2.0, 1.0, 3.0)).left_out_s
+        (1.0, 2.0, 1.0)
+        """
+        count = range(len(self.samples_s))
+        return tuple(min((self.samples_s[j] for j in count if j != i), default=self.samples_s[i]) for i in count)
 
     @property
     def spread(self) -> float:

@@ -34,5 +34,7 @@ from bytebill.plotting.steps import (
     predicted_against_measured,
     residuals,
     step_parts,
+    token_time,
+    turning_contexts,
 )
 from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, KV, MONEY, WEIGHTS, figure, use_book_style

@@ -113,6 +113,67 @@ def over_active(ax: Axes, curves: Mapping[str, Curve], *, fits: Mapping[str, tup
     )
 
 
+def turning_contexts(
+    ax: Axes, groups: Mapping[str, Curve], *, fits: Sequence[tuple[float, float]], highest: float
+) -> Axes:
+    """S* over context [tokens], log-log: a mark for each deployment, by kind of model. Above the line some batch makes
+    decode wait for arithmetic, below it none does; rings where such a batch fits. What has no S* lies at the edges."""
+    low, none, ends = 64.0, 32.0, [64.0, highest]
+    ax.fill_between(ends, ends, [highest * 1.5] * 2, color=FLOPS, alpha=0.1, linewidth=0)
+    ax.fill_between(ends, [none / 4] * 2, ends, color=BYTES, alpha=0.08, linewidth=0)
+    ax.loglog(ends, ends, color=INK, linewidth=1)
+    for (name, (x, y)), color, mark in zip(groups.items(), (BYTES, MONEY, KV), "osD", strict=False):
+        ax.loglog(x, np.clip(y, none, highest), mark, color=color, markersize=6, alpha=0.8, label=name)
+    if fits:
+        x, y = np.transpose(fits)
+        ax.loglog(x, y, "o", color=INK, markerfacecolor="none", markersize=13, label="and such a batch fits")
+    ax.text(0.03, 0.97, "some batch waits for arithmetic", transform=ax.transAxes, va="top", color=FLOPS)
+    ax.text(0.97, 0.03, "every batch waits for memory", transform=ax.transAxes, ha="right", color=BYTES)
+    ax.legend(loc="upper left", bbox_to_anchor=(0, 0.93))
+    ticks = [4**n for n in range(3, 12) if low <= 4**n <= highest]
+    only_ticks(ax.xaxis, ticks, "{:,}")
+    only_ticks(ax.yaxis, ticks, "{:,}")
+    return finished(
+        ax,
+        xlabel="mean context of its users [tokens]",
+        ylabel="S*: context from which no\nbatch is compute-bound [tokens]",
+        xlim=(low, highest),
+        ylim=(none / 4, highest * 1.5),
+    )
+
+
+def token_time(ax: Axes, published: Curve, *, predicted: Mapping[str, Curve], knee: float) -> Axes:
+    """Time of an output token [s] over users, the first axis logarithmic: hollow marks as published, lines as
+    predicted, and the critical batch as a vertical line."""
+    for (name, (x, y)), (color, style) in zip(
+        predicted.items(), ((WEIGHTS, "-"), (KV, "-"), (INK, "--")), strict=False
+    ):
+        ax.semilogx(x, [each * 1e3 for each in y], style, color=color, label=name)
+    ax.semilogx(
+        published[0],
+        [each * 1e3 for each in published[1]],
+        "o",
+        color=INK,
+        markerfacecolor="none",
+        markersize=8,
+        label="published",
+    )
+    ax.axvline(knee, color=FLOPS, linewidth=1)
+    ax.annotate(
+        f"critical batch, {knee:.0f}",
+        (knee, 0.04),
+        (-5, 0),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha="right",
+        color=FLOPS,
+    )
+    _batch_axis(ax, max(max(x) for x, _ in predicted.values()), step=2)
+    return finished(
+        ax, legend="upper left", xlabel="users", ylabel="time of an output token [ms]", ylim=(0, None)
+    )
+
+
 def _batch_axis(ax: Axes, largest: float, *, step: int = 2) -> None:
     """Powers of `step` from 1 to the largest batch."""
     only_ticks(ax.xaxis, [step**n for n in range(40) if step**n <= largest], "{:,}")

@@ -10,6 +10,7 @@ memory is the answer even more often than this says. Used by chapters 02 and 03.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from statistics import median
 
 from bytebill.deployment import Deployment
 from bytebill.serving import Plan, Policy, Request, synthetic
@@ -57,3 +58,27 @@ def flood(deployment: Deployment, requests: Sequence[Request], *, n_seats: int) 
 
     metrics = simulate(scheduler, requests, Clock(deployment), observe=watch).metrics
     return Flood(waited=waited, n_preempted=sum(metrics.columns["n_preemptions"]), n_answered=metrics.n_finished)
+
+
+def arithmetic_over_reading(
+    deployment: Deployment, *, max_len_tokens: int, n_requests: int = 2000, trace_id: str = "azure-conv", seed: int = 0
+) -> float:
+    """Time of a decode step's arithmetic over that of its reading, the median of steps in which somebody waits.
+
+    Requests are all there at once and memory alone limits the batch, so that it is as large as it can be kept. Above 1
+    decode is bound by compute. Lengths are those of a published trace, cut to `max_len_tokens`. Where nobody ever
+    waits, the median of all steps.
+    """
+    scheduler = Policy(n_slots=n_requests).scheduler(deployment)
+    full, every = [], []
+
+    def watch(now_s: float, plan: Plan) -> None:
+        if plan.n_decodes:
+            bounds = deployment.decode_bounds(plan.n_decodes, plan.n_context_tokens / plan.n_decodes)
+            every.append(bounds.compute_s / bounds.memory_s)
+            if scheduler.n_waiting:
+                full.append(every[-1])
+
+    requests = synthetic(trace_id, n_requests, max_len_tokens=max_len_tokens, seed=seed)
+    simulate(scheduler, requests, Clock(deployment), observe=watch)
+    return median(full or every)
