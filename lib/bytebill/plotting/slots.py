@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from bytebill.plotting.style import BYTES, IDLE, INK, KV, WEIGHTS, finished
+from bytebill.plotting.style import BYTES, IDLE, INK, WEIGHTS, finished, only_ticks, round_numbers
 from bytebill.serving.schedule import SlotUse
 
 
@@ -65,7 +65,7 @@ def factors_waterfall(
         ax.plot([i - 0.65, i + 0.35], [level, level], color=INK, linewidth=0.8)
         low, high = (level * end for end in (spread or {}).get(name, (factor, factor)))
         ax.plot([i, i], [low, high], color=INK, linewidth=1.2)
-        ax.annotate(f"× {factor:.2g}", (i, max(top, high)), (0, 4), textcoords="offset points", ha="center", weight="bold")
+        ax.annotate(f"× {factor:.{1 if factor >= 1 else 2}f}", (i, max(top, high)), (0, 4), textcoords="offset points", ha="center", weight="bold")
         level *= factor
         if name in (published or {}):
             _hollow_level(ax, i + 0.5, *(published or {})[name])
@@ -84,20 +84,19 @@ def _hollow_level(ax: Axes, x: float, name: str, value: float) -> None:
 def latency_by_rate(
     ax: Axes, curves: Mapping[str, Mapping[float, float]], *, published: tuple[str, Mapping[float, float]]
 ) -> Axes:
-    """How long an answer takes by how many are asked for: a curve of simulated means a server, each with its name
-    where it ends, and hollow marks for what somebody measured."""
-    colours = (IDLE, KV, WEIGHTS, BYTES)
-    for (name, points), colour in zip(curves.items(), colours, strict=False):
+    """How long an answer takes by how many are asked for: a curve of simulated means a server, its name at an
+    end (grey the first two, which hold their slots), and hollow marks for what somebody measured."""
+    looks = ((IDLE, "-"), (IDLE, "--"), (BYTES, "--"), (BYTES, "-"))
+    for (name, points), (colour, line) in zip(curves.items(), looks, strict=False):
         rates, seconds = list(points), list(points.values())
-        ax.plot(rates, seconds, ".-", color=colour)
-        ax.annotate(name, (rates[-1], seconds[-1]), (4, 2), textcoords="offset points", fontsize=9)
+        ax.plot(rates, seconds, line, marker=".", color=colour)
+        at = 0 if colour == IDLE else -1
+        ax.annotate(name, (rates[at], seconds[at]), (4, 4), textcoords="offset points", fontsize=9)
     name, found = published
-    ax.plot(list(found), list(found.values()), "D", color=INK, fillstyle="none", markersize=7, label=name)
-    return finished(
-        ax,
-        legend="upper right",
-        xlabel="requests that arrive [1/s]",
-        ylabel="from request to last token, mean [s]",
-        xscale="log",
-        yscale="log",
-    )
+    ax.plot(list(found), list(found.values()), "D", color=INK, fillstyle="none", markersize=7)
+    ax.annotate(name, max(found.items()), (0, 8), textcoords="offset points", fontsize=9, ha="center")
+    finished(ax, xlabel="requests that arrive [1/s]", ylabel="from request to last token, mean [s]")
+    ax.set(xscale="log", yscale="log")
+    only_ticks(ax.xaxis, round_numbers(*ax.get_xlim()))
+    only_ticks(ax.yaxis, round_numbers(*ax.get_ylim()))
+    return ax
