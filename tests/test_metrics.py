@@ -51,6 +51,13 @@ def test_static_slots_pay_for_the_longest() -> None:
     assert math.isnan(m.kv_utilization)
 
 
+@pytest.mark.parametrize("n_input_tokens", [1, 4000])
+def test_a_static_share_is_the_mean_answer_over_the_longest(n_input_tokens: int) -> None:
+    """However long the prompts take: (1 + 4) / 2 / 4."""
+    requests = [Request(id=i, n_input_tokens=n_input_tokens, n_output_tokens=n) for i, n in enumerate((1, 4))]
+    assert simulate(StaticScheduler(2), requests, LinearClock()).metrics.slot_utilization == 5 / 8
+
+
 def token_times(schedule: Schedule, n_known: dict[int, int]) -> dict[int, list[float]]:
     """When each request emitted each token, read off the schedule: a prefill emits when it reaches what it knows."""
     times: dict[int, list[float]] = defaultdict(list)
@@ -80,6 +87,8 @@ def test_gaps_are_those_between_tokens(name: str, requests: list[Request], clock
     near = 1e-9 if clock is CONSTANT else 0.5  # in a run of equal steps the mean stands for each
     assert pooled == pytest.approx(gaps, abs=near)
     assert sum(m.ttft_s) + sum(pooled) == pytest.approx(sum(m.e2e_latency_s))
+    assert m.n_emitted_tokens == m.n_output_tokens  # also of those that were preempted
+    assert m.slot_utilization == m.n_output_tokens / (m.n_slots * m.n_steps) <= 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 4)), min_size=1), st.floats(0, 1))

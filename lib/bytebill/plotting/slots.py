@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from bytebill.plotting.style import BYTES, IDLE, INK, WEIGHTS, finished
+from bytebill.plotting.style import BYTES, IDLE, INK, WEIGHTS, finished, only_ticks, round_numbers
 from bytebill.serving.schedule import SlotUse
 
 
@@ -50,9 +50,12 @@ def factors_waterfall(
     end: tuple[str, float],
     unit: str,
     unexplained: Sequence[str] = (),
+    spread: Mapping[str, tuple[float, float]] | None = None,
+    published: Mapping[str, tuple[str, float]] | None = None,
 ) -> Axes:
     """From one published value to another, a bar a factor on a log axis: what multiplies up, what divides, and in
-    grey what no mechanism of ours accounts for."""
+    grey what no mechanism of ours accounts for. `spread` is the range of a factor, a line at its bar's end; hollow
+    marks are `published` levels that should be reached behind a bar."""
     level, last = start[1], len(factors) + 1
     ax.bar([0], [level], width=0.7, fill=False, edgecolor=INK, linewidth=1.5)
     ax.annotate(f"{start[1]:,.0f}", (0, level), (0, 4), textcoords="offset points", ha="center")
@@ -60,9 +63,40 @@ def factors_waterfall(
         bottom, top = sorted((level, level * factor))
         ax.bar([i], [top - bottom], bottom=bottom, color=IDLE if name in unexplained else BYTES, width=0.7)
         ax.plot([i - 0.65, i + 0.35], [level, level], color=INK, linewidth=0.8)
+        low, high = (level * end for end in (spread or {}).get(name, (factor, factor)))
+        ax.plot([i, i], [low, high], color=INK, linewidth=1.2)
+        ax.annotate(f"× {factor:.{1 if factor >= 1 else 2}f}", (i, max(top, high)), (0, 4), textcoords="offset points", ha="center", weight="bold")
         level *= factor
-        ax.annotate(f"× {factor:.2f}", (i, top), (0, 4), textcoords="offset points", ha="center", weight="bold")
+        if name in (published or {}):
+            _hollow_level(ax, i + 0.5, *(published or {})[name])
     ax.bar([last], [end[1]], width=0.7, fill=False, edgecolor=INK, linewidth=1.5)
     ax.annotate(f"{end[1]:,.0f}", (last, end[1]), (0, 4), textcoords="offset points", ha="center")
     ax.set_xticks(range(last + 1), labels=[start[0], *factors, end[0]], fontsize=9)
     return finished(ax, no_grid="x", ylabel=unit, yscale="log", ylim=(start[1] / 2, 2.2 * max(end[1], level)))
+
+
+def _hollow_level(ax: Axes, x: float, name: str, value: float) -> None:
+    """A published level between two bars, its name below."""
+    ax.plot([x], [value], "D", color=INK, fillstyle="none", markersize=7, markeredgewidth=1.5, zorder=3)
+    ax.annotate(name, (x + 0.12, value), (6, -11), textcoords="offset points", fontsize=9)
+
+
+def latency_by_rate(
+    ax: Axes, curves: Mapping[str, Mapping[float, float]], *, published: tuple[str, Mapping[float, float]]
+) -> Axes:
+    """How long an answer takes by how many are asked for: a curve of simulated means a server, its name at an
+    end (grey the first two, which hold their slots), and hollow marks for what somebody measured."""
+    looks = ((IDLE, "-"), (IDLE, "--"), (BYTES, "--"), (BYTES, "-"))
+    for (name, points), (colour, line) in zip(curves.items(), looks, strict=False):
+        rates, seconds = list(points), list(points.values())
+        ax.plot(rates, seconds, line, marker=".", color=colour)
+        at = 0 if colour == IDLE else -1
+        ax.annotate(name, (rates[at], seconds[at]), (4, 4), textcoords="offset points", fontsize=9)
+    name, found = published
+    ax.plot(list(found), list(found.values()), "D", color=INK, fillstyle="none", markersize=7)
+    ax.annotate(name, max(found.items()), (0, 8), textcoords="offset points", fontsize=9, ha="center")
+    finished(ax, xlabel="requests that arrive [1/s]", ylabel="from request to last token, mean [s]")
+    ax.set(xscale="log", yscale="log")
+    only_ticks(ax.xaxis, round_numbers(*ax.get_xlim()))
+    only_ticks(ax.yaxis, round_numbers(*ax.get_ylim()))
+    return ax

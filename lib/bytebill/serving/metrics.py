@@ -9,8 +9,10 @@
     attainment = share of requests, refused ones included, with TTFT and TPOT within their SLOs
     goodput    = requests that attain them / the same span [requests/s]
 
-A quantile is the smallest value that at least a share q of the weight does not exceed. Utilizations are means over
-the time that the device was busy. In a run of equal steps each ITL counts as the run's mean.
+    slots      = tokens emitted / (slots * steps)                   of static batches: mean answer / mean of the longest
+
+A quantile is the smallest value that at least a share q of the weight does not exceed. Utilizations of memory are means
+over the time that the device was busy. In a run of equal steps each ITL counts as the run's mean.
 """
 
 import math
@@ -40,9 +42,9 @@ class Metrics:
     end_s: float = 0.0  # of the last step
     busy_s: float = 0.0
     slot_s: float = 0.0
-    useful_slot_s: float = 0.0
     kv_token_s: float = 0.0
     n_steps: int = 0
+    n_emitted_tokens: int = 0
     n_computed_tokens: int = 0
     n_padding_tokens: int = 0
 
@@ -108,8 +110,8 @@ class Metrics:
 
     @property
     def slot_utilization(self) -> float:
-        """Share of slots with a sequence whose tokens are computed, padding not counted."""
-        return self.useful_slot_s / (self.n_slots * self.busy_s) if self.busy_s else 0.0
+        """Share of token slots, one a slot and step, in which a token was emitted."""
+        return self.n_emitted_tokens / (self.n_slots * self.n_steps) if self.n_steps else 0.0
 
     @property
     def kv_utilization(self) -> float:

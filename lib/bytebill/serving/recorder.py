@@ -90,15 +90,16 @@ class Recorder:
             append(value)
 
     def _weigh(self, plan: Plan, n_steps: int, seconds: float) -> None:
-        """Time-weighted sums; within a run of equal steps, the mean over its steps stands for the mean over time."""
+        """Tokens, and time-weighted sums; within a run of equal steps, the mean over its steps stands for the mean over time."""
         m, n_emitting = self.metrics, plan.n_emitting_decodes
         m.n_steps += n_steps
         m.busy_s += seconds
         m.slot_s += plan.n_running * seconds
-        m.useful_slot_s += (n_emitting + len(plan.chunks)) * seconds
         m.kv_token_s += (plan.n_cached_tokens + 0.5 * n_emitting * (n_steps - 1)) * seconds
+        m.n_emitted_tokens += n_emitting * n_steps
         m.n_computed_tokens += plan.n_decodes * n_steps
         m.n_padding_tokens += plan.n_padding * n_steps
         for chunk in plan.chunks:
+            m.n_emitted_tokens += chunk.emits
             m.n_computed_tokens += chunk.n_new_tokens
             m.n_padding_tokens += chunk.n_pad_tokens

@@ -12,11 +12,13 @@ from one quantile to the next: by 3 to 18%, and by 30% for azure-code's outputs,
 Prompt and output are drawn independently. A trace of your own: `bytebill.serving.workload.files`.
 """
 
+import math
 from collections.abc import Iterable
+from statistics import NormalDist
 
 from bytebill import data
 from bytebill.errors import BytebillError, unknown
-from bytebill.serving.workload.lengths import QuantileTable, TruncatedExponential
+from bytebill.serving.workload.lengths import Lengths, LogNormal, QuantileTable, TruncatedExponential
 from bytebill.serving.workload.requests import Workload
 
 
@@ -58,6 +60,22 @@ def quantile_table(trace_id: str, side: str) -> QuantileTable:
     (share, value), (last_share, last_value) = points[-2:]
     longest = known.get("max", last_value + (last_value - value) / (last_share - share) * (1 - last_share))
     return QuantileTable(((0.0, 1.0), *points, (1.0, longest)))
+
+
+def lengths_of(trace_id: str, side: str) -> Lengths | None:
+    """A published trace's lengths from as much as is known: its quantiles; else a logarithm that is normal, through
+    the median and the 90% quantile; None where only a mean is published, which says nothing of the spread.
+
+    >>> lengths_of("arxiv-sarathi", "output").median_tokens, lengths_of("alpaca-vllm", "output")
+    (208.0, None)
+    """
+    known = published(trace_id, side)
+    if "p99" in known:
+        return quantile_table(trace_id, side)
+    if not {"p50", "p90"} <= set(known):
+        return None
+    sigma = math.log(known["p90"] / known["p50"]) / NormalDist().inv_cdf(0.9)
+    return LogNormal(median_tokens=known["p50"], sigma=sigma)
 
 
 def mean_ratio(trace_id: str, side: str) -> float:
