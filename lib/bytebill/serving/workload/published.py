@@ -13,10 +13,12 @@ Prompt and output are drawn independently. A trace of your own: `bytebill.servin
 """
 
 from collections.abc import Iterable
+from math import log
+from statistics import NormalDist
 
 from bytebill import data
 from bytebill.errors import BytebillError, unknown
-from bytebill.serving.workload.lengths import QuantileTable, TruncatedExponential
+from bytebill.serving.workload.lengths import Lengths, LogNormal, QuantileTable, TruncatedExponential
 from bytebill.serving.workload.requests import Workload
 
 
@@ -86,6 +88,32 @@ def synthetic(
         max_len_tokens=max_len_tokens,
         seed=seed,
     )
+
+
+def lengths_like(trace_id: str, side: str, *, cv: float = 0.9) -> Lengths:
+    """Lengths of a published trace from whatever is known of it: its quantiles; its median and 90th percentile, taken
+    for a log-normal's; or its mean alone, with a spread `cv` (standard deviation over mean) that is a guess.
+
+    >>> [type(lengths_like(id, "output")).__name__ for id in ("azure-conv", "arxiv-sarathi", "alpaca-vllm")]
+    ['QuantileTable', 'LogNormal', 'TruncatedExponential']
+    """
+    known = published(trace_id, side)
+    if "p99" in known:
+        return quantile_table(trace_id, side)
+    if {"p50", "p90"} <= set(known):
+        sigma = log(known["p90"] / known["p50"]) / NormalDist().inv_cdf(0.9)
+        return LogNormal(median_tokens=known["p50"], sigma=sigma)
+    return TruncatedExponential.of_mean_and_cv(known["mean"], cv)
+
+
+def like_trace(trace_id: str, n_requests: int | None, *, max_len_tokens: int | None = None, seed: int = 0) -> Workload:
+    """Requests with the lengths of any published trace (`lengths_like`), all at once.
+
+    >>> [r.n_input_tokens for r in like_trace("alpaca-vllm", 3)]
+    [8, 81, 14]
+    """
+    inputs, outputs = (lengths_like(trace_id, side) for side in ("input", "output"))
+    return Workload(n_requests, inputs=inputs, outputs=outputs, max_len_tokens=max_len_tokens, seed=seed)
 
 
 def sharegpt_like(
