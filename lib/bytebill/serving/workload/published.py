@@ -12,8 +12,8 @@ from one quantile to the next: by 3 to 18%, and by 30% for azure-code's outputs,
 Prompt and output are drawn independently. A trace of your own: `bytebill.serving.workload.files`.
 """
 
+import math
 from collections.abc import Iterable
-from math import log
 from statistics import NormalDist
 
 from bytebill import data
@@ -62,6 +62,22 @@ def quantile_table(trace_id: str, side: str) -> QuantileTable:
     return QuantileTable(((0.0, 1.0), *points, (1.0, longest)))
 
 
+def lengths_of(trace_id: str, side: str) -> Lengths | None:
+    """A published trace's lengths from as much as is known: its quantiles; else a logarithm that is normal, through
+    the median and the 90% quantile; None where only a mean is published, which says nothing of the spread.
+
+    >>> lengths_of("arxiv-sarathi", "output").median_tokens, lengths_of("alpaca-vllm", "output")
+    (208.0, None)
+    """
+    known = published(trace_id, side)
+    if "p99" in known:
+        return quantile_table(trace_id, side)
+    if not {"p50", "p90"} <= set(known):
+        return None
+    sigma = math.log(known["p90"] / known["p50"]) / NormalDist().inv_cdf(0.9)
+    return LogNormal(median_tokens=known["p50"], sigma=sigma)
+
+
 def mean_ratio(trace_id: str, side: str) -> float:
     """Mean of the synthetic lengths over the published mean: what straight lines between quantiles miss.
 
@@ -90,29 +106,17 @@ def synthetic(
     )
 
 
-def lengths_like(trace_id: str, side: str, *, cv: float = 0.9) -> Lengths:
-    """Lengths of a published trace from whatever is known of it: its quantiles; its median and 90th percentile, taken
-    for a log-normal's; or its mean alone, with a spread `cv` (standard deviation over mean) that is a guess.
-
-    >>> [type(lengths_like(id, "output")).__name__ for id in ("azure-conv", "arxiv-sarathi", "alpaca-vllm")]
-    ['QuantileTable', 'LogNormal', 'TruncatedExponential']
-    """
-    known = published(trace_id, side)
-    if "p99" in known:
-        return quantile_table(trace_id, side)
-    if {"p50", "p90"} <= set(known):
-        sigma = log(known["p90"] / known["p50"]) / NormalDist().inv_cdf(0.9)
-        return LogNormal(median_tokens=known["p50"], sigma=sigma)
-    return TruncatedExponential.of_mean_and_cv(known["mean"], cv)
-
-
 def like_trace(trace_id: str, n_requests: int | None, *, max_len_tokens: int | None = None, seed: int = 0) -> Workload:
-    """Requests with the lengths of any published trace (`lengths_like`), all at once.
+    """Requests with the lengths of any published trace, all at once; where only a mean is published, a truncated
+    exponential's, whose standard deviation is 0.9 of its mean: a guess.
 
     >>> [r.n_input_tokens for r in like_trace("alpaca-vllm", 3)]
     [8, 81, 14]
     """
-    inputs, outputs = (lengths_like(trace_id, side) for side in ("input", "output"))
+    inputs, outputs = (
+        lengths_of(trace_id, side) or TruncatedExponential.of_mean_and_cv(published(trace_id, side)["mean"], 0.9)
+        for side in ("input", "output")
+    )
     return Workload(n_requests, inputs=inputs, outputs=outputs, max_len_tokens=max_len_tokens, seed=seed)
 
 
