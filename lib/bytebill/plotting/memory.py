@@ -110,8 +110,8 @@ def where_memory_goes(ax: Axes, devices: Mapping[str, Mapping[str, float]]) -> A
 def waste_and_time(
     ax: Axes, sizes: Sequence[int], *, waste: Mapping[str, Sequence[float]], times: Sequence[float], limit: float
 ) -> Axes:
-    """Against block size, above: slots wasted inside blocks by kind of request [%, log], simulated; below: measured time
-    of attention over that of one long block, or nothing where it was not measured. `limit` is the waste claimed."""
+    """Against block size, above: slots wasted inside blocks by kind of request [%, log], simulated; below: time of
+    attention over that of one long block, measured, or no such panel. `limit` is the waste that is claimed."""
     above = ax
     if times:
         top, bottom = GridSpec(2, 1, figure=ax.figure, height_ratios=(3, 2))
