@@ -29,6 +29,7 @@ from bytebill.serving.workload import (
     anyscale,
 )
 from bytebill.serving.workload.published import (
+    like_trace,
     mean_ratio,
     published,
     quantile_table,
@@ -149,6 +150,15 @@ def test_a_trace_of_which_only_the_mean_is_known_cannot_be_drawn_from() -> None:
         quantile_table("mooncake-toolagent", "input")
     with pytest.raises(BytebillError, match="no trace 'azure-chat'; nearest: azure-"):
         quantile_table("azure-chat", "input")
+
+
+def test_every_published_trace_can_be_drawn_from_whatever_is_known_of_it() -> None:
+    """Quantiles, a median with a 90% quantile, or a mean alone."""
+    for id in dict.fromkeys(row["trace_id"] for row in data.rows("trace_lengths")):
+        drawn = [r.n_output_tokens for r in like_trace(id, 4000)]
+        known = published(id, "output")
+        center = median(drawn) if "p50" in known else fmean(drawn)
+        assert center == pytest.approx(known.get("p50", known["mean"] if "mean" in known else 0), rel=0.06), id
 
 
 def test_sharegpt_like_requests_have_the_published_means() -> None:

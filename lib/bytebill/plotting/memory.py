@@ -112,7 +112,7 @@ def waste_and_time(
 ) -> Axes:
     """Against block size, above: slots wasted inside blocks by kind of request [%, log], simulated; below: time of
     attention over that of one long block, measured, or no such panel. `limit` is the waste that is claimed."""
-    above = ax
+    above, shown_sizes = ax, (sizes[0] / 1.3, sizes[-1] * 1.4)
     if times:
         top, bottom = GridSpec(2, 1, figure=ax.figure, height_ratios=(3, 2))
         above.set_subplotspec(top)
@@ -121,6 +121,7 @@ def waste_and_time(
         below.axhline(1, color=INK, linewidth=1)
         finished(below, ylabel="attention,\none block = 1", xlabel="block size [tokens]", xscale="log", ylim=(0, None))
         only_ticks(below.xaxis, sizes)
+        below.set_xlim(shown_sizes)
     for (name, shares), style in zip(waste.items(), ("-", "--", ":"), strict=False):
         shown = [(size, 100 * share) for size, share in zip(sizes, shares, strict=True) if share > 0]
         above.loglog(*zip(*shown, strict=True), style, marker=".", color=KV)
@@ -129,4 +130,5 @@ def waste_and_time(
     above.annotate(f"{limit:.0%}, as claimed", (sizes[0], 100 * limit), (0, 3), textcoords="offset points")
     only_ticks(above.xaxis, sizes)
     only_ticks(above.yaxis, (0.1, 1, 10, 100))
-    return finished(above, ylabel="wasted inside blocks [%]", xlabel="" if times else "block size [tokens]")
+    xlabel = "" if times else "block size [tokens]"
+    return finished(above, ylabel="wasted inside blocks [%]", xlabel=xlabel, xlim=shown_sizes)
