@@ -141,5 +141,12 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "64 times?",
         "16,384 × 8,192 in bf16",
         "up to 295",
-    )
+    ),
+    "05_paged_kv_cache": (
+        "paid 20 to 26% for its tables",
+        "vLLM's of 2024",
+        "(its Fig. 13;",
+        "2.7 to 8 times",
+        "(chapter 13)",
+    ),
 }

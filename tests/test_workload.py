@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bytebill import data
 from bytebill.errors import BytebillError
 from bytebill.serving.workload import (
     Bursty,
@@ -29,6 +30,7 @@ from bytebill.serving.workload import (
     anyscale,
 )
 from bytebill.serving.workload.published import (
+    like_trace,
     mean_ratio,
     published,
     quantile_table,
@@ -149,6 +151,15 @@ def test_a_trace_of_which_only_the_mean_is_known_cannot_be_drawn_from() -> None:
         quantile_table("mooncake-toolagent", "input")
     with pytest.raises(BytebillError, match="no trace 'azure-chat'; nearest: azure-"):
         quantile_table("azure-chat", "input")
+
+
+def test_every_published_trace_can_be_drawn_from_whatever_is_known_of_it() -> None:
+    """Quantiles, a median with a 90% quantile, or a mean alone."""
+    for id in dict.fromkeys(row["trace_id"] for row in data.rows("trace_lengths")):
+        drawn = [r.n_output_tokens for r in like_trace(id, 4000)]
+        known = published(id, "output")
+        center = statistics.median(drawn) if "p50" in known else statistics.fmean(drawn)
+        assert center == pytest.approx(known["p50"] if "p50" in known else known["mean"], rel=0.06), id
 
 
 def test_sharegpt_like_requests_have_the_published_means() -> None:

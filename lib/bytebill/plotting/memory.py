@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from math import inf
 
 from matplotlib.axes import Axes
+from matplotlib.gridspec import GridSpec
 
 from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, KV, MONEY, WEIGHTS, Curve, finished, only_ticks
 
 _KINDS = {
     "used": (KV, "#FFFFFE", "holds a token"),
     "reservation": ("#8FD3BD", "#222222", "reserved, filled later"),
-    "internal": (IDLE, "#FFFFFE", "given, never filled"),
-    "external": ("#CFCFCF", "#222222", "lost between chunks"),
+    "internal": (IDLE, "#FFFFFE", "never filled (internal fragmentation)"),
+    "external": ("#CFCFCF", "#222222", "lost between chunks (external)"),
 }
 
 
@@ -59,8 +60,15 @@ def shrink_or_buy(
     )
 
 
-def kinds_of_slots(ax: Axes, shares: Mapping[str, Mapping[str, float]], *, published_used: Mapping[str, float]) -> Axes:
-    """A bar an allocator, its slots by kind [%], and a hollow marker at the published share that held tokens.
+def kinds_of_slots(
+    ax: Axes,
+    shares: Mapping[str, Mapping[str, float]],
+    *,
+    published_used: Mapping[str, float],
+    between: Mapping[str, tuple[float, float]],
+) -> Axes:
+    """A bar an allocator, its slots by kind [%], a hollow marker at the published share that held tokens, and a bar
+    from the lowest to the highest share `between` which seeds found it.
 
     Figures inside bars keep their ink in the dark, since the bars keep their fill.
     """
@@ -72,6 +80,8 @@ def kinds_of_slots(ax: Axes, shares: Mapping[str, Mapping[str, float]], *, publi
             if width > 5:
                 ax.annotate(f"{width:.0f}%", (left + width / 2, i), ha="center", va="center", color=ink, weight="bold")
             left += width
+    for i, ends in enumerate(between.values()):
+        ax.plot([100 * end for end in ends], [i + 0.24] * 2, color="#222222", label="seeds" if i == 0 else None)
     ax.plot(
         [100 * share for share in published_used.values()],
         [list(shares).index(name) for name in published_used],
@@ -83,7 +93,7 @@ def kinds_of_slots(ax: Axes, shares: Mapping[str, Mapping[str, float]], *, publi
     )
     ax.set_yticks(range(len(shares)), labels=list(shares))
     ax.invert_yaxis()
-    ax.legend(loc="upper center", bbox_to_anchor=(0.45, 1.22), ncols=3, fontsize=9)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.42, 1.26), ncols=2, fontsize=9)
     return finished(ax, no_grid="y", xlabel="share of the cache's slots [%]", xlim=(0, 100))
 
 
@@ -123,25 +133,25 @@ def where_memory_goes(ax: Axes, devices: Mapping[str, Mapping[str, float]]) -> A
 def waste_and_time(
     ax: Axes, sizes: Sequence[int], *, waste: Mapping[str, Sequence[float]], times: Sequence[float], limit: float
 ) -> Axes:
-    """Against block size: slots wasted inside blocks by kind of request [%], simulated, and measured time of attention
-    over that of one long block [ratio, right axis]; `limit` is the waste that is claimed not to be exceeded."""
+    """Against block size, above: slots wasted inside blocks by kind of request [%, log], simulated; below: time of
+    attention over that of one long block, measured, or no such panel. `limit` is the waste that is claimed."""
+    above, shown_sizes = ax, (sizes[0] / 1.3, sizes[-1] * 1.4)
+    if times:
+        top, bottom = GridSpec(2, 1, figure=ax.figure, height_ratios=(3, 2))
+        above.set_subplotspec(top)
+        below = above.figure.add_subplot(bottom)
+        below.plot(sizes, times, "o", color=BYTES, markersize=8)
+        below.axhline(1, color=INK, linewidth=1)
+        finished(below, ylabel="attention,\none block = 1", xlabel="block size [tokens]", xscale="log", ylim=(0, None))
+        only_ticks(below.xaxis, sizes)
+        below.set_xlim(shown_sizes)
     for (name, shares), style in zip(waste.items(), ("-", "--", ":"), strict=False):
-        ax.semilogx(sizes, [100 * share for share in shares], style, base=2, marker=".", color=KV)
-        ax.annotate(name, (sizes[-1], 100 * shares[-1]), (-9, 5), textcoords="offset points", color=KV, ha="right")
-    ax.axhline(100 * limit, color=INK, linewidth=1)
-    ax.annotate(f"{limit:.0%}", (sizes[0], 100 * limit), (0, 3), textcoords="offset points")
-    ax.yaxis.label.set_color(KV)
-    right = ax.twinx()
-    right.plot(sizes, times, "o", color=BYTES, markersize=8)
-    right.set_ylabel("attention time, one long block = 1", color=BYTES)
-    right.set_ylim(0, max(times) * 1.1)
-    right.spines["right"].set_visible(True)
-    right.grid(False)
-    return finished(
-        ax,
-        xlabel="block size [tokens]",
-        ylabel="slots wasted inside blocks [%]",
-        ylim=(0, None),
-        xticks=sizes,
-        xticklabels=[str(size) for size in sizes],
-    )
+        shown = [(size, 100 * share) for size, share in zip(sizes, shares, strict=True) if share > 0]
+        above.loglog(*zip(*shown, strict=True), style, marker=".", color=KV)
+        above.annotate(name, shown[-1], (-6, 6), textcoords="offset points", color=KV, ha="right")
+    above.axhline(100 * limit, color=INK, linewidth=1)
+    above.annotate(f"{limit:.0%}, as claimed", (sizes[0], 100 * limit), (0, 3), textcoords="offset points")
+    only_ticks(above.xaxis, sizes)
+    only_ticks(above.yaxis, (0.1, 1, 10, 100))
+    xlabel = "" if times else "block size [tokens]"
+    return finished(above, ylabel="wasted inside blocks [%]", xlabel=xlabel, xlim=shown_sizes)

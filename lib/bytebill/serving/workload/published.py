@@ -106,6 +106,20 @@ def synthetic(
     )
 
 
+def like_trace(trace_id: str, n_requests: int | None, *, max_len_tokens: int | None = None, seed: int = 0) -> Workload:
+    """Requests with the lengths of any published trace, all at once; where only a mean is published, a truncated
+    exponential's, whose standard deviation is 0.9 of its mean: a guess.
+
+    >>> [r.n_input_tokens for r in like_trace("alpaca-vllm", 3)]
+    [8, 81, 14]
+    """
+    inputs, outputs = (
+        lengths_of(trace_id, side) or TruncatedExponential.of_mean_and_cv(published(trace_id, side)["mean"], 0.9)
+        for side in ("input", "output")
+    )
+    return Workload(n_requests, inputs=inputs, outputs=outputs, max_len_tokens=max_len_tokens, seed=seed)
+
+
 def sharegpt_like(
     n_requests: int | None, *, output_cv: float = 0.877, input_cv: float = 0.9, seed: int = 0
 ) -> Workload:
