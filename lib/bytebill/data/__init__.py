@@ -12,6 +12,7 @@ from bytebill.data.tables import (
     grouped,
     measured,
     names,
+    panels,
     raw_rows,
     rehash,
     root,

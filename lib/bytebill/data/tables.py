@@ -111,6 +111,15 @@ def article() -> dict[str, Any]:
     return dict(_read(root() / "claims.yaml", _yaml, dict))
 
 
+def panels() -> dict[str, Any]:
+    """What a claim's reach is judged on: deployments, traces, offers, devices, and their sources (`data/panels.yaml`).
+
+    >>> sorted(panels())
+    ['deployments', 'devices', 'offers', 'reference', 'sources', 'traces']
+    """
+    return dict(_read(root() / "panels.yaml", _yaml, dict))
+
+
 def measured(name: str) -> dict[str, Any]:
     """A run recorded by this book, with its provenance (`data/measured/<name>.json`)."""
     files = {path.stem: path for path in sorted((root() / "measured").glob("*.json"))}

@@ -209,20 +209,55 @@ def _loop(cells: Cells, attention: str) -> ClosedLoop:
     """The row's closed loop with its attention spread in one way."""
     group = replace(_group(cells), attention=attention)
     like, constants, policy = _program(cells["program"], group.accelerator)
-    n_input_tokens, n_output_tokens = (_whole(cells, f"n_{side}_tokens") for side in ("input", "output"))
-    require(n_output_tokens > 1, "A time per output token takes at least two output tokens.")
-    served = as_served(group, program(like))
-    if not served.users(n_input_tokens + n_output_tokens):  # who measured this has asked for more of the memory
-        served = as_served(group, program(like), utilization=MOST_UTILIZATION)
-    return ClosedLoop(
-        deployment=served,
+    return served_loop(
+        group,
+        program_id=like,
         constants=constants,
         policy=policy,
         concurrency=_whole(cells, "concurrency"),
-        n_input_tokens=n_input_tokens,
-        n_output_tokens=n_output_tokens,
+        n_input_tokens=_whole(cells, "n_input_tokens"),
+        n_output_tokens=_whole(cells, "n_output_tokens"),
         length_spread=_share(cells, "length_spread"),
         synchronised=_share(cells, "synchronised") > 0,
+    )
+
+
+def served_loop(
+    group: Deployment,
+    *,
+    program_id: str,
+    concurrency: int,
+    n_input_tokens: int,
+    n_output_tokens: int,
+    constants: Constants | None = None,
+    policy: Policy | None = None,
+    length_spread: float = 0.0,
+    synchronised: bool = False,
+) -> ClosedLoop:
+    """The closed loop of users on a group, with the room for caches that a program leaves, or at best can leave.
+
+    Constants and policy are the program's own on this device where none are given.
+
+    >>> from bytebill.models import model, precision
+    >>> one = Deployment(model=model("llama-3-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"))
+    >>> loop = served_loop(one, program_id="vllm", concurrency=64, n_input_tokens=1024, n_output_tokens=256)
+    >>> loop.n_running, loop.policy.token_budget
+    (64, 8192)
+    """
+    require_known("program", program_id, POLICIES)
+    require(n_output_tokens > 1, "A time per output token takes at least two output tokens.")
+    served = as_served(group, program(program_id))
+    if not served.users(n_input_tokens + n_output_tokens):  # who measured this has asked for more of the memory
+        served = as_served(group, program(program_id), utilization=MOST_UTILIZATION)
+    return ClosedLoop(
+        deployment=served,
+        constants=constants or calibrated_constants(program_id, group.accelerator.id),
+        policy=policy or policy_of(program_id, group.accelerator),
+        concurrency=concurrency,
+        n_input_tokens=n_input_tokens,
+        n_output_tokens=n_output_tokens,
+        length_spread=length_spread,
+        synchronised=synchronised,
         request_s=REQUEST_S,
     )
 
