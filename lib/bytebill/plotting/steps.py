@@ -20,6 +20,7 @@ from bytebill.plotting.style import (
     round_numbers,
 )
 
+_LINES = ("-", "--", ":", "-.")  # where a colour says what is moved, the line says by whom
 Pairs = Sequence[tuple[float, float]]  # measured, predicted [s]
 
 
@@ -55,37 +56,47 @@ def line_of_bytes(
 
 
 def bending_over(ax: Axes, measured: Mapping[str, Curve], *, predicted: Mapping[str, Curve]) -> Axes:
-    """Tokens a second over batch, log-log: predictions as lines, measurements as marks of the same colour."""
-    for (name, (x, y)), color, mark in zip(measured.items(), (KV, BYTES, MONEY, FLOPS), "osD^", strict=False):
-        ax.loglog(*predicted[name], color=color, linewidth=1.5)
-        ax.loglog(x, y, mark, color=color, markersize=7, label=name)
+    """Tokens a second over batch, log-log: predictions as lines, measurements as marks; kinds of attention differ in
+    their lines and marks, and all are of the colour of caches."""
+    for (name, (x, y)), mark, line in zip(measured.items(), "osD^", _LINES, strict=False):
+        ax.loglog(*predicted[name], line, color=KV, linewidth=1.3)
+        ax.loglog(x, y, mark, color=KV, markersize=7, label=name)
     only_ticks(ax.xaxis, sorted({tick for x, _ in measured.values() for tick in x}))
     ax.yaxis.set_minor_locator(NullLocator())
     return finished(ax, legend="upper left", xlabel="sequences in the batch", ylabel="tokens a second")
 
 
-def between_two(ax: Axes, measured: Mapping[str, Curve], *, predicted: Mapping[str, Curve]) -> Axes:
-    """Step time [s] over batch, log-log: predictions as lines, measurements as marks of the same colour."""
-    for (name, (x, y)), color, mark in zip(measured.items(), (MONEY, BYTES, KV), "Dos", strict=False):
-        ax.loglog(predicted[name][0], [each * 1e3 for each in predicted[name][1]], color=color, linewidth=1.5)
-        ax.loglog(x, [each * 1e3 for each in y], mark, color=color, markersize=7, label=name)
-    _batch_axis(ax, max(max(x) for x, _ in measured.values()))
+def between_two(
+    ax: Axes, predicted: Mapping[str, Curve], *, marks: Mapping[str, Curve], published: bool = False, ylabel: str
+) -> Axes:
+    """Time [s] over tokens in a step, log-log [ms]: a mixture, then the dense models it lies between. Lines are
+    predicted; marks are measured, hollow where others published them."""
+    for (name, (x, y)), color, line in zip(predicted.items(), (WEIGHTS, INK, INK), _LINES, strict=False):
+        ax.loglog(x, [each * 1e3 for each in y], line, color=color, linewidth=2.5 if color == WEIGHTS else 1.3)
+        ax.annotate(name, (x[0], y[0] * 1e3), (2, 6), textcoords="offset points", color=color, fontsize=10)
+    fill = {"markerfacecolor": "none"} if published else {}
+    for (name, (x, y)), color, mark in zip(marks.items(), (WEIGHTS, INK, INK), "Dos", strict=False):
+        ax.loglog(x, [each * 1e3 for each in y], mark, color=color, markersize=7, label=name, **fill)
+    _batch_axis(ax, max(max(x) for x, _ in marks.values()), step=4 if published else 2)
     only_ticks(ax.yaxis, round_numbers(*ax.get_ylim()))
-    return finished(ax, legend="upper left", xlabel="sequences in the batch", ylabel="one decode step [ms]")
+    return finished(ax, legend="upper left", xlabel="tokens in a step", ylabel=ylabel)
 
 
 def over_active(ax: Axes, curves: Mapping[str, Curve], *, fits: Mapping[str, tuple[float, float]]) -> Axes:
-    """Step time of mixtures over that of dense models of their active size, by batch; hollow marks at the largest batch
+    """Step time of mixtures over that of dense models of their active size, by batch; a square at the largest batch
     that `fits`."""
-    for (name, (x, y)), color in zip(curves.items(), (BYTES, KV, FLOPS), strict=False):
-        ax.loglog(x, y, color=color, linewidth=2, label=name)
-        ax.loglog(*([each] for each in fits[name]), "o", color=color, markersize=9, markerfacecolor="none", mew=2)
+    for (name, (x, y)), line in zip(curves.items(), _LINES, strict=False):
+        ax.loglog(x, y, line, color=WEIGHTS, linewidth=2)
+        top = max(range(len(y)), key=y.__getitem__)
+        ax.annotate(name, (x[top], y[top]), (0, 6), textcoords="offset points", ha="center", fontsize=10)
+        ax.loglog(*([each] for each in fits[name]), "s", color=KV, markersize=8)
+        ax.annotate("memory ends", fits[name], (7, 4), textcoords="offset points", color=KV, fontsize=9)
     ax.axhline(1, color=INK, linewidth=0.8)
     _batch_axis(ax, max(max(x) for x, _ in curves.values()), step=4)
     only_ticks(ax.yaxis, [1, 2, 4, 8, 16])
     return finished(
         ax,
-        legend="upper right",
+        ylim=(0.85, 1.5 * max(max(y) for _, y in curves.values())),
         xlabel="tokens in a step",
         ylabel="step time, mixture over\ndense model of its active size",
     )
