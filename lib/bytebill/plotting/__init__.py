@@ -32,5 +32,6 @@ from bytebill.plotting.steps import (
     over_active,
     predicted_against_measured,
     residuals,
+    where_a_step_goes,
 )
 from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, KV, MONEY, WEIGHTS, figure, use_book_style

@@ -102,6 +102,19 @@ def over_active(ax: Axes, curves: Mapping[str, Curve], *, fits: Mapping[str, tup
     )
 
 
+def where_a_step_goes(ax: Axes, parts: Mapping[str, Sequence[float]], *, batches: Sequence[int]) -> Axes:
+    """Time of one decode step by batch, a bar of its parts [s, drawn in ms]: attention, products, the host, others."""
+    bottom = np.zeros(len(batches))
+    for (name, seconds), color in zip(parts.items(), (KV, WEIGHTS, IDLE, "#D0D0D0"), strict=True):
+        heights = np.array(seconds) * 1e3
+        ax.bar(range(len(batches)), heights, bottom=bottom, width=0.7, color=color, label=name)
+        bottom += heights
+    ax.set_xticks(range(len(batches)), [f"{batch:,}" for batch in batches])
+    return finished(
+        ax, legend="upper left", no_grid="x", xlabel="sequences in the batch", ylabel="one decode step [ms]"
+    )
+
+
 def _batch_axis(ax: Axes, largest: float, *, step: int = 2) -> None:
     """Powers of `step` from 1 to the largest batch."""
     only_ticks(ax.xaxis, [step**n for n in range(40) if step**n <= largest], "{:,}")
