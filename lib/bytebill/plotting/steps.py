@@ -69,13 +69,17 @@ def bending_over(ax: Axes, measured: Mapping[str, Curve], *, predicted: Mapping[
 def between_two(
     ax: Axes, predicted: Mapping[str, Curve], *, marks: Mapping[str, Curve], published: bool = False, ylabel: str
 ) -> Axes:
-    """Time [s] over tokens in a step, log-log [ms]: a mixture, then the dense models it lies between. Lines are
-    predicted; marks are measured, hollow where others published them."""
-    for (name, (x, y)), color, line in zip(predicted.items(), (WEIGHTS, INK, INK), _LINES, strict=False):
-        ax.loglog(x, [each * 1e3 for each in y], line, color=color, linewidth=2.5 if color == WEIGHTS else 1.3)
-        ax.annotate(name, (x[0], y[0] * 1e3), (2, 6), textcoords="offset points", color=color, fontsize=10)
+    """Time [s] over tokens in a step, log-log [ms]: a mixture, then the small and the large dense model that it lies
+    between. Lines are predicted; marks are measured, hollow where others published them, then all of the mixture."""
+    (mixture, line), *dense = predicted.items()
+    ax.loglog(line[0], [each * 1e3 for each in line[1]], color=WEIGHTS, linewidth=2.5, label=f"{mixture}, predicted")
+    for (name, (x, y)), style, (at, offset) in zip(dense, ("--", ":"), ((len(line[0]) // 3, -14), (0, 6)), strict=True):
+        ax.loglog(x, [each * 1e3 for each in y], style, color=INK, linewidth=1.3)
+        ax.annotate(name, (x[at], y[at] * 1e3), (0, offset), textcoords="offset points", color=INK, fontsize=10)
     fill = {"markerfacecolor": "none"} if published else {}
-    for (name, (x, y)), color, mark in zip(marks.items(), (WEIGHTS, INK, INK), "Dos", strict=False):
+    for (name, (x, y)), color, mark in zip(
+        marks.items(), [WEIGHTS] * 3 if published else (WEIGHTS, INK, INK), "Dos", strict=False
+    ):
         ax.loglog(x, [each * 1e3 for each in y], mark, color=color, markersize=7, label=name, **fill)
     _batch_axis(ax, max(max(x) for x, _ in marks.values()), step=4 if published else 2)
     only_ticks(ax.yaxis, round_numbers(*ax.get_ylim()))

@@ -7,7 +7,8 @@
 N query heads of H numbers, S tokens of context, B sequences of one token, b bytes a cached value; latents of c numbers
 and a rotated key of r; experts of three matrices D by F, of which a token takes k. Bytes of attention are those of the
 cache, of experts those of their weights, uniform routing. Names follow the papers: GQA-G has G KV heads. Ignores
-queries, outputs and activations. Tables: `data/kernel_attention.csv`, `data/kernel_moe.csv`. Used by chapters 16 and 17.
+queries, outputs and activations. Tables: `data/kernel_attention.csv`, `data/kernel_moe.csv`.
+Used by chapters 16 and 17.
 """
 
 from dataclasses import dataclass
@@ -108,7 +109,8 @@ def _attention(row: data.Row) -> MeasuredLayer:
 
 
 def _experts(row: data.Row) -> MeasuredLayer:
-    width, k = PRECISIONS[PRECISION_OF.get(row["dtype"], row["dtype"])], row["n_experts_per_token"]
+    dtype: str = row["dtype"]
+    width, k = PRECISIONS[PRECISION_OF.get(dtype, dtype)], row["n_experts_per_token"]
     values = 3 * row["d_model"] * row["d_ff_expert"]
     touched = distinct_experts(row["n_experts"], n_experts_per_token=k, n_tokens=row["n_tokens"])
     return MeasuredLayer(
