@@ -1,130 +1,229 @@
-"""The rule of verdicts: every word can be reached, and a verdict turns when its numbers do."""
+"""The rule of verdicts: every word can be reached, a word turns when its numbers do, and an edge says what decides."""
 
 from __future__ import annotations
 
 import json
 import math
+from itertools import product
 
 import numpy as np
 import pytest
 
-from bytebill.claims import CLAIMS, MIME, SIGNS, check, judge, pin, pin_that, pins, view
+from bytebill import data
+from bytebill.claims import CLAIMS, MIME, SIGNS, beside, found, judge, ledger, pin, pin_that, pins, reach, rule
+from bytebill.claims.register import Claim, Part
 from bytebill.errors import BytebillError
 
-RIGHT = check("found what was said", found=1.0, near=1)
-WRONG = check("found something else", found=2.0, near=1)
-
-RULE = [
-    ("holds", [RIGHT, RIGHT], [RIGHT], True),
-    ("holds", [RIGHT], [], True),
-    ("holds with conditions", [RIGHT], [RIGHT, WRONG], True),
-    ("loose", [RIGHT, WRONG], [RIGHT], True),
-    ("loose", [RIGHT, WRONG], [WRONG], True),
-    ("refuted", [WRONG, WRONG], [RIGHT], True),
-    ("unsourced", [WRONG], [], False),
-    ("unsourced", [RIGHT, WRONG], [], False),
-    ("holds", [RIGHT], [], False),
-    ("holds with conditions", [RIGHT], [WRONG], False),
+FIGURE = Part(key="f", kind="figure", text="a price", stated=10.0)
+ALONE = {"f": FIGURE}
+SENTENCES = {f"d{n}": Part(key=f"d{n}", kind="direction", text=f"sentence {n}", low=1.0) for n in range(3)}
+CAUSE = {"c": Part(key="c", kind="cause", text="the reason", low=0.5)}
+JUDGED = [
+    content
+    for path in sorted(data.REPOSITORY.glob("notebooks/*.ipynb"))
+    for content in ledger.verdicts_in(path)
+    if "word" in content
+]
+PARTS = [
+    (content["id"], CLAIMS[content["id"]].parts[part["key"]], part)
+    for content in JUDGED
+    for part in content["parts"]
+    if part["kind"] in ("figure", "direction", "cause")
 ]
 
 
-@pytest.mark.parametrize(("word", "core", "limits", "sourced"), RULE)
-def test_rule(word, core, limits, sourced):
-    assert judge("C01", stated="as said", core=core, limits=limits, sourced=sourced).word == word
+def claim(parts: dict[str, Part], *, sourced: bool = True) -> Claim:
+    return Claim(id="C01", chapter="01", statement="as said", how=("derived",), parts=parts, sourced=sourced)
 
 
-def test_every_word_is_reached():
-    assert {word for word, *_ in RULE} == set(SIGNS)
+RULE = [
+    (rule.SAFE, ALONE | SENTENCES | CAUSE, {}, 1.0, True),
+    (rule.SAFE, ALONE, {}, 0.9, True),
+    (rule.CONDITION, ALONE, {}, 0.89, True),
+    (rule.CONDITION, ALONE, {}, 0.5, True),
+    (rule.OWN_CASE, ALONE, {}, 0.49, True),
+    (rule.CONDITION, SENTENCES, {"d0": "fails"}, 1.0, True),
+    (rule.WRONG, SENTENCES, {"d0": "fails", "d1": "fails"}, 1.0, True),
+    (rule.OWN_CASE, SENTENCES, {"d0": "fails"}, 0.1, True),
+    (rule.NUMBER, ALONE | SENTENCES, {"f": "fails"}, 1.0, True),
+    (rule.NUMBER, ALONE | SENTENCES, {"f": "far"}, 1.0, True),
+    (rule.NUMBER, ALONE, {"f": "fails"}, 1.0, True),
+    (rule.WRONG, ALONE, {"f": "far"}, 1.0, True),
+    (rule.WRONG, ALONE | CAUSE, {"f": "far", "c": "fails"}, 1.0, True),
+    (rule.NUMBER, ALONE | CAUSE, {"f": "far"}, 1.0, True),
+    (rule.REASON, ALONE | SENTENCES | CAUSE, {"c": "fails"}, 1.0, True),
+    (rule.REASON, CAUSE, {"c": "fails"}, 0.1, True),
+    (rule.UNTESTABLE, ALONE, {"f": "fails"}, 1.0, False),
+    (rule.SAFE, ALONE, {}, 1.0, False),
+]
 
 
-@pytest.mark.parametrize(("intensity", "word"), [(1.0, "holds"), (1.9, "holds"), (2.6, "loose"), (400.0, "refuted")])
-def test_a_verdict_turns_when_the_numbers_do(intensity, word):
-    core = [
-        check("FLOPs a byte at batch 1", found=intensity, between=(1, 2), unit="FLOP/byte"),
-        check("of an H100's ridge", found=intensity / 295.3, below=0.01, unit="fraction"),
-    ]
-    assert judge("C03", stated="1 to 2 FLOP/byte", core=core).word == word
+@pytest.mark.parametrize(("word", "parts", "failing", "share", "sourced"), RULE)
+def test_rule(word, parts, failing, share, sourced):
+    outcomes = dict.fromkeys(parts, "holds") | failing
+    assert rule.word_of(claim(parts, sourced=sourced), outcomes, share) == word
+
+
+def test_every_word_is_reached_and_has_a_sign_of_its_own():
+    assert {word for word, *_ in RULE} == set(SIGNS) == set(rule.WORDS)
+    assert len(set(SIGNS.values())) == len(SIGNS)
+
+
+@pytest.mark.parametrize(("number", "outcome"), [(10, "holds"), (12.5, "holds"), (8, "holds"), (12.6, "fails")])
+def test_a_figure_is_right_within_a_quarter(number, outcome):
+    assert FIGURE.outcome(number) == outcome
+    assert FIGURE.outcome(math.inf) == FIGURE.outcome(-10) == FIGURE.outcome(0) == "far"
+    assert FIGURE.outcome(math.nan) == "far"
 
 
 def test_bounds_are_what_their_words_say():
-    assert not check("x", found=1, above=1).passed
-    assert not check("x", found=1, below=1).passed
-    assert check("x", found=1, between=(1, 1)).passed
-    assert check("x", found=math.inf, above=1).passed
-    assert not check("x", found=math.nan, above=1).passed
-    assert check("x", found=-99.5, near=-100).passed
-    assert check("x", found=6_710_886_400, near=6_710_886_400, rtol=0).test == "exactly 6,710,886,400"
-    assert not check("x", found=6_710_886_401, near=6_710_886_400, rtol=0).passed
+    above, below = (Part(key="x", kind="direction", text="x", **end) for end in ({"low": 1.0}, {"high": 1.0}))
+    between = Part(key="x", kind="direction", text="x", low=1.0, high=2.0)
+    assert [each.outcome(1.0) for each in (above, below, between)] == ["fails", "fails", "holds"]
+    assert [each.outcome(math.nan) for each in (above, below, between)] == ["fails"] * 3
+    assert [each.test for each in (above, below, between)] == ["above 1", "below 1", "between 1 and 2"]
+    assert CAUSE["c"].outcome(0.5) == "holds"
+    share = Part(key="x", kind="figure", text="a share", low=0.6, high=0.8, unit="fraction")
+    assert [round(share.off_by(x), 2) for x in (0.3, 0.7, 1.0)] == [2.0, 1.0, 1.25]
 
 
-def test_a_check_has_one_bound_and_a_known_kind_of_evidence():
-    with pytest.raises(ValueError, match="exactly one"):
-        check("x", found=1)
-    with pytest.raises(ValueError, match="exactly one"):
-        check("x", found=1, above=0, below=2)
-    with pytest.raises(ValueError, match="rtol"):
-        check("x", found=1, above=0, rtol=0.1)
-    with pytest.raises(BytebillError, match="nearest: measured"):
-        check("x", found=1, above=0, how="mesured")
+HERE = {"reach": reach({"a": True}, boundary="chats"), "say": "Say it."}
 
 
-def test_a_verdict_needs_a_core_a_known_claim_and_a_device_for_measurements():
-    with pytest.raises(ValueError, match="core check"):
-        judge("C01", stated="", core=[], limits=[RIGHT])
+def of_paging(worst: float, **options):
+    """A verdict on C17 in which everything but the worst case is as the paper has it."""
+    given = {
+        "worst": found(worst, **options, flips=("paged", 0.03)),
+        "paged": found(0.026, flips=("blocks of 64", 0.11)),
+        "published": found(0.796, flips=("powers of two", 0.4)),
+        "fragmentation": found(0.82, flips=("an oracle", 0.2)),
+    }
+    parts = CLAIMS["C17"].parts
+    return judge("C17", {key: given.get(key, found(1.0, flips=("", 0.0))) for key in parts}, **HERE)
+
+
+def test_a_word_that_changes_within_an_interval_carries_an_edge():
+    firm, soft = of_paging(0.79, low=0.7, high=0.9), of_paging(0.79, low=0.3, high=0.9)
+    assert (firm.word, firm.edge) == (rule.SAFE, None)
+    assert soft.word == rule.SAFE and soft.edge.startswith(f"'{rule.NUMBER}' within the intervals: waste of worst-case")
+
+
+def test_an_edge_counts_the_seeds_and_the_machines_that_decide():
+    seeds = [0.7] * 11 + [0.3] * 5
+    edge = of_paging(None, samples=seeds).edge
+    assert edge.endswith("holds on 11 of 16 seeds")
+    assert of_paging(0.7, machines={"a Xeon": 0.3}).edge.endswith("holds on 1 of 2 machines")
+    assert of_paging(0.7, machines={"a Xeon": 0.75}).edge is None
+
+
+def test_a_reach_at_its_bound_carries_an_edge():
+    panel = reach({str(n): n < 9 for n in range(10)}, boundary="x", unsure=("8", "9"))
+    assert panel.shares == (0.9, 0.8, 1.0)
+    verdict = rule.Verdict(claim=claim(ALONE), found={"f": found(10.0, flips=("", 1.0))}, reach=panel, say="")
+    assert verdict.word == rule.SAFE and "80% to 100% of the panel" in verdict.edge
+
+
+def test_a_case_to_which_a_claim_does_not_apply_is_not_counted():
+    assert reach({"a": True, "b": None, "c": False}, boundary="x").n == 2
+    assert reach({"a": None}, boundary="x").shares == (0.0, 0.0, 0.0)
+
+
+def test_what_is_shown_beside_is_never_counted():
+    notes = [beside("outside", "another model", found=99.0), beside("self-test", "our engine", found=math.nan)]
+    verdict = rule.Verdict(claim=claim(ALONE), found={"f": found(10.0, flips=("", 1.0))}, say="", beside=tuple(notes))
+    assert verdict.word == rule.SAFE
+    assert [part["passed"] for part in verdict.to_json()["parts"]] == [True, None, None]
+    with pytest.raises(BytebillError, match="outside"):
+        beside("outsde", "x", found=1.0)
+
+
+def test_a_judgement_has_the_parts_the_panel_and_the_device_that_the_register_asks_for():
     with pytest.raises(BytebillError, match="There is no claim 'C99'"):
-        judge("C99", stated="", core=[RIGHT])
+        judge("C99", {}, say="")
+    with pytest.raises(ValueError, match="has the parts"):
+        judge("C01", {}, say="")
+    some = found(1.0, flips=("", 0.0))
+    with pytest.raises(ValueError, match="one case"):
+        judge("C29", dict.fromkeys(CLAIMS["C29"].parts, some), say="", reach=reach({"a": True}, boundary=""))
+    measured = next(each for each in CLAIMS.values() if any(part.how == "measured" for part in each.parts.values()))
+    panel = measured.panel and reach({"a": True}, boundary="")
     with pytest.raises(ValueError, match="device"):
-        judge("C01", stated="", core=[check("x", found=1, near=1, how="measured")])
+        judge(measured.id, dict.fromkeys(measured.parts, some), say="", reach=panel)
+    with pytest.raises(ValueError, match="a number or samples"):
+        found(flips=("", 1.0))
+
+
+def test_a_counterfactual_that_turns_nothing_stops_a_strict_run(monkeypatch):
+    monkeypatch.setenv("BYTEBILL_PINS", "strict")
+    parts = {"peak": found(278, flips=("the average", 226.75)), "cost": found(87_072, flips=("the peak", 106_752))}
+    with pytest.raises(AssertionError, match="comes out otherwise for the peak"):
+        judge("C29", parts | {"peak": found(278, flips=("one node", 1.0))}, say="")
 
 
 def test_json_has_the_agreed_shape_and_survives_json():
-    core = [check("bytes a token", found=np.float64(140e9) * 1.0, near=140e9, unit="B"), WRONG]
-    verdict = judge(
-        "C01", stated="140 GB", core=core, limits=[check("nothing", found=math.nan, above=0)], device="A CPU"
-    )
-    content = verdict._repr_mimebundle_()[MIME]
-    keys = ["id", "chapter", "statement", "verdict", "stated", "found", "evidence", "rule", "device"]
-    assert list(content) == keys
-    assert (content["id"], content["chapter"], content["verdict"]) == ("C01", "01", "loose")
-    assert content["evidence"][0] == {
-        "how": "derived",
-        "text": "bytes a token",
-        "found": 140e9,
-        "test": "within 1% of 140 GB",
-        "passed": True,
-        "unit": "B",
-        "role": "core",
-    }
-    assert content["evidence"][2]["found"] is None
+    content = of_paging(np.float64(0.79))._repr_mimebundle_()[MIME]
+    keys = "id chapter statement terms paragraph word parts reach say stake edge reason device"
+    assert list(content) == keys.split()
+    part = content["parts"][0]
+    assert {"kind", "text", "stated", "found", "low", "high", "off_by", "passed", "how"} <= set(part)
+    assert set(content["reach"]) == {"panel", "text", "n", "share", "boundary", "cases"}
     assert json.loads(json.dumps(content, allow_nan=False)) == content
-    assert "1 of 2 core checks pass, 0 of 1 limits" in content["rule"]
 
 
-@pytest.mark.parametrize(("word", "core", "limits", "sourced"), RULE)
-def test_html_and_text_say_the_word_and_the_sign(word, core, limits, sourced):
-    bundle = judge("C01", stated="a < b", core=core, limits=limits, sourced=sourced)._repr_mimebundle_()
-    html, text = bundle["text/html"], bundle["text/plain"]
-    assert f"{SIGNS[word]}</span> {word}</strong>" in html
-    assert f"{SIGNS[word]} {word}" in text
-    assert 'id="claim-c01"' in html and "a &lt; b" in html
+def test_the_register_is_complete():
+    assert list(CLAIMS) == [f"C{n:02d}" for n in range(1, 57)]
+    n_paragraphs = data.article()["article"]["paragraphs"]
+    for each in CLAIMS.values():
+        assert each.how and each.statement
+        assert each.paragraph and all(1 <= at <= n_paragraphs for at in each.paragraph)
+        assert bool(each.parts) == bool(each.reach_text), f"{each.id} has parts and a panel, or neither yet"
+    assert sorted({each.chapter for each in CLAIMS.values()}) == [f"{n:02d}" for n in range(1, 21)]
 
 
-def test_a_stored_verdict_is_shown_without_the_register_and_cannot_inject_anything():
-    stored = judge("C01", stated="s", core=[RIGHT]).to_json()
-    del stored["statement"]  # as stored until 2026-11
-    stored |= {"id": 'C01"><b>', "verdict": 'holds"><script>'}
-    assert "<b>" not in view.box(stored) and "<script>" not in view.box(stored)
-    assert "found what was said" in view.as_text(stored)
+def test_every_claim_that_is_tried_could_get_another_word():
+    for each in CLAIMS.values():
+        outcomes = [
+            ["holds", "fails", "far"] if part.kind == "figure" else ["holds", "fails"] for part in each.parts.values()
+        ]
+        words = {
+            rule.word_of(each, dict(zip(each.parts, given, strict=True)), share)
+            for given in product(*outcomes)
+            for share in ((1.0, 0.7, 0.2) if each.panel else (1.0,))
+        }
+        assert not each.parts or len(words) > 1, each.id
 
 
-def test_conditions_are_named():
-    verdict = judge("C01", stated="", core=[RIGHT], limits=[check("with MHA", found=4.0, near=1)])
-    assert verdict.conditions == ("with MHA",)
-    assert verdict.rule.endswith("holds with conditions, except: with MHA")
+@pytest.mark.parametrize(("id", "spec", "part"), PARTS, ids=[f"{id}-{part['key']}" for id, _, part in PARTS])
+def test_every_counted_check_comes_out_otherwise_somewhere(id, spec, part):
+    """The counterfactual of a check, computed by its chapter, is on the other side of its bound."""
+    assert part["passed"] == (spec.outcome(part["found"]) == "holds")
+    assert part["flips"]["text"] and (spec.outcome(part["flips"]["found"]) == "holds") != part["passed"]
 
 
-def test_every_sign_is_different():
-    assert len(set(SIGNS.values())) == len(SIGNS)
+def test_no_kind_of_check_always_fails_and_none_always_passes():
+    for kind in ("figure", "direction", "cause"):
+        assert {part["passed"] for _, _, part in PARTS if part["kind"] == kind} == {True, False}, kind
+
+
+def test_a_stored_verdict_is_what_the_rule_makes_of_its_numbers():
+    """Read back from the notebooks: nobody typed a word."""
+    for content in JUDGED:
+        spec = CLAIMS[content["id"]]
+        counted = {part["key"]: part for part in content["parts"] if part["key"]}
+        outcomes = {key: part.outcome(counted[key]["found"]) for key, part in spec.parts.items()}
+        share = content["reach"]["share"] if content["reach"] else 1.0
+        assert content["word"] == rule.word_of(spec, outcomes, share), content["id"]
+        assert content["say"].endswith(".") and len(content["say"]) <= 160, content["id"]
+
+
+def test_reach_is_judged_on_its_panel_and_turns_somewhere():
+    from bytebill.trials import panels
+
+    members = {"deployments": set(panels.DEPLOYMENTS), "traces": set(panels.TRACES), "offers": set(panels.OFFERS)}
+    for content in JUDGED:
+        if content["reach"]:
+            assert set(content["reach"]["cases"]) <= members[content["reach"]["panel"]], content["id"]
+            assert content["reach"]["n"] >= 3 and content["reach"]["boundary"], content["id"]
 
 
 def test_pin_is_silent_when_right(capsys, monkeypatch):
@@ -166,9 +265,3 @@ def test_a_sentence_is_pinned_as_a_number_is(capsys, monkeypatch):
     assert capsys.readouterr().out == ""
     pin_that("it never turns", False)
     assert capsys.readouterr().out.startswith("written for the default parameters: the prose says so")
-
-
-def test_the_register_is_complete():
-    assert list(CLAIMS) == [f"C{n:02d}" for n in range(1, 57)]
-    assert all(claim.how and claim.statement for claim in CLAIMS.values())
-    assert sorted({claim.chapter for claim in CLAIMS.values()}) == [f"{n:02d}" for n in range(1, 21)]

@@ -18,7 +18,8 @@ from rich.table import Table
 
 from bytebill import chapters, display
 from bytebill.claims import view as view
-from bytebill.claims.rule import CLAIMS, HOW, MIME, Claim
+from bytebill.claims.register import CLAIMS, HOW, Claim
+from bytebill.claims.rule import MIME
 from bytebill.errors import require_known
 
 NO_VERDICT = "no verdict"
@@ -41,7 +42,7 @@ class Entry:
     def word(self) -> str:
         """One of `WORDS`."""
         if self.content:
-            return str(self.content["verdict"])
+            return str(self.content.get("word", NO_VERDICT))
         return NO_VERDICT if self.page else view.NOT_TRIED
 
     def to_json(self) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Part:
         if self.kind == "figure":
             off_by = self.off_by(found)
             return "holds" if off_by <= RIGHT else "fails" if off_by <= FAR else "far"
-        return "holds" if self.low < found < self.high or found in (self.low, self.high) and self.closed else "fails"
+        return "holds" if self.low < found < self.high or (found in (self.low, self.high) and self.closed) else "fails"
 
     @property
     def closed(self) -> bool:

@@ -21,8 +21,8 @@ from math import isfinite
 from statistics import median
 from typing import Any
 
-from bytebill.claims.opening import fill
 from bytebill.claims import view as view
+from bytebill.claims.opening import fill
 from bytebill.claims.prose import pin_that
 from bytebill.claims.register import CLAIMS, HALF, Claim, Part
 from bytebill.errors import require_known
@@ -30,7 +30,12 @@ from bytebill.units import show
 
 MIME = "application/vnd.bytebill.claim+json"
 SAFE, CONDITION, OWN_CASE = "safe to repeat", "true with a condition", "only in its own case"
-REASON, NUMBER, WRONG, UNTESTABLE = "right number, wrong reason", "right idea, wrong number", "wrong", "cannot be tested"
+REASON, NUMBER, WRONG, UNTESTABLE = (
+    "right number, wrong reason",
+    "right idea, wrong number",
+    "wrong",
+    "cannot be tested",
+)
 WORDS = (SAFE, CONDITION, OWN_CASE, REASON, NUMBER, WRONG, UNTESTABLE)
 MOST = 0.9
 BESIDE = ("outside", "self-test")
@@ -110,7 +115,9 @@ def reach(cases: Mapping[str, bool | None], *, boundary: str, unsure: Iterable[s
     return Reach(cases=plain, boundary=boundary, unsure=tuple(unsure))
 
 
-def beside(kind: str, text: str, *, found: float, how: str = "derived", unit: str = "", note: str = "") -> dict[str, Any]:
+def beside(
+    kind: str, text: str, *, found: float, how: str = "derived", unit: str = "", note: str = ""
+) -> dict[str, Any]:
     """A number that is shown and never counted: a case outside the claim's own terms, or a test of our instrument."""
     require_known("kind of check beside", kind, BESIDE)
     number = _plain(found)
@@ -178,10 +185,10 @@ class Verdict:
         return {MIME: content, "text/html": view.box(content), "text/plain": view.as_text(content)}
 
     def _words(self) -> Iterable[str]:
-        possible = [{part.outcome(x) for x in self._ends(key)} for key, part in self.claim.parts.items()]
-        shares = self.reach.shares if self.reach else (1.0,)
-        for *outcomes, share in product(*map(sorted, possible), shares):
-            yield word_of(self.claim, dict(zip(self.claim.parts, outcomes, strict=True)), share)
+        possible = [sorted({part.outcome(x) for x in self._ends(key)}) for key, part in self.claim.parts.items()]
+        for outcomes in product(*possible):
+            for share in self.reach.shares if self.reach else (1.0,):
+                yield word_of(self.claim, dict(zip(self.claim.parts, outcomes, strict=True)), share)
 
     def _ends(self, key: str) -> tuple[float, float, float]:
         return self.found[key].value, self.found[key].low, self.found[key].high
@@ -245,7 +252,7 @@ def word_of(claim: Claim, outcomes: Mapping[str, str], share: float) -> str:
     failing, beside = directions.count("fails"), [*directions, *causes]
     if not claim.sourced and set(outcomes.values()) != {"holds"}:
         return UNTESTABLE
-    if directions and failing >= len(directions) * HALF or figures == ["far"] and "holds" not in beside:
+    if (directions and failing >= len(directions) * HALF) or (figures == ["far"] and "holds" not in beside):
         return WRONG
     if set(figures) - {"holds"}:
         return NUMBER

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from bytebill.display import head
 from bytebill.units import show
 
 Content = Mapping[str, Any]
@@ -85,5 +84,13 @@ def as_text(content: Content) -> str:
         passed = {True: "holds", False: "fails", None: "not counted"}[part["passed"]]
         flips = part["flips"] and f"; {part['flips']['text']}: {part['flips']['found']}"
         ends = f"{part['low']} to {part['high']}"
-        lines.append(f"  {part['kind']} {part['text']}: {found(part)} ({ends}; {part['test']}; {part['how']}; {passed}{flips})")
-    return "\n".join([*lines, f"  {content['reason']}", f"  edge: {content['edge']}; stake: {content['stake']}; reach: {content['reach']}"])
+        lines.append(
+            f"  {part['kind']} {part['text']}: {found(part)} ({ends}; {part['test']}; {part['how']}; {passed}{flips})"
+        )
+    return "\n".join(
+        [
+            *lines,
+            f"  {content['reason']}",
+            f"  edge: {content['edge']}; stake: {content['stake']}; reach: {content['reach']}",
+        ]
+    )

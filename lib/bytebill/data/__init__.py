@@ -8,6 +8,7 @@ from bytebill.data.tables import (
     PROVENANCE,
     REPOSITORY,
     Row,
+    article,
     claims,
     grouped,
     measured,

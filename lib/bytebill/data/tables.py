@@ -107,8 +107,11 @@ def claims() -> list[dict[str, Any]]:
 
 
 def article() -> dict[str, Any]:
-    """The text on trial, by its sha256 alone, and its claims (`data/claims.yaml`)."""
-    return dict(_read(root() / "claims.yaml", _yaml, dict))
+    """The text on trial, known by its sha256 alone, and its claims (`data/claims.yaml`)."""
+    found = dict(_read(root() / "claims.yaml", _yaml, dict))
+    whole = isinstance(found.get("article"), dict) and isinstance(found.get("claims"), list)
+    require(whole, "claims.yaml needs 'article' and a list of 'claims'.")
+    return found
 
 
 def panels() -> dict[str, Any]:

@@ -5,8 +5,7 @@
 
 Panels: `DEPLOYMENTS` that people run, published `TRACES` of lengths, `OFFERS` of today for weights that one could serve
 oneself and `CLOSED_OFFERS` for others, `DEVICES` that are rented or bought; `REFERENCE` is one of the deployments. They
-are registers by id, stand with their sources in `data/panels.yaml`, and were fixed before any claim was judged on them.
-Ignores how often each case occurs: each counts once.
+are registers by id, with their sources in `data/panels.yaml`, fixed before any claim was judged. Each case counts once.
 """
 
 from dataclasses import dataclass, replace
@@ -82,9 +81,8 @@ def bill(case: PanelCase, *, usd_per_gpu_hour: float | None = None, utilization:
     changed = replace(case, deployment=replace(changes.pop("deployment", case.deployment), **of_group), **changes)
     group = changed.deployment
     usd = rent_of(group.accelerator.id).usd_per_gpu_hour if usd_per_gpu_hour is None else usd_per_gpu_hour
-    return usd_per_million_tokens(
-        usd_per_hour=usd * group.n_devices, tokens_per_s=changed.output_tokens_per_s, utilization=utilization
-    )
+    rate = changed.output_tokens_per_s
+    return usd_per_million_tokens(usd_per_hour=usd * group.n_devices, tokens_per_s=rate, utilization=utilization)
 
 
 def rent_of(device_id: str) -> Rent:
