@@ -90,11 +90,11 @@ FAULTS = {
         "n_layers 'forty' is not of type int",
     ),
     "an empty required cell": ("models.csv", r",40,5120,13824", r",,5120,13824", "missing n_layers"),
-    "more than all of the bandwidth": (
-        "published_decode_attention.csv",
-        r",0\.84,",
-        r",1.84,",
-        "fraction_of_bandwidth 1.84 is out of range",
+    "more than all of the time": (
+        "published_attention_stalls.csv",
+        r",83\.5,",
+        r",183.5,",
+        "stall_share 183.5 is out of range",
     ),
     "a sidecar without a licence": ("models.yml", r"^license:.*\n", r"", "missing key 'license'"),
     "a wrong checksum": ("models.yml", r"^sha256: \w{4}", r"sha256: 0000", "sha256 is not that of the table"),

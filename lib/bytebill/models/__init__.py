@@ -15,5 +15,5 @@ from bytebill.models.register import (
     state_bytes,
     weight_bytes,
 )
-from bytebill.models.shapes import MLASpec, ModelSpec, MoESpec, matrices
+from bytebill.models.shapes import MLASpec, ModelSpec, MoESpec, matrices, multi_head
 from bytebill.models.summary import summary, weights_by_width

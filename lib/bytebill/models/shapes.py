@@ -9,7 +9,7 @@ Draft layers (MTP) are listed apart and count for nothing that is served.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 from bytebill.errors import require
@@ -200,6 +200,27 @@ def matrices(model: ModelSpec) -> tuple[Matrix, ...]:
     last_norm = Matrix(name="last_norm", group="norm", n_in=1, n_out=model.d_model, copies=NORM_VECTORS[model.norm])
     layers = (matrix for kind in model.kinds for matrix in kind.matrices)
     return (*_embedding(model), *layers, *model.besides, head, last_norm)
+
+
+def multi_head(model: ModelSpec) -> ModelSpec:
+    """The model with the same weights, as if each of its query heads kept keys and values of its own.
+
+    >>> from bytebill.models import kv_stored_bytes_per_token, model, precision
+    >>> [kv_stored_bytes_per_token(multi_head(model(id)), precision=precision("bf16"))
+    ...  for id in ("llama-3-8b", "deepseek-v3")]    # 4 * 131,072; 128 * (192 + 128) * 61 * 2
+    [524288.0, 4997120.0]
+    """
+    kinds = (replace(kind, caches=tuple(_own_heads(model, kept) for kept in kind.caches)) for kind in model.kinds)
+    return replace(model, layers=tuple(kinds))
+
+
+def _own_heads(model: ModelSpec, kept: TokenCache) -> TokenCache:
+    """What an index keeps beside keys and values, or latents, stays."""
+    mla = model.mla
+    if not kept.pair_flops or (mla and kept.n_values != mla.kv_lora_rank + mla.d_rope):
+        return kept
+    n_values = model.n_heads * (mla.d_nope + mla.d_rope + mla.d_v) if mla else kept.pair_flops // 2
+    return replace(kept, n_values=n_values, n_heads=model.n_heads, pair_flops=2 * n_values, packed_bytes=None)
 
 
 def _only_kind(model: ModelSpec) -> LayerKind:

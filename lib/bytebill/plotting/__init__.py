@@ -36,5 +36,6 @@ from bytebill.plotting.steps import (
     step_parts,
     token_time,
     turning_contexts,
+    where_a_step_goes,
 )
 from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, KV, MONEY, WEIGHTS, figure, use_book_style

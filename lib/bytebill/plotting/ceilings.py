@@ -4,19 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from bytebill.plotting.style import (
-    BYTES,
-    FLOPS,
-    IDLE,
-    INK,
-    KV,
-    MONEY,
-    WEIGHTS,
-    Curve,
-    finished,
-    only_ticks,
-    round_numbers,
-)
+from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, KV, WEIGHTS, Curve, finished, only_ticks
 
 
 def roof(ax: Axes, *, intensities: Sequence[float], peak: float, bandwidth: float, label: str) -> Axes:
@@ -84,15 +72,28 @@ def crossover(
     )
 
 
-def attention_roof(ax: Axes, points: Mapping[str, Curve], *, roofs: Mapping[str, Curve]) -> Axes:
-    """Arithmetic reached [FLOP/s] over arithmetic intensity [FLOP/byte], log-log: a cloud of batches for each kind of
-    attention, under the roofs they were predicted to reach."""
-    for (name, (x, y)), style in zip(roofs.items(), ("-", "--"), strict=False):
-        ax.loglog(x, [each / 1e9 for each in y], style, color=INK, linewidth=1.2, label=name)
-    for (name, (x, y)), color, mark in zip(points.items(), (KV, BYTES, MONEY, FLOPS), "osD^", strict=False):
-        ax.loglog(x, [each / 1e9 for each in y], mark, color=color, markersize=7, alpha=0.75, label=name)
+def attention_roof(ax: Axes, points: Mapping[str, Curve], *, bandwidth: float, peak: float) -> Axes:
+    """Arithmetic reached [FLOP/s] over FLOPs for each byte of cache, log-log, hollow: one column for each kind of
+    attention, marks that grow with the batch, under the two ceilings of a device by its datasheet."""
+    first, last = 0.5, 2 * peak / bandwidth
+    ridge = peak / bandwidth
+    ax.loglog([first, ridge], [first * bandwidth / 1e12, peak / 1e12], color=BYTES)
+    ax.loglog([ridge, last], [peak / 1e12] * 2, color=FLOPS)
+    ax.text(first * 1.1, first * bandwidth / 1e12 * 2.1, "bandwidth", color=BYTES, rotation=32, rotation_mode="anchor")
+    ax.text(last, peak / 1e12 * 1.2, "peak", color=FLOPS, ha="right")
+    for name, (x, y) in points.items():
+        reached = [each / 1e12 for each in y]
+        ax.plot(x, reached, color=KV, linewidth=1, alpha=0.5)
+        for size, (intensity, each) in enumerate(zip(x, reached, strict=True), start=3):
+            ax.plot([intensity], [each], "o", color=KV, markerfacecolor="none", markersize=1.5 * size)
+        ax.annotate(name, (x[0], min(reached)), (0, -9), textcoords="offset points", ha="center", va="top", fontsize=10)
     only_ticks(ax.xaxis, [1, 2, 4, 8, 16, 32, 64, 128, 256])
-    only_ticks(ax.yaxis, round_numbers(*ax.get_ylim()), "{:,}")
+    only_ticks(ax.yaxis, [0.1, 1, 10, 100, 1000], "{:,g}")
+    lowest = min(min(y) for _, y in points.values()) / 1e12
     return finished(
-        ax, legend="lower right", xlabel="FLOPs for each byte of cache", ylabel="attention reaches [GFLOP/s]"
+        ax,
+        xlabel="FLOPs for each byte of cache",
+        ylabel="attention reaches [TFLOP/s]",
+        xlim=(first, last),
+        ylim=(lowest / 6, 2.5 * peak / 1e12),
     )

@@ -25,6 +25,7 @@ _PARTS = (
     ("more, read matrix by matrix", BYTES, 0.45),
     ("all that is not a weight", IDLE, 1.0),
 )
+_LINES = ("-", "--", ":", "-.")  # where a colour says what is moved, the line says by whom
 Pairs = Sequence[tuple[float, float]]  # measured, predicted [s]
 
 
@@ -77,37 +78,51 @@ def step_parts(ax: Axes, parts: Mapping[str, tuple[float, float, float]], *, bou
 
 
 def bending_over(ax: Axes, measured: Mapping[str, Curve], *, predicted: Mapping[str, Curve]) -> Axes:
-    """Tokens a second over batch, log-log: predictions as lines, measurements as marks of the same colour."""
-    for (name, (x, y)), color, mark in zip(measured.items(), (KV, BYTES, MONEY, FLOPS), "osD^", strict=False):
-        ax.loglog(*predicted[name], color=color, linewidth=1.5)
-        ax.loglog(x, y, mark, color=color, markersize=7, label=name)
+    """Tokens a second over batch, log-log: predictions as lines, measurements as marks; kinds of attention differ in
+    their lines and marks, and all are of the colour of caches."""
+    for (name, (x, y)), mark, line in zip(measured.items(), "osD^", _LINES, strict=False):
+        ax.loglog(*predicted[name], line, color=KV, linewidth=1.3)
+        ax.loglog(x, y, mark, color=KV, markersize=7, label=name)
     only_ticks(ax.xaxis, sorted({tick for x, _ in measured.values() for tick in x}))
     ax.yaxis.set_minor_locator(NullLocator())
     return finished(ax, legend="upper left", xlabel="sequences in the batch", ylabel="tokens a second")
 
 
-def between_two(ax: Axes, measured: Mapping[str, Curve], *, predicted: Mapping[str, Curve]) -> Axes:
-    """Step time [s] over batch, log-log: predictions as lines, measurements as marks of the same colour."""
-    for (name, (x, y)), color, mark in zip(measured.items(), (MONEY, BYTES, KV), "Dos", strict=False):
-        ax.loglog(predicted[name][0], [each * 1e3 for each in predicted[name][1]], color=color, linewidth=1.5)
-        ax.loglog(x, [each * 1e3 for each in y], mark, color=color, markersize=7, label=name)
-    _batch_axis(ax, max(max(x) for x, _ in measured.values()))
+def between_two(
+    ax: Axes, predicted: Mapping[str, Curve], *, marks: Mapping[str, Curve], published: bool = False, ylabel: str
+) -> Axes:
+    """Time [s] over tokens in a step, log-log [ms]: a mixture, then the small and the large dense model that it lies
+    between. Lines are predicted; marks are measured, hollow where others published them, then all of the mixture."""
+    (mixture, line), *dense = predicted.items()
+    ax.loglog(line[0], [each * 1e3 for each in line[1]], color=WEIGHTS, linewidth=2.5, label=f"{mixture}, predicted")
+    for (name, (x, y)), style, (at, offset) in zip(dense, ("--", ":"), ((len(line[0]) // 3, -14), (0, 6)), strict=True):
+        ax.loglog(x, [each * 1e3 for each in y], style, color=INK, linewidth=1.3)
+        ax.annotate(name, (x[at], y[at] * 1e3), (0, offset), textcoords="offset points", color=INK, fontsize=10)
+    fill = {"markerfacecolor": "none"} if published else {}
+    for (name, (x, y)), color, mark in zip(
+        marks.items(), [WEIGHTS] * 3 if published else (WEIGHTS, INK, INK), "Dos", strict=False
+    ):
+        ax.loglog(x, [each * 1e3 for each in y], mark, color=color, markersize=7, label=name, **fill)
+    _batch_axis(ax, max(max(x) for x, _ in marks.values()), step=4 if published else 2)
     only_ticks(ax.yaxis, round_numbers(*ax.get_ylim()))
-    return finished(ax, legend="upper left", xlabel="sequences in the batch", ylabel="one decode step [ms]")
+    return finished(ax, legend="upper left", xlabel="tokens in a step", ylabel=ylabel)
 
 
 def over_active(ax: Axes, curves: Mapping[str, Curve], *, fits: Mapping[str, tuple[float, float]]) -> Axes:
-    """Step time of mixtures over that of dense models of their active size, by batch; hollow marks at the largest batch
+    """Step time of mixtures over that of dense models of their active size, by batch; a square at the largest batch
     that `fits`."""
-    for (name, (x, y)), color in zip(curves.items(), (BYTES, KV, FLOPS), strict=False):
-        ax.loglog(x, y, color=color, linewidth=2, label=name)
-        ax.loglog(*([each] for each in fits[name]), "o", color=color, markersize=9, markerfacecolor="none", mew=2)
+    for (name, (x, y)), line in zip(curves.items(), _LINES, strict=False):
+        ax.loglog(x, y, line, color=WEIGHTS, linewidth=2)
+        top = max(range(len(y)), key=y.__getitem__)
+        ax.annotate(name, (x[top], y[top]), (0, 6), textcoords="offset points", ha="center", fontsize=10)
+        ax.loglog(*([each] for each in fits[name]), "s", color=KV, markersize=8)
+        ax.annotate("memory ends", fits[name], (7, 4), textcoords="offset points", color=KV, fontsize=9)
     ax.axhline(1, color=INK, linewidth=0.8)
     _batch_axis(ax, max(max(x) for x, _ in curves.values()), step=4)
     only_ticks(ax.yaxis, [1, 2, 4, 8, 16])
     return finished(
         ax,
-        legend="upper right",
+        ylim=(0.85, 1.5 * max(max(y) for _, y in curves.values())),
         xlabel="tokens in a step",
         ylabel="step time, mixture over\ndense model of its active size",
     )
@@ -171,6 +186,19 @@ def token_time(ax: Axes, published: Curve, *, predicted: Mapping[str, Curve], kn
     _batch_axis(ax, max(max(x) for x, _ in predicted.values()), step=2)
     return finished(
         ax, legend="upper left", xlabel="users", ylabel="time of an output token [ms]", ylim=(0, None)
+    )
+
+
+def where_a_step_goes(ax: Axes, parts: Mapping[str, Sequence[float]], *, batches: Sequence[int]) -> Axes:
+    """Time of one decode step by batch, a bar of its parts [s, drawn in ms]: attention, products, the host, others."""
+    bottom = np.zeros(len(batches))
+    for (name, seconds), color in zip(parts.items(), (KV, WEIGHTS, IDLE, "#D0D0D0"), strict=True):
+        heights = np.array(seconds) * 1e3
+        ax.bar(range(len(batches)), heights, bottom=bottom, width=0.7, color=color, label=name)
+        bottom += heights
+    ax.set_xticks(range(len(batches)), [f"{batch:,}" for batch in batches])
+    return finished(
+        ax, legend="upper left", no_grid="x", xlabel="sequences in the batch", ylabel="one decode step [ms]"
     )
 
 

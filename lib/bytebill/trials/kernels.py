@@ -32,7 +32,7 @@ _FEW_TOKENS, _MANY_TOKENS = 64, 1024  # few: weights are all that is moved; many
 FEW_VALUES = 4
 ONE_TOKEN = 1  # meets as many experts as it takes, however tokens are routed
 SMALL_MESSAGE_BYTES, LARGEST_MESSAGE_BYTES = 2**14, 2**22  # of one token; of a step of 256 tokens 8,192 wide
-_PRECISIONS = {"fp8_block": "fp8", "mxfp4-a8": "mxfp4"}  # what the tables tell apart and `bytebill.models` does not
+PRECISION_OF = {"fp8_block": "fp8", "mxfp4-a8": "mxfp4"}  # what the tables tell apart and `bytebill.models` does not
 
 
 @cache
@@ -163,7 +163,7 @@ def _any_device(known: Sequence[Constants]) -> Constants:
 
 def _precision(row: data.Row) -> Precision:
     dtype: str = row["dtype"]
-    return PRECISIONS[_PRECISIONS.get(dtype, dtype)]
+    return PRECISIONS[PRECISION_OF.get(dtype, dtype)]
 
 
 def _gemm_bytes(row: data.Row) -> int:
