@@ -85,11 +85,9 @@ def used_memory_bytes(device: Device) -> int:
 
     On glibc freed memory goes back to the system first, so that what is taken next is not served from it, unseen.
     """
-    return {
-        "cuda": torch.cuda.memory_allocated,
-        "mps": torch.mps.current_allocated_memory,
-        "cpu": _resident_bytes,
-    }[device.kind]()
+    return {"cuda": torch.cuda.memory_allocated, "mps": torch.mps.current_allocated_memory, "cpu": _resident_bytes}[
+        device.kind
+    ]()
 
 
 def _resident_bytes() -> int:

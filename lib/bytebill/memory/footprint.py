@@ -239,9 +239,7 @@ class Footprint:
             low, high = (middle, high) if self.fits(middle, n_users=n_users) else (low, middle - 1)
         return low
 
-    def fewest_devices(
-        self, context_len: int | None = None, *, n_users: int = 1, corner: str = "high"
-    ) -> int | None:
+    def fewest_devices(self, context_len: int | None = None, *, n_users: int = 1, corner: str = "high") -> int | None:
         """Smallest even group on which that `fits`; None if no group does."""
 
         def fits(size: int) -> bool:

@@ -65,7 +65,14 @@ def factors_waterfall(
         ax.plot([i - 0.65, i + 0.35], [level, level], color=INK, linewidth=0.8)
         low, high = (level * end for end in (spread or {}).get(name, (factor, factor)))
         ax.plot([i, i], [low, high], color=INK, linewidth=1.2)
-        ax.annotate(f"× {factor:.{1 if factor >= 1 else 2}f}", (i, max(top, high)), (0, 4), textcoords="offset points", ha="center", weight="bold")
+        ax.annotate(
+            f"× {factor:.{1 if factor >= 1 else 2}f}",
+            (i, max(top, high)),
+            (0, 4),
+            textcoords="offset points",
+            ha="center",
+            weight="bold",
+        )
         level *= factor
         if name in (published or {}):
             _hollow_level(ax, i + 0.5, *(published or {})[name])

@@ -184,9 +184,7 @@ def token_time(ax: Axes, published: Curve, *, predicted: Mapping[str, Curve], kn
         color=FLOPS,
     )
     _batch_axis(ax, max(max(x) for x, _ in predicted.values()), step=2)
-    return finished(
-        ax, legend="upper left", xlabel="users", ylabel="time of an output token [ms]", ylim=(0, None)
-    )
+    return finished(ax, legend="upper left", xlabel="users", ylabel="time of an output token [ms]", ylim=(0, None))
 
 
 def where_a_step_goes(ax: Axes, parts: Mapping[str, Sequence[float]], *, batches: Sequence[int]) -> Axes:
