@@ -89,21 +89,27 @@ def bending_over(ax: Axes, measured: Mapping[str, Curve], *, predicted: Mapping[
 
 
 def between_two(
-    ax: Axes, predicted: Mapping[str, Curve], *, marks: Mapping[str, Curve], published: bool = False, ylabel: str
+    ax: Axes,
+    predicted: Mapping[str, Curve],
+    *,
+    measured: Mapping[str, Curve],
+    published: Mapping[str, Curve] | None = None,
+    ylabel: str,
 ) -> Axes:
     """Time [s] over tokens in a step, log-log [ms]: a mixture, then the small and the large dense model that it lies
-    between. Lines are predicted; marks are measured, hollow where others published them, then all of the mixture."""
-    (mixture, line), *dense = predicted.items()
-    ax.loglog(line[0], [each * 1e3 for each in line[1]], color=WEIGHTS, linewidth=2.5, label=f"{mixture}, predicted")
-    for (name, (x, y)), style, (at, offset) in zip(dense, ("--", ":"), ((len(line[0]) // 3, -14), (0, 6)), strict=True):
-        ax.loglog(x, [each * 1e3 for each in y], style, color=INK, linewidth=1.3)
-        ax.annotate(name, (x[at], y[at] * 1e3), (0, offset), textcoords="offset points", color=INK, fontsize=10)
-    fill = {"markerfacecolor": "none"} if published else {}
-    for (name, (x, y)), color, mark in zip(
-        marks.items(), [WEIGHTS] * 3 if published else (WEIGHTS, INK, INK), "Dos", strict=False
+    between. Lines are predicted, filled marks measured, one for each line; hollow ones are the mixture as published."""
+    for (name, (x, y)), (color, style) in zip(
+        predicted.items(), ((WEIGHTS, "-"), (INK, "--"), (INK, ":")), strict=True
     ):
-        ax.loglog(x, [each * 1e3 for each in y], mark, color=color, markersize=7, label=name, **fill)
-    _batch_axis(ax, max(max(x) for x, _ in marks.values()), step=4 if published else 2)
+        width = 2.5 if color == WEIGHTS else 1.3
+        ax.loglog(x, [each * 1e3 for each in y], style, color=color, linewidth=width, label=f"{name}, predicted")
+    for (name, (x, y)), color, mark in zip(measured.items(), (WEIGHTS, INK, INK), "Dos", strict=True):
+        ax.loglog(x, [each * 1e3 for each in y], mark, color=color, markersize=6, label=f"{name}, measured")
+    for (name, (x, y)), mark in zip((published or {}).items(), "^v", strict=False):
+        shape = {"markerfacecolor": "none", "markersize": 8}
+        ax.loglog(x, [each * 1e3 for each in y], mark, color=WEIGHTS, label=f"mixture, published: {name}", **shape)
+    largest = max(max(x) for x, _ in (*predicted.values(), *measured.values()))
+    _batch_axis(ax, largest, step=4 if largest > 256 else 2)
     only_ticks(ax.yaxis, round_numbers(*ax.get_ylim()))
     return finished(ax, legend="upper left", xlabel="tokens in a step", ylabel=ylabel)
 
