@@ -97,17 +97,16 @@ def between_two(
     ylabel: str,
 ) -> Axes:
     """Time [s] over tokens in a step, log-log [ms]: a mixture, then the small and the large dense model that it lies
-    between. Lines are predicted, filled marks measured, one for each line; hollow ones are the mixture as published."""
-    for (name, (x, y)), (color, style) in zip(
-        predicted.items(), ((WEIGHTS, "-"), (INK, "--"), (INK, ":")), strict=True
-    ):
-        width = 2.5 if color == WEIGHTS else 1.3
-        ax.loglog(x, [each * 1e3 for each in y], style, color=color, linewidth=width, label=f"{name}, predicted")
-    for (name, (x, y)), color, mark in zip(measured.items(), (WEIGHTS, INK, INK), "Dos", strict=True):
-        ax.loglog(x, [each * 1e3 for each in y], mark, color=color, markersize=6, label=f"{name}, measured")
+    between. Lines are predicted, filled marks measured, by the same names; hollow ones are the mixture as published."""
+    styles = ((WEIGHTS, "-", "D"), (INK, "--", "o"), (INK, ":", "s"))
+    for (name, (x, y)), (color, line, mark) in zip(predicted.items(), styles, strict=True):
+        ax.loglog(x, [each * 1e3 for each in y], line, color=color, linewidth=2.5 if color == WEIGHTS else 1.3)
+        at, found = measured[name]
+        ax.loglog(at, [each * 1e3 for each in found], mark, color=color, markersize=6)
+        ax.plot([], [], line, marker=mark, color=color, label=name)
     for (name, (x, y)), mark in zip((published or {}).items(), "^v", strict=False):
-        shape = {"markerfacecolor": "none", "markersize": 8}
-        ax.loglog(x, [each * 1e3 for each in y], mark, color=WEIGHTS, label=f"mixture, published: {name}", **shape)
+        hollow = {"markerfacecolor": "none", "markersize": 8, "label": f"mixture, published: {name}"}
+        ax.loglog(x, [each * 1e3 for each in y], mark, color=WEIGHTS, **hollow)
     largest = max(max(x) for x, _ in (*predicted.values(), *measured.values()))
     _batch_axis(ax, largest, step=4 if largest > 256 else 2)
     only_ticks(ax.yaxis, round_numbers(*ax.get_ylim()))
@@ -122,12 +121,13 @@ def over_active(ax: Axes, curves: Mapping[str, Curve], *, fits: Mapping[str, tup
         top = max(range(len(y)), key=y.__getitem__)
         ax.annotate(name, (x[top], y[top]), (0, 6), textcoords="offset points", ha="center", fontsize=10)
         ax.loglog(*([each] for each in fits[name]), "s", color=KV, markersize=8)
-        ax.annotate("memory ends", fits[name], (7, 4), textcoords="offset points", color=KV, fontsize=9)
+    ax.plot([], [], "s", color=KV, markersize=8, label="where memory ends")
     ax.axhline(1, color=INK, linewidth=0.8)
     _batch_axis(ax, max(max(x) for x, _ in curves.values()), step=4)
     only_ticks(ax.yaxis, [1, 2, 4, 8, 16])
     return finished(
         ax,
+        legend="upper right",
         ylim=(0.85, 1.5 * max(max(y) for _, y in curves.values())),
         xlabel="tokens in a step",
         ylabel="step time, mixture over\ndense model of its active size",
