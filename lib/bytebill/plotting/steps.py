@@ -73,7 +73,7 @@ def step_parts(ax: Axes, parts: Mapping[str, tuple[float, float, float]], *, bou
     ax.set_yticks(range(len(parts)), list(parts))
     ax.invert_yaxis()
     ax.set_xlim(0, 1.12e3 * max(max(step_s, bounds[step]) for step, (_, _, step_s) in parts.items()))
-    ax.legend(loc="lower right", fontsize=9)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9)
     return finished(ax, xlabel="time for one token [ms]", no_grid="y")
 
 
