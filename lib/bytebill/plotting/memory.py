@@ -142,7 +142,13 @@ def waste_and_time(
         below = above.figure.add_subplot(halves[1])
         below.plot(sizes, times, "o", color=BYTES, markersize=8)
         below.axhline(1, color=INK, linewidth=1)
-        finished(below, ylabel="attention,\none block = 1", xlabel="block size [tokens]", xscale="log", ylim=(0, None))
+        finished(
+            below,
+            ylabel="attention,\none block = 1",
+            xlabel="block size [tokens]",
+            xscale="log",
+            ylim=(0, 1.15 * max(times)),
+        )
         only_ticks(below.xaxis, sizes)
         below.set_xlim(shown_sizes)
     for (name, shares), style in zip(waste.items(), ("-", "--", ":"), strict=False):
