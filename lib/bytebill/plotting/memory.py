@@ -29,6 +29,7 @@ def memory_bars(ax: Axes, bars: Mapping[str, Mapping[str, float]], *, says: Sequ
                 ax.annotate(f"{width:.0f}%", (left + width / 2, i), ha="center", va="center", color=ink)
             left += width
         ax.annotate(says[i], (102, i), va="center", annotation_clip=False)
+    ax.set_axisbelow(True)
     ax.set_yticks(range(len(bars)), labels=list(bars))
     ax.invert_yaxis()
     ax.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=4, fontsize=9)
