@@ -149,4 +149,5 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "2.7 to 8 times",
         "(chapter 13)",
     ),
+    "two_clocks": ("as it was in 2023", "vLLM of 2023", "vLLM of 2024", "torch 2.11"),
 }

@@ -26,7 +26,6 @@ _PARTS = (
     ("all that is not a weight", IDLE, 1.0),
 )
 _LINES = ("-", "--", ":", "-.")  # where a colour says what is moved, the line says by whom
-Pairs = Sequence[tuple[float, float]]  # measured, predicted [s]
 
 
 def line_of_bytes(
@@ -73,7 +72,7 @@ def step_parts(ax: Axes, parts: Mapping[str, tuple[float, float, float]], *, bou
     ax.set_yticks(range(len(parts)), list(parts))
     ax.invert_yaxis()
     ax.set_xlim(0, 1.12e3 * max(max(step_s, bounds[step]) for step, (_, _, step_s) in parts.items()))
-    ax.legend(loc="lower right", fontsize=9)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9)
     return finished(ax, xlabel="time for one token [ms]", no_grid="y")
 
 
@@ -231,32 +230,3 @@ def residuals(ax: Axes, regimes: Mapping[str, Mapping[str, Sequence[float]]], *,
     ax.set_xticks(ticks, names, fontsize=9)
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return finished(ax, no_grid="x", ylabel="predicted over measured, minus one", xlim=(-0.7, place - 1.1))
-
-
-def predicted_against_measured(
-    ax: Axes, predicted: Mapping[str, Pairs], *, seen: Pairs, named: Mapping[str, tuple[float, float]], within: float
-) -> Axes:
-    """Time of an output token, log-log [ms]: hollow marks for published points by board, crosses for those that the
-    constants have seen, the line of agreement, and a band of `within` to both sides."""
-    every = [x for pairs in predicted.values() for pair in pairs for x in pair]
-    ends = [0.7 * min(every) * 1e3, 1.4 * max(every) * 1e3]
-    ax.fill_between(
-        ends, [x * (1 - within) for x in ends], [x * (1 + within) for x in ends], color=IDLE, alpha=0.15, linewidth=0
-    )
-    ax.loglog(ends, ends, color=INK, linewidth=1)
-    colors = (BYTES, FLOPS, KV, MONEY, INK, WEIGHTS)
-    for (name, pairs), color, mark in zip(predicted.items(), colors, "os^vDP", strict=False):
-        ax.loglog(*(np.transpose(pairs) * 1e3), mark, color=color, markerfacecolor="none", markersize=6, label=name)
-    ax.loglog(*(np.transpose(seen) * 1e3), "x", color=IDLE, markersize=5, label="calibrated on")
-    for name, (a, b) in named.items():
-        ax.annotate(name, (a * 1e3, b * 1e3), (6, -11), textcoords="offset points", fontsize=9)
-    for axis in (ax.xaxis, ax.yaxis):
-        only_ticks(axis, round_numbers(*ends))
-    return finished(
-        ax,
-        legend="upper left",
-        xlabel="published time of an output token [ms]",
-        ylabel="predicted [ms]",
-        xlim=ends,
-        ylim=ends,
-    )
