@@ -228,37 +228,103 @@ def test_a_damaged_notebook_is_one_sentence(content, toy):
 def unmeasured(path: Path) -> list[str]:
     """The outputs of a notebook that the same parameters give on every machine."""
     cells = nbformat.read(path, as_version=4).cells
-    kept = (cell for cell in cells if not {"measured", "injected-parameters"} & set(cell.metadata.get("tags", ())))
+    kept = (
+        cell for cell in cells if not {"measured", "filled", "injected-parameters"} & set(cell.metadata.get("tags", ()))
+    )
     return [str(output) for cell in kept for output in cell.get("outputs", ())]
 
 
+# One other sensible value of every parameter; a set is one run.
+OTHERS = {
+    "01": [{"model_id": "qwen3-30b-a3b", "accelerator_id": "mi300x", "usd_per_gpu_hour": 4, "context_len": 0}],
+    "02": [
+        {
+            "model_id": "deepseek-v3",
+            "accelerator_id": "h200-sxm",
+            "program_id": "sglang",
+            "context_len": 1000,
+            "usd_per_gpu_hour": 3,
+        }
+    ],
+    "03": [{"model_id": "llama-3-8b", "accelerator_id": "a100-sxm-80", "context_len": 1, "usd_per_gpu_hour": 1.2}],
+    "04": [{"model_id": "llama-2-13b", "accelerator_id": "h100-sxm", "cap_tokens": 512, "usd_per_gpu_hour": 2.5}],
+    "05": [{"n_slots": 9000, "max_len_tokens": 1000, "block_size_tokens": 7, "usd_per_gpu_hour": 3}],
+    "06": [
+        {
+            "model_id": "mistral-7b",
+            "accelerator_id": "h200-sxm",
+            "program": "vllm",
+            "trace_id": "mooncake-conversation",
+            "benchmark": "llama2-70b",
+            "scenario": "server",
+            "usd_per_hour": 3.5,
+            "stated_tokens_per_s": 1000,
+            "n_fleet": 7,
+        }
+    ],
+    "07": [
+        {
+            "usd_per_gpu_hour": 1.99,
+            "tokens_per_s": 1500,
+            "several_million": [2e6, 5e6],
+            "as_of": "2026-09-30",
+            "program": "trtllm",
+        }
+    ],
+    "10": [{"usd_per_gpu_hour": 1.3, "tokens_per_s_per_user": 33}],
+    "16": [{"usd_per_h100_hour": 2.0, "usd_per_h200_hour": 3.0, "context_len": 512, "skew": 0.0}],
+    "17": [{"accelerator_id": "a100-sxm-80", "context_len": 1000, "measured_len": 300, "usd_per_gpu_hour": 1.5}],
+    "19": [
+        {
+            "saved_today": 0.2,
+            "term_months": 24,
+            "by_month": 11,
+            "level": 0.5,
+            "gpu_price_usd": 20_000,
+            "running_usd_per_month": 0,
+            "seed": 7,
+        }
+    ],
+    "20": [
+        {
+            "n_devices": 8,
+            "usd_per_gpu_hour": 2.5,
+            "accelerator_id": "h200-sxm",
+            "requests_per_s": 20.0,
+            "hit_rate": 0.5,
+        },
+        {
+            "model_id": "llama-3-8b",
+            "n_devices": 1,
+            "n_input_tokens": 600,
+            "n_output_tokens": 400,
+            "peak_over_mean": 2.0,
+        },
+        {"precision_name": "fp8", "tpot_slo_s": 0.1, "ttft_slo_s": 4.0, "api_model": "DeepSeek R1"},
+        {"program": "vllm", "model_id": "openai/gpt-oss-120b", "precision_name": "auto", "n_devices": 1},
+    ],
+    "what_fits": [{"model_id": "llama-3-8b", "accelerator_id": "l40s", "n_devices": 1, "context_len": 5000}],
+    "two_clocks": [{}],
+}
+RUNS = [(name, others) for name, sets in OTHERS.items() for others in sets if others]
+
+
 @pytest.mark.slow
-def test_a_real_chapter_takes_a_changed_parameter(tmp_path):
-    """Renting against an API runs to its end with another throughput, and what it derives is another result."""
-    book = chapters.this_book()
-    (path,) = chapters.named(["07"], book=book)
-    (outcome,) = chapters.run(["07"], parameters={"tokens_per_s": 1500}, book=book, into=tmp_path)
-    assert outcome.error is None
-    assert unmeasured(tmp_path / path.name) != unmeasured(path)
-
-
-OTHERS_OF_20 = [
-    {"n_devices": 8, "usd_per_gpu_hour": 2.5, "accelerator_id": "h200-sxm", "requests_per_s": 20.0, "hit_rate": 0.5},
-    {"model_id": "llama-3-8b", "n_devices": 1, "n_input_tokens": 600, "n_output_tokens": 400, "peak_over_mean": 2.0},
-    {"precision_name": "fp8", "tpot_slo_s": 0.1, "ttft_slo_s": 4.0, "api_model": "DeepSeek R1"},
-    {"program": "vllm", "model_id": "openai/gpt-oss-120b", "precision_name": "auto", "n_devices": 1},
-]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("others", OTHERS_OF_20, ids=lambda others: next(iter(others)))
-def test_the_chapter_that_is_a_form_takes_every_answer(others, tmp_path):
-    (path,) = chapters.named(["20"], book=chapters.this_book())
-    (outcome,) = chapters.run(["20"], parameters=others, into=tmp_path)
+@pytest.mark.parametrize(("name", "others"), RUNS, ids=[f"{name}-{next(iter(others))}" for name, others in RUNS])
+def test_a_chapter_takes_every_parameter_changed(name, others, tmp_path):
+    """It runs to its end, and what it derives is another result."""
+    (path,) = chapters.named([name], book=chapters.this_book())
+    (outcome,) = chapters.run([name], parameters=others, into=tmp_path)
     assert outcome.error is None and unmeasured(tmp_path / path.name) != unmeasured(path)
 
 
-def test_the_answers_tried_are_all_that_the_form_asks_for():
-    (path,) = chapters.named(["20"], book=chapters.this_book())
-    asked = {name for others in OTHERS_OF_20 for name in others} | {"profile", "device"}
-    assert asked == set(papermill.inspect_notebook(str(path)))
+@pytest.mark.parametrize(
+    "path",
+    [path for path in chapters.in_order(chapters.this_book()) if path.stem != "ledger"],
+    ids=lambda path: path.stem,
+)
+def test_every_parameter_of_every_chapter_is_tried(path):
+    tried = next(sets for name, sets in OTHERS.items() if path.stem == name or path.stem.startswith(f"{name}_"))
+    assert {name for others in tried for name in others} | {"profile", "device"} == set(
+        papermill.inspect_notebook(str(path))
+    )

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
-from math import ceil, floor
+from math import ceil, floor, inf
 from typing import Self
 
 from bytebill.errors import require, require_known

@@ -1,8 +1,9 @@
 """What does a committed notebook keep? What a reader needs, and nothing that changes from run to run.
 
 Dropped: papermill's and Jupyter's execution metadata, the cell of injected parameters, the version of Python.
-Added: the tag `nbval-ignore-output` to every cell tagged `measured` (the first is ours and styles the cell,
-the second is nbval's), and the running time, which the progress bar of the next run shows as expected.
+Added: the tag `nbval-ignore-output`, which is nbval's, to every cell tagged `measured` or `filled`, which are ours (one
+styles the cell, in the other's place cells further down show something), and the running time, which the progress bar
+of the next run shows as expected.
 """
 
 import json
@@ -71,7 +72,7 @@ def settled(before: float | None, now: float) -> int:
 
 def _code(cell: Any, count: int) -> None:
     tags = _tags(cell)
-    if "measured" in tags and "nbval-ignore-output" not in tags:
+    if {"measured", "filled"} & set(tags) and "nbval-ignore-output" not in tags:
         cell.metadata["tags"] = [*tags, "nbval-ignore-output"]
     cell.execution_count = count  # without the injected cell the later counts would be off by one
     for output in cell.outputs:

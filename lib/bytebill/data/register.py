@@ -41,4 +41,4 @@ class Register(Mapping[str, T], Generic[T]):
 
     @property
     def _records(self) -> Mapping[str, T]:
-        return self._read_from(tables.source())
+        return self._read_from(tables.kept_in())

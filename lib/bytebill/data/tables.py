@@ -30,14 +30,14 @@ REQUIRED = ("source_id", "source_locator", "value_kind", "as_of")
 PROVENANCE = (*REQUIRED, "conditions", "caution")
 
 
-def source() -> Path:
+def kept_in() -> Path:
     """What the data are read from: the folder or the bundle that BYTEBILL_DATA names, or the repository's `data/`."""
     return Path(os.environ.get("BYTEBILL_DATA") or REPOSITORY / "data")
 
 
 def root() -> Path:
     """The data folder; a BytebillError where there is none."""
-    folder = source()
+    folder = kept_in()
     require(folder.is_dir(), f"There is no data folder at {folder}; BYTEBILL_DATA must name the book's data/.")
     return folder
 
@@ -48,7 +48,7 @@ def names() -> tuple[str, ...]:
     >>> "models" in names()
     True
     """
-    return tuple(_bundle(source()) or sorted(path.stem for path in root().glob("*.csv")))
+    return tuple(_bundle(kept_in()) or sorted(path.stem for path in root().glob("*.csv")))
 
 
 def rows(name: str) -> tuple[Row, ...]:
@@ -57,7 +57,7 @@ def rows(name: str) -> tuple[Row, ...]:
     >>> [row["id"] for row in rows("models") if row["n_layers"] == 61]
     ['deepseek-v3']
     """
-    return tuple(dict(row) for row in _table(source(), name))
+    return tuple(dict(row) for row in _table(kept_in(), name))
 
 
 def grouped(name: str, by: str) -> dict[str, list[Row]]:
@@ -77,7 +77,7 @@ def column_types(name: str) -> dict[str, str]:
     'int'
     """
     _existing(name, ".yml")
-    if bundled := _bundle(source()):
+    if bundled := _bundle(kept_in()):
         return dict(bundled[name]["types"])
     columns = sidecar(name).get("columns")
     require(
@@ -156,7 +156,7 @@ def typed(cell: Any, kind: str) -> Any:
 
 def raw_rows(name: str) -> list[dict[str, Any]]:
     """The rows as text, before typing: what the rules look at."""
-    if bundled := _bundle(source()):
+    if bundled := _bundle(kept_in()):
         return [dict(zip(bundled[name]["types"], row, strict=True)) for row in bundled[name]["rows"]]
     lines = [line for line in csv.reader(io.StringIO(_read(_existing(name, ".csv")))) if line]
     wrong = [number for number, line in enumerate(lines, start=1) if len(line) != len(lines[0])]
@@ -181,7 +181,7 @@ def _bundle(place: Path) -> dict[str, Any]:
 
 def _existing(name: str, suffix: str) -> Path:
     require_known("data table", name, names())
-    return source() / f"{name}{suffix}"
+    return kept_in() / f"{name}{suffix}"
 
 
 def _read(path: Path, parse: Callable[[str], Any] = str, kind: type = str) -> Any:

@@ -28,7 +28,7 @@ def read_bytes_per_s(device: Device, *, repeats: int = 9) -> float:
 
 
 def read_rates(device: Device, *, piece_bytes: float = inf, repeats: int = 9) -> tuple[float, ...]:
-    """Bytes a second of each of several reads of memory, in order; in pieces of so many bytes, one after another [B/s]."""
+    """Bytes a second of several reads of memory in order, in pieces of so many bytes one after another [B/s]."""
     buffer = read_buffer(device)
     pieces = buffer.split(max(1, int(min(piece_bytes, buffer.nbytes) // buffer.itemsize)))
 

@@ -73,10 +73,9 @@ def _lines(served: Footprint, context_len: int, n_users: int) -> list[tuple[str,
         return f"{value:,} ({low:,} to {high:,})"
 
     wanted = f"{n_users:,} user{'s' if n_users > 1 else ''}"
-    at = {"n_users": n_users}
-    surely, likely = served.fits(context_len, **at), served.users(context_len) >= n_users
+    surely, likely = served.fits(context_len, n_users=n_users), served.users(context_len) >= n_users
     longest = served.longest_context(n_users)
-    fewest = served.fewest_devices(context_len, **at)
+    fewest = served.fewest_devices(context_len, n_users=n_users)
     return [
         ("cache tokens", ranged(served.cache_tokens)),
         (f"users at {context_len:,} tokens", ranged(served.users)),
@@ -86,5 +85,5 @@ def _lines(served: Footprint, context_len: int, n_users: int) -> list[tuple[str,
         ),
         (f"longest context for {wanted}", f"{longest:,} tokens" if longest else "none"),
         ("fewest devices", f"{fewest}" if fewest else "no even group of up to 64"),
-        ("widest weights", served.widest_weights(context_len, **at) or "none"),
+        ("widest weights", served.widest_weights(context_len, n_users=n_users) or "none"),
     ]

@@ -48,7 +48,7 @@ def crossover(
     knees: Mapping[str, float],
 ) -> Axes:
     """Throughput against batch, log-log [tokens/s]: a curve per name, dashed what one more sequence at no extra cost
-    would give (`free`, tokens/s at batch 1) and the ceiling of the arithmetic; where the two meet, the predicted knee."""
+    would give (`free`, tokens/s at batch 1) and the ceiling of arithmetic; where the two meet, the predicted knee."""
     for (name, (batches, rates)), color in zip(curves.items(), (BYTES, WEIGHTS, IDLE), strict=False):
         end = max(batches)
         ax.loglog(batches, rates, "o", color=color, markersize=7, label=name)

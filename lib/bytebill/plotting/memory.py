@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 
 from matplotlib.axes import Axes
-from matplotlib.gridspec import GridSpec
+from matplotlib.gridspec import GridSpecFromSubplotSpec
 
 from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, KV, MONEY, WEIGHTS, Curve, finished, only_ticks
 
@@ -136,13 +136,19 @@ def waste_and_time(
     """Against block size, above: slots wasted inside blocks by kind of request [%, log], simulated; below: time of
     attention over that of one long block, measured, or no such panel. `limit` is the waste that is claimed."""
     above, shown_sizes = ax, (sizes[0] / 1.3, sizes[-1] * 1.4)
-    if times:
-        top, bottom = GridSpec(2, 1, figure=ax.figure, height_ratios=(3, 2))
-        above.set_subplotspec(top)
-        below = above.figure.add_subplot(bottom)
+    if times and (place := above.get_subplotspec()):
+        halves = GridSpecFromSubplotSpec(2, 1, place, height_ratios=(3, 2))
+        above.set_subplotspec(halves[0])
+        below = above.figure.add_subplot(halves[1])
         below.plot(sizes, times, "o", color=BYTES, markersize=8)
         below.axhline(1, color=INK, linewidth=1)
-        finished(below, ylabel="attention,\none block = 1", xlabel="block size [tokens]", xscale="log", ylim=(0, None))
+        finished(
+            below,
+            ylabel="attention,\none block = 1",
+            xlabel="block size [tokens]",
+            xscale="log",
+            ylim=(0, 1.15 * max(times)),
+        )
         only_ticks(below.xaxis, sizes)
         below.set_xlim(shown_sizes)
     for (name, shares), style in zip(waste.items(), ("-", "--", ":"), strict=False):

@@ -39,7 +39,7 @@ class TimeBounds:
 
     @property
     def compute_idle_share(self) -> float:
-        """Share of the shortest possible step in which the arithmetic units have nothing to do; of a longer one, more."""
+        """Share of the shortest possible step in which arithmetic units have nothing to do; of a longer one, more."""
         return 1 - self.compute_s / self.max_s
 
 

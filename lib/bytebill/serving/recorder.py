@@ -90,7 +90,7 @@ class Recorder:
             append(value)
 
     def _weigh(self, plan: Plan, n_steps: int, seconds: float) -> None:
-        """Tokens, and time-weighted sums; within a run of equal steps, the mean over its steps stands for the mean over time."""
+        """Tokens, and time-weighted sums; in a run of equal steps the mean over its steps stands for that over time."""
         m, n_emitting = self.metrics, plan.n_emitting_decodes
         m.n_steps += n_steps
         m.busy_s += seconds
