@@ -72,9 +72,7 @@ def crossover(
     )
 
 
-def attention_roof(
-    ax: Axes, points: Mapping[str, Curve], *, measured: Curve, bandwidth: float, peak: float
-) -> Axes:
+def attention_roof(ax: Axes, points: Mapping[str, Curve], *, measured: Curve, bandwidth: float, peak: float) -> Axes:
     """Arithmetic reached [FLOP/s] over FLOPs for each byte of cache, log-log: a column of hollow marks for each kind of
     attention, which grow with the batch, under the two ceilings of a device by its datasheet. Filled: `measured`."""
     first, last = 0.5, 2 * peak / bandwidth
