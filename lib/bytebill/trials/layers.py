@@ -20,8 +20,6 @@ from bytebill.models import PRECISIONS
 from bytebill.roofline import distinct_experts
 from bytebill.trials.kernels import PRECISION_OF
 
-BF16_BYTES = 2
-
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredLayer:
@@ -103,7 +101,7 @@ def _attention(row: data.Row) -> MeasuredLayer:
         n_tokens=row["batch_size"],
         context_len=row["context_len"],
         seconds=row["time_us"] / 1e6,
-        n_bytes=met * n_values * BF16_BYTES,
+        n_bytes=met * n_values * PRECISIONS["bf16"].kv_bytes_per_value,
         flops=met * flops,
     )
 
