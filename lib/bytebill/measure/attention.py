@@ -6,7 +6,8 @@ W is the rate of summing the same cache, taken in turn with it, peak what the sa
 that it stays on the chip (`kernel_flops_per_s`). The cache is filled first
 (memory that was never written is one page of zeros, and stays on the chip), and as many layers are passed as make it
 too large for any cache of the processor. `felt_intensity`, flops / (time * W), are the FLOPs done while a plain read
-would move one byte: it equals the intensity where attention takes as long as its bytes. Ignores projections.
+would move one byte: it equals the intensity where attention takes as long as its bytes. Times are those of the fastest
+repeat, of both: what other programs take from a machine only adds. Ignores projections.
 Used by chapter 17.
 """
 
@@ -95,13 +96,13 @@ def sweep_attention(
         cost = decode_cost(spec, batch_size=batch, context_len=context_len, precision=precision(dtype))
         deep = replace(spec, n_layers=ceil(beyond_bytes / cost.kv_read_bytes))
         timing = _time(deep, device, dtype=dtype, batch_size=batch, context_len=context_len, repeats=repeats)
-        read_s = timing.reference_s / deep.n_layers
+        read_s = timing.fastest_reference_s / deep.n_layers
         found.append(
             AttentionPoint(
                 kind=kind,
                 batch=batch,
                 context_len=context_len,
-                step_s=timing.median_s / deep.n_layers,
+                step_s=timing.fastest_s / deep.n_layers,
                 predicted_s=hypot(read_s, cost.attention_flops / peak),
                 read_s=read_s,
                 n_bytes=cost.kv_read_bytes,
@@ -154,13 +155,13 @@ def _inside(
     kind: str, place: Mapping[str, int], cost: StepCost, timing: Timing, *, peak: float, kernel_peak: float
 ) -> AttentionPoint:
     """The cache is read at the rate at which weights and cache were."""
-    per_byte = timing.reference_s / (cost.weight_bytes + cost.kv_read_bytes)
+    per_byte = timing.fastest_reference_s / (cost.weight_bytes + cost.kv_read_bytes)
     weights_s, cache_s = cost.weight_bytes * per_byte, cost.kv_read_bytes * per_byte
     rest_s = hypot(weights_s, cost.linear_flops / peak)
     return AttentionPoint(
         kind=kind,
         **place,
-        step_s=timing.median_s,
+        step_s=timing.fastest_s,
         predicted_s=rest_s + hypot(cache_s, cost.attention_flops / kernel_peak),
         read_s=cache_s,
         n_bytes=cost.bytes,

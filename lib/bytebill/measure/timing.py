@@ -36,6 +36,11 @@ class Timing:
         return min(self.samples_s)
 
     @property
+    def fastest_reference_s(self) -> float:
+        """The fastest repeat of the reference."""
+        return min(self.reference_samples_s)
+
+    @property
     def left_out_s(self) -> tuple[float, ...]:
         """The fastest repeat with each of them left out in turn: how much it rests on one.
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from bytebill.plotting.style import (
     BYTES,
@@ -81,9 +81,10 @@ def bending_over(ax: Axes, measured: Mapping[str, Curve], *, predicted: Mapping[
     their lines and marks, and all are of the colour of caches."""
     for (name, (x, y)), mark, line in zip(measured.items(), "osD^", _LINES, strict=False):
         ax.loglog(*predicted[name], line, color=KV, linewidth=1.3)
-        ax.loglog(x, y, mark, color=KV, markersize=7, label=name)
+        ax.loglog(x, y, mark, color=KV, markersize=7)
+        ax.plot([], [], f"{line}{mark}", color=KV, linewidth=1.3, label=name)
     only_ticks(ax.xaxis, sorted({tick for x, _ in measured.values() for tick in x}))
-    ax.yaxis.set_minor_locator(NullLocator())
+    only_ticks(ax.yaxis, round_numbers(*ax.get_ylim()), "{:,}")
     return finished(ax, legend="upper left", xlabel="sequences in the batch", ylabel="tokens a second")
 
 
