@@ -142,6 +142,18 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "16,384 × 8,192 in bf16",
         "up to 295",
     ),
+    "04_continuous_batching": (
+        "published factor of 23",
+        "25 minutes",
+        "or 23 times?",
+        "pull request 7000",
+        "pull request 19970",
+        "Nothing here is 23",
+        "A100 with 40 GB",
+        "vLLM of 2023",
+        "30–40%",
+        "70–80%",
+    ),
     "05_paged_kv_cache": (
         "paid 20 to 26% for its tables",
         "vLLM's of 2024",
@@ -149,4 +161,5 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "2.7 to 8 times",
         "(chapter 13)",
     ),
+    "two_clocks": ("as it was in 2023", "vLLM of 2023", "vLLM of 2024", "torch 2.11"),
 }

@@ -163,6 +163,19 @@ def test_a_counterfactual_that_turns_nothing_stops_a_strict_run(monkeypatch):
         judge("C29", parts | {"peak": found(278, flips=("one node", 1.0))}, say="")
 
 
+def test_a_measured_part_that_fails_on_this_machine_stops_no_run(monkeypatch):
+    """Its counterfactual fails with it; on a machine where it holds, the counterfactual must still turn it."""
+    monkeypatch.setenv("BYTEBILL_PINS", "strict")
+    claim = CLAIMS["C18"]
+    given = {
+        key: found(2.0, flips=("nothing gained", 0.0)) for key, part in claim.parts.items() if part.how != "measured"
+    }
+    here = {"reach": reach({"a": True}, boundary="x"), "say": "x", "device": "a CPU"}
+    assert judge("C18", given | {"here": found(1.1, flips=("no queue", 1.0))}, **here).word == rule.CONDITION
+    with pytest.raises(AssertionError, match="comes out otherwise for no queue"):
+        judge("C18", given | {"here": found(2.0, flips=("no queue", 1.5))}, **here)
+
+
 def test_json_has_the_agreed_shape_and_survives_json():
     content = of_paging(np.float64(0.79))._repr_mimebundle_()[MIME]
     keys = "id chapter statement terms paragraph word parts reach say stake edge reason device"

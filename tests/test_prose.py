@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bytebill import data
 from bytebill.claims import CLAIMS
+from bytebill.claims.rule import WORDS
 from prose_pins import GIVEN, MONEY, PINS, WITH_UNIT
 
 ROOT = Path(__file__).parents[1]
@@ -75,6 +77,30 @@ def test_terms_are_in_the_glossary() -> None:
     glossary = SOURCE["notation.md"].partition("```{glossary}\n")[2].partition("```")[0]
     defined = {line.lower() for line in glossary.splitlines() if line and not line.startswith(" ")}
     assert targets_of("term", whole_text()) <= defined
+
+
+def test_the_glossary_is_in_order() -> None:
+    glossary = SOURCE["notation.md"].partition("```{glossary}\n")[2].partition("```")[0]
+    entries = [entry.partition("\n")[0].lower() for entry in re.split(r"\n\n(?=\S)", glossary)]
+    assert entries == sorted(entries)
+
+
+def test_the_article_is_named_by_what_is_known_of_it() -> None:
+    article = data.article()["article"]
+    text = text_of("how_to_read.md")
+    assert f"`{article['sha256']}`" in text and f"has {article['paragraphs']} paragraphs" in text
+    for name in ("README.md", "index.md", "how_to_read.md"):
+        assert "without author, title or link" in text_of(name)
+
+
+@pytest.mark.parametrize("name", ["README.md", "index.md", "how_to_read.md"])
+def test_a_page_that_names_one_verdict_names_all_seven(name: str) -> None:
+    assert [word for word in WORDS if word not in text_of(name)] == []
+
+
+def test_the_words_of_the_old_scale_are_gone() -> None:
+    old = r"holds,? with conditions|\bloose\b|\bcore check|\blimit checks?\b|\brefuted\b"
+    assert re.findall(old, whole_text()) == []
 
 
 def test_labels_exist() -> None:

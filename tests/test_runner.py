@@ -12,7 +12,7 @@ import torch
 from bytebill.engine.generation import generate
 from bytebill.engine.kernels import panels
 from bytebill.engine.runner import Runner
-from bytebill.engine.serve import serve
+from bytebill.engine.serve import serve, typical_s
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import Weights
 from bytebill.engine.weights.names import random_weights
@@ -150,6 +150,14 @@ def test_idle_time_is_waited_for(tiny: Transformer) -> None:
     # a boundary is the end of the step before, or the arrival that ended an idle wait
     assert all(begin in (end, 0.3) for begin, end in zip(begins_s[1:], ends_s, strict=False))
     assert 0 < served.scheduler_s < sum(served.durations_s)
+
+
+def test_steps_of_one_load_share_a_typical_time(tiny: Transformer) -> None:
+    scheduler = SCHEDULERS["static"]()
+    served = serve(scheduler, REQUESTS, Runner.of(tiny, scheduler, max_len=112), prompts=prompt_of)
+    found = typical_s([served])
+    assert set(found) == {row.load for row in served.schedule.rows}
+    assert min(served.durations_s) <= min(found.values()) and max(found.values()) <= max(served.durations_s)
 
 
 def test_users_who_wait_for_their_answers(tiny: Transformer, alone: dict[int, list[int]]) -> None:

@@ -280,6 +280,15 @@ def test_golden_continuous() -> None:
     """)
 
 
+def test_idle_steps_of_slots_that_are_handed_on() -> None:
+    """Static, D takes B's slot after B's four rows of padding and E takes C's after one; refilled, nobody waits."""
+    requests = [Request(id=i, n_input_tokens=n, n_output_tokens=m) for i, (n, m) in enumerate(FOUR)]
+    pool = ContiguousOracle(n_slots=64, max_len_tokens=64)
+    for scheduler, gaps in ((StaticScheduler(2), [0, 4, 1]), (ContinuousScheduler(pool, max_batch_size=2), [0, 0, 0])):
+        schedule = simulate(scheduler, requests, CONSTANT, schedule=True).schedule
+        assert schedule is not None and schedule.idle_steps() == gaps
+
+
 def test_golden_prompts_first() -> None:
     """A waits (-) while C's prompt is computed."""
     pool = Paged(n_blocks=64)

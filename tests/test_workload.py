@@ -153,13 +153,22 @@ def test_a_trace_of_which_only_the_mean_is_known_cannot_be_drawn_from() -> None:
         quantile_table("azure-chat", "input")
 
 
-def test_every_published_trace_can_be_drawn_from_whatever_is_known_of_it() -> None:
-    """Quantiles, a median with a 90% quantile, or a mean alone."""
-    for id in dict.fromkeys(row["trace_id"] for row in data.rows("trace_lengths")):
-        drawn = [r.n_output_tokens for r in like_trace(id, 4000)]
-        known = published(id, "output")
-        center = statistics.median(drawn) if "p50" in known else statistics.fmean(drawn)
-        assert center == pytest.approx(known["p50"] if "p50" in known else known["mean"], rel=0.06), id
+@pytest.mark.parametrize("trace", dict.fromkeys(row["trace_id"] for row in data.rows("trace_lengths")))
+@pytest.mark.parametrize("side", ["input", "output"])
+def test_every_published_trace_can_be_drawn_from_whatever_is_known_of_it(trace: str, side: str) -> None:
+    """Quantiles, a median with a 90% quantile, or a mean alone: within four standard errors of so many draws.
+
+    A median is held by the share of draws on either side of it: where lengths are rare, as between 129 and 395 tokens
+    of azure-conv's answers, one percent of the draws moves the median itself by eleven tokens.
+    """
+    n = 4000
+    drawn, known = [getattr(r, f"n_{side}_tokens") for r in like_trace(trace, n)], published(trace, side)
+    if "p50" in known:
+        shorter, longer = sum(x < known["p50"] for x in drawn), sum(x > known["p50"] for x in drawn)
+        assert max(shorter, longer) / n <= 0.5 + 4 * math.sqrt(0.25 / n)
+    else:
+        error = statistics.pstdev(drawn) / math.sqrt(n)
+        assert statistics.fmean(drawn) == pytest.approx(known["mean"], abs=4 * error + 0.5), "half a token: rounding"
 
 
 def test_sharegpt_like_requests_have_the_published_means() -> None:

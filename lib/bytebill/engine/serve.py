@@ -9,8 +9,10 @@ of it all. One process, one thread: arrivals during a step wait for its end.
 
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from bytebill.engine.runner import Runner
@@ -57,6 +59,16 @@ def serve(
         outputs={id: runner.output(id) for id in server.metrics.columns["id"]},
         scheduler_s=timed.seconds,
     )
+
+
+def typical_s(runs: Iterable[Served]) -> dict[tuple[int, int], float]:
+    """Seconds of the median step with each load (`ScheduledStep.load`), over all runs: turns taken by each program
+    on a machine that others use too then differ by what the programs do."""
+    found: dict[tuple[int, int], list[float]] = defaultdict(list)
+    for run in runs:
+        for row, seconds in zip(run.schedule.rows, run.durations_s, strict=True):
+            found[row.load].append(seconds)
+    return {load: median(seconds) for load, seconds in found.items()}
 
 
 class _OnEngine(Executor):

@@ -17,7 +17,7 @@ from math import inf
 from bytebill.errors import BytebillError
 from bytebill.memory.footprint import Footprint
 
-BF16_BYTES, FP8_BYTES = 2.0, 1.0  # bytes a value
+WIDE_CACHE, NARROW_CACHE = 2.0, 1.0  # bytes a value
 
 
 def with_cache_of(served: Footprint, bytes_per_value: float) -> Footprint:
@@ -41,13 +41,13 @@ def shrink_over_buy(served: Footprint, context_len: int, *, corner: str = "value
     ...  for n in (2, 4)]    # weights fill 99% and 50% of what vLLM leaves
     [0.03, 1.34]
     """
-    wide = with_cache_of(served, BF16_BYTES)
+    wide = with_cache_of(served, WIDE_CACHE)
     bought = on_next_group(wide)
     if bought is None:
         raise BytebillError(f"{served.deployment.model.name} has no larger group of devices to be bought.")
     shrunk, more = (
         each.cache_tokens(context_len, corner=corner) / each.deployment.n_devices
-        for each in (with_cache_of(served, FP8_BYTES), bought)
+        for each in (with_cache_of(served, NARROW_CACHE), bought)
     )
     return shrunk / more if more else inf if shrunk else 0.0
 

@@ -31,7 +31,6 @@ from bytebill.plotting.steps import (
     between_two,
     line_of_bytes,
     over_active,
-    predicted_against_measured,
     residuals,
     step_parts,
     token_time,

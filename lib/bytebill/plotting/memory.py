@@ -29,6 +29,7 @@ def memory_bars(ax: Axes, bars: Mapping[str, Mapping[str, float]], *, says: Sequ
                 ax.annotate(f"{width:.0f}%", (left + width / 2, i), ha="center", va="center", color=ink)
             left += width
         ax.annotate(says[i], (102, i), va="center", annotation_clip=False)
+    ax.set_axisbelow(True)
     ax.set_yticks(range(len(bars)), labels=list(bars))
     ax.invert_yaxis()
     ax.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=4, fontsize=9)
@@ -131,23 +132,31 @@ def where_memory_goes(ax: Axes, devices: Mapping[str, Mapping[str, float]]) -> A
 
 
 def waste_and_time(
-    ax: Axes, sizes: Sequence[int], *, waste: Mapping[str, Sequence[float]], times: Sequence[float], limit: float
+    ax: Axes,
+    sizes: Sequence[int],
+    *,
+    waste: Mapping[str, Sequence[float]],
+    times: Mapping[str, Mapping[int, float]],
+    limit: float,
 ) -> Axes:
     """Against block size, above: slots wasted inside blocks by kind of request [%, log], simulated; below: time of
-    attention over that of one long block, measured, or no such panel. `limit` is the waste that is claimed."""
+    attention over that of one long block by size, measured on one device or more. `limit` is the waste claimed."""
     above, shown_sizes = ax, (sizes[0] / 1.3, sizes[-1] * 1.4)
-    if times and (place := above.get_subplotspec()):
+    measured = {name: each for name, each in times.items() if each}
+    if measured and (place := above.get_subplotspec()):
         halves = GridSpecFromSubplotSpec(2, 1, place, height_ratios=(3, 2))
         above.set_subplotspec(halves[0])
         below = above.figure.add_subplot(halves[1])
-        below.plot(sizes, times, "o", color=BYTES, markersize=8)
+        for (name, each), mark in zip(measured.items(), "os^D", strict=False):
+            below.plot(list(each), list(each.values()), mark, color=BYTES, markersize=8, label=name)
         below.axhline(1, color=INK, linewidth=1)
         finished(
             below,
+            legend="upper right",
             ylabel="attention,\none block = 1",
             xlabel="block size [tokens]",
             xscale="log",
-            ylim=(0, 1.15 * max(times)),
+            ylim=(0, 1.15 * max(ratio for each in measured.values() for ratio in each.values())),
         )
         only_ticks(below.xaxis, sizes)
         below.set_xlim(shown_sizes)
@@ -159,5 +168,5 @@ def waste_and_time(
     above.annotate(f"{limit:.0%}, as claimed", (sizes[0], 100 * limit), (0, 3), textcoords="offset points")
     only_ticks(above.xaxis, sizes)
     only_ticks(above.yaxis, (0.1, 1, 10, 100))
-    xlabel = "" if times else "block size [tokens]"
+    xlabel = "" if measured else "block size [tokens]"
     return finished(above, ylabel="wasted inside blocks [%]", xlabel=xlabel, xlim=shown_sizes)

@@ -97,8 +97,8 @@ def latency_by_rate(
     for (name, points), (colour, line) in zip(curves.items(), looks, strict=False):
         rates, seconds = list(points), list(points.values())
         ax.plot(rates, seconds, line, marker=".", color=colour)
-        at = 0 if colour == IDLE else -1
-        ax.annotate(name, (rates[at], seconds[at]), (4, 4), textcoords="offset points", fontsize=9)
+        at, above = (0 if colour == IDLE else -1), (4 if (colour, line) != looks[1] else -12)
+        ax.annotate(name, (rates[at], seconds[at]), (4, above), textcoords="offset points", fontsize=9)
     name, found = published
     ax.plot(list(found), list(found.values()), "D", color=INK, fillstyle="none", markersize=7)
     ax.annotate(name, max(found.items()), (0, 8), textcoords="offset points", fontsize=9, ha="center")

@@ -26,7 +26,6 @@ _PARTS = (
     ("all that is not a weight", IDLE, 1.0),
 )
 _LINES = ("-", "--", ":", "-.")  # where a colour says what is moved, the line says by whom
-Pairs = Sequence[tuple[float, float]]  # measured, predicted [s]
 
 
 def line_of_bytes(
@@ -73,7 +72,7 @@ def step_parts(ax: Axes, parts: Mapping[str, tuple[float, float, float]], *, bou
     ax.set_yticks(range(len(parts)), list(parts))
     ax.invert_yaxis()
     ax.set_xlim(0, 1.12e3 * max(max(step_s, bounds[step]) for step, (_, _, step_s) in parts.items()))
-    ax.legend(loc="lower right", fontsize=9)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9)
     return finished(ax, xlabel="time for one token [ms]", no_grid="y")
 
 
@@ -90,21 +89,26 @@ def bending_over(ax: Axes, measured: Mapping[str, Curve], *, predicted: Mapping[
 
 
 def between_two(
-    ax: Axes, predicted: Mapping[str, Curve], *, marks: Mapping[str, Curve], published: bool = False, ylabel: str
+    ax: Axes,
+    predicted: Mapping[str, Curve],
+    *,
+    measured: Mapping[str, Curve],
+    published: Mapping[str, Curve] | None = None,
+    ylabel: str,
 ) -> Axes:
     """Time [s] over tokens in a step, log-log [ms]: a mixture, then the small and the large dense model that it lies
-    between. Lines are predicted; marks are measured, hollow where others published them, then all of the mixture."""
-    (mixture, line), *dense = predicted.items()
-    ax.loglog(line[0], [each * 1e3 for each in line[1]], color=WEIGHTS, linewidth=2.5, label=f"{mixture}, predicted")
-    for (name, (x, y)), style, (at, offset) in zip(dense, ("--", ":"), ((len(line[0]) // 3, -14), (0, 6)), strict=True):
-        ax.loglog(x, [each * 1e3 for each in y], style, color=INK, linewidth=1.3)
-        ax.annotate(name, (x[at], y[at] * 1e3), (0, offset), textcoords="offset points", color=INK, fontsize=10)
-    fill = {"markerfacecolor": "none"} if published else {}
-    for (name, (x, y)), color, mark in zip(
-        marks.items(), [WEIGHTS] * 3 if published else (WEIGHTS, INK, INK), "Dos", strict=False
-    ):
-        ax.loglog(x, [each * 1e3 for each in y], mark, color=color, markersize=7, label=name, **fill)
-    _batch_axis(ax, max(max(x) for x, _ in marks.values()), step=4 if published else 2)
+    between. Lines are predicted, filled marks measured, by the same names; hollow ones are the mixture as published."""
+    styles = ((WEIGHTS, "-", "D"), (INK, "--", "o"), (INK, ":", "s"))
+    for (name, (x, y)), (color, line, mark) in zip(predicted.items(), styles, strict=True):
+        ax.loglog(x, [each * 1e3 for each in y], line, color=color, linewidth=2.5 if color == WEIGHTS else 1.3)
+        at, found = measured[name]
+        ax.loglog(at, [each * 1e3 for each in found], mark, color=color, markersize=6)
+        ax.plot([], [], line, marker=mark, color=color, label=name)
+    for (name, (x, y)), mark in zip((published or {}).items(), "^v", strict=False):
+        hollow = {"markerfacecolor": "none", "markersize": 8, "label": f"mixture, published: {name}"}
+        ax.loglog(x, [each * 1e3 for each in y], mark, color=WEIGHTS, **hollow)
+    largest = max(max(x) for x, _ in (*predicted.values(), *measured.values()))
+    _batch_axis(ax, largest, step=4 if largest > 256 else 2)
     only_ticks(ax.yaxis, round_numbers(*ax.get_ylim()))
     return finished(ax, legend="upper left", xlabel="tokens in a step", ylabel=ylabel)
 
@@ -117,12 +121,13 @@ def over_active(ax: Axes, curves: Mapping[str, Curve], *, fits: Mapping[str, tup
         top = max(range(len(y)), key=y.__getitem__)
         ax.annotate(name, (x[top], y[top]), (0, 6), textcoords="offset points", ha="center", fontsize=10)
         ax.loglog(*([each] for each in fits[name]), "s", color=KV, markersize=8)
-        ax.annotate("memory ends", fits[name], (7, 4), textcoords="offset points", color=KV, fontsize=9)
+    ax.plot([], [], "s", color=KV, markersize=8, label="where memory ends")
     ax.axhline(1, color=INK, linewidth=0.8)
     _batch_axis(ax, max(max(x) for x, _ in curves.values()), step=4)
     only_ticks(ax.yaxis, [1, 2, 4, 8, 16])
     return finished(
         ax,
+        legend="upper right",
         ylim=(0.85, 1.5 * max(max(y) for _, y in curves.values())),
         xlabel="tokens in a step",
         ylabel="step time, mixture over\ndense model of its active size",
@@ -226,32 +231,3 @@ def residuals(ax: Axes, regimes: Mapping[str, Mapping[str, Sequence[float]]], *,
     ax.set_xticks(ticks, names, fontsize=9)
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return finished(ax, no_grid="x", ylabel="predicted over measured, minus one", xlim=(-0.7, place - 1.1))
-
-
-def predicted_against_measured(
-    ax: Axes, predicted: Mapping[str, Pairs], *, seen: Pairs, named: Mapping[str, tuple[float, float]], within: float
-) -> Axes:
-    """Time of an output token, log-log [ms]: hollow marks for published points by board, crosses for those that the
-    constants have seen, the line of agreement, and a band of `within` to both sides."""
-    every = [x for pairs in predicted.values() for pair in pairs for x in pair]
-    ends = [0.7 * min(every) * 1e3, 1.4 * max(every) * 1e3]
-    ax.fill_between(
-        ends, [x * (1 - within) for x in ends], [x * (1 + within) for x in ends], color=IDLE, alpha=0.15, linewidth=0
-    )
-    ax.loglog(ends, ends, color=INK, linewidth=1)
-    colors = (BYTES, FLOPS, KV, MONEY, INK, WEIGHTS)
-    for (name, pairs), color, mark in zip(predicted.items(), colors, "os^vDP", strict=False):
-        ax.loglog(*(np.transpose(pairs) * 1e3), mark, color=color, markerfacecolor="none", markersize=6, label=name)
-    ax.loglog(*(np.transpose(seen) * 1e3), "x", color=IDLE, markersize=5, label="calibrated on")
-    for name, (a, b) in named.items():
-        ax.annotate(name, (a * 1e3, b * 1e3), (6, -11), textcoords="offset points", fontsize=9)
-    for axis in (ax.xaxis, ax.yaxis):
-        only_ticks(axis, round_numbers(*ends))
-    return finished(
-        ax,
-        legend="upper left",
-        xlabel="published time of an output token [ms]",
-        ylabel="predicted [ms]",
-        xlim=ends,
-        ylim=ends,
-    )

@@ -30,6 +30,15 @@ class ScheduledStep:
     swapped_in: tuple[int, ...] = ()
     finished: tuple[int, ...] = ()
 
+    @property
+    def load(self) -> tuple[int, int]:
+        """Rows that decode, padding among them, and tokens of prompts.
+
+        >>> ScheduledStep(prefills=((7, 0, 16),), decodes=((5, 20),), padding=(6,)).load
+        (2, 16)
+        """
+        return len(self.decodes) + len(self.padding), sum(n_new for _, _, n_new in self.prefills)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SlotUse:
@@ -109,6 +118,18 @@ class Schedule:
             )
             for ((slot, id, kind), first), end in ends.items()
         ]
+
+    def idle_steps(self) -> list[int]:
+        """Of each slot that is handed on: steps from a request's last token to the next request's first step there."""
+        ends: dict[int, tuple[int, int]] = {}  # by slot: who was there last, and the step after its last
+        gaps = []
+        for span in sorted(self.spans(), key=lambda span: (span.start_step, span.slot)):
+            if span.kind in ("prefill", "decode"):
+                id, end = ends.get(span.slot, (span.id, span.start_step))
+                if id != span.id:
+                    gaps.append(span.start_step - end)
+                ends[span.slot] = span.id, span.end_step
+        return gaps
 
     def text(self, *, width: int = 100) -> str:
         """A line a slot and a character a step: capitals compute a prompt, small letters decode, dots are padding.

@@ -86,6 +86,19 @@ def expert_layers(device_id: str, *, n_experts: int, d_model: int, dtype: str = 
     return tuple(_experts(row) for row in rows)
 
 
+@cache
+def recorded_experts(*records: str) -> dict[tuple[str, str, int], float]:
+    """Seconds of one layer's experts by (model, program or dense layer, tokens), as this book measured them on a GPU:
+    parts `experts` and `experts_grouped` of `data/measured/`.
+
+    >>> on_h200 = recorded_experts("h200-experts", "h200-experts-grouped")
+    >>> round(1e6 * on_h200["mixtral-8x7b", "loop", 1]), round(1e6 * on_h200["mixtral-8x7b", "dense total", 1])
+    (204, 668)
+    """
+    points = [point for name in records for point in data.measured(name)["points"] if "median_s" in point]
+    return {(point["model"], point["what"], point["batch_size"]): point["median_s"] for point in points}
+
+
 def _attention(row: data.Row) -> MeasuredLayer:
     n_heads, met = row["n_heads"], row["context_len"] * row["batch_size"]
     if latent := row["kv_lora_rank"]:
