@@ -37,7 +37,11 @@ class Timing:
 
     @property
     def fastest_reference_s(self) -> float:
-        """The fastest repeat of the reference."""
+        """The fastest repeat of the reference.
+
+        >>> Timing(samples_s=(4.0,), reference_samples_s=(2.0, 1.0)).fastest_reference_s
+        1.0
+        """
         return min(self.reference_samples_s)
 
     @property
