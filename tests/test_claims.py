@@ -117,6 +117,7 @@ def test_an_edge_counts_the_seeds_and_the_machines_that_decide():
     assert edge.endswith("holds on 11 of 16 seeds")
     assert of_paging(0.3, machines={"a Xeon": 0.7}).edge.endswith("holds on 1 of 2 machines")
     assert of_paging(0.3, machines={"a Xeon": 0.35}).edge is None
+    assert of_paging(None, samples=[0.3] * 5, machines={"a Xeon": 0.7}).edge.endswith("holds on 5 of 5 seeds")
 
 
 def test_a_reach_at_its_bound_carries_an_edge():

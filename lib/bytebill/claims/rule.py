@@ -74,11 +74,11 @@ def found(
     known = tuple(map(float, samples)) or (float(_given(value)), *others)
     return Found(
         value=median(known) if value is None else float(value),
-        low=min(known if low is None else (low, *others)),
-        high=max(known if high is None else (high, *others)),
+        low=min((*(known if low is None else (low,)), *others)),
+        high=max((*(known if high is None else (high,)), *others)),
         flips=(flips[0], float(flips[1])),
         samples=known if len(known) > 1 else (),
-        of="machines" if others else "seeds",
+        of="machines" if others and not samples else "seeds",
     )
 
 

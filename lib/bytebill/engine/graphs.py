@@ -7,6 +7,7 @@ that the graph itself moves on by one. Ignores prefill, which is long enough to 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,8 @@ from bytebill.errors import BytebillError
 def captured(call: Callable[[], object], *, before: Callable[[], object] = lambda: None) -> Callable[[], Any]:
     """A CUDA graph of a call: its kernels launched as one, so that launch time does not pose as memory time.
 
-    `before` is called before each run of the warm-up; what the graph returns is overwritten by its next replay.
+    `before` is called before each run of the warm-up; what the graph returns is overwritten by its next replay. A graph
+    holds addresses and no tensors, so what it replays holds the call, whose tensors lie there.
     """
     side, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
     side.wait_stream(torch.cuda.current_stream())
@@ -32,11 +34,12 @@ def captured(call: Callable[[], object], *, before: Callable[[], object] = lambd
     with torch.cuda.graph(graph):
         result = call()
 
-    def replay() -> object:
-        graph.replay()
-        return result
+    return partial(_replay, graph, result, call)
 
-    return replay
+
+def _replay(graph: torch.cuda.CUDAGraph, result: object, _held: Callable[[], object]) -> object:
+    graph.replay()
+    return result
 
 
 class GraphedDecode:
