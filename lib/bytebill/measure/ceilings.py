@@ -14,6 +14,7 @@ import torch
 from bytebill.device import Device, synchronizer
 from bytebill.engine.graphs import captured
 from bytebill.engine.kernels.dtypes import PLAIN
+from bytebill.engine.kernels.huge_pages import in_large_pages
 from bytebill.engine.kernels.linear import PackedLinear
 from bytebill.hardware import Accelerator
 from bytebill.measure.timing import Call, in_turns, timed
@@ -42,9 +43,9 @@ def read_rates(device: Device, *, piece_bytes: float = inf, repeats: int = 9) ->
 
 
 def read_buffer(device: Device) -> torch.Tensor:
-    """Numbers whose `sum` reads far more than any cache holds."""
+    """Numbers whose `sum` reads far more than any cache holds, in large pages as the weights are."""
     n_bytes = int(min(_BUFFER_BYTES[device.kind], device.memory_bytes // 8))
-    return torch.ones(n_bytes // 4, device=device.torch)
+    return in_large_pages(torch.ones(n_bytes // 4, device=device.torch))
 
 
 def peak_flops_per_s(device: Device, *, dtype: str, repeats: int = 7) -> float:
