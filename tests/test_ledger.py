@@ -71,7 +71,7 @@ def test_a_row_says_what_was_said_and_what_to_say(page):
     assert row.select_one(".bb-say").get_text() == "Say <C05> so."
     assert row.s.get_text() == "5" and row.select_one(".bb-numbers strong").get_text() == "9,000"
     assert row.select_one(".bb-word").get_text() == "× right idea, wrong number"
-    assert row.select_one(".bb-stake").get_text() == "bill: 5 times"
+    assert row.select_one(".bb-stake").get_text() == "bill: 0.20 times as expected"
     assert page.find(id="C01").s is None
     edge = page.find(id="C02")
     assert edge.abbr.get_text() == "±" and edge.abbr["title"] == "5 of 6 machines"
@@ -80,7 +80,10 @@ def test_a_row_says_what_was_said_and_what_to_say(page):
 
 def test_a_row_unfolds_to_every_check(page):
     folded = page.find(id="C02").details
-    assert folded.summary.get_text() == "2 checks, true in 28 of 38 deployments (74%), 1 outside its terms of C02"
+    assert (
+        folded.summary.get_text()
+        == "1 check, 1 more shown, true in 28 of 38 deployments (74%), 1 outside its terms of C02"
+    )
     text = folded.get_text(" ")
     for said in ("70B, batch 64", "would turn at: no batch: 64%", "Shown, not counted", "long <contexts>", "A CPU"):
         assert said in text

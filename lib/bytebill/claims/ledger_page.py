@@ -64,7 +64,9 @@ def _button(word: str, count: int) -> str:
 
 def _legend() -> str:
     marks = "".join(f"<li>{drawn} {escape(meaning)}</li>" for drawn, meaning in strip.legend())
-    return f'<ul class="bb-key" aria-label="Marks">{marks}<li>{view.EDGE} the word turns within the interval</li></ul>'
+    said = (f"{view.EDGE} the word turns within the interval", "choose a word above to see its claims alone")
+    notes = "".join(f"<li>{each}</li>" for each in said)
+    return f'<ul class="bb-key" aria-label="Marks">{marks}{notes}</ul>'
 
 
 def _tools(n_entries: int) -> str:
@@ -148,9 +150,10 @@ def _checks(entry: Entry) -> str:
     blocks = view.blocks(found)
     tables = "".join(view.table_of(block) for block in blocks if block.rows)
     lines = "".join(view.paragraph(block, found) for block in blocks if block.name in view.ENDINGS)
-    n_parts = len(found.get("parts") or ())
-    carried = strip.reached(found.get("reach"))
-    named = f"{n_parts} check{'s' if n_parts != 1 else ''}{', ' if carried else ''}{carried}"
+    counted, n_parts = len(strip.ordered(found)), len(found.get("parts") or ())
+    more = f"{n_parts - counted} more shown" if n_parts > counted else ""
+    checks = f"{counted} check{'s' if counted != 1 else ''}"
+    named = ", ".join(filter(None, (checks, more, strip.reached(found.get("reach")))))
     hidden = f'<span class="visually-hidden"> of {escape(entry.claim.id)}</span>'
     terms = "".join(view.paragraph(block, found) for block in blocks if block.name == "bb-verdict-terms")
     return f'<details class="bb-all"><summary>{escape(named)}{hidden}</summary>{terms}{tables}{lines}</details>'

@@ -1,13 +1,15 @@
 """How far is a number from what was said of it? One line of a verdict, drawn as an SVG from its JSON.
 
-The axis is logarithmic, from a thirtieth of the stated number to thirty times it. The tall tick is what is stated and
-the green band what counts as right. A mark is what was found, by the evidence for it as in the book's figures: a line
+The part that decided the word is drawn; the others stand in the table. The axis is logarithmic, from a thirtieth of the
+stated number to thirty times it. The tall tick is what is stated (of a direction or a cause, the bound) and the green
+band what counts as right. A mark is what was found, by the evidence for it as in the book's figures: a line
 is derived, a small dot simulated, a filled one measured, a hollow one published. The thin bar is its interval, the
 thick one the error, an arrowhead says that it runs off the axis. The squares below are the panel: filled where the
 sentence is true, hollow where it is false, a cross where it does not apply. Nothing here may crash.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from html import escape
 from math import ceil, inf, isfinite, log, sqrt
 from typing import Any, TypeGuard
@@ -30,7 +32,7 @@ def strip(content: Content, *, axis: bool = True) -> str:
     parts = ordered(content)
     top, below = (14 if axis else 0), _lane(content.get("reach"))
     height = top + 28 + (22 if below else 0)
-    drawn = [_scale(top, numbers=axis), *(_part(part, top, large=part is parts[0]) for part in reversed(parts))]
+    drawn = [_scale(top, numbers=axis), *map(partial(_part, top=top), parts[:1])]
     if parts and placed(parts[0]) is None:
         drawn.append(_text(MIDDLE, top + 11, "–", "middle"))
     body = "".join([*drawn, f'<g transform="translate(0 {top + 28})">{below}</g>' if below else ""])
@@ -193,20 +195,19 @@ def _numbers(y: int) -> str:
     return "".join(_text(_x(tick)[0], y, name, "middle") for tick, name in TICKS.items())
 
 
-def _part(part: Content, top: int, *, large: bool) -> str:
-    """One part on the axis: its band if it decided, its interval, its error, its mark."""
+def _part(part: Content, top: int) -> str:
+    """The part that decided, on the axis: what counts as right, its interval, its error, its mark."""
     if (place := placed(part)) is None:
         return ""
     one, right = place
     x, off = _x(part["found"] / one)
     y, tone = top + 14, part.get("how")
-    drawn = [_band(right, top), _tall(part, one, top)] if large else []
-    if large and not part.get("passed"):
+    drawn = [_band(right, top), _tall(part, one, top)]
+    if not part.get("passed"):
         start = _x(_nearest(part, one))[0]
         drawn.append(_line(start, y, x, y, TONE, 3))
-    if large:
-        drawn.append(_interval(part, one, y))
-    drawn.append(_arrow(off, y) if off else _mark(str(tone), x, y, large=large))
+    drawn.append(_interval(part, one, y))
+    drawn.append(_arrow(off, y) if off else _mark(str(tone), x, y))
     return "".join(drawn)
 
 
@@ -236,16 +237,15 @@ def _interval(part: Content, one: float, y: int) -> str:
     return _line(left, y, end, y, _INK, 1.2) + caps if end - left > 1 else ""
 
 
-def _mark(how: str, x: float, y: int, *, large: bool) -> str:
-    size = 5.0 if large else 3.0
+def _mark(how: str, x: float, y: int) -> str:
+    size = 5.0
     if how == "published":
         style = f"fill: {GROUND}; stroke: {_INK}"
         return f'<circle cx="{x:.1f}" cy="{y}" r="{size}" style="{style}" stroke-width="1.8"/>'
     if how in ("measured", "simulated"):
         radius = size if how == "measured" else size * 0.64
         return f'<circle cx="{x:.1f}" cy="{y}" r="{radius:.1f}" style="fill: {_INK}"/>'
-    reach = 9 if large else 5
-    return _line(x, y - reach, x, y + reach, BLUE, 3 if large else 1.8)
+    return _line(x, y - 9, x, y + 9, BLUE, 3)
 
 
 def _arrow(side: int, y: int) -> str:
@@ -305,7 +305,8 @@ def legend() -> Iterable[tuple[str, str]]:
         return f'<svg width="14" height="14" viewBox="0 0 14 14" aria-hidden="true">{inside}</svg>'
 
     for how in ("derived", "measured", "simulated", "published"):
-        yield small(_mark(how, 7, 7, large=how == "measured") if how != "derived" else _line(7, 1, 7, 13, BLUE, 3)), how
+        yield small(_mark(how, 7, 7) if how != "derived" else _line(7, 1, 7, 13, BLUE, 3)), f"{how} ({how[0].upper()})"
+    yield small(_line(7, 1, 7, 13, _INK, 1.2)), "stated, or the bound of a direction or a cause"
     for drawn, meaning in ((_square(True), "a case where it is true"), (_square(False), "where it is false")):
         yield small(f'<g transform="translate(3 3)">{drawn}</g>'), meaning
     yield small(f'<g transform="translate(3 3)">{_cross()}</g>'), "outside its own terms"

@@ -101,21 +101,16 @@ def marked(content: Content | None, *, word: str | None = None) -> str:
 
 
 def stake(content: Content) -> str:
-    """What believing the claim changes in the bill of the reference deployment.
+    """What the bill of the reference deployment is, over what one would expect who believes the claim; "" for less than
+    a hundredth, and where it cannot be computed.
 
-    >>> stake({"stake": 0.3}), stake({"stake": -0.5}), stake({"stake": None}), stake({"stake": 6.0})
-    ('+30%', '−50%', '', '7 times')
+    >>> stake({"stake": 0.25}), stake({"stake": -0.5}), stake({"stake": None}), stake({"stake": 6.0})
+    ('0.80 times as expected', '2.0 times as expected', '', '0.14 times as expected')
     """
     changed = content.get("stake")
-    if not isinstance(changed, int | float):
+    if not isinstance(changed, int | float) or changed <= -1 or abs(changed) < 0.01:
         return ""
-    return (
-        f"{1 + changed:.3g} times"
-        if changed >= 2
-        else "nothing"
-        if round(changed, 3) == 0
-        else f"{changed:+.0%}".replace("-", "−")
-    )
+    return f"{1 / (1 + changed):#.2g} times as expected"
 
 
 def blocks(content: Content) -> tuple[Block, ...]:
@@ -193,12 +188,12 @@ def _endings(content: Content) -> Iterable[Block]:
     reach = content.get("reach") or {}
     about = f"{reach['text']}: " if reach.get("text") else ""
     told = f"{about}{strip.reached(reach)}" if strip.reached(reach) else ""
-    changes = f"{stake(content)} of the reference deployment's bill" if stake(content) else ""
+    changes = f"the bill of the reference deployment is {stake(content)}" if stake(content) else ""
     yield _line("bb-verdict-reach", "How far it carries:", told)
     yield _line("bb-verdict-reach", "It turns at:", reach.get("boundary"))
     yield _line("bb-verdict-rule", "Why this word:", content.get("reason"))
     yield _line("bb-verdict-rule", f"At an edge ({EDGE}):", content.get("edge"))
-    yield _line("bb-verdict-rule", "Believing it changes:", changes)
+    yield _line("bb-verdict-rule", "To who believes it:", changes)
     yield _line("bb-verdict-rule", "Measured on:", content.get("device"))
 
 

@@ -1,7 +1,8 @@
 """What do the pages do in a real browser? Each is opened in headless Chromium, served from this machine.
 
 Wrong is: a request to another host, an error or warning in the console, an answer of 400 or more, a formula that
-MathJax could not read, a page wider than a phone, and a ledger that cannot be used (`ledger_trial`). With `--shots
+MathJax could not read, a picture that cannot be shown, a page wider than a phone, and a ledger that cannot be used
+(`ledger_trial`). With `--shots
 FOLDER` each page is also photographed: at a desk, on a phone, in the dark. No browser here: that is said, and the exit
 code is 0.
 
@@ -30,12 +31,14 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 375, "height": 812}
 VIEWS: Mapping[str, tuple[dict[str, int], str]] = {
     "desk": (DESK, "light"),
     "phone": (PHONE, "light"),
     "dark": (DESK, "dark"),
 }
+BROKEN = """() => [...document.images].filter(each => each.checkVisibility() && each.complete && !each.naturalWidth)
+    .map(each => each.getAttribute("src"))"""
 SETTLED = "async () => { await document.fonts.ready; if (window.MathJax?.startup) await MathJax.startup.promise; }"
 PATIENCE_MS = 20_000
 
@@ -108,12 +111,13 @@ def _load(page: Any, base: str, name: str) -> list[str]:
 
 
 def _show(page: Any, view: str) -> list[str]:
-    """Bring a loaded page into a view; whether it fits the screen."""
+    """Bring a loaded page into a view; whether it fits the screen and its pictures are there."""
     size, scheme = VIEWS[view]
     page.set_viewport_size(size)
     page.emulate_media(color_scheme=scheme)
     wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    return [f"is {wide} px wider than the screen ({view})"] if wide > 0 else []
+    faults = [f"is {wide} px wider than the screen ({view})"] if wide > 0 else []
+    return faults + [f"cannot show {path} ({view})" for path in page.evaluate(BROKEN)]
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

@@ -26,15 +26,21 @@ TWINS = {
 }
 _LIT = {light.lower(): dark for light, dark in TWINS.items()}
 _COLOUR = re.compile("|".join(_LIT), re.IGNORECASE)
+_GROUND = re.compile(r'<rect [^>]*fill="#f', re.IGNORECASE)
 _DRAWING = re.compile(r'<img [^>]*?src="(?P<path>[^"]*_images/[^"]+)\.svg"[^>]*?>')
 
 
 def lit(drawing: str) -> str:
-    """An SVG's text with the colours of the dark; what names no colour is ink too.
+    """An SVG's text with the colours of the dark; what names no colour is ink too. A board has a light ground of its
+    own, and stays as it is.
 
     >>> lit('<svg><path style="stroke: #0072b2"/></svg>')
     '<svg fill="#d4d4d4"><path style="stroke: #58b0e8"/></svg>'
+    >>> lit('<svg fill="#222"><rect width="9" fill="#fbfaf5"/></svg>')
+    '<svg fill="#222"><rect width="9" fill="#fbfaf5"/></svg>'
     """
+    if _GROUND.search(drawing):
+        return drawing
     swapped = _COLOUR.sub(lambda found: _LIT[found.group().lower()], drawing)
     return swapped.replace("<svg", f'<svg fill="{_INK}"', 1)
 
