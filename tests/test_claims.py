@@ -106,6 +106,8 @@ def of_paging(worst: float, **options):
 def test_a_word_that_changes_within_an_interval_carries_an_edge():
     firm, soft = of_paging(0.21, low=0.2, high=0.3), of_paging(0.21, low=0.1, high=0.7)
     assert (firm.word, firm.edge) == (rule.SAFE, None)
+    wide = of_paging(0.9, low=0.01, high=0.95)  # both ends fail, and what is right lies between
+    assert wide.word == rule.NUMBER and wide.edge.startswith(f"'{rule.SAFE}' within the intervals")
     assert soft.word == rule.SAFE and soft.edge.startswith(
         f"'{rule.NUMBER}' within the intervals: slots that hold a token"
     )

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import isfinite
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from bytebill.claims import view as view
@@ -185,7 +185,7 @@ class Verdict:
         return {MIME: content, "text/html": view.box(content), "text/plain": view.as_text(content)}
 
     def _words(self) -> Iterable[str]:
-        possible = [sorted({part.outcome(x) for x in self._ends(key)}) for key, part in self.claim.parts.items()]
+        possible = [sorted({part.outcome(x) for x in self._within(part)}) for part in self.claim.parts.values()]
         for outcomes in product(*possible):
             for share in self.reach.shares if self.reach else (1.0,):
                 yield word_of(self.claim, dict(zip(self.claim.parts, outcomes, strict=True)), share)
@@ -193,10 +193,17 @@ class Verdict:
     def _ends(self, key: str) -> tuple[float, float, float]:
         return self.found[key].value, self.found[key].low, self.found[key].high
 
+    def _within(self, part: ClaimPart) -> Iterable[float]:
+        """The number found and the ends of its interval; where the interval spans what is right, that as well."""
+        value, low, high = self._ends(part.key)
+        right = [part.stated] if part.stated is not None else [end for end in (part.low, part.high) if isfinite(end)]
+        middle = fmean(right) if right else value
+        return (value, low, high, *([middle] if low < middle < high else ()))
+
     def _deciding(self) -> Iterable[str]:
         for key, part in self.claim.parts.items():
             outcomes = [part.outcome(x) for x in self.found[key].samples or self._ends(key)]
-            if len(set(outcomes)) > 1 or len({part.outcome(x) for x in self._ends(key)}) > 1:
+            if len(set(outcomes)) > 1 or len({part.outcome(x) for x in self._within(part)}) > 1:
                 held, of = outcomes.count("holds"), self.found[key].of
                 count = f", holds on {held} of {len(outcomes)} {of}" if self.found[key].samples else ""
                 yield f"{part.text}, {self._interval(part)} against {part.test}{count}"
