@@ -13,6 +13,7 @@ from bytebill.claims import CLAIMS
 from bytebill.hardware import accelerator
 from bytebill.models import kv_stored_bytes_per_token, model, precision, weight_bytes
 from bytebill.roofline import critical_batch
+from bytebill.trials.panels import REFERENCE
 from bytebill.units import GB, MB, TB, TFLOP, GiB
 
 UNIT = (
@@ -92,6 +93,9 @@ PINS: dict[str, dict[str, float]] = {
         "[327,680] in Llama-3-70B": kv_stored_bytes_per_token(LLAMA_70B, precision=BF16),
         "[70,272] bytes": kv_stored_bytes_per_token(DEEPSEEK, precision=BF16),
         "token over [61] layers": DEEPSEEK.n_layers,
+        "under vLLM, [64] users": REFERENCE.users,
+        "users, [1,155] tokens in": REFERENCE.n_input_tokens,
+        "and [211] out": REFERENCE.n_output_tokens,
         "holds [46.7] billion": MIXTRAL.n_params / 1e9,
         "uses [12.9] billion": MIXTRAL.n_active_params / 1e9,
         "70B needs [140] GB": N_BYTES / GB,
