@@ -119,8 +119,9 @@ def _numbers(found: Mapping[str, Any]) -> str:
     part = parts[0]
     tag = "span" if part.get("passed") else "s"
     number = strip.shown_number(part.get("found"), part.get("unit"))
+    label = "stated" if part["kind"] == "figure" else "asked"
     return (
-        f'<p><span class="bb-label">stated</span> <{tag}>{escape(strip.stated(part))}</{tag}></p>'
+        f'<p><span class="bb-label">{label}</span> <{tag}>{escape(strip.stated(part))}</{tag}></p>'
         f'<p><span class="bb-label">found</span> <strong>{escape(number)}</strong></p>'
         f'<p class="bb-of">{escape(str(part.get("text", "")))}</p>'
     )

@@ -159,9 +159,10 @@ def stated(part: Content) -> str:
     if ends is None:
         return str(part.get("test") or "–")
     low, high = (shown_number(end, unit) for end in ends)
-    if not isfinite(ends[1]):
-        return f"above {low}"
-    return f"below {high}" if not isfinite(ends[0]) else low if low == high else f"{low} to {high}"
+    if isfinite(ends[0]) and isfinite(ends[1]):
+        return low if low == high else f"{low} to {high}"
+    slack = f", within {RIGHT}×" if part.get("kind") == "figure" else ""
+    return (f"above {low}" if isfinite(ends[0]) else f"below {high}") + slack
 
 
 def _said(part: Content) -> str:
