@@ -6,7 +6,7 @@ measurements filled marks, simulations small dots, published figures hollow mark
 byte the same from the same numbers.
 """
 
-from bytebill.plotting.ceilings import attention_roof, crossover, named_points, roof
+from bytebill.plotting.ceilings import attention_roof, crossover, roof
 from bytebill.plotting.first import main_figure
 from bytebill.plotting.fleets import day_of_fleets, day_of_nodes, shares_of_load, two_pools
 from bytebill.plotting.memory import (

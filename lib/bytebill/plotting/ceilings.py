@@ -23,22 +23,6 @@ def roof(ax: Axes, *, intensities: Sequence[float], peak: float, bandwidth: floa
     )
 
 
-def named_points(
-    ax: Axes,
-    points: Mapping[str, tuple[float, float]],
-    *,
-    color: str = BYTES,
-    measured: bool = True,
-    side: str = "right",
-) -> Axes:
-    """Points with their names to the right or above: filled where measured, hollow where published."""
-    offset, align = ((8, -4), "left") if side == "right" else ((0, 8), "center")
-    for name, (x, y) in points.items():
-        ax.plot([x], [y], "o", color=color, markerfacecolor=color if measured else "none", markersize=7)
-        ax.annotate(name, (x, y), offset, textcoords="offset points", ha=align, color=color)
-    return ax
-
-
 def crossover(
     ax: Axes,
     curves: Mapping[str, tuple[Sequence[int], Sequence[float]]],

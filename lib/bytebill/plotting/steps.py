@@ -29,49 +29,56 @@ _LINES = ("-", "--", ":", "-.")  # where a colour says what is moved, the line s
 
 
 def line_of_bytes(
-    ax: Axes,
-    *,
-    bytes_read: Sequence[float],
-    step_s: Sequence[float],
-    line_bytes: Sequence[float],
-    line_s: Sequence[float],
+    ax: Axes, *, stacks: Curve, line: Curve, models: Mapping[str, tuple[float, float]], model: str
 ) -> Axes:
-    """Measured time per token against the bytes it reads [GB, ms], and the line predicted from the read bandwidth."""
-    sizes = [size / 1e9 for size in bytes_read]
-    ax.plot(
-        [size / 1e9 for size in line_bytes],
-        [seconds * 1e3 for seconds in line_s],
-        color=BYTES,
-        zorder=1,
-        label="predicted: bytes / bandwidth",
-    )
-    ax.plot(sizes, [seconds * 1e3 for seconds in step_s], "o", color=BYTES, markersize=7, label="decode, bare stack")
+    """Measured time per token over the bytes it reads [B, s; drawn in GB, ms], of bare stacks and of one model in
+    several widths, and the line predicted from the read bandwidth. Names stand on the side where the line is not."""
+    (x, y), (bytes_read, step_s) = line, stacks
+    ax.plot(_scaled(x, 1e-9), _scaled(y, 1e3), color=BYTES, zorder=1, label="predicted: bytes / bandwidth")
+    ax.plot(_scaled(bytes_read, 1e-9), _scaled(step_s, 1e3), "o", color=BYTES, markersize=7, label="decode, bare stack")
+    for i, (name, (size, seconds)) in enumerate(models.items()):
+        said, above = None if i else model, seconds >= size * y[-1] / x[-1]
+        ax.plot([size / 1e9], [seconds * 1e3], "o", color=IDLE, markersize=7, label=said)
+        offset, side = ((-8, 0), "right") if above else ((8, -8), "left")
+        ax.annotate(
+            name, (size / 1e9, seconds * 1e3), offset, textcoords="offset points", ha=side, va="center", color=IDLE
+        )
+    longest = max(y[-1], *step_s, *(seconds for _, seconds in models.values()))
     return finished(
         ax,
         legend="lower right",
         xlabel="weights read for one token [GB]",
         ylabel="time for one token [ms]",
         xlim=(0, None),
-        ylim=(0, None),
+        ylim=(0, 1.1e3 * longest),
     )
+
+
+def _scaled(values: Sequence[float], by: float) -> list[float]:
+    return [each * by for each in values]
 
 
 def step_parts(ax: Axes, parts: Mapping[str, tuple[float, float, float]], *, bounds: Mapping[str, float]) -> Axes:
     """Where the time of each step goes [ms]: the read of its weights, all else, and apart its arithmetic; as a line its
     bound, bytes over bandwidth. Each part in seconds: arithmetic, read matrix by matrix, step."""
+    longest = max(max(step_s, bounds[step]) for step, (_, _, step_s) in parts.items())
+    drawn: set[str] = set()
     for i, (step, (arithmetic_s, read_s, step_s)) in enumerate(parts.items()):
         bound_s, read_s = bounds[step], min(read_s, step_s)
         ends = (0.0, min(bound_s, read_s), read_s, step_s)
         for start, end, (label, color, alpha) in zip(ends, ends[1:], _PARTS, strict=False):
-            said = None if i else label
-            ax.barh(i, (end - start) * 1e3, left=start * 1e3, height=0.42, color=color, alpha=alpha, label=said)
+            if end - start > longest / 500:  # what cannot be seen is not in the legend
+                said = None if label in drawn else label
+                drawn.add(label)
+                ax.barh(i, (end - start) * 1e3, left=start * 1e3, height=0.42, color=color, alpha=alpha, label=said)
         said, line = (None, None) if i else ("arithmetic at the peak", "the announced bound")
         ax.barh(i + 0.31, arithmetic_s * 1e3, height=0.12, color=FLOPS, label=said)
         ax.plot([bound_s * 1e3] * 2, [i - 0.32, i + 0.26], color=INK, linewidth=1.8, label=line)
-        ax.annotate(f"{step_s * 1e3:.1f} ms", (step_s * 1e3, i), (5, 0), textcoords="offset points", va="center")
+        beyond = max(step_s, bound_s) * 1e3
+        ax.annotate(f"step {step_s * 1e3:.1f} ms", (beyond, i), (6, 0), textcoords="offset points", va="center")
     ax.set_yticks(range(len(parts)), list(parts))
     ax.invert_yaxis()
-    ax.set_xlim(0, 1.12e3 * max(max(step_s, bounds[step]) for step, (_, _, step_s) in parts.items()))
+    ax.set_xlim(0, 1.18e3 * longest)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9)
     return finished(ax, xlabel="time for one token [ms]", no_grid="y")
 
