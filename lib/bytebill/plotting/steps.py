@@ -86,7 +86,7 @@ def bending_over(ax: Axes, measured: Mapping[str, Curve], *, predicted: Mapping[
         ax.plot([], [], marks[name], color=KV, markersize=7, label=name)
     lowest, last = 0.0, max(max(x) for x, _ in measured.values())
     for name in sorted(measured, key=lambda name: predicted[name][1][-1]):
-        lowest = max(predicted[name][1][-1], 1.13 * lowest)  # names are a line apart
+        lowest = max(predicted[name][1][-1], 1.17 * lowest)  # names are a line apart
         ax.text(1.12 * last, lowest, name, color=KV, va="center", fontsize=10)
     ax.set_xlim(right=1.7 * last)
     only_ticks(ax.xaxis, sorted({tick for x, _ in measured.values() for tick in x}))
