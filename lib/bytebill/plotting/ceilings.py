@@ -58,7 +58,8 @@ def crossover(
 
 def attention_roof(ax: Axes, points: Mapping[str, Curve], *, measured: Curve, bandwidth: float, peak: float) -> Axes:
     """Arithmetic reached [FLOP/s] over FLOPs for each byte of cache, log-log: a column of hollow marks for each kind of
-    attention, which grow with the batch, under the two ceilings of a device by its datasheet. Filled: `measured`."""
+    attention, which grow with the batch from 1 to 256, under the two ceilings of a device by its datasheet. Filled:
+    `measured`."""
     first, last = 0.5, 2 * peak / bandwidth
     ridge = peak / bandwidth
     ax.loglog([first, ridge], [first * bandwidth / 1e12, peak / 1e12], color=BYTES)
@@ -71,7 +72,10 @@ def attention_roof(ax: Axes, points: Mapping[str, Curve], *, measured: Curve, ba
         for size, (intensity, each) in enumerate(zip(x, reached, strict=True), start=3):
             ax.plot([intensity], [each], "o", color=KV, markerfacecolor="none", markersize=1.5 * size)
         ax.annotate(name, (x[0], min(reached)), (0, -9), textcoords="offset points", ha="center", va="top", fontsize=10)
-    ax.plot([], [], "o", color=KV, markerfacecolor="none", label="published, batch 1 to 256")
+    largest = 2 + max(len(x) for x, _ in points.values())
+    for size, batch in ((3, 1), (largest, 256)):
+        label = f"published, batch {batch}"
+        ax.plot([], [], "o", color=KV, markerfacecolor="none", markersize=1.5 * size, label=label)
     ax.plot(measured[0], [each / 1e12 for each in measured[1]], "D", color=KV, markersize=6, label="measured by us")
     only_ticks(ax.xaxis, [1, 2, 4, 8, 16, 32, 64, 128, 256])
     only_ticks(ax.yaxis, [0.1, 1, 10, 100, 1000], "{:,g}")

@@ -85,11 +85,17 @@ def step_parts(ax: Axes, parts: Mapping[str, tuple[float, float, float]], *, bou
 
 def bending_over(ax: Axes, measured: Mapping[str, Curve], *, predicted: Mapping[str, Curve]) -> Axes:
     """Tokens a second over batch, log-log: predictions as lines, measurements as marks; kinds of attention differ in
-    their lines and marks, and all are of the colour of caches."""
-    for (name, (x, y)), mark, line in zip(measured.items(), "osD^", _LINES, strict=False):
+    their lines and marks and are named at the lines' ends; all are of the colour of caches."""
+    marks = dict(zip(measured, "osD^", strict=False))
+    for (name, (x, y)), line in zip(measured.items(), _LINES, strict=False):
         ax.loglog(*predicted[name], line, color=KV, linewidth=1.3)
-        ax.loglog(x, y, mark, color=KV, markersize=7)
-        ax.plot([], [], f"{line}{mark}", color=KV, linewidth=1.3, label=name)
+        ax.loglog(x, y, marks[name], color=KV, markersize=7)
+        ax.plot([], [], marks[name], color=KV, markersize=7, label=name)
+    lowest, last = 0.0, max(max(x) for x, _ in measured.values())
+    for name in sorted(measured, key=lambda name: predicted[name][1][-1]):
+        lowest = max(predicted[name][1][-1], 1.17 * lowest)  # names are a line apart
+        ax.text(1.12 * last, lowest, name, color=KV, va="center", fontsize=10)
+    ax.set_xlim(right=1.7 * last)
     only_ticks(ax.xaxis, sorted({tick for x, _ in measured.values() for tick in x}))
     only_ticks(ax.yaxis, round_numbers(*ax.get_ylim()), "{:,}")
     return finished(ax, legend="upper left", xlabel="sequences in the batch", ylabel="tokens a second")
