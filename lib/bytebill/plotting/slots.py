@@ -105,5 +105,6 @@ def latency_by_rate(
     finished(ax, xlabel="requests that arrive [1/s]", ylabel="from request to last token, mean [s]")
     ax.set(xscale="log", yscale="log")
     only_ticks(ax.xaxis, round_numbers(*ax.get_xlim()))
-    only_ticks(ax.yaxis, round_numbers(*ax.get_ylim()))
+    low, high = ax.get_ylim()
+    only_ticks(ax.yaxis, [*round_numbers(low / 3, low)[-1:], *round_numbers(low, high)])  # one below the curves
     return ax
