@@ -1,6 +1,7 @@
 """Figures of a step: its time, or what it yields, over bytes and batch; predicted as lines, measured as marks."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -151,19 +152,26 @@ def turning_contexts(
     ax: Axes, groups: Mapping[str, Curve], *, fits: Sequence[tuple[float, float]], highest: float
 ) -> Axes:
     """S* over context [tokens], log-log: a mark for each deployment, by kind of model. Above the line some batch makes
-    decode wait for arithmetic, below it none does; rings where such a batch fits. What has no S* lies at the edges."""
-    low, none, ends = 64.0, 32.0, [64.0, highest]
-    ax.fill_between(ends, ends, [highest * 1.5] * 2, color=FLOPS, alpha=0.1, linewidth=0)
-    ax.fill_between(ends, [none / 4] * 2, ends, color=BYTES, alpha=0.08, linewidth=0)
+    decode wait for arithmetic, below it none does; rings where such a batch fits. S* of 0 and of inf have lanes."""
+    low, right = 64.0, highest * 1.6
+    bottom, top, ends = low / 6, highest * 6, [low, highest]
+    lanes = {0.0: low / 2.7, inf: highest * 2.7}  # the middles of what is left below and above the ticks
+    ax.fill_between([low, highest, right], [low, highest, highest], [highest] * 3, color=FLOPS, alpha=0.1, linewidth=0)
+    ax.fill_between([low, highest, right], [low] * 3, [low, highest, highest], color=BYTES, alpha=0.08, linewidth=0)
+    ax.axhspan(highest, top, color=FLOPS, alpha=0.2, linewidth=0)
+    ax.axhspan(bottom, low, color=BYTES, alpha=0.2, linewidth=0)
     ax.loglog(ends, ends, color=INK, linewidth=1)
     for (name, (x, y)), color, mark in zip(groups.items(), (BYTES, MONEY, KV), "osD", strict=False):
-        ax.loglog(x, np.clip(y, none, highest), mark, color=color, markersize=6, alpha=0.8, label=name)
+        drawn = [lanes.get(each, each) for each in y]
+        ax.loglog(x, drawn, mark, color=color, markersize=6, alpha=0.8, label=name)
     if fits:
         x, y = np.transpose(fits)
         ax.loglog(x, y, "o", color=INK, markerfacecolor="none", markersize=13, label="and such a batch fits")
-    ax.text(0.03, 0.97, "some batch waits for arithmetic", transform=ax.transAxes, va="top", color=FLOPS)
-    ax.text(0.97, 0.03, "every batch waits for memory", transform=ax.transAxes, ha="right", color=BYTES)
-    ax.legend(loc="upper left", bbox_to_anchor=(0, 0.93))
+    for length, text in {0.0: "no batch at any context", inf: "some batch at any context"}.items():
+        ax.text(low * 1.15, lanes[length], text, va="center", color=INK)
+    ax.text(low * 1.15, highest * 0.75, "some batch waits for arithmetic", va="top", color=FLOPS)
+    ax.text(right * 0.9, low * 1.35, "every batch waits for memory", ha="right", color=BYTES)
+    ax.legend(loc="upper left", bbox_to_anchor=(0, 0.77))
     ticks = [4**n for n in range(3, 12) if low <= 4**n <= highest]
     only_ticks(ax.xaxis, ticks, "{:,}")
     only_ticks(ax.yaxis, ticks, "{:,}")
@@ -171,8 +179,8 @@ def turning_contexts(
         ax,
         xlabel="mean context of its users [tokens]",
         ylabel="S*: context from which no\nbatch is compute-bound [tokens]",
-        xlim=(low, highest),
-        ylim=(none / 4, highest * 1.5),
+        xlim=(low, right),
+        ylim=(bottom, top),
     )
 
 

@@ -85,7 +85,7 @@ class TimedSteps:
         for n_layers in (weights.spec.n_layers, max(1, weights.spec.n_layers // 3)):
             shallow = random_weights(hollow(replace(weights.spec, n_layers=n_layers)))
             twin = Transformer(shallow, dtype=dtype, device=device.torch)
-            self._steps += [_step(twin, *load, 0) for load in HOLLOW_DECODES]
+            self._steps += [_step(twin, *load, 0, called=f"hollow, {n_layers} layers") for load in HOLLOW_DECODES]
         self._buffer = read_buffer(device)
         self._samples_s: dict[int, list[float]] = {i: [] for i in range(-1, len(self._steps))}
         self._peak = 0.0
@@ -126,7 +126,9 @@ class _Step:
     run: Call
 
 
-def _step(model: Transformer, n_decodes: int, context_len: int, n_prompt_tokens: int) -> _Step:
+def _step(
+    model: Transformer, n_decodes: int, context_len: int, n_prompt_tokens: int, *, called: str | None = None
+) -> _Step:
     """One token for each of so many sequences, and a whole prompt; what caches hold does not matter for the time."""
     n_blocks = n_decodes * (context_len // _BLOCK + 1) + n_prompt_tokens // _BLOCK + 1
     runner = Runner(model, n_blocks=n_blocks, block_size_tokens=_BLOCK)
@@ -138,7 +140,7 @@ def _step(model: Transformer, n_decodes: int, context_len: int, n_prompt_tokens:
         chunks=tuple(PrefillChunk(sequence=each, context_len=0, n_new_tokens=n_prompt_tokens) for each in prompts),
         live_contexts=tuple((sequence, context_len) for sequence in held),
     )
-    name = f"{model.spec.id} B={n_decodes} S={context_len} T={n_prompt_tokens}"
+    name = f"{called or model.spec.id} B={n_decodes} S={context_len} T={n_prompt_tokens}"
     return _Step(name=name, spec=model.spec, plan=plan, run=partial(runner.execute, plan))
 
 
