@@ -254,7 +254,7 @@ OTHERS = {
             "model_id": "mistral-7b",
             "accelerator_id": "h200-sxm",
             "program": "vllm",
-            "trace_id": "mooncake-conversation",
+            "trace_id": "azure-code",
             "benchmark": "llama2-70b",
             "scenario": "server",
             "usd_per_hour": 3.5,
