@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from bytebill import data
 from bytebill.economics.cost import DAYS_PER_YEAR
-from bytebill.economics.decline import Decline, fit, student_t
+from bytebill.economics.decline import Decline, fit
+from bytebill.economics.ranges import student_t
 from bytebill.errors import BytebillError
 
 FITS = data.rows("price_decline_fits")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bytebill.errors import BytebillError
 from bytebill.serving.continuous import ContinuousScheduler
 from bytebill.serving.memory.paged import Paged
-from bytebill.serving.metrics import max_rate_at_slo, mean, quantile
+from bytebill.serving.metrics import mean, quantile
 from bytebill.serving.request import Request
 from bytebill.serving.schedule import Schedule
 from bytebill.serving.static import StaticScheduler
@@ -37,9 +37,6 @@ def test_two_requests_by_hand() -> None:
     assert m.mean_running == pytest.approx(4 / 3) and m.slot_utilization == pytest.approx(4 / 6)
     assert m.kv_utilization == pytest.approx((0 + 4 + 5) / 3 / 20)  # tokens cached before each step
     assert (m.itl_mean_s, m.itl_quantile_s(0.99)) == (1.0, 1.0)
-    assert m.n_attained(ttft_slo_s=1.2) == 1 and m.n_attained(tpot_slo_s=0.5) == 1
-    assert m.slo_attainment(ttft_slo_s=2, tpot_slo_s=1) == 1.0
-    assert m.goodput_requests_per_s(ttft_slo_s=1.2) == pytest.approx(1 / 3)
 
 
 def test_static_slots_pay_for_the_longest() -> None:
@@ -103,14 +100,3 @@ def test_quantiles_and_means_leave_nan_out() -> None:
     assert math.isnan(quantile([], 0.5)) and math.isnan(mean([math.nan]))
     with pytest.raises(BytebillError, match="share from 0 to 1"):
         quantile([1.0], 50)
-
-
-def test_the_highest_rate_at_an_slo_is_bracketed() -> None:
-    def attained(rate: float) -> float:
-        return max(0.0, 1 - rate / 10)
-
-    best = max_rate_at_slo(attained, target=0.5, low_per_s=0.1, high_per_s=50)
-    assert attained(best) >= 0.5 > attained(best * 1.02)
-    for low, high in ((6, 50), (0.1, 4)):
-        with pytest.raises(BytebillError, match=r"0\.5 is"):
-            max_rate_at_slo(attained, target=0.5, low_per_s=low, high_per_s=high)

@@ -24,6 +24,7 @@ from bytebill.serving.plan import Plan
 from bytebill.serving.policy import KINDS_OF_SCHEDULER, Policy
 from bytebill.serving.request import Request, ServedSequence
 from bytebill.serving.schedule import Schedule
+from bytebill.serving.slo import Slo
 from bytebill.serving.workload import sharegpt_like
 from bytebill.serving.workload.source import Source
 from bytebill.sim.clock import Clock, Segment
@@ -185,7 +186,7 @@ def test_what_cannot_fit_is_refused_and_the_rest_is_served(users: int | None) ->
     requests = [Request(id=i, n_input_tokens=3 if i % 3 else 300, n_output_tokens=4) for i in range(12)]
     m = simulate(ContinuousScheduler(Paged(n_blocks=9)), requests, CONSTANT, concurrency=users).metrics
     assert m.n_finished == 8 and [id for id, _ in m.refusals] == [0, 3, 6, 9]
-    assert m.slo_attainment() == 8 / 12
+    assert Slo().share(m) == 8 / 12
 
 
 def test_requests_out_of_order_are_a_clear_error() -> None:

@@ -13,13 +13,13 @@ true interval is wider. Used by chapter 19.
 import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import atan, cos, exp, gamma, inf, log, pi, sqrt
+from math import exp, inf, log, sqrt
 from statistics import fmean
 
 from bytebill.economics.cost import DAYS_PER_YEAR
+from bytebill.economics.ranges import student_t
 from bytebill.errors import require
 
-_SIMPSON_STEPS = 400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,33 +66,3 @@ def fit(points: Iterable[tuple[datetime.date, float]], *, level: float = 0.9) ->
         high=exp(reach - slope) if reach - slope < 700 else inf,  # few wild points know no upper end
         r_squared=1 - left / total if total else 1.0,
     )
-
-
-def student_t(share: float, degrees: int) -> float:
-    """The value that a share of Student's distribution does not exceed.
-
-    >>> round(student_t(0.95, 2), 3), round(student_t(0.95, 10), 3), round(student_t(0.5, 3), 6)
-    (2.92, 1.812, 0.0)
-    """
-    require(
-        degrees >= 1 and 0 < share < 1,
-        f"Student's distribution has degrees from 1 and shares inside 0 to 1: {degrees}, {share}.",
-    )
-    if share < 0.5:
-        return -student_t(1 - share, degrees)
-    low, high = 0.0, 1.0
-    while _below(high, degrees) < share:
-        high *= 2
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _below(middle, degrees) < share else (low, middle)
-    return (low + high) / 2
-
-
-def _below(t: float, degrees: int) -> float:
-    """Share of Student's distribution below t >= 0: a half, and Simpson's rule over theta = atan(t / sqrt(degrees)),
-    where the density is a power of a cosine."""
-    scale = gamma((degrees + 1) / 2) / (sqrt(pi) * gamma(degrees / 2))
-    step = atan(t / sqrt(degrees)) / _SIMPSON_STEPS
-    ends = [cos(i * step) ** (degrees - 1) for i in range(_SIMPSON_STEPS + 1)]
-    return 0.5 + scale * step / 3 * (ends[0] + (4 * sum(ends[1:-1:2]) + 2 * sum(ends[2:-1:2])) + ends[-1])

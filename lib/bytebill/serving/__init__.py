@@ -7,12 +7,13 @@ from bytebill.serving.memory.contiguous import ContiguousMax, ContiguousOracle, 
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.prefix import PrefixSharing
 from bytebill.serving.memory.waste import mean_usage
-from bytebill.serving.metrics import Metrics, max_rate_at_slo, mean, quantile
+from bytebill.serving.metrics import Metrics, mean, quantile
 from bytebill.serving.plan import Plan, PrefillChunk
 from bytebill.serving.policy import CONTINUOUS, Policy
 from bytebill.serving.request import Request
 from bytebill.serving.schedule import Schedule
 from bytebill.serving.scheduler import Scheduler
+from bytebill.serving.slo import MaxRate, Slo, max_rate_at_slo
 from bytebill.serving.static import StaticScheduler
 from bytebill.serving.workload import (
     Bursty,

@@ -6,9 +6,6 @@
     E2E      = last token - arrival
     queueing = start of the first step it took part in - arrival
     throughput = tokens / (end of the last step - first arrival)   output, and total = input + output, apart
-    attainment = share of requests, refused ones included, with TTFT and TPOT within their SLOs
-    goodput    = requests that attain them / the same span [requests/s]
-
     slots      = tokens emitted / (slots * steps)                   of static batches: mean answer / mean of the longest
 
 A quantile is the smallest value that at least a share q of the weight does not exceed. Utilizations of memory are means
@@ -17,12 +14,11 @@ over the time that the device was busy. In a run of equal steps each ITL counts 
 
 import math
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
 from bytebill.economics.ranges import quantile
-from bytebill.errors import require
 
 _COLUMNS = dict.fromkeys(("arrival_s", "scheduled_s", "first_token_s", "finish_s"), "d") | dict.fromkeys(
     ("id", "n_input_tokens", "n_output_tokens", "n_preemptions"), "q"
@@ -127,19 +123,6 @@ class Metrics:
     def itl_mean_s(self) -> float:
         return fmean(self.itl_s, self.itl_weight) if any(self.itl_weight) else math.nan
 
-    def n_attained(self, *, ttft_slo_s: float = math.inf, tpot_slo_s: float = math.inf) -> int:
-        """Finished requests within both; one token has no TPOT to miss."""
-        return sum(
-            ttft <= ttft_slo_s and not tpot > tpot_slo_s for ttft, tpot in zip(self.ttft_s, self.tpot_s, strict=True)
-        )
-
-    def slo_attainment(self, *, ttft_slo_s: float = math.inf, tpot_slo_s: float = math.inf) -> float:
-        n_asked = self.n_finished + len(self.refusals)
-        return self.n_attained(ttft_slo_s=ttft_slo_s, tpot_slo_s=tpot_slo_s) / n_asked if n_asked else math.nan
-
-    def goodput_requests_per_s(self, *, ttft_slo_s: float = math.inf, tpot_slo_s: float = math.inf) -> float:
-        return self._per_s(self.n_attained(ttft_slo_s=ttft_slo_s, tpot_slo_s=tpot_slo_s))
-
     def _between(self, start: str, end: str) -> list[float]:
         return [b - a for a, b in zip(self.columns[start], self.columns[end], strict=True)]
 
@@ -155,24 +138,3 @@ def mean(values: Sequence[float]) -> float:
     """
     known = [value for value in values if value == value]
     return fmean(known) if known else math.nan
-
-
-def max_rate_at_slo(
-    attainment: Callable[[float], float], *, target: float, low_per_s: float, high_per_s: float, rtol: float = 0.01
-) -> float:
-    """The highest arrival rate whose attainment is at least the target, found by halving [requests/s].
-
-    Believes that attainment falls as the rate rises; run it on one seed, so that noise does not.
-
-    >>> round(max_rate_at_slo(lambda rate: 1 - rate / 10, target=0.9, low_per_s=0.1, high_per_s=9), 1)
-    1.0
-    """
-    met = 0 < low_per_s < high_per_s and attainment(low_per_s) >= target
-    require(met, f"At {low_per_s:.3g} requests/s the target {target} is missed already; loosen the limits.")
-    require(
-        attainment(high_per_s) < target, f"At {high_per_s} requests/s the target {target} is still met; end higher."
-    )
-    while high_per_s > low_per_s * (1 + rtol):
-        middle = math.sqrt(low_per_s * high_per_s)
-        low_per_s, high_per_s = (middle, high_per_s) if attainment(middle) >= target else (low_per_s, middle)
-    return low_per_s

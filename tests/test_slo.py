@@ -1,0 +1,152 @@
+"""Limits on latency: counted by hand, joint and single, and a highest rate that lies in its bracket."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bytebill.deployment import Deployment
+from bytebill.errors import BytebillError
+from bytebill.hardware import accelerator
+from bytebill.models import model, precision
+from bytebill.serving import Metrics, Poisson, Policy, Slo, Workload, max_rate_at_slo, synthetic
+from bytebill.serving.slo import e2e_s, inclusive_tpot_s, tpot_of_inclusive_s
+from bytebill.sim import serve_on
+
+
+def metrics_of(*requests: tuple[float, float, float, int], refused: int = 0) -> Metrics:
+    """A run of (arrival, first token, last token, output tokens), and so many that were refused."""
+    m = Metrics(n_slots=1, n_kv_tokens=None)
+    for id, (arrival_s, first_s, finish_s, n_out) in enumerate(requests):
+        row = {"id": id, "arrival_s": arrival_s, "scheduled_s": arrival_s, "first_token_s": first_s}
+        row |= {"finish_s": finish_s, "n_input_tokens": 1, "n_output_tokens": n_out, "n_preemptions": 0}
+        for name, value in row.items():
+            m.columns[name].append(value)
+    m.end_s = max(m.columns["finish_s"], default=0.0)
+    m.refusals = [(len(requests) + i, "too long") for i in range(refused)]
+    return m
+
+
+RUN = metrics_of(
+    (0, 1, 5, 5), (0, 3, 5, 21), (0, 1, 10, 4), (5, 6, 6, 1)
+)  # TTFT 1 3 1 1, TPOT 1 .1 3 nan, E2E 5 5 10 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "kept", "tokens"),
+    [
+        ({}, 4, 31),
+        ({"ttft_s": 2}, 3, 10),
+        ({"tpot_s": 1}, 3, 27),
+        ({"ttft_s": 2, "tpot_s": 1}, 2, 6),
+        ({"e2e_s": 4}, 1, 1),
+    ],
+)
+def test_a_request_keeps_all_limits_or_none(limits: dict[str, float], kept: int, tokens: int) -> None:
+    """Also one of one token, which has no TPOT to miss; the three goodputs differ as their words say."""
+    slo = Slo(**limits)
+    assert slo.share(RUN) == kept / 4
+    assert slo.goodput_requests_per_s(RUN) == kept / 10
+    assert slo.goodput_tokens_per_s(RUN) == tokens / 10
+
+
+def test_limits_met_one_by_one_may_be_missed_together() -> None:
+    slo = Slo(ttft_s=2, tpot_s=1, attainment=0.6)
+    assert slo.met(RUN) and slo.share(RUN) == 0.5 < slo.attainment
+    assert slo.binding(RUN) == "tpot" and slo.used(RUN) == {"ttft": 0.5, "tpot": 1.0}
+
+
+def test_who_is_refused_was_asked_too() -> None:
+    refused = metrics_of((0, 1, 5, 5), refused=3)
+    slo = Slo(ttft_s=2, attainment=0.5)
+    assert slo.share(refused) == 0.25 and not slo.met(refused)
+    assert Slo(ttft_s=2, attainment=0.25).met(refused)
+    assert math.isnan(slo.share(metrics_of()))
+
+
+def test_a_gap_counts_among_all_gaps() -> None:
+    run = metrics_of((0, 1, 5, 5))
+    run.itl_s, run.itl_weight = array("d", [0.1, 2.0]), array("q", [99, 1])
+    assert Slo(itl_s=0.1).met(run) and not Slo(itl_s=0.1, attainment=0.999).met(run)
+
+
+@given(st.floats(0.5, 80), st.floats(0.01, 0.3), st.booleans())
+def test_a_rate_lies_in_its_bracket(true_per_s: float, rtol: float, doubled: bool) -> None:
+    """Of a server that is in time up to a rate, and never after."""
+
+    def serve(rate_per_s: float, seed: int) -> Metrics:
+        return metrics_of((0, 1 if rate_per_s <= true_per_s * (1 + seed / 10) else 9, 10, 2))
+
+    found = max_rate_at_slo(
+        serve, Slo(ttft_s=2), seeds=range(3), low_per_s=0.4, high_per_s=None if doubled else 200, rtol=rtol
+    )
+    for seed, (met, missed) in found.brackets.items():
+        assert met <= true_per_s * (1 + seed / 10) < missed <= met * (1 + rtol)
+        assert found.by_seed[seed] == met
+    assert found.low <= found.value <= found.high
+
+
+def test_the_interval_is_students() -> None:
+    """Rates 9, 10, 11: mean 10, s 1, t(0.975, 2) = 4.3027, so 10 +- 2.484."""
+
+    def serve(rate_per_s: float, seed: int) -> Metrics:
+        return metrics_of((0, 1 if rate_per_s <= 9 + seed else 9, 10, 2))
+
+    found = max_rate_at_slo(serve, Slo(ttft_s=2), seeds=range(3), low_per_s=1, high_per_s=20, rtol=1e-9)
+    assert (found.value, found.low) == (pytest.approx(10), pytest.approx(10 - 4.302653 / math.sqrt(3)))
+    alone = max_rate_at_slo(serve, Slo(ttft_s=2), seeds=[0], low_per_s=1, high_per_s=20)
+    assert math.isnan(alone.low) and alone.value == pytest.approx(9, rel=0.02)
+
+
+def test_the_rate_of_a_simulated_server_keeps_the_limits_there_and_not_beyond() -> None:
+    group = Deployment(model=model("llama-3-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"))
+    slo = Slo(ttft_s=0.5, tpot_s=0.02)
+
+    def serve(rate_per_s: float, seed: int) -> Metrics:
+        asked = synthetic("azure-conv", 300, seed=seed)
+        workload = Workload(300, inputs=asked.inputs, outputs=asked.outputs, arrivals=Poisson(rate_per_s, seed=seed))
+        return serve_on(group, workload, Policy(n_slots=64)).metrics
+
+    singly = max_rate_at_slo(serve, slo, seeds=range(3), low_per_s=0.5, rtol=0.05)
+    jointly = max_rate_at_slo(serve, slo, seeds=range(3), low_per_s=0.5, rtol=0.05, jointly=True)
+    for seed, (met, missed) in singly.brackets.items():
+        assert slo.met(serve(met, seed)) and not slo.met(serve(missed, seed))
+        assert jointly.by_seed[seed] <= met * 1.05
+    assert singly.n_evaluations >= 3 * 4
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda serve: Slo(ttft_s=0), "limit on TTFT is a time above zero"),
+        (lambda serve: Slo(tpot_s=math.nan), "limit on TPOT is a time above zero"),
+        (lambda serve: Slo(attainment=99), "share above 0, up to 1"),
+        (lambda serve: Slo().binding(RUN), "none binds"),
+        (lambda serve: max_rate_at_slo(serve, Slo(ttft_s=0.5), low_per_s=1), "missed already"),
+        (lambda serve: max_rate_at_slo(serve, Slo(ttft_s=2), low_per_s=1, high_per_s=2), "still kept; end higher"),
+        (lambda serve: max_rate_at_slo(serve, Slo(ttft_s=2), low_per_s=1), "they limit nothing"),
+        (lambda serve: max_rate_at_slo(serve, Slo(ttft_s=2), low_per_s=3, high_per_s=2), "A bracket rises"),
+        (lambda serve: max_rate_at_slo(serve, Slo(ttft_s=2), low_per_s=0), "rate is positive"),
+        (lambda serve: max_rate_at_slo(serve, Slo(ttft_s=2), low_per_s=1, rtol=0), "narrow by a share"),
+        (lambda serve: max_rate_at_slo(serve, Slo(ttft_s=2), low_per_s=1, seeds=()), "for a seed at least"),
+        (lambda serve: e2e_s(ttft_s=1, tpot_s=1, n_output_tokens=0), "has a token at least"),
+        (lambda serve: tpot_of_inclusive_s(inclusive_s=1, ttft_s=1, n_output_tokens=1), "needs two tokens"),
+        (lambda serve: tpot_of_inclusive_s(inclusive_s=1, ttft_s=9, n_output_tokens=2), "is longer than"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_sentence(wrong: Callable[[object], object], says: str) -> None:
+    with pytest.raises(BytebillError, match=says):
+        wrong(lambda rate_per_s, seed: metrics_of((0, 1, 10, 2)))
+
+
+@given(st.floats(0, 20), st.floats(0, 2), st.integers(2, 5000))
+def test_conversions_undo_each_other(ttft_s: float, tpot_s: float, n: int) -> None:
+    inclusive = inclusive_tpot_s(ttft_s=ttft_s, tpot_s=tpot_s, n_output_tokens=n)
+    assert tpot_of_inclusive_s(inclusive_s=inclusive, ttft_s=ttft_s, n_output_tokens=n) == pytest.approx(
+        tpot_s, abs=1e-9
+    )
