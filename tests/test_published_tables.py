@@ -50,3 +50,22 @@ def test_the_saturated_points_of_the_interference_grid_hold_one_number_of_tokens
     for row in data.rows("published_interference_grid"):
         made = row["n_requests"] * row["n_output_tokens"]
         assert row["output_tokens_per_s"] * row["duration_s"] == pytest.approx(made, rel=0.001)
+
+
+def test_who_wins_with_disaggregation_follows_from_the_two_values_and_both_do() -> None:
+    rows = data.rows("published_disaggregation")
+    for row in rows:
+        mixed, split = row["mixed_value"], row["disaggregated_value"]
+        if mixed is not None:
+            wins = split > mixed if row["metric"].endswith("throughput") else split < mixed
+            assert row["better"] == ("disaggregated" if wins else "mixed")
+        else:
+            assert row["caution"] == "read-2nd" or row["better"] == "not compared"
+    by = {
+        (row["setting"], row["metric"]): row["disaggregated_value"] / row["mixed_value"]
+        for row in rows
+        if row["mixed_value"]
+    }
+    assert 1 / by["mooncake-a10-short-prompts", "p99_itl"] == pytest.approx(15, abs=0.1)
+    assert by["mooncake-a10-short-prompts", "mean_ttft"] == pytest.approx(3.6, abs=0.05)
+    assert {row["better"] for row in rows} == {"disaggregated", "mixed", "not compared"}
