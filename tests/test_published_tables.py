@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+
 import pytest
 
 from bytebill import data
@@ -69,3 +71,31 @@ def test_who_wins_with_disaggregation_follows_from_the_two_values_and_both_do() 
     assert 1 / by["mooncake-a10-short-prompts", "p99_itl"] == pytest.approx(15, abs=0.1)
     assert by["mooncake-a10-short-prompts", "mean_ttft"] == pytest.approx(3.6, abs=0.05)
     assert {row["better"] for row in rows} == {"disaggregated", "mixed", "not compared"}
+
+
+def test_the_price_of_latency_in_mlperf_is_a_median_over_systems_that_also_ran_offline() -> None:
+    rows = data.rows("mlperf_results")
+    runs = {(row["benchmark"], row["scenario"], row["submitter"], row["system"]): row for row in rows}
+    assert len(runs) == len(rows) and all(row["valid"] for row in rows)
+    shares: dict[tuple[str, str], list[float]] = {}
+    for (model, scenario, *system), row in runs.items():
+        if scenario != "offline" and (offline := runs.get((model, "offline", *system))):
+            shares.setdefault((model, scenario), []).append(row["tokens_per_s"] / offline["tokens_per_s"])
+    assert {key: (len(found), round(statistics.median(found), 2)) for key, found in shares.items()} == {
+        ("llama2-70b", "server"): (45, 0.95),
+        ("llama2-70b", "interactive"): (22, 0.56),
+        ("llama3.1-405b", "server"): (23, 0.75),
+        ("llama3.1-405b", "interactive"): (12, 0.46),
+        ("llama3.1-8b", "server"): (24, 0.87),
+        ("llama3.1-8b", "interactive"): (8, 0.79),
+        ("mixtral-8x7b", "server"): (11, 0.87),
+        ("deepseek-r1", "server"): (8, 0.48),
+    }
+
+
+def test_every_valid_mlperf_run_kept_the_limits_of_its_scenario() -> None:
+    limits = {(row["benchmark"], row["scenario"]): row for row in data.rows("mlperf_slos")}
+    for row in data.rows("mlperf_results"):
+        if row["scenario"] != "offline":
+            limit = limits[row["benchmark"], row["scenario"]]
+            assert row["ttft_p99_ms"] <= limit["ttft_ms"] and row["tpot_p99_ms"] <= limit["tpot_ms"], row
