@@ -21,7 +21,9 @@ def test_every_point_is_on_the_frontier_or_beaten_by_one_that_is(seed):
     kept = frontier(points)
     for name, mine in points.items():
         betters = [
-            other for other in kept if points[other] != mine and all(a <= b for a, b in zip(points[other], mine, strict=True))
+            other
+            for other in kept
+            if points[other] != mine and all(a <= b for a, b in zip(points[other], mine, strict=True))
         ]
         assert (name in kept) == (not betters)
 

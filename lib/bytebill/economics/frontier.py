@@ -40,7 +40,8 @@ def regrets(points: Mapping[Name, Sequence[float]]) -> dict[Name, float]:
     """
     require(bool(points), "Nothing can be regretted among no points; give one.")
     require(
-        all(value > 0 for values in points.values() for value in values), "Ratios are taken of positive quantities only."
+        all(value > 0 for values in points.values() for value in values),
+        "Ratios are taken of positive quantities only.",
     )
     best = [min(values) for values in zip(*points.values(), strict=True)]
     return {name: max(a / b for a, b in zip(values, best, strict=True)) for name, values in points.items()}

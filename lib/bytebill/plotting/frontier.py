@@ -1,4 +1,4 @@
-"""Figures of the three-way frontier: price over gap between tokens with the first token as shade, and goodput by load."""
+"""Figures of the three-way frontier: price over gap between tokens, first tokens as shades; goodput by load."""
 
 from collections.abc import Mapping, Sequence
 
