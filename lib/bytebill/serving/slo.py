@@ -217,5 +217,7 @@ def tpot_of_inclusive_s(*, inclusive_s: float, ttft_s: float, n_output_tokens: i
     """
     require(n_output_tokens >= 2, f"A time per later token needs two tokens, not {n_output_tokens}.")
     left_s = n_output_tokens * inclusive_s - ttft_s
-    require(left_s >= -1e-9 * ttft_s, f"A TTFT of {ttft_s} s is longer than {n_output_tokens} tokens of {inclusive_s} s.")
+    require(
+        left_s >= -1e-9 * ttft_s, f"A TTFT of {ttft_s} s is longer than {n_output_tokens} tokens of {inclusive_s} s."
+    )
     return max(0.0, left_s) / (n_output_tokens - 1)
