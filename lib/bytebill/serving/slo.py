@@ -16,6 +16,7 @@ loadgen/mlperf.conf.
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import fmean, stdev
 
 from bytebill.economics.ranges import quantile, student_t
@@ -151,7 +152,7 @@ def max_rate_at_slo(
         metrics = serve(rate_per_s, seed)
         return slo.share(metrics) >= slo.attainment if jointly else slo.met(metrics)
 
-    brackets = {seed: _bracket(lambda rate, s=seed: kept(rate, s), low_per_s, high_per_s, rtol) for seed in seeds}
+    brackets = {seed: _bracket(partial(kept, seed=seed), low_per_s, high_per_s, rtol) for seed in seeds}
     require(bool(brackets), "The highest rate is found for a seed at least.")
     return MaxRate(brackets=brackets, n_evaluations=n_evaluations)
 
