@@ -12,6 +12,7 @@ the scheduler itself takes no time.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 from bytebill.deployment import Deployment
@@ -55,6 +56,10 @@ class Simulator(Executor):
 
     def end_s(self, n_steps: int) -> float:
         return self._start_s + self._segment.seconds(n_steps)
+
+    def ends_s(self, plan: Plan, until_s: float = inf) -> float:
+        """When a plan that has begun ends, or the first of its steps that ends at or after a time."""
+        return self.end_s(self._n_steps + (1 if self._stepwise else self._n_until(plan.n_repeats, until_s)))
 
     def _n_until(self, n_repeats: int, until_s: float) -> int:
         """The fewest of the plan's repeats that end at or after a time, or all."""
