@@ -64,7 +64,7 @@ class Simulator(Executor):
     def _n_until(self, n_repeats: int, until_s: float) -> int:
         """The fewest of the plan's repeats that end at or after a time, or all."""
         before = self._n_steps
-        if n_repeats == 1 or self.end_s(before + n_repeats - 1) < until_s:
+        if n_repeats == 1 or until_s == inf or self.end_s(before + n_repeats - 1) < until_s:
             return n_repeats
         n_steps = min(max(self._segment.n_until(until_s - self._start_s) - before, 1), n_repeats)
         while n_steps > 1 and self.end_s(before + n_steps - 1) >= until_s:
