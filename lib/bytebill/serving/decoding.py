@@ -89,6 +89,8 @@ class DecodingSet:
             return n_steps
         ring, size = self._ring, len(self._ring)
         n_free, n_given = self._allocator.n_free, 1
+        if n_free >= self._n_growing * -(-(n_steps - 1) // size):  # enough however their last blocks are filled
+            return n_steps
         if n_steps > size:
             n_rounds = min((n_steps - 1) // size, n_free // self._n_growing)
             n_given += n_rounds * size

@@ -9,6 +9,7 @@ receiver, chosen at its end, carry one transfer at a time, in order of such ends
 sender meanwhile, and what routers take.
 """
 
+import gc
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -121,7 +122,16 @@ class Fleet:
         self._begun: dict[int, tuple[Request, float, float, int]] = {}  # scheduled, first token, preemptions
 
     def run(self) -> None:
-        """Serve to the end."""
+        """Serve to the end. Nothing made on the way is a cycle, so looking for some would only take time."""
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            self._run()
+        finally:
+            if collects:
+                gc.enable()
+
+    def _run(self) -> None:
         ends, moves, source, ready = self._ends, self._moves, self.source, self._ready
         while True:
             now_s = min(ends[0][0] if ends else inf, source.next_s, moves[0][0] if moves else inf)
