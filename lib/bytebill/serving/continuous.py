@@ -135,7 +135,7 @@ class ContinuousScheduler(Scheduler):
             self._add_chunk(draft, sequence)
         while self._waiting and not self._swapped and self.n_running < self.n_slots:
             head = self._waiting[0]
-            if not self._granted(draft, head.n_known_tokens) or not self._admit(head):
+            if not self._granted(draft, head.n_known_tokens - head.n_given_tokens) or not self._admit(head):
                 return
             self._add_chunk(draft, head)
 
@@ -171,7 +171,7 @@ class ContinuousScheduler(Scheduler):
             allocator.free(sequence.request.id)
             return False
         self._waiting.popleft()
-        sequence.n_cached = min(n_found, n_known - 1)  # the last token is computed: it says what comes next
+        sequence.n_cached = min(max(n_found, sequence.n_given_tokens), n_known - 1)  # the last token is computed: it says what comes next
         sequence.state = State.PREFILLING
         self._prefilling[sequence.request.id] = sequence
         return True

@@ -5,7 +5,7 @@
 Blocks may move to a host that has room for them, and back. Who holds what is a stack and a table a sequence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from bytebill.errors import require
 from bytebill.serving.memory.allocator import Allocator, BlocksMoved
@@ -54,6 +54,13 @@ class Paged(Allocator):
             return False
         self._tables[id].append(self._free.pop())
         return True
+
+    def extend_each(self, ids: Collection[int]) -> None:
+        tables, free = self._tables, self._free
+        if len(free) < len(ids):
+            raise RuntimeError(f"{len(free)} blocks for {len(ids)} sequences: a plan was repeated too often")
+        for id in ids:
+            tables[id].append(free.pop())
 
     def swap_out(self, id: int) -> BlocksMoved | None:
         table = self._tables[id]
