@@ -171,7 +171,9 @@ class ContinuousScheduler(Scheduler):
             allocator.free(sequence.request.id)
             return False
         self._waiting.popleft()
-        sequence.n_cached = min(max(n_found, sequence.n_given_tokens), n_known - 1)  # the last token is computed: it says what comes next
+        sequence.n_cached = min(
+            max(n_found, sequence.n_given_tokens), n_known - 1
+        )  # the last token is computed: it says what comes next
         sequence.state = State.PREFILLING
         self._prefilling[sequence.request.id] = sequence
         return True
