@@ -17,16 +17,19 @@ from hypothesis import strategies as st
 from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
-from bytebill.models import model, precision
+from bytebill.models import find, model, precision
 from bytebill.serving import Poisson, Policy, Request, RequestRouter, SharedPrefix, Source, sharegpt_like, synthetic
 from bytebill.serving.continuous import ContinuousScheduler
+from bytebill.serving.memory.contiguous import ContiguousMax
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.metrics import mean
+from bytebill.serving.static import StaticScheduler
 from bytebill.sim import Cluster, Pool, Transfer, serve_on
 from bytebill.sim.constants import IDEAL, calibrated_constants
 from bytebill.sim.fleet import Kind, Replicas
 from bytebill.sim.ranks import RankClock, lock_step
 from bytebill.sim.server import simulate
+from bytebill.trials.transfers import moved_caches
 from serving_play import CONSTANT, SCHEDULERS, LinearClock, poisson, workloads
 
 
@@ -352,3 +355,60 @@ def test_cost_is_flat_in_replicas() -> None:
         m = Cluster(pools=(replace(BOTH, n_replicas=n),)).serve(sharegpt_like(20 * n)).metrics
         per_request.append(len(m.itl_s) / m.n_finished)
     assert per_request[1] == pytest.approx(per_request[0], rel=0.3)
+
+
+GIB = 2.0**30
+PUBLISHED = [  # Mooncake's documentation, as in evidence A09: sizes of the first three are in GiB
+    ("qwen3-8b", 1, 1024, 0.146 * GIB, 1.50e-3),
+    ("qwen3-8b", 1, 8192, 1.13 * GIB, 8.84e-3),
+    ("qwen3-8b", 1, 32768, 4.50 * GIB, 31.65e-3),
+    ("qwen3-235b-a22b", 8, 32768, 12.62e9, 76.8e-3),
+]
+
+
+def test_published_caches_move_by_their_shapes() -> None:
+    names = ("model", "tp", "n_tokens", "moved_bytes", "seconds")
+    rows = [dict(zip(names, row, strict=True)) | {"link_bytes_per_s": 200e9} for row in PUBLISHED]
+    found = moved_caches(rows)
+    assert [round(each.bytes_error, 3) for each in found] == [-0.037, -0.004, 0.0, 0.0]
+    assert found[1].calibrates and found[1].seconds_error == pytest.approx(0)
+    assert [round(each.seconds_error, 2) for each in found] == [-0.26, 0.0, 0.12, 0.20]
+
+
+def test_heads_that_are_copied_are_moved_as_often() -> None:
+    spec = find("qwen3-235b-a22b")[0]
+    eight = Deployment(model=spec, accelerator=accelerator("h200-sxm"), precision=precision("bf16"), n_devices=8)
+    once = 94 * 4 * 128 * 2 * 2 * 1024  # layers, KV heads, head, K and V, bytes, tokens
+    for n_devices, copies in ((4, 1), (8, 2)):
+        group_of = replace(eight, n_devices=n_devices)
+        assert Transfer(sender=group_of, receiver=group_of).moved_bytes(1024) == copies * once
+    assert round(once / 1e6) == 197
+
+
+def test_the_slower_side_sets_the_rate() -> None:
+    four = replace(ONE, n_devices=4)
+    rates = [
+        Transfer(sender=a, receiver=b, link_bytes_per_s=1e9).bytes_per_s
+        for a, b in ((ONE, four), (four, ONE), (four, four), (replace(four, attention="data"), four))
+    ]
+    assert rates == [1e9, 1e9, 4e9, 1e9]
+
+
+MENDED: list[tuple[str, Any]] = [
+    ("watermark", lambda: ContinuousScheduler(Paged(n_blocks=9), watermark=1.5)),
+    ("watermark", lambda: Policy(watermark=1.0)),
+    ("side by side", lambda: ContiguousMax(n_slots=40, max_len_tokens=48)),
+    (
+        "pad_output_to",
+        lambda: simulate(
+            StaticScheduler(1, pad_output_to=3), [Request(id=0, n_input_tokens=1, n_output_tokens=4)], CONSTANT
+        ),
+    ),
+    ("heads", lambda: serve_on(group(n_devices=3), [])),
+]
+
+
+@pytest.mark.parametrize(("sentence", "make"), MENDED)
+def test_settings_that_cannot_work_say_so(sentence: str, make: Any) -> None:
+    with pytest.raises(BytebillError, match=sentence):
+        make()

@@ -61,6 +61,7 @@ class ContinuousScheduler(Scheduler):
         require(self._budget >= 1, "A step computes at least one token.")
         fits = max_batch_size <= self._budget or not self._in_parts
         require(fits, f"A budget of {token_budget} tokens a step cannot hold {max_batch_size} decodes.")
+        require(0 <= watermark < 1, f"A watermark is a share of the pool, from 0 to below 1, not {watermark}.")
         self._n_kept_free = int(watermark * allocator.n_total)
         self._swapped: deque[ServedSequence] = deque()
         self._prefilling: dict[int, ServedSequence] = {}

@@ -55,6 +55,9 @@ class Policy:
         require_known("kind of scheduler", self.kind, KINDS_OF_SCHEDULER)
         counts = (self.n_slots, self.token_budget or 1, self.block_size_tokens)
         require(all(type(n) is int and n >= 1 for n in counts), "Slots, budgets and blocks count from 1 up, in wholes.")
+        require(
+            0 <= self.watermark < 1, f"A watermark is a share of the pool, from 0 to below 1, not {self.watermark}."
+        )
         require(self.kind != "chunked" or self.token_budget is not None, "Chunks are cut by a token_budget; give one.")
 
     def pool(self, memory: Memory | int) -> Allocator:

@@ -7,9 +7,9 @@
                       nobody knows its beginning, the least loaded
 
 `size` is in any unit that replicas share. Replicas that are full (`limit` requests outstanding) or cannot hold a
-request are passed over. The affinity rule is consistent hashing's with bounded loads. What a router remembers of prompts
-is its own, not what the caches still hold, and no more than `n_remembered` blocks: the longest unused is forgotten. A
-choice by load takes O(log replicas). Knows no time: outstanding requests are counted by `send` and `done`.
+request are passed over. The affinity rule is consistent hashing's with bounded loads. What a router remembers of
+prompts is its own, not what the caches still hold, and no more than `n_remembered` blocks: the longest unused is
+forgotten. A choice by load takes O(log replicas). Knows no time: outstanding requests are counted by `send` and `done`.
 """
 
 from collections import OrderedDict

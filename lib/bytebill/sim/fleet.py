@@ -111,8 +111,6 @@ class Replicas:
         self._router = RequestRouter(router, sizes=sizes[0], limit=limit)
         by_load = ROUTERS[1] if router == ROUTERS[2] else router
         self._decode_router = RequestRouter(by_load, sizes=sizes[1]) if self._decode else None
-            RequestRouter("least loaded" if router == ROUTERS[2] else router, sizes=sizes[1]) if self._decode else None
-        )
         self._roles = [kind.role for kind in kinds]
         self._entry_pools = [i for i, kind in enumerate(kinds) if kind.role != "decode"]
         self._decode_pools = [i for i, kind in enumerate(kinds) if kind.role == "decode"]

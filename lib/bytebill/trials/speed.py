@@ -132,9 +132,4 @@ if __name__ == "__main__":
         "cells": _cells,
         "fleet": fleet_in_processes,
     }
-        "server": speed_of,
-        "cluster": _cluster,
-        "cells": _cells,
-        "fleet": fleet_in_processes,
-    }
     print(json.dumps(parts[sys.argv[1]](*map(int, sys.argv[2:]))))
