@@ -404,7 +404,8 @@ MENDED: list[tuple[str, Any]] = [
             StaticScheduler(1, pad_output_to=3), [Request(id=0, n_input_tokens=1, n_output_tokens=4)], CONSTANT
         ),
     ),
-    ("heads", lambda: serve_on(group(n_devices=3), [])),
+    ("split evenly", lambda: replace(BOTH, deployment=group(n_devices=3))),
+    ("split evenly", lambda: serve_on(group(n_devices=3), [])),
 ]
 
 

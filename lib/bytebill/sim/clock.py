@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from math import ceil, floor, hypot, inf, sqrt
 
-from bytebill.deployment import Deployment, tensor_parallel_sizes
+from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError, require
 from bytebill.hardware import Accelerator
 from bytebill.models import PRECISIONS, ModelSpec, Precision, weight_bytes
@@ -273,11 +273,6 @@ class Clock:
 
     def _check_memory(self) -> None:
         group, needed, held = self.deployment, self.deployment.memory.weight_bytes, self.deployment.memory.memory_bytes
-        whole = group.n_sharing == 1 or group.n_devices in tensor_parallel_sizes(group.model, largest=group.n_devices)
-        require(
-            whole,
-            f"The {group.model.n_heads} heads of {group.model.name} do not split evenly over {group.n_devices} devices.",
-        )
         require(
             needed <= held,
             f"{group.model.name} in {group.precision.name} takes {needed / 1e9:.1f} GB, and {group.n_devices} x "

@@ -45,6 +45,7 @@ class Pool:
         require_known("role of a pool", self.role, ROLES)
         whole = isinstance(self.n_replicas, int) and self.n_replicas >= 1
         require(whole, f"A pool has at least one replica, and a whole number of them, not {self.n_replicas}.")
+        self.deployment.served()
         batches = self.policy.kind in ("static", "dynamic")
         require(self.role != "decode" or not batches, "A decode pool lets requests in one by one: no static batches.")
 

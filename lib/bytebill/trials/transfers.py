@@ -3,8 +3,8 @@
     error = modelled / published - 1
 
 The share of the links' nominal rate comes from one row (`CALIBRATES`) and is used for all others; no latency is fitted.
-Published sizes of Qwen3-8B are powers of two and so in GiB although printed as GB, and its shortest prompt holds some 4%
-more tokens than its name says; sizes of Qwen3-235B are in GB.
+Published sizes of Qwen3-8B are in GiB although printed as GB, and its shortest prompt holds some 4% more than its name
+says; sizes of Qwen3-235B are in GB.
 """
 
 from collections.abc import Mapping, Sequence
