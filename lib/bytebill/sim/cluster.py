@@ -64,7 +64,7 @@ class Pool:
             scheduler = lambda: lock_step(group, policy)  # noqa: E731
             clock = RankClock(group, self.constants, block_size_tokens=size)
         else:
-            scheduler = lambda: policy.scheduler(group)  # noqa: E731
+            scheduler = lambda: policy.scheduler(group, numbered=False)  # noqa: E731
             clock = Clock(group, self.constants, block_size_tokens=size)
         speed = group.n_devices * group.accelerator.bandwidth_bytes_per_s
         return Kind(scheduler=scheduler, clock=clock, n_replicas=self.n_replicas, size=speed, role=self.role)
