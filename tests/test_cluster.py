@@ -7,6 +7,7 @@ import math
 import random
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,15 +17,19 @@ from hypothesis import strategies as st
 from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
-from bytebill.models import model, precision
-from bytebill.serving import Policy, Poisson, Request, Router, SharedPrefix, Source, sharegpt_like, synthetic
+from bytebill.models import find, model, precision
+from bytebill.serving import Poisson, Policy, Request, RequestRouter, SharedPrefix, Source, sharegpt_like, synthetic
 from bytebill.serving.continuous import ContinuousScheduler
+from bytebill.serving.memory.contiguous import ContiguousMax
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.metrics import mean
+from bytebill.serving.static import StaticScheduler
 from bytebill.sim import Cluster, Pool, Transfer, serve_on
-from bytebill.sim.fleet import Fleet, Kind
+from bytebill.sim.constants import IDEAL, calibrated_constants
+from bytebill.sim.fleet import Kind, Replicas
 from bytebill.sim.ranks import RankClock, lock_step
 from bytebill.sim.server import simulate
+from bytebill.trials.transfers import moved_caches
 from serving_play import CONSTANT, SCHEDULERS, LinearClock, poisson, workloads
 
 
@@ -46,7 +51,7 @@ def chats(n: int, rate_per_s: float, *, seed: int = 0) -> list[Request]:
 def test_a_fleet_of_one_is_the_server(name: str, requests: list[Request], users: int | None, steep: bool) -> None:
     clock = LinearClock(step_s=0.1, context_s=0.3) if steep else LinearClock()
     kind = Kind(scheduler=SCHEDULERS[name], clock=clock, n_replicas=1, size=1.0)
-    fleet = Fleet([kind], Source(requests, users), router="least loaded")
+    fleet = Replicas([kind], Source(requests, users), router="least loaded")
     fleet.run()
     alone = simulate(SCHEDULERS[name](), requests, clock, concurrency=users)
     assert fleet.metrics() == alone.metrics and fleet.now_s == alone.end_s
@@ -93,9 +98,12 @@ def test_equal_replicas_of_constant_time_wait_as_m_d_n_does(router: str, n: int,
     """
     asked = list(poisson(20_000, load * n, lambda _: 1, seed=4))
     kind = Kind(
-        scheduler=lambda: ContinuousScheduler(Paged(n_blocks=4), max_batch_size=1), clock=CONSTANT, n_replicas=n, size=1.0
+        scheduler=lambda: ContinuousScheduler(Paged(n_blocks=4), max_batch_size=1),
+        clock=CONSTANT,
+        n_replicas=n,
+        size=1.0,
     )
-    fleet = Fleet([kind], Source(asked, None), router=router)
+    fleet = Replicas([kind], Source(asked, None), router=router)
     fleet.run()
     m = fleet.metrics()
     found = dict(zip(m.columns["id"], m.queueing_s, strict=True))
@@ -129,7 +137,7 @@ def test_a_router_keeps_the_order_of_arrival() -> None:
     m = served.metrics
     started = [t for _, t in sorted(zip(m.columns["id"], m.columns["scheduled_s"], strict=True))]
     # who is sent later may start a step earlier elsewhere, but nobody is overtaken in the queue by more than a step
-    assert m.n_finished == 200 and all(later > now - 0.5 for now, later in zip(started, started[1:], strict=False))
+    assert m.n_finished == 200 and all(later > now - 0.5 for now, later in pairwise(started))
 
 
 def test_full_replicas_make_requests_wait_and_then_refuse() -> None:
@@ -158,7 +166,7 @@ def test_full_replicas_make_requests_wait_and_then_refuse() -> None:
 )
 def test_routers(kind: str, sizes: list[float], limit: float, moves: list[tuple[int, bool]]) -> None:
     """Counts stay within limits, least loaded is least, nobody is left out, affinity is bounded."""
-    router, held = Router(kind, sizes=sizes, limit=limit), Counter[int]()
+    router, held = RequestRouter(kind, sizes=sizes, limit=limit), Counter[int]()
     for prompt, leaves in moves:
         if leaves and held:
             gone = min(held)
@@ -172,7 +180,7 @@ def test_routers(kind: str, sizes: list[float], limit: float, moves: list[tuple[
             assert all(n >= limit for n in before)
             continue
         held[chosen] += 1
-        loads = [n / size for n, size in zip(before, sizes, strict=True)]
+        loads = [n / size if n < limit else math.inf for n, size in zip(before, sizes, strict=True)]
         if kind == "least loaded":
             assert loads[chosen] == pytest.approx(min(loads))
         elif kind == "prefix affinity":
@@ -205,7 +213,9 @@ def test_a_pool_of_twice_the_devices_gets_more() -> None:
 def test_a_closed_loop_over_replicas_has_its_users() -> None:
     served = Cluster(pools=(replace(BOTH, n_replicas=3),)).serve(chats(200, 1.0), concurrency=7)
     m = served.metrics
-    events = sorted(e for a, b in zip(m.columns["arrival_s"], m.columns["finish_s"], strict=True) for e in ((a, 1), (b, -1)))
+    events = sorted(
+        e for a, b in zip(m.columns["arrival_s"], m.columns["finish_s"], strict=True) for e in ((a, 1), (b, -1))
+    )
     inside, most = 0, 0
     for _, change in events:
         inside += change
@@ -250,7 +260,7 @@ def test_the_first_gap_holds_transfer_and_queue() -> None:
         gaps.append(m.itl_s[0] - transfer.seconds(4096))
         assert m.e2e_latency_s[0] == pytest.approx(m.ttft_s[0] + sum(m.itl_s)) and m.itl_s[0] > 0.01
         assert m.ttft_s == serve_on(ONE, [replace(asked[0], n_output_tokens=1)]).metrics.ttft_s
-    assert gaps[0] == pytest.approx(gaps[1]) and gaps[0] == pytest.approx(m.itl_s[-1] if len(m.itl_s) > 1 else gaps[0], rel=0.2)
+    assert gaps[0] == pytest.approx(gaps[1]) and 0 < gaps[0] < 0.01  # one step of the decode pool
 
 
 def test_a_link_carries_one_transfer_after_another() -> None:
@@ -258,41 +268,38 @@ def test_a_link_carries_one_transfer_after_another() -> None:
     cluster = Cluster(pools=(PREFILL, DECODE), link_bytes_per_s=131072 * 1000.0)  # one second a prompt
     m = cluster.serve(asked).metrics
     ends = sorted(m.columns["finish_s"])
-    assert [round(b - a, 2) for a, b in zip(ends, ends[1:], strict=False)] == [1.0, 1.0]
+    assert [round(b - a, 2) for a, b in pairwise(ends)] == [1.0, 1.0]
 
 
 def test_ranks_wait_for_the_slowest_and_the_pooled_model_does_not() -> None:
     """DeepSeek-V3 in fp8 on 8 H200s under SGLang's constants: pooling is too fast by what chance makes of the ranks."""
-    from bytebill.sim.constants import calibrated_constants
-
     eight = group("deepseek-v3", "h200-sxm", "fp8", n_devices=8, attention="data")
     constants = calibrated_constants("sglang", "h200-sxm")
     asked = list(synthetic("azure-conv", 600, max_len_tokens=8192))
     policy = Policy(n_slots=256)
     pooled = serve_on(eight, asked, policy, constants=constants, concurrency=128).metrics
-    ranks = Cluster(pools=(Pool(deployment=eight, policy=policy, constants=constants),)).serve(asked, concurrency=128).metrics
+    ranks = (
+        Cluster(pools=(Pool(deployment=eight, policy=policy, constants=constants),))
+        .serve(asked, concurrency=128)
+        .metrics
+    )
     slower = mean(ranks.tpot_s) / mean(pooled.tpot_s)
     assert ranks.n_finished == pooled.n_finished == 600
-    assert 1.01 < slower < 1.5, slower
+    assert 1.15 < slower < 1.4, slower
 
 
 def test_balanced_ranks_are_the_pooled_model() -> None:
-    two = group("deepseek-v2-lite", n_devices=2, attention="data") if "deepseek-v2-lite" in DP_MODELS else None
-    two = two or group("llama-3-8b", n_devices=2, attention="data")
+    two = group(n_devices=2, attention="data")
     asked = [Request(id=i, n_input_tokens=500, n_output_tokens=40) for i in range(8)]
     pooled = serve_on(two, asked).metrics
     ranks = Cluster(pools=(Pool(deployment=two),)).serve(asked).metrics
     assert ranks.tpot_s == pytest.approx(pooled.tpot_s) and ranks.ttft_s == pytest.approx(pooled.ttft_s)
 
 
-DP_MODELS = ("deepseek-v2-lite",) if False else ()
-
-
 def test_a_run_of_ranks_is_the_sum_of_its_steps() -> None:
     """The slowest rank changes as the one with more sequences catches up."""
     four = group("llama-3-8b", n_devices=4, attention="data")
-    clock = RankClock(four, replace_none := __import__("bytebill.sim.constants", fromlist=["IDEAL"]).IDEAL, block_size_tokens=16)
-    assert replace_none is not None
+    clock = RankClock(four, IDEAL, block_size_tokens=16)
     rng = random.Random(2)
     asked = [
         Request(id=i, n_input_tokens=rng.choice([10, 4000]), n_output_tokens=rng.randint(50, 300), arrival_s=i * 0.01)
@@ -348,3 +355,61 @@ def test_cost_is_flat_in_replicas() -> None:
         m = Cluster(pools=(replace(BOTH, n_replicas=n),)).serve(sharegpt_like(20 * n)).metrics
         per_request.append(len(m.itl_s) / m.n_finished)
     assert per_request[1] == pytest.approx(per_request[0], rel=0.3)
+
+
+GIB = 2.0**30
+PUBLISHED = [  # Mooncake's documentation, as in evidence A09: sizes of the first three are in GiB
+    ("qwen3-8b", 1, 1024, 0.146 * GIB, 1.50e-3),
+    ("qwen3-8b", 1, 8192, 1.13 * GIB, 8.84e-3),
+    ("qwen3-8b", 1, 32768, 4.50 * GIB, 31.65e-3),
+    ("qwen3-235b-a22b", 8, 32768, 12.62e9, 76.8e-3),
+]
+
+
+def test_published_caches_move_by_their_shapes() -> None:
+    names = ("model", "tp", "n_tokens", "moved_bytes", "seconds")
+    rows = [dict(zip(names, row, strict=True)) | {"link_bytes_per_s": 200e9} for row in PUBLISHED]
+    found = moved_caches(rows)
+    assert [round(each.bytes_error, 3) for each in found] == [-0.037, -0.004, 0.0, 0.0]
+    assert found[1].calibrates and found[1].seconds_error == pytest.approx(0)
+    assert [round(each.seconds_error, 2) for each in found] == [-0.26, 0.0, 0.12, 0.20]
+
+
+def test_heads_that_are_copied_are_moved_as_often() -> None:
+    spec = find("qwen3-235b-a22b")[0]
+    eight = Deployment(model=spec, accelerator=accelerator("h200-sxm"), precision=precision("bf16"), n_devices=8)
+    once = 94 * 4 * 128 * 2 * 2 * 1024  # layers, KV heads, head, K and V, bytes, tokens
+    for n_devices, copies in ((4, 1), (8, 2)):
+        group_of = replace(eight, n_devices=n_devices)
+        assert Transfer(sender=group_of, receiver=group_of).moved_bytes(1024) == copies * once
+    assert round(once / 1e6) == 197
+
+
+def test_the_slower_side_sets_the_rate() -> None:
+    four = replace(ONE, n_devices=4)
+    rates = [
+        Transfer(sender=a, receiver=b, link_bytes_per_s=1e9).bytes_per_s
+        for a, b in ((ONE, four), (four, ONE), (four, four), (replace(four, attention="data"), four))
+    ]
+    assert rates == [1e9, 1e9, 4e9, 1e9]
+
+
+MENDED: list[tuple[str, Any]] = [
+    ("watermark", lambda: ContinuousScheduler(Paged(n_blocks=9), watermark=1.5)),
+    ("watermark", lambda: Policy(watermark=1.0)),
+    ("side by side", lambda: ContiguousMax(n_slots=40, max_len_tokens=48)),
+    (
+        "pad_output_to",
+        lambda: simulate(
+            StaticScheduler(1, pad_output_to=3), [Request(id=0, n_input_tokens=1, n_output_tokens=4)], CONSTANT
+        ),
+    ),
+    ("split evenly", lambda: replace(BOTH, deployment=group(n_devices=3))),
+    ("split evenly", lambda: serve_on(group(n_devices=3), [])),
+]
+
+
+@pytest.mark.parametrize(("sentence", "make"), MENDED)
+def test_settings_that_cannot_work_say_so(sentence: str, make: Any) -> None:
+    with pytest.raises(BytebillError, match=sentence):
+        make()

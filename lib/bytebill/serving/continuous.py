@@ -61,6 +61,7 @@ class ContinuousScheduler(Scheduler):
         require(self._budget >= 1, "A step computes at least one token.")
         fits = max_batch_size <= self._budget or not self._in_parts
         require(fits, f"A budget of {token_budget} tokens a step cannot hold {max_batch_size} decodes.")
+        require(0 <= watermark < 1, f"A watermark is a share of the pool, from 0 to below 1, not {watermark}.")
         self._n_kept_free = int(watermark * allocator.n_total)
         self._swapped: deque[ServedSequence] = deque()
         self._prefilling: dict[int, ServedSequence] = {}
@@ -171,7 +172,9 @@ class ContinuousScheduler(Scheduler):
             allocator.free(sequence.request.id)
             return False
         self._waiting.popleft()
-        sequence.n_cached = min(max(n_found, sequence.n_given_tokens), n_known - 1)  # the last token is computed: it says what comes next
+        sequence.n_cached = min(
+            max(n_found, sequence.n_given_tokens), n_known - 1
+        )  # the last token is computed: it says what comes next
         sequence.state = State.PREFILLING
         self._prefilling[sequence.request.id] = sequence
         return True

@@ -117,8 +117,9 @@ class DecodingSet:
         if self.tick > next_tick:
             raise RuntimeError("a plan was repeated past the end of a sequence")
         finished = []
-        while self._members and self._next_finish() == self.tick:
+        while next_tick == self.tick:
             finished.append(self.leave(heappop(self._finishes)[2]))
+            next_tick = self._next_finish() if self._members else -1
         return finished
 
     def _next_finish(self) -> int:

@@ -21,8 +21,7 @@ class Recorder:
 
     def __init__(self, scheduler: Scheduler, metrics: Metrics | None = None) -> None:
         """`metrics` to add to, if there are any already: several equal servers may share theirs."""
-        fresh = metrics is None
-        self.metrics = Metrics(n_slots=scheduler.n_slots, n_kv_tokens=scheduler.n_kv_tokens) if fresh else metrics
+        self.metrics = metrics or Metrics(n_slots=scheduler.n_slots, n_kv_tokens=scheduler.n_kv_tokens)
         self._appends = [column.append for column in self.metrics.columns.values()]
         self._scheduled: dict[int, float] = {}
         self._first: dict[int, float] = {}

@@ -6,10 +6,10 @@
                       outstanding + 1 > 1.25 * (all outstanding + 1) * size / all sizes (rounded up); then, and where
                       nobody knows its beginning, the least loaded
 
-`size` is in any unit that replicas share. Replicas that are full (`limit` requests outstanding) or cannot hold a request
-are passed over. The affinity rule is consistent hashing's with bounded loads. What a router remembers of prompts is its
-own, not what the caches still hold, and no more than `n_remembered` blocks: the longest unused is forgotten. A choice
-takes O(log replicas) where it is by load. Knows no time: outstanding requests are counted by `sent` and `done`.
+`size` is in any unit that replicas share. Replicas that are full (`limit` requests outstanding) or cannot hold a
+request are passed over. The affinity rule is consistent hashing's with bounded loads. What a router remembers of
+prompts is its own, not what the caches still hold, and no more than `n_remembered` blocks: the longest unused is
+forgotten. A choice by load takes O(log replicas). Knows no time: outstanding requests are counted by `send` and `done`.
 """
 
 from collections import OrderedDict
@@ -26,18 +26,16 @@ OVERLOAD = 1.25
 Holds = Callable[[int], bool]  # whether a replica can hold the request at all
 
 
-class Router:
+class RequestRouter:
     """Chooses among replicas, by their places in the list of sizes.
 
-    >>> router = Router("least loaded", sizes=[1.0, 2.0])
+    >>> router = RequestRouter("least loaded", sizes=[1.0, 2.0])
     >>> request = Request(id=0, n_input_tokens=1, n_output_tokens=1)
     >>> [router.send(request) for _ in range(4)]    # loads 0 and 0, 1 and 0, 1 and 1/2, 1 and 1
     [0, 1, 1, 0]
     """
 
-    def __init__(
-        self, kind: str, *, sizes: Sequence[float], limit: float = inf, n_remembered: int = 1_000_000
-    ) -> None:
+    def __init__(self, kind: str, *, sizes: Sequence[float], limit: float = inf, n_remembered: int = 1_000_000) -> None:
         require_known("router", kind, ROUTERS)
         require(limit >= 1, f"A replica takes at least one request at a time, not {limit}.")
         require(len(sizes) > 0 and min(sizes) > 0, "A router needs replicas, and each has a size above zero.")

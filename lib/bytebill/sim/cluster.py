@@ -1,16 +1,16 @@
 """What do many replicas do behind one router, or prefill and decode on machines of their own? Pools on one clock.
 
     role "both"                a replica computes the prompt and emits all tokens
-    role "prefill", "decode"   one computes the prompt and emits the first token, its cache crosses the link (`Transfer`),
-                               the other emits the n_out - 1 others
+    role "prefill", "decode"   one computes the prompt and emits the first token, its cache crosses the link
+                               (`Transfer`), the other emits the n_out - 1 others
 
-    TTFT = end of the prefill - arrival        gap 1 = transfer, its wait for both links, queue and step at the decode pool
+    TTFT = end of the prefill - arrival        gap 1 = transfer, wait for both links, queue and step at the decode pool
 
 TPOT and E2E hold all of it. Each pool is a deployment under a policy and constants; a deployment with data-parallel
 attention is ranks in lock step (`bytebill.sim.ranks`). The size of a replica, to which least loaded relates, is its
-devices times their bandwidth. With `max_outstanding`, a replica that is sent prompts has at most so many requests; others
-wait at the router, first come, first served, or are refused once `max_queue` do. A decode pool runs prompts beside
-decodes, and has no limit but its own queue. Prefix affinity holds for prompts; decoding replicas are then chosen by load.
+devices times their bandwidth. With `max_outstanding`, a replica that is sent prompts has at most so many requests;
+others wait at the router, first come, first served, or are refused once `max_queue` do. A decode pool runs prompts
+beside decodes, and has no limit but its own queue. Prefix affinity chooses for prompts, and load then for decodes.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,7 +23,7 @@ from bytebill.errors import require, require_known
 from bytebill.serving import CONTINUOUS, ROUTERS, Metrics, Policy, Request, Scheduler, Source
 from bytebill.sim.clock import Clock
 from bytebill.sim.constants import IDEAL, Constants
-from bytebill.sim.fleet import Fleet, Kind
+from bytebill.sim.fleet import Kind, Replicas
 from bytebill.sim.ranks import RankClock, lock_step
 from bytebill.sim.server import StepClock
 from bytebill.sim.transfer import Transfer
@@ -45,6 +45,7 @@ class Pool:
         require_known("role of a pool", self.role, ROLES)
         whole = isinstance(self.n_replicas, int) and self.n_replicas >= 1
         require(whole, f"A pool has at least one replica, and a whole number of them, not {self.n_replicas}.")
+        self.deployment.served()
         batches = self.policy.kind in ("static", "dynamic")
         require(self.role != "decode" or not batches, "A decode pool lets requests in one by one: no static batches.")
 
@@ -63,14 +64,14 @@ class Pool:
             scheduler = lambda: lock_step(group, policy)  # noqa: E731
             clock = RankClock(group, self.constants, block_size_tokens=size)
         else:
-            scheduler = lambda: policy.scheduler(group)  # noqa: E731
+            scheduler = lambda: policy.scheduler(group, numbered=False)  # noqa: E731
             clock = Clock(group, self.constants, block_size_tokens=size)
         speed = group.n_devices * group.accelerator.bandwidth_bytes_per_s
         return Kind(scheduler=scheduler, clock=clock, n_replicas=self.n_replicas, size=speed, role=self.role)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
+class ClusterServed:
     """What a cluster did; `metrics` are of all requests, `pools` of what each pool was asked."""
 
     metrics: Metrics
@@ -137,9 +138,9 @@ class Cluster:
                 )
         return found
 
-    def serve(self, requests: Iterable[Request], *, concurrency: int | None = None) -> Served:
+    def serve(self, requests: Iterable[Request], *, concurrency: int | None = None) -> ClusterServed:
         """Serve all requests as they arrive, or those of so many users who each wait for their answer."""
-        fleet = Fleet(
+        fleet = Replicas(
             [pool.kind for pool in self.pools],
             Source(requests, concurrency),
             router=self.router,
@@ -148,7 +149,7 @@ class Cluster:
             transfers=self.transfers,
         )
         fleet.run()
-        return Served(
+        return ClusterServed(
             metrics=fleet.metrics(),
             pools=tuple(fleet.pools),
             end_s=fleet.now_s,

@@ -19,7 +19,7 @@ from typing import cast
 
 from bytebill.serving import Metrics, Request, Scheduler, Server, Source
 from bytebill.serving.plan import Events, Plan
-from bytebill.serving.router import Router
+from bytebill.serving.router import ROUTERS, RequestRouter
 from bytebill.sim.server import Simulator, StepClock
 from bytebill.sim.transfer import Transfer
 
@@ -84,7 +84,7 @@ class Kind:
     role: str = "both"
 
 
-class Fleet:
+class Replicas:
     """Replicas of several kinds at work on one stream of requests."""
 
     def __init__(
@@ -108,8 +108,9 @@ class Fleet:
         self.whole = Metrics(n_slots=1, n_kv_tokens=None) if len(kinds) > 1 else self.pools[0]
         self._entry, self._decode = self._made(kinds, ("both", "prefill")), self._made(kinds, ("decode",))
         sizes = [[kinds[each.pool].size for each in group] for group in (self._entry, self._decode)]
-        self._router = Router(router, sizes=sizes[0], limit=limit)
-        self._decode_router = Router(router, sizes=sizes[1]) if self._decode else None
+        self._router = RequestRouter(router, sizes=sizes[0], limit=limit)
+        by_load = ROUTERS[1] if router == ROUTERS[2] else router
+        self._decode_router = RequestRouter(by_load, sizes=sizes[1]) if self._decode else None
         self._roles = [kind.role for kind in kinds]
         self._entry_pools = [i for i, kind in enumerate(kinds) if kind.role != "decode"]
         self._decode_pools = [i for i, kind in enumerate(kinds) if kind.role == "decode"]
@@ -309,7 +310,7 @@ class Fleet:
     def _answers(self, place: int, role: str) -> Callable[[float], None]:
         """What happens when a replica has done with a request."""
         if role == "decode":
-            return lambda now_s: cast(Router, self._decode_router).done(place)
+            return lambda now_s: cast(RequestRouter, self._decode_router).done(place)
         if self._split:
             return lambda now_s: self._router.done(place)
 

@@ -23,7 +23,7 @@ from bytebill.sim.clock import Clock, Segment
 from bytebill.sim.constants import Constants
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True, unsafe_hash=True)  # to be left alone; freezing triples what making one takes
 class RankPlan(Plan):
     """One step of all ranks; `ranks` are the plans of those that do something."""
 
@@ -157,4 +157,4 @@ def lock_step(deployment: Deployment, policy: Policy) -> LockStep:
     """A scheduler for each device of a deployment, over its share of the pool."""
     n_ranks = deployment.n_devices
     n_blocks = deployment.n_blocks(policy.block_size_tokens) // n_ranks
-    return LockStep([rank_policy(policy, n_ranks).scheduler(n_blocks) for _ in range(n_ranks)])
+    return LockStep([rank_policy(policy, n_ranks).scheduler(n_blocks, numbered=False) for _ in range(n_ranks)])

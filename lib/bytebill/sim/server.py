@@ -116,4 +116,4 @@ def serve_on(
 ) -> Simulated:
     """Simulate a deployment that serves all requests: a policy over its memory, a clock of its rates."""
     clock = Clock(deployment, constants, block_size_tokens=policy.block_size_tokens)
-    return simulate(policy.scheduler(deployment), requests, clock, concurrency=concurrency)
+    return simulate(policy.scheduler(deployment.served(), numbered=False), requests, clock, concurrency=concurrency)

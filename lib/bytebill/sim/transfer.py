@@ -1,7 +1,7 @@
 """How long does a prompt's cache take to where it is decoded? Bytes by shape, seconds by link.
 
-    bytes   = cache of the prompt as the receiving group keeps it, copies of heads counted, and states of recurrent layers
-    seconds = latency + bytes / (share * smaller of both groups' rates)     rate = link of a device * devices that share it
+    bytes   = cache of the prompt as the receiver keeps it, copies of heads counted, and states of recurrent layers
+    seconds = latency + bytes / (share * smaller of both groups' rates)     rate = link of a device * devices sharing it
 
 A group of n devices that outnumber the KV heads keeps n / heads copies of each, and each device is sent its own. With
 data-parallel attention one device keeps a user's cache, and one device's link carries it. `share` is what transfers

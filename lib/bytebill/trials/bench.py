@@ -180,7 +180,8 @@ def overview(found: dict[str, Any]) -> Text:
     if row := found.get("fleet"):
         lines.append(
             f"fleet of {row['replicas']:,}, {row['requests']:,} requests in {row['seconds']:.0f} s: "
-            f"{row['requests_per_s']:,.0f} a second by {row['processes']} processes of {row['peak_rss_bytes'] / 1e6:.0f} MB"
+            f"{row['requests_per_s']:,.0f} a second by {row['processes']} processes, each of "
+            f"{row['peak_rss_bytes'] / 1e6:.0f} MB at most"
         )
     for row in found.get("agreement", []):
         ratios = ", ".join(f"{name} {row[name]['ratio']:.2f}" for name in agreement.QUANTITIES)

@@ -2,8 +2,8 @@
 
 Llama-3-8B on one H100, requests as long as a published trace of conversations, and more users than the cache has
 room for, so that the pool stays nearly full and sequences are preempted. Each size runs in a process of its own
-(`python -m bytebill.trials.speed server N`), so that its peak memory is its own. The clock on the wall includes drawing the
-requests and recording them.
+(`python -m bytebill.trials.speed server N`), so that its peak memory is its own. The clock on the
+wall includes drawing the requests and recording them.
 
 A fleet of a thousand such devices, each at 0.7 of what it serves when full, is cells of `CELL` replicas behind a router
 by load, one cell after the other in each of `JOBS` processes: its memory is that of a cell in each. `FLEET` requests by
@@ -13,6 +13,7 @@ default; `TENTH` are a tenth of its day, which `bytebill bench --only tenth` tak
 import json
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -125,5 +126,10 @@ def _peak_rss_bytes() -> int:
 
 
 if __name__ == "__main__":
-    what = {"server": speed_of, "cluster": _cluster, "cells": _cells, "fleet": fleet_in_processes}
-    print(json.dumps(what[sys.argv[1]](*map(int, sys.argv[2:]))))
+    parts: dict[str, Callable[..., dict[str, Any]]] = {
+        "server": speed_of,
+        "cluster": _cluster,
+        "cells": _cells,
+        "fleet": fleet_in_processes,
+    }
+    print(json.dumps(parts[sys.argv[1]](*map(int, sys.argv[2:]))))
