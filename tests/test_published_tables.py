@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+
 import pytest
 
 from bytebill import data
@@ -69,3 +71,78 @@ def test_who_wins_with_disaggregation_follows_from_the_two_values_and_both_do() 
     assert 1 / by["mooncake-a10-short-prompts", "p99_itl"] == pytest.approx(15, abs=0.1)
     assert by["mooncake-a10-short-prompts", "mean_ttft"] == pytest.approx(3.6, abs=0.05)
     assert {row["better"] for row in rows} == {"disaggregated", "mixed", "not compared"}
+
+
+def test_the_price_of_latency_in_mlperf_is_a_median_over_systems_that_also_ran_offline() -> None:
+    rows = data.rows("mlperf_results")
+    runs = {(row["benchmark"], row["scenario"], row["submitter"], row["system"]): row for row in rows}
+    assert len(runs) == len(rows) and all(row["valid"] for row in rows)
+    shares: dict[tuple[str, str], list[float]] = {}
+    for (model, scenario, *system), row in runs.items():
+        if scenario != "offline" and (offline := runs.get((model, "offline", *system))):
+            shares.setdefault((model, scenario), []).append(row["tokens_per_s"] / offline["tokens_per_s"])
+    assert {key: (len(found), round(statistics.median(found), 2)) for key, found in shares.items()} == {
+        ("llama2-70b", "server"): (45, 0.95),
+        ("llama2-70b", "interactive"): (22, 0.56),
+        ("llama3.1-405b", "server"): (23, 0.75),
+        ("llama3.1-405b", "interactive"): (12, 0.46),
+        ("llama3.1-8b", "server"): (24, 0.87),
+        ("llama3.1-8b", "interactive"): (8, 0.79),
+        ("mixtral-8x7b", "server"): (11, 0.87),
+        ("deepseek-r1", "server"): (8, 0.48),
+    }
+
+
+def test_every_valid_mlperf_run_kept_the_limits_of_its_scenario() -> None:
+    limits = {(row["benchmark"], row["scenario"]): row for row in data.rows("mlperf_slos")}
+    for row in data.rows("mlperf_results"):
+        if row["scenario"] != "offline":
+            limit = limits[row["benchmark"], row["scenario"]]
+            assert row["ttft_p99_ms"] <= limit["ttft_ms"] and row["tpot_p99_ms"] <= limit["tpot_ms"], row
+
+
+def test_every_gain_within_limits_names_a_setting_that_is_there_and_the_headlines_are_the_largest() -> None:
+    settings = {row["id"]: row for row in data.rows("published_slo_settings")}
+    gains = data.rows("published_slo_gains")
+    for row in gains:
+        if row["setting"]:
+            assert settings[row["setting"]]["model_name"] == row["model_name"]
+            assert settings[row["setting"]]["system"] == row["system"]
+        assert row["gain_low"] is None or row["gain_low"] < row["gain"]
+    of_osdi = [row for row in gains if row["system"] == "DistServe" and row["edition"] == "OSDI 2024"]
+    largest = {
+        of: max(row["gain"] for row in of_osdi if row["gain_of"] == of) for of in ("request rate", "tighter limits")
+    }
+    assert largest == {"request rate": 7.4, "tighter limits": 12.6}
+    for row in settings.values():
+        if row["system"] == "Sarathi-Serve":
+            assert row["n_devices"] == row["prefill_tensor_parallel"] * row["prefill_pipeline_stages"]
+
+
+def test_strict_limits_of_sarathi_are_a_fifth_of_the_relaxed_ones() -> None:
+    limits = {row["id"]: row["tbt_p99_s"] for row in data.rows("published_slo_settings") if row["tbt_p99_s"]}
+    strict = {name.removesuffix("-strict"): limit for name, limit in limits.items() if name.endswith("-strict")}
+    assert len(strict) == 4
+    for name, limit in strict.items():
+        assert limits[f"{name}-relaxed"] == pytest.approx(5 * limit)
+
+
+def test_the_two_techniques_of_sarathi_together_have_the_shortest_tail_and_not_the_shortest_first_token() -> None:
+    for rows in data.grouped("published_sarathi_ablation", "workload").values():
+        by = {row["variant"]: row for row in rows}
+        assert min(by, key=lambda name: by[name]["tbt_p99_s"]) == "both"
+        assert min(by, key=lambda name: by[name]["ttft_p50_s"]) == "hybrid batching only"
+
+
+def test_the_share_within_limits_falls_with_the_rate_and_disaggregation_keeps_more() -> None:
+    by = {
+        name: {row["rate_per_s"]: row["attainment"] for row in rows}
+        for name, rows in data.grouped("published_slo_attainment", "system").items()
+    }
+    for shares in by.values():
+        assert list(shares.values()) == sorted(shares.values(), reverse=True)
+    assert all(by["DistServe-Low"][rate] > share for rate, share in by["vLLM"].items())
+    assert (
+        max(abs(row["attainment"] - row["simulated_attainment"]) for row in data.rows("published_slo_attainment"))
+        < 0.02
+    )
