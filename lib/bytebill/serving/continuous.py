@@ -85,8 +85,9 @@ class ContinuousScheduler(Scheduler):
             self._make_room(draft)
             self._decoding.give_blocks()
             if not draft.preempted:
-                self._swap_in(draft)
-                if self.mixed:
+                if self._swapped:
+                    self._swap_in(draft)
+                if self.mixed and (self._waiting or self._prefilling):
                     draft.budget -= len(self._decoding)
                     self._add_prompts(draft)
         n_decodes = 0 if draft.chunks and not self.mixed else len(self._decoding)

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def fleet_in_processes(n_requests: int = FLEET) -> dict[str, Any]:
 
 def cluster_of(n_replicas: int, n_requests: int, *, seed: int = 0) -> int:
     """Requests that a cluster has served as they came."""
-    rate_per_s = SHARE * n_replicas * _full(10 * N_USERS).requests_per_s
+    rate_per_s = SHARE * n_replicas * _capacity_per_s()
     arrivals = Poisson(rate_per_s, seed=seed)
     chats = synthetic("azure-conv", n_requests, arrivals=arrivals, max_len_tokens=8192, seed=seed)
     pool = Pool(deployment=_device(), n_replicas=n_replicas, policy=Policy(n_slots=N_USERS))
@@ -102,6 +103,11 @@ def _cells(n_requests: int, job: int) -> dict[str, Any]:
 
 def _device() -> Deployment:
     return Deployment(model=model("llama-3-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"))
+
+
+@cache
+def _capacity_per_s() -> float:
+    return _full(10 * N_USERS).requests_per_s
 
 
 def _full(n_requests: int) -> Metrics:
