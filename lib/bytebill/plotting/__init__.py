@@ -25,6 +25,7 @@ from bytebill.plotting.money import (
     prices_on_map,
     rules_on_map,
 )
+from bytebill.plotting.phases import ratio_curves, ratio_strips, token_time_by_tokens
 from bytebill.plotting.slots import factors_waterfall, latency_by_rate, slot_timelines
 from bytebill.plotting.steps import (
     bending_over,
