@@ -7,6 +7,7 @@ import statistics
 import pytest
 
 from bytebill import data
+from bytebill.models import MODELS
 
 
 def test_bytes_moved_follow_from_the_shape_with_each_head_stored_as_often_as_its_parallel_size_asks() -> None:
@@ -59,7 +60,7 @@ def test_who_wins_with_disaggregation_follows_from_the_two_values_and_both_do() 
     for row in rows:
         mixed, split = row["mixed_value"], row["disaggregated_value"]
         if mixed is not None:
-            wins = split > mixed if row["metric"].endswith("throughput") else split < mixed
+            wins = split > mixed if row["metric"].endswith(("throughput", "at_slo")) else split < mixed
             assert row["better"] == ("disaggregated" if wins else "mixed")
         else:
             assert row["caution"] == "read-2nd" or row["better"] == "not compared"
@@ -146,3 +147,38 @@ def test_the_share_within_limits_falls_with_the_rate_and_disaggregation_keeps_mo
         max(abs(row["attainment"] - row["simulated_attainment"]) for row in data.rows("published_slo_attainment"))
         < 0.02
     )
+
+
+def test_a_smaller_token_budget_won_where_memory_was_tight_and_lost_where_it_was_not() -> None:
+    rows = data.rows("published_token_budgets")
+    gains = {
+        row["tensor_parallel"]: row["after_tokens_per_s"] / row["before_tokens_per_s"] - 1
+        for row in rows
+        if row["before_tokens_per_s"]
+    }
+    assert gains == pytest.approx({2: 0.36, 4: -0.02}, abs=0.006)
+    assert [row["date"] for row in rows] == sorted(row["date"] for row in rows)
+    assert all(row["offline_budget_tokens"] >= row["server_budget_tokens"] for row in rows)
+
+
+def test_latency_of_one_request_is_straight_in_context_for_decode_and_bent_for_prefill() -> None:
+    for name in ("h100-sxm", "b200"):
+        for kv in ("bf16", "fp8"):
+            rows = [r for r in data.rows("published_context_latency") if (r["device_id"], r["kv"]) == (name, kv)]
+            slope, _ = statistics.linear_regression(
+                [r["n_input_tokens"] for r in rows], [r["itl_median_ms"] for r in rows]
+            )
+            assert slope == pytest.approx(rows[0]["fit_slope_ms_per_token"], rel=0.06)
+            first = [r for r in rows if r["ttft_median_s"]]
+            per_token = [r["ttft_median_s"] / r["n_input_tokens"] for r in first]
+            assert per_token == sorted(per_token) and per_token[-1] > 1.5 * per_token[0]
+
+
+def test_no_published_first_token_is_faster_than_the_peak_of_its_device_allows() -> None:
+    from bytebill.hardware import accelerator
+
+    weights = MODELS["llama-3-8b"].n_params
+    for row in data.rows("published_context_latency"):
+        if row["ttft_median_s"]:
+            floor = 2 * weights * row["n_input_tokens"] / accelerator(row["device_id"]).peak("bf16")
+            assert row["ttft_median_s"] > floor
