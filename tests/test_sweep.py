@@ -49,7 +49,9 @@ def cluster() -> Iterator[Any]:
 def test_rows_stand_in_the_grids_order_and_say_all(table: list[dict[str, Any]]) -> None:
     told = [(row["workload_rate_per_s"], row["policy_token_budget"], row["seed"]) for row in table]
     assert told == [(rate, budget, seed) for rate in (2, 8, 20) for budget in (512, 2048) for seed in (0, 1)]
-    assert all(set(row) >= {*RESULTS, "point", "refused", *(name.replace(".", "_") for name in FIELDS)} for row in table)
+    assert all(
+        set(row) >= {*RESULTS, "point", "refused", *(name.replace(".", "_") for name in FIELDS)} for row in table
+    )
     assert len({row["point"] for row in table}) == SMALL.n_points == 12
     for row in table:
         assert row["refused"] is None and row["n_finished"] == 60
@@ -177,7 +179,9 @@ def test_clusters_are_points_too(seed: int) -> None:
 
 
 def test_every_field_of_deployment_workload_and_policy_can_be_varied() -> None:
-    assert {"model", "accelerator", "devices", "weights", "kv", "attention", "workload.cv", "policy.kind"} <= set(FIELDS)
+    assert {"model", "accelerator", "devices", "weights", "kv", "attention", "workload.cv", "policy.kind"} <= set(
+        FIELDS
+    )
     base = {**BASE, "workload": {"input_tokens": 100, "output_tokens": 10, "requests": 20, "concurrency": 4}}
     grid = {"policy.kind": ["continuous", "chunked"], "policy.n_slots": [2, 8], "policy.mixed": [True, False]}
     rows = sweeps.run(Sweep(base=base, grid=grid), jobs=1)

@@ -30,9 +30,9 @@ def ratio_strips(
                 [value], [row - 0.06 * rank], "o", color=MONEY if name in listed else BYTES, markersize=5, alpha=0.7
             )
     marks = len(strips)
-    for name, value in published.items():
-        ax.plot([value], [marks], "D", color=BYTES, markerfacecolor="none", markersize=8)
-        ax.annotate(name, (value, marks), (0, 9), textcoords="offset points", fontsize=9, rotation=25, ha="left")
+    ax.plot(list(published.values()), [marks] * len(published), "D", color=BYTES, markerfacecolor="none", markersize=8)
+    said = ", ".join(f"{name} {value:.1f}" for name, value in published.items())
+    ax.annotate(said, (max(published.values()), marks), (10, 0), textcoords="offset points", va="center", fontsize=10)
     ax.set_yticks(range(marks + 1), [*strips, "measured and published"])
     ax.set_xscale("log")
     only_ticks(ax.xaxis, _TICKS)
@@ -51,7 +51,7 @@ def token_time_by_tokens(ax: Axes, curves: Mapping[str, Curve], *, turn: float, 
         "  arithmetic takes over", (turn, 0.97), (2, 0), xycoords=("data", "axes fraction"), textcoords="offset points",
         va="top", fontsize=10,
     )  # fmt: skip
-    ax.text(0.99, 0.03, label, transform=ax.transAxes, ha="right", color=IDLE)
+    ax.text(0.99, 0.86, label, transform=ax.transAxes, ha="right", color=IDLE)
     return finished(ax, legend="lower left", xlabel="tokens in the step", ylabel="time for each of them [ms]")
 
 
