@@ -284,6 +284,10 @@ OTHERS = {
     "10": [{"usd_per_gpu_hour": 1.3, "tokens_per_s_per_user": 33}],
     "16": [{"usd_per_h100_hour": 2.0, "usd_per_h200_hour": 3.0, "context_len": 512, "skew": 0.0}],
     "17": [{"accelerator_id": "a100-sxm-80", "context_len": 1000, "measured_len": 300, "usd_per_gpu_hour": 1.5}],
+    "18": [
+        {"dense_id": "chat-70b-2xh200", "trace_id": "sharegpt-vllm", "workload_id": "reasoning"},
+        {"mixture_id": "public-120b-b200", "n_requests": 200},
+    ],
     "19": [
         {
             "saved_today": 0.2,
