@@ -34,7 +34,16 @@ def three_way(
     )
     for name, gap in lines.items():
         ax.axvline(1e3 * gap, color=KV, linestyle="--", linewidth=1.2)
-        ax.text(1e3 * gap * 1.03, 0.98, name, color=KV, rotation=90, va="top", transform=ax.get_xaxis_transform())
+        ax.text(
+            1e3 * gap * 1.03,
+            0.98,
+            name,
+            color=KV,
+            rotation=90,
+            va="top",
+            fontsize=9,
+            transform=ax.get_xaxis_transform(),
+        )
     gaps, prices = [1e3 * gap for gap, _, _ in settings], [usd for _, usd, _ in settings]
     only_ticks(ax.xaxis, round_numbers(min(gaps) / 1.1, max(gaps) * 1.1))
     only_ticks(ax.yaxis, round_numbers(min(prices) / 1.1, max(prices) * 1.1))
