@@ -319,6 +319,7 @@ OTHERS = {
     ],
     "what_fits": [{"model_id": "llama-3-8b", "accelerator_id": "l40s", "n_devices": 1, "context_len": 5000}],
     "two_clocks": [{}],
+    "definitions": [{"ttft_s": 0.5, "tpot_s": 0.03, "n_output_tokens": 200, "rate_per_s": 8.0}],
 }
 RUNS = [(name, others) for name, sets in OTHERS.items() for others in sets if others]
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from bytebill import data
 from bytebill.errors import BytebillError
 from bytebill.sim.sweep import FIELDS, RESULTS, Sweep, point_id, row_of
 from bytebill.trials import sweeps
@@ -235,6 +236,14 @@ def test_a_scheduler_that_is_not_there_is_told_soon(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sweeps, "CONNECT_S", 1)
     with pytest.raises(BytebillError, match=f"No Dask scheduler answers at {address}"):
         sweeps.run(SMALL, dask=address)
+
+
+def test_the_readmes_sweep_runs() -> None:
+    text = (data.REPOSITORY / "README.md").read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
+    asked = Sweep.read(yaml.safe_load(text))
+    rows = sweeps.run(asked, jobs=1)
+    assert len(rows) == asked.n_points == 24 and all(row["n_finished"] == 500 for row in rows)
+    assert {row["slo_met"] for row in rows} == {True, False}
 
 
 def test_the_command_prints_the_table(table: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -40,3 +40,4 @@ from bytebill.plotting.steps import (
     where_a_step_goes,
 )
 from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, KV, MONEY, WEIGHTS, figure, use_book_style
+from bytebill.plotting.timelines import request_timeline

@@ -119,6 +119,11 @@ def _fleet(found: dict[str, Any], here: Device, say: Say, *, n_requests: int) ->
     found["fleet"] = speed.fleet_in_processes(n_requests)
 
 
+def _frontier(found: dict[str, Any], here: Device, say: Say) -> None:
+    say("frontier of 200 operating points")
+    found["frontier"] = speed.frontier()
+
+
 def _agreements(found: dict[str, Any], here: Device, say: Say) -> None:
     """At each load every quantity as measured, as simulated, and their ratio."""
     say("agreement")
@@ -142,6 +147,7 @@ _PARTS: Register[Callable[[dict[str, Any], Device, Say], None]] = Register(
         "engine": _engine,
         "simulator": _simulator,
         "cluster": _clusters,
+        "frontier": _frontier,
         "agreement": _agreements,
         "tenth": partial(_fleet, n_requests=speed.TENTH),
     },
@@ -182,6 +188,11 @@ def overview(found: dict[str, Any]) -> Text:
             f"fleet of {row['replicas']:,}, {row['requests']:,} requests in {row['seconds']:.0f} s: "
             f"{row['requests_per_s']:,.0f} a second by {row['processes']} processes, each of "
             f"{row['peak_rss_bytes'] / 1e6:.0f} MB at most"
+        )
+    if row := found.get("frontier"):
+        lines.append(
+            f"frontier of {row['points']} points, {row['requests']:,} requests: {row['seconds']:.0f} s by "
+            f"{row['processes']} processes, {row['efficiency']:.2f} times as fast as by one"
         )
     for row in found.get("agreement", []):
         ratios = ", ".join(f"{name} {row[name]['ratio']:.2f}" for name in agreement.QUANTITIES)

@@ -8,6 +8,9 @@ wall includes drawing the requests and recording them.
 A fleet of a thousand such devices, each at 0.7 of what it serves when full, is cells of `CELL` replicas behind a router
 by load, one cell after the other in each of `JOBS` processes: its memory is that of a cell in each. `FLEET` requests by
 default; `TENTH` are a tenth of its day, which `bytebill bench --only tenth` takes minutes for.
+
+A frontier is `FRONTIER`, 200 operating points of 2,000 requests each, by one process and by `JOBS`: what the second is
+worth is the quotient of both times.
 """
 
 import json
@@ -25,6 +28,8 @@ from bytebill.hardware import accelerator
 from bytebill.models import model, precision
 from bytebill.serving import Metrics, Poisson, Policy, synthetic
 from bytebill.sim import Cluster, Pool, serve_on
+from bytebill.sim.sweep import Sweep
+from bytebill.trials import sweeps
 
 SIZES = (10_000, 100_000, 1_000_000)
 N_USERS = 400
@@ -33,6 +38,14 @@ CELL, N_REPLICAS, JOBS = 50, 1000, 2
 CLUSTERS = (8, 64)  # replicas behind one router
 PER_REPLICA = 600  # requests of such a cluster: half a minute
 FLEET, TENTH = 200_000, 5_000_000
+FRONTIER = Sweep(
+    base={"model": "llama-3-70b", "workload": {"trace": "azure-conv", "requests": 2000, "max_len_tokens": 8192}},
+    grid={
+        "devices": [4, 8],
+        "policy.token_budget": [512, 1024, 2048, 8192, 16384],
+        "workload.rate_per_s": [0.5 * n for n in range(1, 21)],
+    },
+)
 
 
 def in_a_process(n_requests: int) -> dict[str, Any]:
@@ -76,6 +89,25 @@ def fleet_in_processes(n_requests: int = FLEET) -> dict[str, Any]:
         "seconds": seconds,
         "requests_per_s": n_served / seconds,
         "peak_rss_bytes": max(part["peak_rss_bytes"] for part in parts),
+    }
+
+
+def frontier() -> dict[str, Any]:
+    """The frontier's points a second by one process and by several, which are started before they are timed."""
+    few = Sweep(base=FRONTIER.base, grid={**FRONTIER.grid, "workload.rate_per_s": [1.0]})
+    seconds = {}
+    for jobs in (1, JOBS):
+        sweeps.run(few, jobs=jobs)
+        start = time.perf_counter()
+        rows = sweeps.run(FRONTIER, jobs=jobs)
+        seconds[jobs] = time.perf_counter() - start
+    return {
+        "points": len(rows),
+        "requests": sum(row["n_finished"] for row in rows),
+        "processes": JOBS,
+        "alone_s": seconds[1],
+        "seconds": seconds[JOBS],
+        "efficiency": seconds[1] / seconds[JOBS],
     }
 
 
