@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
 from bytebill.serving.memory.contiguous import ContiguousMax, ContiguousOracle, ContiguousPow2
-from bytebill.serving.memory.paged import Paged
+from bytebill.serving.memory.paged import Counted, Paged
 from bytebill.serving.memory.prefix import PrefixSharing
 from bytebill.serving.plan import Plan
 from bytebill.serving.request import Request
@@ -24,6 +24,7 @@ def pools() -> dict[str, Callable[[], Any]]:
     """Pools of 48 tokens or so, where three requests meet and not all fit."""
     return {
         "paged": lambda: Paged(n_blocks=12, block_size_tokens=BLOCK, n_host_blocks=7),
+        "counted": lambda: Counted(n_blocks=12, block_size_tokens=BLOCK),
         "sharing": lambda: PrefixSharing(n_blocks=12, block_size_tokens=BLOCK, n_host_blocks=7),
         "max": lambda: ContiguousMax(n_slots=96, max_len_tokens=48),
         "pow2": lambda: ContiguousPow2(n_slots=64, max_len_tokens=48),

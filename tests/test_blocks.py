@@ -195,8 +195,10 @@ def test_the_reason_counts() -> None:
     long = Request(id=7, n_input_tokens=200, n_output_tokens=60)
     reason = Paged(n_blocks=16, block_size_tokens=16).refusal(long)
     assert reason == "Request 7 caches 259 tokens at its end: 17 blocks of 16, and there are 16."
-    small = ContiguousMax(n_slots=1000, max_len_tokens=2048)
-    assert "reserves 2048 slots side by side" in str(small.refusal(long))
+    small = ContiguousPow2(n_slots=200, max_len_tokens=2048)
+    assert "reserves 264 slots side by side" in str(small.refusal(long))
+    with pytest.raises(BytebillError, match="A pool of 1000 slots never has 2048 side by side"):
+        ContiguousMax(n_slots=1000, max_len_tokens=2048)
 
 
 def test_the_same_room_twice_is_an_error() -> None:
@@ -236,9 +238,8 @@ def test_a_block_has_sixteen_slots_unless_told() -> None:
 
 
 def test_a_pool_of_one_slot_holds_one_token() -> None:
-    for pool in (ContiguousMax(n_slots=1, max_len_tokens=2), ContiguousOracle(n_slots=1, max_len_tokens=2)):
-        short = Request(id=0, n_input_tokens=1, n_output_tokens=1)
-        assert (pool.refusal(short) is None) == isinstance(pool, ContiguousOracle)
+    pool, short = ContiguousOracle(n_slots=1, max_len_tokens=2), Request(id=0, n_input_tokens=1, n_output_tokens=1)
+    assert pool.refusal(short) is None
     assert pool.allocate(short, 1) == 0 and pool.n_free == 0
     with pytest.raises(BytebillError, match="A pool needs slots"):
         ContiguousOracle(n_slots=0, max_len_tokens=2)

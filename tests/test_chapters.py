@@ -271,6 +271,16 @@ OTHERS = {
             "program": "trtllm",
         }
     ],
+    "08": [
+        {
+            "model_id": "qwen3-30b-a3b",
+            "accelerator_id": "h200-sxm",
+            "n_devices": 1,
+            "n_input_tokens": 8192,
+            "n_output_tokens": 0,
+            "measured_len": 64,
+        }
+    ],
     "10": [{"usd_per_gpu_hour": 1.3, "tokens_per_s_per_user": 33}],
     "16": [{"usd_per_h100_hour": 2.0, "usd_per_h200_hour": 3.0, "context_len": 512, "skew": 0.0}],
     "17": [{"accelerator_id": "a100-sxm-80", "context_len": 1000, "measured_len": 300, "usd_per_gpu_hour": 1.5}],
@@ -309,6 +319,7 @@ OTHERS = {
     ],
     "what_fits": [{"model_id": "llama-3-8b", "accelerator_id": "l40s", "n_devices": 1, "context_len": 5000}],
     "two_clocks": [{}],
+    "definitions": [{"ttft_s": 0.5, "tpot_s": 0.03, "n_output_tokens": 200, "rate_per_s": 8.0}],
 }
 RUNS = [(name, others) for name, sets in OTHERS.items() for others in sets if others]
 

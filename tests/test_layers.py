@@ -34,6 +34,9 @@ MAY = {  # third-party packages, where they may be; the standard library may be 
     "numba": ("engine",),
     "transformers": ("engine.weights", "measure"),
     "matplotlib": ("plotting", "site"),
+    "joblib": ("trials",),
+    "distributed": ("trials",),
+    "pyarrow": ("trials",),
 }
 
 

@@ -176,6 +176,20 @@ def test_the_bench_times_the_simulator_in_a_process_of_its_own(monkeypatch, cpu)
         assert 64 < row["mean_batch"] <= 400 and 0 < row["kv_utilization"] <= 1
 
 
+def test_the_bench_times_clusters_and_a_fleet(monkeypatch, cpu):
+    monkeypatch.setattr("bytebill.trials.speed.CLUSTERS", (2,))
+    monkeypatch.setattr("bytebill.trials.speed.FLEET", 1000)
+    monkeypatch.setattr(ceilings, "peak_flops_per_s", lambda device, *, dtype: 1e11)
+    found = json.loads(json.dumps(bench.run(only="cluster", device="cpu")))
+    assert [(row["replicas"], row["requests"]) for row in found["cluster"]] == [(2, 1200)]
+    fleet = found["fleet"]
+    assert (fleet["requests"], fleet["replicas"], fleet["processes"]) == (1000, 1000, 2)
+    assert min(fleet["seconds"], fleet["requests_per_s"], fleet["peak_rss_bytes"]) > 0
+    assert "cluster of 2: " in str(bench.overview(found)) and "fleet of 1,000, 1,000 requests" in str(
+        bench.overview(found)
+    )
+
+
 def test_eight_users_are_served_whole(cpu):
     from bytebill.engine.transformer import Transformer
     from bytebill.engine.weights.names import random_weights

@@ -116,7 +116,7 @@ def test_every_request_gets_its_tokens_and_every_block_comes_back(name: str, req
     pool = table.scheduler.allocator
     if pool is not None:
         assert pool.n_free == pool.n_total
-        assert pool.n_host_free == (7 if pool.grows else 0)
+        assert pool.n_host_free == (7 if pool.gives_tables else 0)
     assert table.scheduler.lengths() == {}
 
 

@@ -15,7 +15,14 @@ from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
 from bytebill.serving import Metrics, Poisson, Policy, Slo, Workload, max_rate_at_slo, synthetic
-from bytebill.serving.slo import e2e_s, inclusive_tpot_s, tpot_of_inclusive_s
+from bytebill.serving.slo import (
+    e2e_s,
+    inclusive_tpot_s,
+    mean_itl_s,
+    tpot_of_e2e_s,
+    tpot_of_inclusive_s,
+    user_tokens_per_s,
+)
 from bytebill.sim import serve_on
 
 
@@ -137,6 +144,9 @@ def test_the_rate_of_a_simulated_server_keeps_the_limits_there_and_not_beyond() 
         (lambda serve: e2e_s(ttft_s=1, tpot_s=1, n_output_tokens=0), "has a token at least"),
         (lambda serve: tpot_of_inclusive_s(inclusive_s=1, ttft_s=1, n_output_tokens=1), "needs two tokens"),
         (lambda serve: tpot_of_inclusive_s(inclusive_s=1, ttft_s=9, n_output_tokens=2), "is longer than"),
+        (lambda serve: tpot_of_e2e_s(e2e_s=1, ttft_s=2, n_output_tokens=3), "is longer than"),
+        (lambda serve: mean_itl_s([math.nan], [1]), "need an answer of two tokens"),
+        (lambda serve: user_tokens_per_s(tpot_s=0), "is above zero"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_sentence(wrong: Callable[[object], object], says: str) -> None:
@@ -150,3 +160,22 @@ def test_conversions_undo_each_other(ttft_s: float, tpot_s: float, n: int) -> No
     assert tpot_of_inclusive_s(inclusive_s=inclusive, ttft_s=ttft_s, n_output_tokens=n) == pytest.approx(
         tpot_s, abs=1e-9
     )
+
+
+@given(st.floats(0, 20), st.floats(0.001, 2), st.integers(2, 5000))
+def test_a_tools_numbers_lead_back_to_the_same_request(ttft_s: float, tpot_s: float, n: int) -> None:
+    whole_s = e2e_s(ttft_s=ttft_s, tpot_s=tpot_s, n_output_tokens=n)
+    assert tpot_of_e2e_s(e2e_s=whole_s, ttft_s=ttft_s, n_output_tokens=n) == pytest.approx(tpot_s, rel=1e-6)
+    inclusive = inclusive_tpot_s(ttft_s=ttft_s, tpot_s=tpot_s, n_output_tokens=n)
+    assert inclusive == pytest.approx(tpot_s + (ttft_s - tpot_s) / n, rel=1e-9)
+    assert user_tokens_per_s(tpot_s=inclusive) == pytest.approx(n / whole_s)
+
+
+def test_gaps_weigh_by_answer_in_a_simulated_run_too() -> None:
+    """The mean over pooled gaps is that of TPOTs weighted by gaps, and not their mean over requests."""
+    group = Deployment(model=model("llama-3-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"))
+    run = serve_on(group, synthetic("azure-conv", 100, seed=1), Policy(n_slots=16)).metrics
+    pooled = mean_itl_s(run.tpot_s, run.columns["n_output_tokens"])
+    assert pooled == pytest.approx(run.itl_mean_s, rel=1e-9)
+    known = [tpot_s for tpot_s in run.tpot_s if tpot_s == tpot_s]
+    assert abs(pooled / (sum(known) / len(known)) - 1) > 1e-3

@@ -137,6 +137,33 @@ def score_table(
         typer.echo(score.as_lines(rows))
 
 
+@app.command("sweep")
+def sweep_points(
+    path: Annotated[str, typer.Argument(metavar="FILE.yaml", help="A base, a grid, seeds: see `bytebill.sim.sweep`.")],
+    out: Annotated[str | None, typer.Option(metavar="FILE.csv", help="The table: .csv or .parquet; stdout.")] = None,
+    jobs: Annotated[int | None, typer.Option(metavar="N", help="Local processes; all cores.")] = None,
+    dask: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler's, instead of them.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Simulate every operating point of a grid; a run that was stopped goes on when it is asked for again."""
+    from bytebill.chapters import watch
+    from bytebill.data import read_yaml
+    from bytebill.sim.sweep import Sweep
+    from bytebill.trials import sweeps
+
+    asked = Sweep.read(read_yaml(path))
+    try:
+        with watch.counter(console=Console(stderr=True)) as count:
+            rows = sweeps.run(asked, jobs=jobs, dask=dask, out=out, progress=partial(count, "operating points"))
+    except KeyboardInterrupt:
+        kept = "" if out is None else f"; what is done stands in {out}.part, and the same command goes on with it"
+        raise BytebillError(f"The sweep was stopped{kept}.") from None
+    if as_json:
+        typer.echo(json.dumps({"rows": rows}))
+    elif out is None:
+        typer.echo(sweeps.as_csv(rows), nl=False)
+
+
 @app.command()
 def fits(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model of the register, as in llama-3-8b.")],

@@ -119,6 +119,15 @@ class Deployment:
         """Devices among which the heads of a layer, and the caches of a user, are split."""
         return self.n_devices if self.attention == "tensor" else 1
 
+    def served(self) -> Self:
+        """This deployment, if its devices split the model's heads evenly, as programs that serve on them demand."""
+        n, model = self.n_devices, self.model
+        require(
+            self.n_sharing == 1 or n in tensor_parallel_sizes(model, largest=n),
+            f"The {model.n_heads} heads of {model.name} and their caches do not split evenly over {n} devices.",
+        )
+        return self
+
     @property
     def n_nodes(self) -> int:
         """Nodes that hold the group: within one the fast link joins devices, between them a network.

@@ -1,5 +1,6 @@
 """What is running, since when, and for how long still? A line in a terminal, two lines in a log."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -7,6 +8,7 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TextColumn
 from rich.progress_bar import ProgressBar
 
+LINES = 20  # most that a count takes in a log
 REDRAWS_PER_S = 1  # a chapter measures this machine: the bar must not be seen in its numbers
 
 
@@ -48,9 +50,21 @@ def watch(name: str, expected_s: float | None, *, console: Console) -> Iterator[
 
 @contextmanager
 def counter(*, console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar over a number of parts: call what it yields with a label, the parts done, and all."""
+    """A bar over a number of parts, and the time left: call what it yields with a label, the parts done, and all.
+
+    In a log a line for each part, or for each twentieth of them.
+    """
     if not console.is_terminal:
-        yield lambda label, done, total: console.print(f"{done}/{total} {label}", highlight=False)
+        start_s, told = time.perf_counter(), -1
+
+        def line(label: str, done: int, total: int) -> None:
+            nonlocal told
+            if (part := LINES * done // max(total, 1)) != told or total <= LINES:
+                told, so_far_s = part, time.perf_counter() - start_s
+                left = f", about {so_far_s * (total - done) / done:.0f} s left" if 0 < done < total > LINES else ""
+                console.print(f"{done}/{total} {label}{left}", highlight=False)
+
+        yield line
         return
     with Progress(console=console, transient=True, refresh_per_second=REDRAWS_PER_S) as progress:
         task = progress.add_task("")

@@ -15,6 +15,7 @@ from bytebill.data.tables import (
     names,
     panels,
     raw_rows,
+    read_yaml,
     rehash,
     root,
     rows,

@@ -194,6 +194,11 @@ def _read(path: Path, parse: Callable[[str], Any] = str, kind: type = str) -> An
     return found
 
 
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """A file of a user's: a mapping. Raises `BytebillError` for any other."""
+    return dict(_read(Path(path), _yaml, dict))
+
+
 def _yaml(text: str) -> Any:
     import yaml  # not in a browser, which reads a bundle
 

@@ -21,7 +21,6 @@ from bytebill.economics.ranges import student_t
 from bytebill.errors import require
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Decline:
     """A fitted rate of fall: a price becomes so many times smaller in a year."""

@@ -317,10 +317,13 @@ def footprint_of(
     )
 
 
-def as_served(group: Deployment, by: Program, *, utilization: float | None = None) -> Deployment:
+def as_served(
+    group: Deployment, by: Program, *, utilization: float | None = None, step_tokens: int | None = None
+) -> Deployment:
     """The group with the room for caches that a program leaves, or, where that is none, leaves at best.
 
-    `utilization` is whatever the program takes a share of; None: its default.
+    `utilization` is whatever the program takes a share of, `step_tokens` the largest step, whose activations take room;
+    None: the program's defaults.
 
     >>> from bytebill.hardware import accelerator
     >>> from bytebill.models import model, precision
@@ -329,7 +332,8 @@ def as_served(group: Deployment, by: Program, *, utilization: float | None = Non
     >>> [as_served(four, programs.program(id)).kv_tokens // 1000 for id in ("vllm", "trtllm", "sglang")]
     [437, 501, 422]
     """
-    served, card = Footprint(deployment=group, program=by, utilization=utilization), group.accelerator
+    served = Footprint(deployment=group, program=by, utilization=utilization, step_tokens=step_tokens)
+    card = group.accelerator
     most = max(served.at(corner).cache_bytes for corner in ("value", "low"))
     usual = served.at("value").cache_bytes
     free = group.n_devices * max(0.0, usual if usual > 0 else most)

@@ -26,6 +26,7 @@ from bytebill.plotting.money import (
     prices_on_map,
     rules_on_map,
 )
+from bytebill.plotting.phases import ratio_curves, ratio_strips, token_time_by_tokens
 from bytebill.plotting.slots import factors_waterfall, latency_by_rate, slot_timelines
 from bytebill.plotting.steps import (
     bending_over,
@@ -39,3 +40,4 @@ from bytebill.plotting.steps import (
     where_a_step_goes,
 )
 from bytebill.plotting.style import BYTES, FLOPS, IDLE, INK, KV, MONEY, WEIGHTS, figure, use_book_style
+from bytebill.plotting.timelines import request_timeline

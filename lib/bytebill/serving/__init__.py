@@ -11,6 +11,7 @@ from bytebill.serving.metrics import Metrics, mean, quantile
 from bytebill.serving.plan import Plan, PrefillChunk
 from bytebill.serving.policy import CONTINUOUS, Policy
 from bytebill.serving.request import Request
+from bytebill.serving.router import ROUTERS, RequestRouter
 from bytebill.serving.schedule import Schedule
 from bytebill.serving.scheduler import Scheduler
 from bytebill.serving.slo import MaxRate, Slo, max_rate_at_slo

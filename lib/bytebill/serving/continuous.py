@@ -61,6 +61,7 @@ class ContinuousScheduler(Scheduler):
         require(self._budget >= 1, "A step computes at least one token.")
         fits = max_batch_size <= self._budget or not self._in_parts
         require(fits, f"A budget of {token_budget} tokens a step cannot hold {max_batch_size} decodes.")
+        require(0 <= watermark < 1, f"A watermark is a share of the pool, from 0 to below 1, not {watermark}.")
         self._n_kept_free = int(watermark * allocator.n_total)
         self._swapped: deque[ServedSequence] = deque()
         self._prefilling: dict[int, ServedSequence] = {}
@@ -84,8 +85,9 @@ class ContinuousScheduler(Scheduler):
             self._make_room(draft)
             self._decoding.give_blocks()
             if not draft.preempted:
-                self._swap_in(draft)
-                if self.mixed:
+                if self._swapped:
+                    self._swap_in(draft)
+                if self.mixed and (self._waiting or self._prefilling):
                     draft.budget -= len(self._decoding)
                     self._add_prompts(draft)
         n_decodes = 0 if draft.chunks and not self.mixed else len(self._decoding)
@@ -135,7 +137,7 @@ class ContinuousScheduler(Scheduler):
             self._add_chunk(draft, sequence)
         while self._waiting and not self._swapped and self.n_running < self.n_slots:
             head = self._waiting[0]
-            if not self._granted(draft, head.n_known_tokens) or not self._admit(head):
+            if not self._granted(draft, head.n_known_tokens - head.n_given_tokens) or not self._admit(head):
                 return
             self._add_chunk(draft, head)
 
@@ -171,7 +173,9 @@ class ContinuousScheduler(Scheduler):
             allocator.free(sequence.request.id)
             return False
         self._waiting.popleft()
-        sequence.n_cached = min(n_found, n_known - 1)  # the last token is computed: it says what comes next
+        sequence.n_cached = min(
+            max(n_found, sequence.n_given_tokens), n_known - 1
+        )  # the last token is computed: it says what comes next
         sequence.state = State.PREFILLING
         self._prefilling[sequence.request.id] = sequence
         return True

@@ -71,12 +71,10 @@ class DecodingSet:
         """Blocks that the next step writes to and nobody has given out yet."""
         return len(self._ring[self.tick % len(self._ring)])
 
-    def give_blocks(self, *, tick: int | None = None) -> None:
-        """Hand out the blocks that the step at a tick (the next one, if not told) writes to."""
-        extend = self._allocator.extend
-        for id in self._ring[(self.tick if tick is None else tick) % len(self._ring)]:
-            if not extend(id):
-                raise RuntimeError(f"no block for sequence {id}: a plan was repeated too often")
+    def give_blocks(self) -> None:
+        """Hand out the blocks that the next step writes to."""
+        if ids := self._ring[self.tick % len(self._ring)]:
+            self._allocator.extend_each(ids)
 
     def give_block(self, id: int) -> None:
         """Hand out the block that a sequence just joined writes to next, if its last one is full."""
@@ -91,6 +89,8 @@ class DecodingSet:
             return n_steps
         ring, size = self._ring, len(self._ring)
         n_free, n_given = self._allocator.n_free, 1
+        if n_free >= self._n_growing * -(-(n_steps - 1) // size):  # enough however their last blocks are filled
+            return n_steps
         if n_steps > size:
             n_rounds = min((n_steps - 1) // size, n_free // self._n_growing)
             n_given += n_rounds * size
@@ -105,16 +105,21 @@ class DecodingSet:
     def advance(self, n_steps: int) -> list[ServedSequence]:
         """So many steps have run, the first with its blocks given out: who has emitted its last token."""
         if n_steps > 1 and self._n_growing:
+            ring, size, extend_each = self._ring, len(self._ring), self._allocator.extend_each
             for tick in range(self.tick + 1, self.tick + n_steps):
-                if self._ring[tick % len(self._ring)]:
-                    self.give_blocks(tick=tick)
-        if self.tick + n_steps > self._next_finish():
-            raise RuntimeError("a plan was repeated past the end of a sequence")
+                if ids := ring[tick % size]:
+                    extend_each(ids)
         self.tick += n_steps
         self.n_context_tokens += n_steps * len(self._members)
+        next_tick = self._next_finish()
+        if self.tick < next_tick:
+            return []
+        if self.tick > next_tick:
+            raise RuntimeError("a plan was repeated past the end of a sequence")
         finished = []
-        while self._members and self._next_finish() == self.tick:
+        while next_tick == self.tick:
             finished.append(self.leave(heappop(self._finishes)[2]))
+            next_tick = self._next_finish() if self._members else -1
         return finished
 
     def _next_finish(self) -> int:

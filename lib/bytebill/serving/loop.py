@@ -6,7 +6,8 @@ At a boundary, requests that have arrived are added (or refused), the scheduler 
 until the next arrival at the latest. Executors: the simulator's takes as many repeats of a plan at once as end before
 that (`bytebill.sim.server`); the engine's runs one pass on the wall clock (`bytebill.engine.serve`); a replay is the
 simulator's under recorded times (`bytebill.trials.replay`). A request that arrives during a step waits for its end.
-One replica; who serves several steps each up to the next arrival, or that with the least `next_event_s`.
+One replica. Who serves several opens a plan on each (`open_plan`), knows when it ends, and has it run only then, or up
+to the step in which somebody comes (`run_plan`): before that nothing about the replica changes but lengths.
 """
 
 import math
@@ -14,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from bytebill.errors import BytebillError
+from bytebill.serving.metrics import Metrics
 from bytebill.serving.plan import NOTHING, Events, Plan
 from bytebill.serving.recorder import Recorder
 from bytebill.serving.request import Request
@@ -60,10 +62,14 @@ class Server:
         *,
         schedule: Schedule | None = None,
         observe: Callable[[float, Plan], None] | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
-        """`schedule` keeps rows, if one is given; `observe(now_s, plan)` is called with every plan."""
+        """`schedule` keeps rows, if one is given; `observe(now_s, plan)` is called with every plan.
+
+        `metrics`: those of several servers alike, which all add to them.
+        """
         self.scheduler, self.source, self.executor = scheduler, source, executor
-        self._recorder = Recorder(scheduler)
+        self._recorder = Recorder(scheduler, metrics)
         self.metrics = self._recorder.metrics
         self._schedule, self._observe = schedule, observe
         self._idle = True
@@ -94,13 +100,27 @@ class Server:
         """
         if (plan := self._next_plan(until_s)) is None:
             return False
-        if self._observe is not None:
-            self._observe(self.executor.now_s, plan)
+        self._open(plan)
+        self.run_plan(plan, until_s)
+        return True
+
+    def open_plan(self, now_s: float = math.inf) -> Plan | None:
+        """At a boundary, decide what runs next and begin it; None: nothing does, and nothing did since the last one.
+
+        Without a time: nobody else will come.
+        """
+        if now_s == math.inf:
+            plan = self._last_plan()
+        else:
+            self.executor.wait(now_s)
+            plan = self._plan_now()
+        if plan is not None:
+            self._open(plan)
+        return plan
+
+    def run_plan(self, plan: Plan, until_s: float = math.inf) -> Events:
+        """Run the plan that was opened until the first step that ends at or after a time, or somebody's arrival."""
         executor, source = self.executor, self.source
-        if self._first is None or not plan.continues(self._first, n_steps=self._n_steps):
-            self._close_run()
-            self._first, self._start_s, self._n_steps = plan, executor.now_s, 0
-            executor.begin(plan)
         start_s, n_before = executor.now_s, self._n_steps
         if self._schedule is not None:
             self._schedule.planned(plan)
@@ -113,30 +133,45 @@ class Server:
             self._close_run(events)
             for _ in events.finished:
                 source.answered(executor.now_s)
-        return True
+        return events
+
+    def _open(self, plan: Plan) -> None:
+        """A plan runs next: alone, or as more of the run that is being extended."""
+        if self._observe is not None:
+            self._observe(self.executor.now_s, plan)
+        if self._first is None or not plan.continues(self._first, n_steps=self._n_steps):
+            self._close_run()
+            self._first, self._start_s, self._n_steps = plan, self.executor.now_s, 0
+            self.executor.begin(plan)
 
     def _next_plan(self, until_s: float) -> Plan | None:
         """What the scheduler does next, after whatever time it takes until it does anything; None: not before then."""
         scheduler, source, executor = self.scheduler, self.source, self.executor
         while executor.now_s < until_s:
-            while source.next_s <= executor.now_s:
-                request = source.pop()
-                reason = scheduler.add(request).reason
-                if reason is None:
-                    executor.admit(request)
-                else:
-                    self.metrics.refusals.append((request.id, reason))
-                    source.answered(executor.now_s)
-            plan = scheduler.plan(executor.now_s)
-            self._idle = plan is None
-            if plan is not None:
+            if (plan := self._plan_now()) is not None:
                 return plan
-            self._close_run()
             wake_s = min(source.next_s, scheduler.wakes_at_s)
             if wake_s >= until_s:
                 return self._last_plan() if until_s == math.inf else None
             executor.wait(wake_s)
         return None
+
+    def _plan_now(self) -> Plan | None:
+        """Let in who has arrived, and see what the scheduler does."""
+        source, now_s = self.source, self.executor.now_s
+        while source.next_s <= now_s:
+            request = source.pop()
+            reason = self.scheduler.add(request).reason
+            if reason is None:
+                self.executor.admit(request)
+            else:
+                self.metrics.refusals.append((request.id, reason))
+                source.answered(now_s)
+        plan = self.scheduler.plan(now_s)
+        self._idle = plan is None
+        if plan is None:
+            self._close_run()
+        return plan
 
     def _last_plan(self) -> Plan | None:
         """Nobody else will come: whoever still waits is run without company."""

@@ -14,7 +14,7 @@ from bytebill.roofline.load import Chunk, Load
 from bytebill.serving.request import ServedSequence
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True, unsafe_hash=True)  # to be left alone; freezing triples what making one takes
 class PrefillChunk(Chunk):
     """Part of a prompt, or all of it: `n_new_tokens` after `context_len` cached ones; the last chunk emits.
 
@@ -40,7 +40,7 @@ class Swap:
     out: bool  # from the device to the host
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True, unsafe_hash=True)  # to be left alone; freezing triples what making one takes
 class Plan(Load):
     """One step, repeatable: a load of the first repeat, and whose it is.
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from bytebill.errors import require, require_known
 from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
 from bytebill.serving.memory.allocator import Allocator
-from bytebill.serving.memory.paged import Paged
+from bytebill.serving.memory.paged import Counted, Paged
 from bytebill.serving.memory.prefix import PrefixSharing
 from bytebill.serving.scheduler import NEVER_S, Scheduler
 from bytebill.serving.static import StaticScheduler
@@ -55,16 +55,21 @@ class Policy:
         require_known("kind of scheduler", self.kind, KINDS_OF_SCHEDULER)
         counts = (self.n_slots, self.token_budget or 1, self.block_size_tokens)
         require(all(type(n) is int and n >= 1 for n in counts), "Slots, budgets and blocks count from 1 up, in wholes.")
+        require(
+            0 <= self.watermark < 1, f"A watermark is a share of the pool, from 0 to below 1, not {self.watermark}."
+        )
         require(self.kind != "chunked" or self.token_budget is not None, "Chunks are cut by a token_budget; give one.")
 
-    def pool(self, memory: Memory | int) -> Allocator:
-        """A fresh allocator of a deployment's blocks, or of so many."""
+    def pool(self, memory: Memory | int, *, numbered: bool = True) -> Allocator:
+        """A fresh allocator of a deployment's blocks, or of so many; without numbers where nobody reads them."""
         n_blocks = memory if isinstance(memory, int) else memory.n_blocks(self.block_size_tokens)
+        if not (numbered or self.shares_prefixes or self.n_host_blocks):
+            return Counted(n_blocks=n_blocks, block_size_tokens=self.block_size_tokens)
         return (PrefixSharing if self.shares_prefixes else Paged)(
             n_blocks=n_blocks, block_size_tokens=self.block_size_tokens, n_host_blocks=self.n_host_blocks
         )
 
-    def scheduler(self, memory: Memory | int) -> Scheduler:
+    def scheduler(self, memory: Memory | int, *, numbered: bool = True) -> Scheduler:
         """A fresh scheduler over a deployment's blocks, or over so many; static ones do not count them."""
         if self.kind in ("static", "dynamic"):
             return StaticScheduler(
@@ -75,7 +80,7 @@ class Policy:
             )
         chunked = self.kind == "chunked"
         return (ChunkedScheduler if chunked else ContinuousScheduler)(
-            self.pool(memory),
+            self.pool(memory, numbered=numbered),
             max_batch_size=self.n_slots,
             token_budget=self.token_budget,
             mixed=self.mixed or chunked,

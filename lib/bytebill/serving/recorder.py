@@ -19,8 +19,9 @@ from bytebill.serving.scheduler import Scheduler
 class Recorder:
     """Takes steps as they are executed, and fills in `metrics`."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        self.metrics = Metrics(n_slots=scheduler.n_slots, n_kv_tokens=scheduler.n_kv_tokens)
+    def __init__(self, scheduler: Scheduler, metrics: Metrics | None = None) -> None:
+        """`metrics` to add to, if there are any already: several equal servers may share theirs."""
+        self.metrics = metrics or Metrics(n_slots=scheduler.n_slots, n_kv_tokens=scheduler.n_kv_tokens)
         self._appends = [column.append for column in self.metrics.columns.values()]
         self._scheduled: dict[int, float] = {}
         self._first: dict[int, float] = {}
@@ -43,7 +44,7 @@ class Recorder:
             self._first[sequence.request.id] = end_s
         for sequence in events.finished:
             self._finished(sequence, end_s)
-        self.metrics.end_s = end_s
+        self.metrics.end_s = max(self.metrics.end_s, end_s)
         self._weigh(plan, n_steps, end_s - start_s)
 
     def _gap(self, gap_s: float, weight: int) -> None:

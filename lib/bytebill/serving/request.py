@@ -15,17 +15,23 @@ from enum import Enum
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What a user asks for. `prefix` names the content of the prompt's leading blocks, if others may share it."""
+    """What a user asks for. `prefix` names the content of the prompt's leading blocks, if others may share it.
+
+    The first `n_given_tokens` of the prompt come with their cache, computed elsewhere; who loses it computes them.
+    """
 
     id: int
     n_input_tokens: int
     n_output_tokens: int
     arrival_s: float = 0.0
     prefix: tuple[int, ...] = ()
+    n_given_tokens: int = 0
 
     def __post_init__(self) -> None:
         if self.n_input_tokens < 1 or self.n_output_tokens < 1 or not self.arrival_s >= 0:
             raise ValueError(f"a request has a prompt, at least one token to emit, and an arrival: {self}")
+        if not 0 <= self.n_given_tokens < self.n_input_tokens:
+            raise ValueError(f"a request brings the cache of some of its prompt, not of all: {self}")
 
     @property
     def n_cached_tokens_at_end(self) -> int:
@@ -66,3 +72,8 @@ class ServedSequence:
     def n_known_tokens(self) -> int:
         """Prompt and emitted tokens: what a prefill must have computed before the next token."""
         return self.request.n_input_tokens + self.n_emitted
+
+    @property
+    def n_given_tokens(self) -> int:
+        """Tokens whose cache comes with it when it is let in: once."""
+        return 0 if self.n_preemptions else self.request.n_given_tokens

@@ -55,13 +55,16 @@ class Scheduler(ABC):
 
     def add(self, request: Request) -> ServedSequence:
         """A request has arrived: it waits, or is refused at once with a reason."""
-        reason = None if self.allocator is None else self.allocator.refusal(request)
-        sequence = ServedSequence(request, reason=reason)
+        sequence = ServedSequence(request, reason=self.refusal(request))
         if sequence.reason is None:
             self._waiting.append(sequence)
         else:
             sequence.state = State.REFUSED
         return sequence
+
+    def refusal(self, request: Request) -> str | None:
+        """Why this request can never be served; None if it can."""
+        return None if self.allocator is None else self.allocator.refusal(request)
 
     @abstractmethod
     def plan(self, now_s: float) -> Plan | None:

@@ -14,8 +14,9 @@ loadgen/mlperf.conf.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import fmean, stdev
 
 from bytebill.economics.ranges import quantile, student_t
@@ -151,7 +152,7 @@ def max_rate_at_slo(
         metrics = serve(rate_per_s, seed)
         return slo.share(metrics) >= slo.attainment if jointly else slo.met(metrics)
 
-    brackets = {seed: _bracket(lambda rate, s=seed: kept(rate, s), low_per_s, high_per_s, rtol) for seed in seeds}
+    brackets = {seed: _bracket(partial(kept, seed=seed), low_per_s, high_per_s, rtol) for seed in seeds}
     require(bool(brackets), "The highest rate is found for a seed at least.")
     return MaxRate(brackets=brackets, n_evaluations=n_evaluations)
 
@@ -188,17 +189,6 @@ def _quantile_s(metrics: Metrics, name: str, q: float) -> float:
     return quantile([*times_s, *(math.inf for _ in metrics.refusals)], q)
 
 
-def inclusive_tpot_s(*, ttft_s: float, tpot_s: float, n_output_tokens: int) -> float:
-    """E2E / output tokens, which some tools call TPOT or normalized TPOT [s].
-
-    (TTFT + (n - 1) TPOT) / n
-
-    >>> round(inclusive_tpot_s(ttft_s=1.0, tpot_s=0.05, n_output_tokens=100), 4)
-    0.0595
-    """
-    return e2e_s(ttft_s=ttft_s, tpot_s=tpot_s, n_output_tokens=n_output_tokens) / n_output_tokens
-
-
 def e2e_s(*, ttft_s: float, tpot_s: float, n_output_tokens: int) -> float:
     """From arrival to the last token: TTFT + (n - 1) TPOT [s].
 
@@ -209,13 +199,54 @@ def e2e_s(*, ttft_s: float, tpot_s: float, n_output_tokens: int) -> float:
     return ttft_s + (n_output_tokens - 1) * tpot_s
 
 
+def inclusive_tpot_s(*, ttft_s: float, tpot_s: float, n_output_tokens: int) -> float:
+    """E2E / n, the first token's wait included: TPOT + (TTFT - TPOT) / n [s]. Normalized TPOT in some tools.
+
+    >>> round(inclusive_tpot_s(ttft_s=1.0, tpot_s=0.05, n_output_tokens=100), 4)
+    0.0595
+    """
+    return e2e_s(ttft_s=ttft_s, tpot_s=tpot_s, n_output_tokens=n_output_tokens) / n_output_tokens
+
+
+def tpot_of_e2e_s(*, e2e_s: float, ttft_s: float, n_output_tokens: int) -> float:
+    """TPOT, which is also the mean ITL of one request: (E2E - TTFT) / (n - 1) [s].
+
+    >>> tpot_of_e2e_s(e2e_s=6.0, ttft_s=1.0, n_output_tokens=101)
+    0.05
+    """
+    require(n_output_tokens >= 2, f"A time per later token needs two tokens, not {n_output_tokens}.")
+    left_s = e2e_s - ttft_s
+    require(
+        left_s >= -1e-9 * ttft_s, f"A TTFT of {ttft_s:.4g} s is longer than {n_output_tokens} tokens in {e2e_s:.4g} s."
+    )
+    return max(0.0, left_s) / (n_output_tokens - 1)
+
+
 def tpot_of_inclusive_s(*, inclusive_s: float, ttft_s: float, n_output_tokens: int) -> float:
-    """TPOT of an inclusive one: (n * inclusive - TTFT) / (n - 1) [s].
+    """TPOT of an inclusive one, whose n tokens make E2E [s].
 
     >>> round(tpot_of_inclusive_s(inclusive_s=0.0595, ttft_s=1.0, n_output_tokens=100), 4)
     0.05
     """
-    require(n_output_tokens >= 2, f"A time per later token needs two tokens, not {n_output_tokens}.")
-    left_s = n_output_tokens * inclusive_s - ttft_s
-    require(left_s >= -1e-9 * ttft_s, f"A TTFT of {ttft_s} s is longer than {n_output_tokens} tokens of {inclusive_s} s.")
-    return max(0.0, left_s) / (n_output_tokens - 1)
+    return tpot_of_e2e_s(e2e_s=n_output_tokens * inclusive_s, ttft_s=ttft_s, n_output_tokens=n_output_tokens)
+
+
+def mean_itl_s(tpots_s: Sequence[float], n_output_tokens: Sequence[int]) -> float:
+    """Mean of all gaps of several requests: sum of (n - 1) TPOT / sum of (n - 1), so longer answers weigh more [s].
+
+    >>> round(mean_itl_s([0.02, 0.05], [101, 11]), 4)    # a mean over the two requests would be 0.035
+    0.0227
+    """
+    gaps = [(n - 1, tpot_s) for tpot_s, n in zip(tpots_s, n_output_tokens, strict=True) if n > 1]
+    require(bool(gaps), "Gaps between tokens need an answer of two tokens.")
+    return fmean([tpot_s for _, tpot_s in gaps], [n for n, _ in gaps])
+
+
+def user_tokens_per_s(*, tpot_s: float) -> float:
+    """What one user sees: 1 / TPOT; with an inclusive TPOT, n / E2E [tokens/s].
+
+    >>> user_tokens_per_s(tpot_s=0.05)
+    20.0
+    """
+    require(tpot_s > 0, f"A time per token is above zero, not {tpot_s} s.")
+    return 1 / tpot_s

@@ -16,7 +16,7 @@ from itertools import islice
 from bytebill.errors import require
 from bytebill.serving.memory.allocator import Allocator
 from bytebill.serving.plan import NOTHING, Events, Plan, PrefillChunk
-from bytebill.serving.request import ServedSequence, State
+from bytebill.serving.request import Request, ServedSequence, State
 from bytebill.serving.scheduler import NEVER_S, Scheduler
 
 
@@ -50,6 +50,15 @@ class StaticScheduler(Scheduler):
     def wakes_at_s(self) -> float:
         """When the first in line has waited for the whole window."""
         return self._waiting[0].request.arrival_s + self.window_s if self._waiting else NEVER_S
+
+    def add(self, request: Request) -> ServedSequence:
+        """A request has arrived; where answers are padded to a length, it must hold them."""
+        n, padded = request.n_output_tokens, self._pad_output_to
+        require(
+            padded <= 1 or n <= padded,
+            f"Request {request.id} wants {n} tokens, and batches are padded to {padded}; set pad_output_to higher.",
+        )
+        return super().add(request)
 
     def plan(self, now_s: float) -> Plan | None:
         self._no_plan_is_open()

@@ -28,7 +28,7 @@ from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError, require
 from bytebill.hardware import Accelerator
 from bytebill.models import PRECISIONS, ModelSpec, Precision, weight_bytes
-from bytebill.roofline import CacheTerm, Load, cost_terms
+from bytebill.roofline import CacheTerm, Chunk, Load, cost_terms
 from bytebill.sim.constants import BETWEEN_NODES, IDEAL, UNPACKED, Constants
 from bytebill.sim.guards import counted_once, no_faster
 from bytebill.units import BLOCK_SIZE_TOKENS
@@ -117,6 +117,16 @@ class Clock:
             for dtype, peak in self._peaks.items()
             for routed, share_of in ((False, partial(constants.of, "flops_share")), (True, constants.routed_share_of))
         }
+        terms, none = self._terms, self._terms.linear_flops(0, 0)  # the kinds of products, in order
+        self._products = [  # FLOPs of a token and of a logit, and the rates of both
+            (
+                terms.linear_flops(1, 0)[kind],
+                terms.linear_flops(0, 1)[kind],
+                self._flops_per_s[kind],
+                self._peaks[kind[0]],
+            )
+            for kind in none
+        ]
         self._attention_dtype = attention_dtype(precision)
         self._sequence_s = known["sequence_s"]
         self._stop_s = known["step_s"] + known["layer_s"] * model.n_sublayers / 2
@@ -191,13 +201,25 @@ class Clock:
     def _mixed(self, load: Load) -> Segment:
         """A step with chunks or drafts in it: one step, since what it holds changes with the next."""
         n, new = load.n_decodes, load.n_new_each
-        decodes = Load(n_decodes=n, n_context_tokens=load.n_context_tokens, n_new_each=new)
-        chunks = Load(chunks=load.chunks)
-        attention_s = self._decode_s(n, load.n_context_tokens) if new == 1 else self._spread_s(decodes)
+        if new > 1:
+            attention_s = self._spread_s(Load(n_decodes=n, n_context_tokens=load.n_context_tokens, n_new_each=new))
+        else:
+            attention_s = self._decode_s(n, load.n_context_tokens)
         if load.chunks:
-            attention_s += self._spread_s(chunks)
+            attention_s += self._chunks_s(load.chunks)
         rest_s = self._rest_s(load.n_new_tokens, load.n_logits, load.n_sequences)
-        return Segment(rest_s + attention_s, 0.0, self._swap_s(load))
+        return Segment(rest_s + attention_s, 0.0, self._swap_s(load) if load.n_swapped_blocks else 0.0)
+
+    def _chunks_s(self, chunks: tuple[Chunk, ...]) -> float:
+        """Attention of chunks alone."""
+        if self._windowed:
+            return self._spread_s(Load(chunks=chunks))
+        n_read = n_pairs = 0
+        for chunk in chunks:
+            n_cached, n_new = chunk.context_len, chunk.n_new_tokens
+            n_read += n_cached + n_new
+            n_pairs += n_new * n_cached + n_new * (n_new + 1) // 2
+        return sum([self._attention_s(term, n_read, n_pairs) for term in self._terms.caches])
 
     def _decode_s(self, n_decodes: int, n_context_tokens: float) -> float:
         """Attention of sequences that get one token each."""
@@ -218,15 +240,15 @@ class Clock:
     def _rest_s(self, n_new_tokens: int, n_logits: int, n_sequences: int) -> float:
         """Everything but attention: linear layers, states, all-reduces and overheads."""
         n_bytes = self._terms.linear_bytes(n_new_tokens, n_logits) + self._extra_bytes
-        flops = self._terms.linear_flops(n_new_tokens, n_logits)
         fixed_s = self._stop_s + self._sequence_s * n_sequences + self._all_reduce_s * n_new_tokens
-        work_s = hypot(n_bytes / self._bytes_per_s, sum(each / self._flops_per_s[kind] for kind, each in flops.items()))
+        products_s = least_s = 0.0
+        for token_flops, logit_flops, flops_per_s, peak in self._products:
+            flops = token_flops * n_new_tokens + logit_flops * n_logits
+            products_s += flops / flops_per_s
+            least_s += flops / peak
+        work_s = hypot(n_bytes / self._bytes_per_s, products_s)
         # each part of a step keeps to the group's published rates, so their sum does
-        no_faster(
-            work_s,
-            memory_s=n_bytes / self._peak_bytes_per_s,
-            compute_s=sum(each / self._peaks[dtype] for (dtype, _), each in flops.items()),
-        )
+        no_faster(work_s, memory_s=n_bytes / self._peak_bytes_per_s, compute_s=least_s)
         return work_s + fixed_s + self._terms.state_bytes * n_sequences / self._bytes_per_s
 
     def _attention_s(self, term: CacheTerm, n_read: float, n_pairs: float) -> float:

@@ -12,6 +12,7 @@ the scheduler itself takes no time.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 from bytebill.deployment import Deployment
@@ -56,10 +57,14 @@ class Simulator(Executor):
     def end_s(self, n_steps: int) -> float:
         return self._start_s + self._segment.seconds(n_steps)
 
+    def ends_s(self, plan: Plan, until_s: float = inf) -> float:
+        """When a plan that has begun ends, or the first of its steps that ends at or after a time."""
+        return self.end_s(self._n_steps + (1 if self._stepwise else self._n_until(plan.n_repeats, until_s)))
+
     def _n_until(self, n_repeats: int, until_s: float) -> int:
         """The fewest of the plan's repeats that end at or after a time, or all."""
         before = self._n_steps
-        if n_repeats == 1 or self.end_s(before + n_repeats - 1) < until_s:
+        if n_repeats == 1 or until_s == inf or self.end_s(before + n_repeats - 1) < until_s:
             return n_repeats
         n_steps = min(max(self._segment.n_until(until_s - self._start_s) - before, 1), n_repeats)
         while n_steps > 1 and self.end_s(before + n_steps - 1) >= until_s:
@@ -111,4 +116,4 @@ def serve_on(
 ) -> Simulated:
     """Simulate a deployment that serves all requests: a policy over its memory, a clock of its rates."""
     clock = Clock(deployment, constants, block_size_tokens=policy.block_size_tokens)
-    return simulate(policy.scheduler(deployment), requests, clock, concurrency=concurrency)
+    return simulate(policy.scheduler(deployment.served(), numbered=False), requests, clock, concurrency=concurrency)

@@ -31,6 +31,7 @@ _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 _DTYPES = ("fp32", "bf16", "int8", "int4")
 _CONTEXT_LEN = 256
 _N_REQUESTS = 150  # at each load of `agreement`
+_ON_REQUEST = ("tenth",)  # takes minutes
 _HEADINGS = ("dtype", "batch", "step [ms:.1f]", "predicted [ms:.1f]", "rate [tokens/s:,.0f]", "share of read [:.2f]")
 
 
@@ -38,7 +39,8 @@ def run(
     *, only: str | None = None, device: str = "auto", progress: Progress = lambda label, done, total: None
 ) -> dict[str, Any]:
     """Measure this machine; `only` is the name of one part."""
-    parts, here = [_PARTS[only]] if only else list(_PARTS.values()), pick(device)
+    default = [part for name, part in _PARTS.items() if name not in _ON_REQUEST]
+    parts, here = [_PARTS[only]] if only else default, pick(device)
     progress("ceilings", 0, len(parts))
     machine = ceilings.machine(here, *PLAIN)
     found: dict[str, Any] = {
@@ -104,6 +106,24 @@ def _simulator(found: dict[str, Any], here: Device, say: Say) -> None:
         found["simulator"].append(speed.in_a_process(n_requests))
 
 
+def _clusters(found: dict[str, Any], here: Device, say: Say) -> None:
+    found["cluster"] = []
+    for n_replicas in speed.CLUSTERS:
+        say(f"cluster of {n_replicas}")
+        found["cluster"].append(speed.cluster_in_a_process(n_replicas))
+    _fleet(found, here, say, n_requests=speed.FLEET)
+
+
+def _fleet(found: dict[str, Any], here: Device, say: Say, *, n_requests: int) -> None:
+    say(f"fleet of {speed.N_REPLICAS:,}, {n_requests:,} requests")
+    found["fleet"] = speed.fleet_in_processes(n_requests)
+
+
+def _frontier(found: dict[str, Any], here: Device, say: Say) -> None:
+    say("frontier of 200 operating points")
+    found["frontier"] = speed.frontier()
+
+
 def _agreements(found: dict[str, Any], here: Device, say: Say) -> None:
     """At each load every quantity as measured, as simulated, and their ratio."""
     say("agreement")
@@ -126,7 +146,10 @@ _PARTS: Register[Callable[[dict[str, Any], Device, Say], None]] = Register(
         "peers": _peers,
         "engine": _engine,
         "simulator": _simulator,
+        "cluster": _clusters,
+        "frontier": _frontier,
         "agreement": _agreements,
+        "tenth": partial(_fleet, n_requests=speed.TENTH),
     },
 )
 
@@ -155,6 +178,22 @@ def overview(found: dict[str, Any]) -> Text:
         f"{row['peak_rss_bytes'] / 1e6:.0f} MB at most, mean batch {row['mean_batch']:.0f}"
         for row in found.get("simulator", [])
     ]
+    lines += [
+        f"cluster of {row['replicas']:,}: {row['requests_per_s']:,.0f} requests/s on one core, "
+        f"{row['peak_rss_bytes'] / 1e6:.0f} MB at most"
+        for row in found.get("cluster", [])
+    ]
+    if row := found.get("fleet"):
+        lines.append(
+            f"fleet of {row['replicas']:,}, {row['requests']:,} requests in {row['seconds']:.0f} s: "
+            f"{row['requests_per_s']:,.0f} a second by {row['processes']} processes, each of "
+            f"{row['peak_rss_bytes'] / 1e6:.0f} MB at most"
+        )
+    if row := found.get("frontier"):
+        lines.append(
+            f"frontier of {row['points']} points, {row['requests']:,} requests: {row['seconds']:.0f} s by "
+            f"{row['processes']} processes, {row['efficiency']:.2f} times as fast as by one"
+        )
     for row in found.get("agreement", []):
         ratios = ", ".join(f"{name} {row[name]['ratio']:.2f}" for name in agreement.QUANTITIES)
         lines.append(f"simulated over measured at {row['load']:.0%} of capacity: {ratios}")

@@ -81,11 +81,11 @@ class TimedSteps:
         weights = weights or smollm2()
         self.model = Transformer(weights, dtype=dtype, device=device.torch)
         loads = [(*load, 0) for load in decodes] + [(0, 0, n_tokens) for n_tokens in prefills] + [*mixed]
-        self._steps = [_step(self.model, *load) for load in loads]
+        self._steps = [engine_step(self.model, *load) for load in loads]
         for n_layers in (weights.spec.n_layers, max(1, weights.spec.n_layers // 3)):
             shallow = random_weights(hollow(replace(weights.spec, n_layers=n_layers)))
             twin = Transformer(shallow, dtype=dtype, device=device.torch)
-            self._steps += [_step(twin, *load, 0, called=f"hollow, {n_layers} layers") for load in HOLLOW_DECODES]
+            self._steps += [engine_step(twin, *load, 0, called=f"hollow, {n_layers} layers") for load in HOLLOW_DECODES]
         self._buffer = read_buffer(device)
         self._samples_s: dict[int, list[float]] = {i: [] for i in range(-1, len(self._steps))}
         self._peak = 0.0
@@ -117,7 +117,7 @@ def _step_s(group: Deployment, plan: Plan, constants: Constants) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Step:
+class EngineStep:
     """A plan, and the call that executes it again and again."""
 
     name: str
@@ -126,9 +126,9 @@ class _Step:
     run: Call
 
 
-def _step(
+def engine_step(
     model: Transformer, n_decodes: int, context_len: int, n_prompt_tokens: int, *, called: str | None = None
-) -> _Step:
+) -> EngineStep:
     """One token for each of so many sequences, and a whole prompt; what caches hold does not matter for the time."""
     n_blocks = n_decodes * (context_len // _BLOCK + 1) + n_prompt_tokens // _BLOCK + 1
     runner = Runner(model, n_blocks=n_blocks, block_size_tokens=_BLOCK)
@@ -141,7 +141,7 @@ def _step(
         live_contexts=tuple((sequence, context_len) for sequence in held),
     )
     name = f"{called or model.spec.id} B={n_decodes} S={context_len} T={n_prompt_tokens}"
-    return _Step(name=name, spec=model.spec, plan=plan, run=partial(runner.execute, plan))
+    return EngineStep(name=name, spec=model.spec, plan=plan, run=partial(runner.execute, plan))
 
 
 def _held(runner: Runner, id: int, *, n_input_tokens: int) -> ServedSequence:

@@ -17,7 +17,7 @@ the pool. Knows no tensor: `bytebill.engine` keeps the tensors these numbers ind
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,12 @@ class Allocator(ABC):
     def extend(self, id: int) -> bool:
         """One more block for a sequence; False: none is free, and nothing has changed."""
         return False  # what is reserved whole never grows
+
+    def extend_each(self, ids: Collection[int]) -> None:
+        """One more block for each of several sequences; there must be so many."""
+        for id in ids:
+            if not self.extend(id):
+                raise RuntimeError(f"no block for sequence {id}: a plan was repeated too often")
 
     def computed(self, id: int, n_tokens: int) -> None:
         """The first `n_tokens` of the sequence have been computed: their blocks may be shared from now on."""

@@ -155,6 +155,13 @@ class _Contiguous(Allocator):
 class ContiguousMax(_Contiguous):
     """Reserve the longest sequence the model allows."""
 
+    def __init__(self, *, n_slots: int, max_len_tokens: int, heap: str = "buddy") -> None:
+        super().__init__(n_slots=n_slots, max_len_tokens=max_len_tokens, heap=heap)
+        require(
+            self._empty.fits(max_len_tokens),
+            f"A pool of {n_slots} slots never has {max_len_tokens} side by side, which every request reserves.",
+        )
+
     def reserved(self, request: Request) -> int:
         return self.max_len_tokens
 

@@ -5,7 +5,8 @@
 Blocks may move to a host that has room for them, and back. Who holds what is a stack and a table a sequence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from bytebill.errors import require
 from bytebill.serving.memory.allocator import Allocator, BlocksMoved
@@ -55,6 +56,13 @@ class Paged(Allocator):
         self._tables[id].append(self._free.pop())
         return True
 
+    def extend_each(self, ids: Collection[int]) -> None:
+        tables, free = self._tables, self._free
+        if len(free) < len(ids):
+            raise RuntimeError(f"{len(free)} blocks for {len(ids)} sequences: a plan was repeated too often")
+        for id in ids:
+            tables[id].append(free.pop())
+
     def swap_out(self, id: int) -> BlocksMoved | None:
         table = self._tables[id]
         if len(table) > len(self._host_free):
@@ -82,6 +90,55 @@ class Paged(Allocator):
 
     def _give(self, table: list[int]) -> None:
         self._free += reversed(table)  # so that they come out again in the same order
+
+
+class Counted(Paged):
+    """Paged blocks that have no numbers, for whoever keeps no tensor: the same counts for less work. No host."""
+
+    gives_tables = False
+
+    def __init__(self, *, n_blocks: int, block_size_tokens: int = BLOCK_SIZE_TOKENS) -> None:
+        super().__init__(n_blocks=1, block_size_tokens=block_size_tokens)
+        require(n_blocks >= 1, f"A pool needs blocks and a block needs slots: {n_blocks} x {block_size_tokens}.")
+        self.n_total = self._n_free = n_blocks
+
+    @property
+    def n_free(self) -> int:
+        return self._n_free
+
+    def extend(self, id: int) -> bool:
+        if not self._n_free:
+            return False
+        self.extend_each((id,))
+        return True
+
+    def extend_each(self, ids: Collection[int]) -> None:
+        if self._n_free < len(ids):
+            raise RuntimeError(f"{self._n_free} blocks for {len(ids)} sequences: a plan was repeated too often")
+        self._n_free -= len(ids)
+        tables = self._tables
+        for id in ids:
+            tables[id] += 1
+
+    def capacity(self, id: int) -> int:
+        return int(self._tables[id] * self.block_size_tokens)
+
+    def blocks(self, id: int) -> Sequence[int]:
+        return range(self._tables[id])
+
+    def swap_out(self, id: int) -> BlocksMoved | None:
+        return None
+
+    def _found(self, request: Request, n_tokens: int) -> list[int] | None:
+        return [] if self.n_blocks_for(n_tokens) <= self._n_free else None
+
+    def _placed(self, request: Request, n_tokens: int, found: list[int]) -> Any:
+        n_blocks = self.n_blocks_for(n_tokens)
+        self._n_free -= n_blocks
+        return n_blocks
+
+    def _give(self, table: Any) -> None:
+        self._n_free += table
 
 
 def _pop(stack: list[int], n: int) -> list[int]:

@@ -10,7 +10,7 @@ Keys are 64 bits of Python's integer hash: collisions are not checked for. Conte
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import accumulate, takewhile
 
 from bytebill.errors import require
@@ -51,6 +51,11 @@ class PrefixSharing(Paged):
             return False
         self._tables[id] += self._take(1)
         return True
+
+    def extend_each(self, ids: Collection[int]) -> None:
+        for id in ids:
+            if not self.extend(id):
+                raise RuntimeError(f"no block for sequence {id}: a plan was repeated too often")
 
     def computed(self, id: int, n_tokens: int) -> None:
         """The first `n_tokens` are in the cache: full blocks of the prompt can be found from now on."""

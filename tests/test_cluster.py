@@ -1,0 +1,415 @@
+"""Many replicas are one server each; queues wait as theory says; every token is computed once and moved once."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bytebill.deployment import Deployment
+from bytebill.errors import BytebillError
+from bytebill.hardware import accelerator
+from bytebill.models import find, model, precision
+from bytebill.serving import Poisson, Policy, Request, RequestRouter, SharedPrefix, Source, sharegpt_like, synthetic
+from bytebill.serving.continuous import ContinuousScheduler
+from bytebill.serving.memory.contiguous import ContiguousMax
+from bytebill.serving.memory.paged import Paged
+from bytebill.serving.metrics import mean
+from bytebill.serving.static import StaticScheduler
+from bytebill.sim import Cluster, Pool, Transfer, serve_on
+from bytebill.sim.constants import IDEAL, calibrated_constants
+from bytebill.sim.fleet import Kind, Replicas
+from bytebill.sim.ranks import RankClock, lock_step
+from bytebill.sim.server import simulate
+from bytebill.trials.transfers import moved_caches
+from serving_play import CONSTANT, SCHEDULERS, LinearClock, poisson, workloads
+
+
+def group(model_id: str = "llama-3-8b", card: str = "h100-sxm", kv: str = "bf16", **fields: Any) -> Deployment:
+    return Deployment(model=model(model_id), accelerator=accelerator(card), precision=precision(kv), **fields)
+
+
+ONE = group()
+BOTH, PREFILL, DECODE = (Pool(deployment=ONE, role=role) for role in ("both", "prefill", "decode"))
+
+
+def chats(n: int, rate_per_s: float, *, seed: int = 0) -> list[Request]:
+    return list(synthetic("azure-conv", n, max_len_tokens=8192, arrivals=Poisson(rate_per_s, seed=seed), seed=seed))
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+@settings(max_examples=30)
+@given(requests=workloads(), users=st.sampled_from([None, None, 1, 3]), steep=st.booleans())
+def test_a_fleet_of_one_is_the_server(name: str, requests: list[Request], users: int | None, steep: bool) -> None:
+    clock = LinearClock(step_s=0.1, context_s=0.3) if steep else LinearClock()
+    kind = Kind(scheduler=SCHEDULERS[name], clock=clock, n_replicas=1, size=1.0)
+    fleet = Replicas([kind], Source(requests, users), router="least loaded")
+    fleet.run()
+    alone = simulate(SCHEDULERS[name](), requests, clock, concurrency=users)
+    assert fleet.metrics() == alone.metrics and fleet.now_s == alone.end_s
+
+
+@pytest.mark.parametrize("users", [None, 30])
+@pytest.mark.parametrize("policy", [Policy(), Policy(kind="chunked", token_budget=512)])
+def test_a_cluster_of_one_is_serve_on_row_for_row(policy: Policy, users: int | None) -> None:
+    asked = chats(300, 12.0)
+    asked[7] = replace(asked[7], n_input_tokens=10**6)  # refused by both, with one sentence
+    served = Cluster(pools=(Pool(deployment=ONE, policy=policy),)).serve(asked, concurrency=users)
+    alone = serve_on(ONE, asked, policy, concurrency=users)
+    assert served.metrics == alone.metrics and served.end_s == alone.end_s
+    assert [id for id, _ in served.metrics.refusals] == [7] and "blocks" in served.metrics.refusals[0][1]
+
+
+def test_replicas_in_turn_are_servers_of_every_nth_request() -> None:
+    asked = chats(400, 40.0)
+    served = Cluster(pools=(replace(BOTH, n_replicas=4),), router="round robin").serve(asked)
+    rows = {row[4]: row for row in zip(*served.metrics.columns.values(), strict=True)}
+    for i in range(4):
+        alone = serve_on(ONE, asked[i::4]).metrics
+        assert all(rows[row[4]] == row for row in zip(*alone.columns.values(), strict=True))
+    finished = list(served.metrics.columns["finish_s"])
+    assert finished == sorted(finished) and len(finished) == 400
+
+
+def md_n_waits(arrivals: list[float], n: int, service_s: float) -> list[float]:
+    """First come, first served by n, each of whom takes equally long: the recursion."""
+    free, waits = [0.0] * n, []
+    for arrival_s in arrivals:
+        start_s = max(arrival_s, heapq.heappop(free))
+        waits.append(start_s - arrival_s)
+        heapq.heappush(free, start_s + service_s)
+    return waits
+
+
+@pytest.mark.parametrize("router", ["round robin", "least loaded"])
+@pytest.mark.parametrize(("n", "load"), [(1, 0.7), (2, 0.8), (5, 0.9)])
+def test_equal_replicas_of_constant_time_wait_as_m_d_n_does(router: str, n: int, load: float) -> None:
+    """One token, one second, one at a time. In turn is M/D/n exactly: equal services end in order of their starts.
+
+    Least loaded counts requests and not what is left of them, so it may wait longer; not in the mean by much.
+    """
+    asked = list(poisson(20_000, load * n, lambda _: 1, seed=4))
+    kind = Kind(
+        scheduler=lambda: ContinuousScheduler(Paged(n_blocks=4), max_batch_size=1),
+        clock=CONSTANT,
+        n_replicas=n,
+        size=1.0,
+    )
+    fleet = Replicas([kind], Source(asked, None), router=router)
+    fleet.run()
+    m = fleet.metrics()
+    found = dict(zip(m.columns["id"], m.queueing_s, strict=True))
+    exact = md_n_waits([r.arrival_s for r in asked], n, 1.0)
+    if router == "round robin":
+        assert [found[r.id] for r in asked] == pytest.approx(exact, abs=1e-6)
+    assert mean(m.queueing_s) >= mean(exact) * (1 - 1e-9)
+    if n == 1:
+        assert mean(exact) == pytest.approx(load / (2 * (1 - load)), rel=0.06)  # Pollaczek and Khinchine
+    elif n == 2:
+        assert mean(exact) == pytest.approx(md2_mean_wait(load), rel=0.08)
+
+
+def md2_mean_wait(load: float) -> float:
+    """Crommelin's chain of M/D/2, numerically: L at ends of service times, W = Lq / lambda [service times]."""
+    rate, size = 2 * load, 200
+    arrive = [math.exp(-rate) * rate**k / math.factorial(k) for k in range(100)]
+    held = [1.0] + [0.0] * size
+    for _ in range(400):
+        after = [0.0] * (size + 1)
+        for n, share in enumerate(held):
+            if share > 1e-13:
+                for k, chance in enumerate(arrive):
+                    after[min(max(n - 2, 0) + k, size)] += share * chance
+        held = after
+    return sum(share * max(n - 2, 0) for n, share in enumerate(held)) / rate
+
+
+def test_a_router_keeps_the_order_of_arrival() -> None:
+    served = Cluster(pools=(replace(BOTH, n_replicas=3),), max_outstanding=2).serve(chats(200, 60.0))
+    m = served.metrics
+    started = [t for _, t in sorted(zip(m.columns["id"], m.columns["scheduled_s"], strict=True))]
+    # who is sent later may start a step earlier elsewhere, but nobody is overtaken in the queue by more than a step
+    assert m.n_finished == 200 and all(later > now - 0.5 for now, later in pairwise(started))
+
+
+def test_full_replicas_make_requests_wait_and_then_refuse() -> None:
+    asked = [Request(id=i, n_input_tokens=100, n_output_tokens=50) for i in range(20)]
+    pools = (replace(BOTH, n_replicas=2),)
+    waiting = Cluster(pools=pools, max_outstanding=3).serve(asked).metrics
+    assert waiting.n_finished == 20
+    times = zip(waiting.columns["scheduled_s"], waiting.columns["finish_s"], strict=True)
+    events = sorted(e for a, b in times for e in ((a, 1), (b, -1)))
+    inside, most = 0, 0
+    for _, change in events:
+        inside += change
+        most = max(most, inside)
+    assert most == 6
+    refused = Cluster(pools=pools, max_outstanding=3, max_queue=4).serve(asked).metrics
+    assert refused.n_finished == 10 and [id for id, _ in refused.refusals] == list(range(10, 20))
+    assert "queue" in refused.refusals[0][1]
+
+
+@settings(max_examples=60)
+@given(
+    kind=st.sampled_from(["round robin", "least loaded", "prefix affinity"]),
+    sizes=st.lists(st.sampled_from([1.0, 2.0, 3.5]), min_size=1, max_size=6),
+    limit=st.sampled_from([1, 3, math.inf]),
+    moves=st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=300),
+)
+def test_routers(kind: str, sizes: list[float], limit: float, moves: list[tuple[int, bool]]) -> None:
+    """Counts stay within limits, least loaded is least, nobody is left out, affinity is bounded."""
+    router, held = RequestRouter(kind, sizes=sizes, limit=limit), Counter[int]()
+    for prompt, leaves in moves:
+        if leaves and held:
+            gone = min(held)
+            held[gone] -= 1
+            held += Counter()
+            router.done(gone)
+            continue
+        before = list(router.n_outstanding)
+        chosen = router.send(Request(id=0, n_input_tokens=9, n_output_tokens=1, prefix=(prompt, 7)))
+        if chosen is None:
+            assert all(n >= limit for n in before)
+            continue
+        held[chosen] += 1
+        loads = [n / size if n < limit else math.inf for n, size in zip(before, sizes, strict=True)]
+        if kind == "least loaded":
+            assert loads[chosen] == pytest.approx(min(loads))
+        elif kind == "prefix affinity":
+            bound = math.ceil(1.25 * (sum(before) + 1) * sizes[chosen] / sum(sizes))
+            assert before[chosen] + 1 <= bound or loads[chosen] == pytest.approx(min(loads))
+    assert router.n_outstanding == [held[i] for i in range(len(sizes))]
+
+
+def test_affinity_finds_more_than_turns_do() -> None:
+    policy = Policy(shares_prefixes=True)
+    base = chats(600, 30.0)
+    asked = list(SharedPrefix(base, n_shared_tokens=1024, block_size_tokens=16, n_groups=40))
+    computed = {
+        router: Cluster(pools=(Pool(deployment=ONE, n_replicas=4, policy=policy),), router=router)
+        .serve(asked)
+        .metrics.n_computed_tokens
+        for router in ("round robin", "prefix affinity")
+    }
+    assert computed["prefix affinity"] < 0.97 * computed["round robin"]
+
+
+def test_a_pool_of_twice_the_devices_gets_more() -> None:
+    pools = (BOTH, replace(BOTH, deployment=replace(ONE, n_devices=2)))
+    served = Cluster(pools=pools).serve(chats(600, 40.0))
+    small, large = (m.n_finished for m in served.pools)
+    assert small + large == served.metrics.n_finished == 600 and large > 1.3 * small
+    assert served.metrics.n_emitted_tokens == served.metrics.n_output_tokens
+
+
+def test_a_closed_loop_over_replicas_has_its_users() -> None:
+    served = Cluster(pools=(replace(BOTH, n_replicas=3),)).serve(chats(200, 1.0), concurrency=7)
+    m = served.metrics
+    events = sorted(
+        e for a, b in zip(m.columns["arrival_s"], m.columns["finish_s"], strict=True) for e in ((a, 1), (b, -1))
+    )
+    inside, most = 0, 0
+    for _, change in events:
+        inside += change
+        most = max(most, inside)
+    assert m.n_finished == 200 and most == 7
+    split = Cluster(pools=(PREFILL, DECODE)).serve(chats(100, 1.0), concurrency=7).metrics
+    assert split.n_finished == 100
+
+
+@pytest.mark.parametrize("n_blocks", [None, 700])
+def test_every_token_is_prefilled_moved_and_decoded_once(n_blocks: int | None) -> None:
+    """With room for all; without it, preempted sequences compute again, which is counted."""
+    asked = chats(300, 10.0)
+    decode = DECODE if n_blocks is None else replace(DECODE, deployment=replace(ONE, reserve=0.745))
+    served = Cluster(pools=(replace(PREFILL, n_replicas=2), decode)).serve(asked)
+    prefill, later = served.pools
+    m = served.metrics
+    n_in, n_out = sum(r.n_input_tokens for r in asked), sum(r.n_output_tokens for r in asked)
+    moved = [r for r in asked if r.n_output_tokens > 1]
+    assert m.n_finished == 300 and (m.n_input_tokens, m.n_output_tokens) == (n_in, n_out)
+    assert (prefill.n_computed_tokens, prefill.n_emitted_tokens) == (n_in, 300)
+    assert later.n_emitted_tokens == sum(r.n_output_tokens - 1 for r in moved) and m.n_emitted_tokens == n_out
+    assert served.n_moved_tokens == sum(r.n_input_tokens for r in moved)
+    assert served.moved_bytes == pytest.approx(served.n_moved_tokens * 131072)
+    assert sum(m.itl_weight) == n_out - 300
+    if n_blocks is None:
+        assert m.n_preemptions == 0 and later.n_computed_tokens == later.n_emitted_tokens
+    else:
+        assert m.n_preemptions > 0 and later.n_computed_tokens > later.n_emitted_tokens
+    for name in ("id", "arrival_s"):
+        wanted = [getattr(r, name) for r in asked]
+        assert [x for _, x in sorted(zip(m.columns["id"], m.columns[name], strict=True))] == wanted
+
+
+def test_the_first_gap_holds_transfer_and_queue() -> None:
+    asked = [Request(id=0, n_input_tokens=4096, n_output_tokens=3)]
+    gaps = []
+    for link in (1e9, 1e12):
+        cluster = Cluster(pools=(PREFILL, DECODE), link_bytes_per_s=link, link_latency_s=0.01)
+        m = cluster.serve(asked).metrics
+        (transfer,) = cluster.transfers.values()
+        gaps.append(m.itl_s[0] - transfer.seconds(4096))
+        assert m.e2e_latency_s[0] == pytest.approx(m.ttft_s[0] + sum(m.itl_s)) and m.itl_s[0] > 0.01
+        assert m.ttft_s == serve_on(ONE, [replace(asked[0], n_output_tokens=1)]).metrics.ttft_s
+    assert gaps[0] == pytest.approx(gaps[1]) and 0 < gaps[0] < 0.01  # one step of the decode pool
+
+
+def test_a_link_carries_one_transfer_after_another() -> None:
+    asked = [Request(id=i, n_input_tokens=1000, n_output_tokens=2) for i in range(3)]
+    cluster = Cluster(pools=(PREFILL, DECODE), link_bytes_per_s=131072 * 1000.0)  # one second a prompt
+    m = cluster.serve(asked).metrics
+    ends = sorted(m.columns["finish_s"])
+    assert [round(b - a, 2) for a, b in pairwise(ends)] == [1.0, 1.0]
+
+
+def test_ranks_wait_for_the_slowest_and_the_pooled_model_does_not() -> None:
+    """DeepSeek-V3 in fp8 on 8 H200s under SGLang's constants: pooling is too fast by what chance makes of the ranks."""
+    eight = group("deepseek-v3", "h200-sxm", "fp8", n_devices=8, attention="data")
+    constants = calibrated_constants("sglang", "h200-sxm")
+    asked = list(synthetic("azure-conv", 600, max_len_tokens=8192))
+    policy = Policy(n_slots=256)
+    pooled = serve_on(eight, asked, policy, constants=constants, concurrency=128).metrics
+    ranks = (
+        Cluster(pools=(Pool(deployment=eight, policy=policy, constants=constants),))
+        .serve(asked, concurrency=128)
+        .metrics
+    )
+    slower = mean(ranks.tpot_s) / mean(pooled.tpot_s)
+    assert ranks.n_finished == pooled.n_finished == 600
+    assert 1.15 < slower < 1.4, slower
+
+
+def test_balanced_ranks_are_the_pooled_model() -> None:
+    two = group(n_devices=2, attention="data")
+    asked = [Request(id=i, n_input_tokens=500, n_output_tokens=40) for i in range(8)]
+    pooled = serve_on(two, asked).metrics
+    ranks = Cluster(pools=(Pool(deployment=two),)).serve(asked).metrics
+    assert ranks.tpot_s == pytest.approx(pooled.tpot_s) and ranks.ttft_s == pytest.approx(pooled.ttft_s)
+
+
+def test_a_run_of_ranks_is_the_sum_of_its_steps() -> None:
+    """The slowest rank changes as the one with more sequences catches up."""
+    four = group("llama-3-8b", n_devices=4, attention="data")
+    clock = RankClock(four, IDEAL, block_size_tokens=16)
+    rng = random.Random(2)
+    asked = [
+        Request(id=i, n_input_tokens=rng.choice([10, 4000]), n_output_tokens=rng.randint(50, 300), arrival_s=i * 0.01)
+        for i in range(60)
+    ]
+    runs = [simulate(lock_step(four, Policy()), asked, clock, stepwise=stepwise) for stepwise in (False, True)]
+    assert runs[0].metrics == runs[1].metrics and runs[0].metrics.n_finished == 60
+
+
+BAD: list[tuple[str, Any]] = [
+    ("at least one pool", lambda: Cluster(pools=())),
+    ("no decode pool", lambda: Cluster(pools=(PREFILL,))),
+    ("no prefill pool", lambda: Cluster(pools=(DECODE, BOTH))),
+    ("need one model", lambda: Cluster(pools=(PREFILL, replace(DECODE, deployment=group("llama-2-13b"))))),
+    ("different formats", lambda: Cluster(pools=(PREFILL, replace(DECODE, deployment=group(kv="fp32"))))),
+    ("at least one replica", lambda: replace(BOTH, n_replicas=0)),
+    ("whole number", lambda: replace(BOTH, n_replicas=1.5)),
+    ("above zero", lambda: Cluster(pools=(PREFILL, DECODE), link_bytes_per_s=0)),
+    ("above zero", lambda: Cluster(pools=(BOTH,), link_bytes_per_s=-1.0)),
+    ("above zero", lambda: Transfer(sender=ONE, receiver=ONE, link_bytes_per_s=math.nan)),
+    ("latency", lambda: Cluster(pools=(PREFILL, DECODE), link_latency_s=-1.0)),
+    ("no router 'least load'; nearest: least loaded", lambda: Cluster(pools=(BOTH,), router="least load")),
+    ("no role of a pool", lambda: replace(BOTH, role="prefil")),
+    ("static", lambda: replace(DECODE, policy=Policy(kind="static"))),
+    ("from one up", lambda: Cluster(pools=(BOTH,), max_outstanding=0)),
+]
+
+
+@pytest.mark.parametrize(("sentence", "make"), BAD)
+def test_bad_input_ends_in_one_sentence(sentence: str, make: Any) -> None:
+    with pytest.raises(BytebillError, match=sentence) as found:
+        make()
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("pools", [(BOTH,), (BOTH, BOTH), (PREFILL, DECODE)])
+def test_what_no_replica_can_hold_is_refused_with_a_sentence(pools: tuple[Pool, ...]) -> None:
+    asked = [Request(id=0, n_input_tokens=10**6, n_output_tokens=2), Request(id=1, n_input_tokens=9, n_output_tokens=2)]
+    m = Cluster(pools=pools).serve(asked).metrics
+    assert m.n_finished == 1 and [id for id, _ in m.refusals] == [0]
+    assert "1000001 tokens" in m.refusals[0][1] or "1000000 tokens" in m.refusals[0][1]
+
+
+def test_nobody_asks_and_nobody_is_served() -> None:
+    served = Cluster(pools=(PREFILL, DECODE)).serve([])
+    assert served.metrics.n_finished == 0 and served.end_s == 0.0
+
+
+def test_cost_is_flat_in_replicas() -> None:
+    """Plans a request do not grow with the replicas that do something else."""
+    per_request = []
+    for n in (4, 64):
+        m = Cluster(pools=(replace(BOTH, n_replicas=n),)).serve(sharegpt_like(20 * n)).metrics
+        per_request.append(len(m.itl_s) / m.n_finished)
+    assert per_request[1] == pytest.approx(per_request[0], rel=0.3)
+
+
+GIB = 2.0**30
+PUBLISHED = [  # Mooncake's documentation, as in evidence A09: sizes of the first three are in GiB
+    ("qwen3-8b", 1, 1024, 0.146 * GIB, 1.50e-3),
+    ("qwen3-8b", 1, 8192, 1.13 * GIB, 8.84e-3),
+    ("qwen3-8b", 1, 32768, 4.50 * GIB, 31.65e-3),
+    ("qwen3-235b-a22b", 8, 32768, 12.62e9, 76.8e-3),
+]
+
+
+def test_published_caches_move_by_their_shapes() -> None:
+    names = ("model", "tp", "n_tokens", "moved_bytes", "seconds")
+    rows = [dict(zip(names, row, strict=True)) | {"link_bytes_per_s": 200e9} for row in PUBLISHED]
+    found = moved_caches(rows)
+    assert [round(each.bytes_error, 3) for each in found] == [-0.037, -0.004, 0.0, 0.0]
+    assert found[1].calibrates and found[1].seconds_error == pytest.approx(0)
+    assert [round(each.seconds_error, 2) for each in found] == [-0.26, 0.0, 0.12, 0.20]
+
+
+def test_heads_that_are_copied_are_moved_as_often() -> None:
+    spec = find("qwen3-235b-a22b")[0]
+    eight = Deployment(model=spec, accelerator=accelerator("h200-sxm"), precision=precision("bf16"), n_devices=8)
+    once = 94 * 4 * 128 * 2 * 2 * 1024  # layers, KV heads, head, K and V, bytes, tokens
+    for n_devices, copies in ((4, 1), (8, 2)):
+        group_of = replace(eight, n_devices=n_devices)
+        assert Transfer(sender=group_of, receiver=group_of).moved_bytes(1024) == copies * once
+    assert round(once / 1e6) == 197
+
+
+def test_the_slower_side_sets_the_rate() -> None:
+    four = replace(ONE, n_devices=4)
+    rates = [
+        Transfer(sender=a, receiver=b, link_bytes_per_s=1e9).bytes_per_s
+        for a, b in ((ONE, four), (four, ONE), (four, four), (replace(four, attention="data"), four))
+    ]
+    assert rates == [1e9, 1e9, 4e9, 1e9]
+
+
+MENDED: list[tuple[str, Any]] = [
+    ("watermark", lambda: ContinuousScheduler(Paged(n_blocks=9), watermark=1.5)),
+    ("watermark", lambda: Policy(watermark=1.0)),
+    ("side by side", lambda: ContiguousMax(n_slots=40, max_len_tokens=48)),
+    (
+        "pad_output_to",
+        lambda: simulate(
+            StaticScheduler(1, pad_output_to=3), [Request(id=0, n_input_tokens=1, n_output_tokens=4)], CONSTANT
+        ),
+    ),
+    ("split evenly", lambda: replace(BOTH, deployment=group(n_devices=3))),
+    ("split evenly", lambda: serve_on(group(n_devices=3), [])),
+]
+
+
+@pytest.mark.parametrize(("sentence", "make"), MENDED)
+def test_settings_that_cannot_work_say_so(sentence: str, make: Any) -> None:
+    with pytest.raises(BytebillError, match=sentence):
+        make()
