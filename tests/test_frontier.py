@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from bytebill.economics.frontier import compromise, frontier, regrets
+from bytebill.economics.frontier import compromise, regrets, unbeaten
 from bytebill.errors import BytebillError
 
 
@@ -18,7 +18,7 @@ def drawn(seed: int, n: int = 60) -> dict[int, tuple[float, ...]]:
 @pytest.mark.parametrize("seed", range(5))
 def test_every_point_is_on_the_frontier_or_beaten_by_one_that_is(seed):
     points = drawn(seed)
-    kept = frontier(points)
+    kept = unbeaten(points)
     for name, mine in points.items():
         betters = [
             other
@@ -31,7 +31,7 @@ def test_every_point_is_on_the_frontier_or_beaten_by_one_that_is(seed):
 @pytest.mark.parametrize("seed", range(5))
 def test_the_compromise_needs_no_point_that_is_beaten(seed):
     points = drawn(seed)
-    alone = {name: points[name] for name in frontier(points)}
+    alone = {name: points[name] for name in unbeaten(points)}
     assert compromise(points)[1] == compromise(alone)[1] == min(regrets(points).values())
 
 

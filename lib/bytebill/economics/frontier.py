@@ -16,10 +16,10 @@ from bytebill.errors import require
 Name = TypeVar("Name", bound=Hashable)
 
 
-def frontier(points: Mapping[Name, Sequence[float]]) -> list[Name]:
+def unbeaten(points: Mapping[Name, Sequence[float]]) -> list[Name]:
     """The names of the points that no other beats, in the order given.
 
-    >>> frontier({"cheap": (1, 9), "fast": (9, 1), "neither": (9, 9), "between": (3, 3)})
+    >>> unbeaten({"cheap": (1, 9), "fast": (9, 1), "neither": (9, 9), "between": (3, 3)})
     ['cheap', 'fast', 'between']
     """
 
