@@ -29,7 +29,12 @@ def request_timeline(ax: Axes, *, scheduled_s: float, tokens_s: Sequence[float])
     _span(ax, -2.15, 0, last, f"E2E; the inclusive TPOT is this, over {len(tokens_s)} tokens")
     ax.spines["left"].set_visible(False)
     return finished(
-        ax, no_grid="both", xlabel="time since the request arrived [s]", xlim=(0, 1.01 * last), ylim=(-2.6, 0.8), yticks=[]
+        ax,
+        no_grid="both",
+        xlabel="time since the request arrived [s]",
+        xlim=(0, 1.01 * last),
+        ylim=(-2.6, 0.8),
+        yticks=[],
     )
 
 
