@@ -13,7 +13,7 @@ from conftest import refuses, write_book
 from sample_verdicts import SAMPLES
 
 OLD = {"id": "C08", "verdict": "loose", "stated": "79%", "evidence": []}  # as chapters stored it until 2026-11
-KEYS = ["id", "chapter", "word", "parts", "reach", "say", "stake", "edge", "paragraph", "device"]
+KEYS = ["id", "chapter", "statement", "terms", "word", "parts", "reach", "say", "stake", "edge", "paragraph", "device"]
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,7 @@ def test_json_has_the_agreed_keys(entries):
     lines = json.loads(json.dumps([entry.to_json() for entry in entries.values()], allow_nan=False))
     assert len(lines) == 56 and all(list(line) == KEYS for line in lines)
     by_id = {line["id"]: line for line in lines}
+    assert all(line["statement"] == CLAIMS[line["id"]].statement for line in lines) and by_id["C01"]["terms"]
     assert by_id["C01"]["parts"][0] == {
         "kind": "figure",
         "text": "<figure> of a step",

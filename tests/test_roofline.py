@@ -20,9 +20,11 @@ from bytebill.roofline import (
     StepCost,
     attended_pairs,
     critical_batch,
+    decode_cost,
     distinct_experts,
     step_cost,
     step_time_bounds,
+    useful_share,
 )
 
 BF16 = precision("bf16")
@@ -304,12 +306,6 @@ def test_impossible_chunks_are_refused(chunk: dict[str, int]) -> None:
         Chunk(**chunk)
 
 
-@pytest.mark.parametrize("asked", [{"batch_size": 0, "context_len": 1}, {"batch_size": 1, "context_len": -5}])
-def test_what_cannot_be_decoded_is_refused_in_one_sentence(asked: dict[str, int]) -> None:
-    with pytest.raises(BytebillError, match="at least one sequence"):
-        Load.decode(**asked)
-
-
 def test_an_empty_step_is_refused() -> None:
     with pytest.raises(BytebillError, match="at least one sequence"):
         Load().checked()
@@ -338,3 +334,20 @@ def test_decodes_as_counts_are_decodes_one_by_one(spec: ModelSpec, each: list[in
     else:  # under a window, counts are an upper bound: equal lengths forget least
         assert together.kv_read_bytes >= one_by_one.kv_read_bytes
         assert together.attention_flops >= one_by_one.attention_flops * (1 - 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda: Load.decode(batch_size=0, context_len=1), "at least one sequence"),
+        (lambda: Load.decode(batch_size=1, context_len=-5), "a number of tokens from 0 up, not -5"),
+        (lambda: decode_cost(DENSE[0], batch_size=1, context_len=float("nan"), precision=BF16), "a number of tokens"),
+        (lambda: decode_cost(DENSE[0], batch_size=1, context_len=float("inf"), precision=BF16), "a number of tokens"),
+        (lambda: decode_cost(DENSE[0], batch_size=1.5, context_len=100, precision=BF16), "count in wholes, not 1.5"),
+        (lambda: decode_cost(DENSE[0], batch_size=float("nan"), context_len=100, precision=BF16), "count in wholes"),
+        (lambda: useful_share(0), "at least one sequence, not 0"),
+    ],
+)
+def test_what_cannot_be_decoded_is_refused_in_one_sentence(wrong, says):
+    with pytest.raises(BytebillError, match=says):
+        wrong()

@@ -49,6 +49,8 @@ class Entry:
         return {
             "id": self.claim.id,
             "chapter": self.claim.chapter,
+            "statement": self.claim.statement,
+            "terms": self.claim.terms,
             "word": None if self.word == view.NOT_TRIED else self.word,
             "parts": [{key: part.get(key) for key in PART_KEYS} for part in found.get("parts") or ()],
             "reach": found.get("reach"),

@@ -10,10 +10,10 @@ scheduler's plan is a load that also knows whose it is. Knows neither a model no
 """
 
 from dataclasses import dataclass
-from math import floor
+from math import floor, inf
 from typing import Self
 
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
 
 
 @dataclass(kw_only=True, slots=True, unsafe_hash=True)  # to be left alone; freezing triples what making one takes
@@ -46,6 +46,8 @@ class Load:
         >>> Load.decode(batch_size=64, context_len=2048).n_new_tokens
         64
         """
+        require(batch_size % 1 == 0, f"Sequences of a step count in wholes, not {batch_size}.")
+        require(0 <= context_len < inf, f"A mean context is a number of tokens from 0 up, not {context_len}.")
         return cls(
             n_decodes=batch_size, n_context_tokens=round(batch_size * context_len), n_new_each=n_new_each
         ).checked()

@@ -7,6 +7,8 @@ H_B = 1 + 1/2 + ... + 1/B is the expected longest of B exponential lengths over 
 Leviathan et al. (2023). Ignores that acceptance depends on the text, and that lengths are whole and bounded.
 """
 
+from bytebill.errors import require
+
 
 def tokens_per_pass(n_draft_tokens: int, *, acceptance_rate: float) -> float:
     """Tokens that one pass over drafted tokens gives a sequence; without drafts, 1.
@@ -23,4 +25,5 @@ def useful_share(batch_size: int) -> float:
     >>> round(useful_share(8), 3)
     0.368
     """
+    require(batch_size >= 1, f"A batch has at least one sequence, not {batch_size}.")
     return 1 / sum(1 / k for k in range(1, batch_size + 1))
