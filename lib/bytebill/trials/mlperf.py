@@ -59,7 +59,7 @@ _MODELS = {
     "deepseek-r1": "deepseek-v3",
 }
 _WEIGHTS = {"h100-sxm": "fp8", "h200-sxm": "fp8", "b200": "nvfp4"}
-GROUPS, BUDGETS = (1, 2, 4, 8), (8192, 2048, 512)  # devices of a group, tokens of its largest step: both chosen
+GROUP_SIZES, BUDGETS = (1, 2, 4, 8), (8192, 2048, 512)  # devices of a group, tokens of its largest step: both chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +170,7 @@ def price_of_latency(
     *,
     n_requests: int | None = None,
     seeds: Iterable[int] = (0, 1, 2),
-    groups: tuple[int, ...] = GROUPS,
+    groups: tuple[int, ...] = GROUP_SIZES,
     budgets: tuple[int, ...] = BUDGETS,
     rtol: float = 0.03,
 ) -> PriceOfLatency:
@@ -227,7 +227,7 @@ def price_of_latency(
 
 def offline_tokens_per_s(benchmark: str, device_id: str, *, n_requests: int | None = None) -> tuple[float, float]:
     """Offline output tokens a second of one device: predicted, and the median of what was submitted."""
-    rate = max(offline_per_s(benchmark, device_id, n, n_requests) for n in GROUPS)
+    rate = max(offline_per_s(benchmark, device_id, n, n_requests) for n in GROUP_SIZES)
     rows = [
         row["tokens_per_s"] / row["n_accelerators"]
         for row in data.rows("mlperf_results")
@@ -261,5 +261,8 @@ def _constants(device_id: str) -> Constants:
 
 
 def _serve(served: Deployment, requests: Workload, token_budget: int) -> Metrics:
-    policy = Policy(kind="chunked", n_slots=min(2048, token_budget), token_budget=token_budget)
+    n_ranks = (
+        served.n_devices // served.n_sharing
+    )  # with attention by users each device has slots and a step of its own
+    policy = Policy(kind="chunked", n_slots=min(2048, token_budget) * n_ranks, token_budget=token_budget * n_ranks)
     return serve_on(served, requests, policy, constants=_constants(served.accelerator.id)).metrics
