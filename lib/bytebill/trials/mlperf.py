@@ -75,7 +75,7 @@ class PriceOfLatency:
     high_per_s: float
     n_devices: tuple[int, int]  # of a group: offline, and with limits
     token_budget: int  # of the largest step, with limits
-    binding: str  # the limit that the next higher rate misses
+    binding: str  # the limit that the next higher rate misses; "none" below the offline rate
     published: tuple[float, ...]  # of systems that also ran offline
 
     @property
@@ -210,6 +210,7 @@ def price_of_latency(
     assert found_rate is not None
     most = max(offline.values())
     ends = [found_rate.low, found_rate.high] if len(chosen) > 1 else [found_rate.value] * 2
+    missed = run(n, budget, found_rate.brackets[chosen[0]][1], chosen[0])
     return PriceOfLatency(
         benchmark=benchmark,
         device_id=device_id,
@@ -220,7 +221,7 @@ def price_of_latency(
         high_per_s=min(most, ends[1] / n),
         n_devices=(max(offline, key=lambda size: offline[size]), n),
         token_budget=budget,
-        binding=slo.binding(run(n, budget, found_rate.brackets[chosen[0]][1], chosen[0])),
+        binding=slo.binding(missed) if rate < most else "none",
         published=published_shares(benchmark, scenario, device_id),
     )
 

@@ -8,7 +8,7 @@ Settings are `data/published_slo_settings.csv`, lengths `data/trace_lengths.csv`
 elsewhere, and nothing that is predicted has been calibrated on. Baselines: vLLM of early 2024, whole prompts before
 decodes, 128 slots; Orca, whole prompts beside decodes, 16 slots. Ignores pipeline parallelism (so neither Falcon-180B
 nor LLaMA2-70B on A40s is predicted), that programs of 2024 took longer between steps than the vLLM of the constants,
-and DistServe's own placement search. MLPerf's limits are replayed by
+and DistServe's own placement search; its caches move over NVLink, as within its nodes. MLPerf's limits are replayed by
 `bytebill.trials.mlperf`.
 """
 
@@ -216,7 +216,7 @@ def priced(
                         predicted=price.predicted,
                         low=price.low_per_s / price.offline_per_s,
                         high=price.high_per_s / price.offline_per_s,
-                        note=f"{price.binding.upper()} binds; step of {price.token_budget}",
+                        note=_binds(price.binding),
                     )
                 )
     return tuple(found)
@@ -230,6 +230,10 @@ def _sarathi_gains() -> dict[str, dict[str, float]]:
         if name.startswith(("sarathi-mistral", "sarathi-yi")) and row["baseline"] in ("vLLM", "Orca"):
             found.setdefault(name, {}).setdefault(row["baseline"].lower(), row["gain"])
     return found
+
+
+def _binds(limit: str) -> str:
+    return "no limit binds below the offline rate" if limit == "none" else f"{limit.upper()} binds"
 
 
 def _published_gain(setting_id: str, baseline: str) -> float:
