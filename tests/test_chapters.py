@@ -281,6 +281,18 @@ OTHERS = {
             "measured_len": 64,
         }
     ],
+    "09": [
+        {
+            "model_id": "llama-3-8b",
+            "accelerator_id": "a100-sxm-80",
+            "n_devices": 1,
+            "n_users": 16,
+            "n_input_tokens": 600,
+            "ttft_limit_s": 1.0,
+            "itl_limit_s": 0.1,
+            "usd_per_gpu_hour": 1.99,
+        }
+    ],
     "10": [{"usd_per_gpu_hour": 1.3, "tokens_per_s_per_user": 33}],
     "16": [{"usd_per_h100_hour": 2.0, "usd_per_h200_hour": 3.0, "context_len": 512, "skew": 0.0}],
     "17": [{"accelerator_id": "a100-sxm-80", "context_len": 1000, "measured_len": 300, "usd_per_gpu_hour": 1.5}],
