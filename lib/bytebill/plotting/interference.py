@@ -19,8 +19,8 @@ def gaps_over_run(ax: Axes, runs: Mapping[str, Curve], *, predicted: Mapping[str
 
 
 def step_by_prompt(ax: Axes, measured: Curve, *, predicted: Curve, apart: Curve) -> Axes:
-    """A step with decodes over the tokens of a prompt in it [s; drawn in ms, log-log]: measured marks, a predicted line,
-    and what two steps of one kind each take together."""
+    """A step with decodes over the tokens of a prompt in it [s; drawn in ms, log-log]: measured marks, a predicted
+    line, and what two steps of one kind each take together."""
     for (x, y), form, color, name in (
         (apart, "s--", IDLE, "two steps, one of each kind"),
         (predicted, "-", BYTES, "predicted"),
