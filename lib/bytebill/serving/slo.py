@@ -142,8 +142,11 @@ def max_rate_at_slo(
     quantile its own. Believes that one seed's answers only get later as its rate rises; noise that breaks this moves
     the result within its bracket and shows in the interval. Without `high_per_s` the rate is doubled until it misses.
     """
-    require(0 < rtol < 1, f"A bracket is halved until it is narrow by a share between 0 and 1, not {rtol}.")
-    require(low_per_s > 0, f"A rate is positive, not {low_per_s}/s.")
+    require(1e-9 <= rtol < 1, f"A bracket is halved until it is narrow by a share from 1e-9 to below 1, not {rtol}.")
+    for rate_per_s in (low_per_s, low_per_s if high_per_s is None else high_per_s):
+        require(0 < rate_per_s < math.inf, f"A rate is positive and finite, not {rate_per_s}/s.")
+    alone = jointly and slo.itl_s < math.inf
+    require(not alone, "A gap belongs to no one request: a joint share cannot hold a limit on ITL.")
     n_evaluations = 0
 
     def kept(rate_per_s: float, seed: int) -> bool:
@@ -196,6 +199,7 @@ def e2e_s(*, ttft_s: float, tpot_s: float, n_output_tokens: int) -> float:
     6.0
     """
     require(n_output_tokens >= 1, f"An answer has a token at least, not {n_output_tokens}.")
+    _times(ttft_s, tpot_s)
     return ttft_s + (n_output_tokens - 1) * tpot_s
 
 
@@ -215,6 +219,7 @@ def tpot_of_e2e_s(*, e2e_s: float, ttft_s: float, n_output_tokens: int) -> float
     0.05
     """
     require(n_output_tokens >= 2, f"A time per later token needs two tokens, not {n_output_tokens}.")
+    _times(e2e_s, ttft_s)
     left_s = e2e_s - ttft_s
     require(
         left_s >= -1e-9 * ttft_s, f"A TTFT of {ttft_s:.4g} s is longer than {n_output_tokens} tokens in {e2e_s:.4g} s."
@@ -237,6 +242,8 @@ def mean_itl_s(tpots_s: Sequence[float], n_output_tokens: Sequence[int]) -> floa
     >>> round(mean_itl_s([0.02, 0.05], [101, 11]), 4)    # a mean over the two requests would be 0.035
     0.0227
     """
+    require(len(tpots_s) == len(n_output_tokens), "Every time per token belongs to an answer of so many tokens.")
+    _times(*(tpot_s for tpot_s, n in zip(tpots_s, n_output_tokens, strict=True) if n > 1))
     gaps = [(n - 1, tpot_s) for tpot_s, n in zip(tpots_s, n_output_tokens, strict=True) if n > 1]
     require(bool(gaps), "Gaps between tokens need an answer of two tokens.")
     return fmean([tpot_s for _, tpot_s in gaps], [n for n, _ in gaps])
@@ -248,5 +255,11 @@ def user_tokens_per_s(*, tpot_s: float) -> float:
     >>> user_tokens_per_s(tpot_s=0.05)
     20.0
     """
-    require(tpot_s > 0, f"A time per token is above zero, not {tpot_s} s.")
+    require(1e-12 <= tpot_s < math.inf, f"A time per token is above zero, not {tpot_s} s.")
     return 1 / tpot_s
+
+
+def _times(*times_s: float) -> None:
+    """Refuse what is no time."""
+    for time_s in times_s:
+        require(0 <= time_s < math.inf, f"A time is a number of seconds from 0 up, not {time_s}.")
