@@ -159,9 +159,13 @@ def sweep_points(
         kept = "" if out is None else f"; what is done stands in {out}.part, and the same command goes on with it"
         raise BytebillError(f"The sweep was stopped{kept}.") from None
     if as_json:
-        typer.echo(json.dumps({"rows": rows}))
+        typer.echo(json.dumps({"rows": rows}, allow_nan=False))
     elif out is None:
         typer.echo(sweeps.as_csv(rows), nl=False)
+    reasons = dict.fromkeys(row["refused"] for row in rows if row["refused"])
+    require(
+        not reasons or any(not row["refused"] for row in rows), f"No point can be served: {next(iter(reasons), '')}"
+    )
 
 
 @app.command()

@@ -72,6 +72,8 @@ FIELDS = (*_DEFAULTS, *_POLICY, *_LIMITS)
 _FLAGS = {f"policy.{each.name}" for each in fields(Policy) if each.type in (bool, "bool")}
 _TEXTS = {name for name, value in _DEFAULTS.items() if isinstance(value, str)} | {"workload.trace"}
 _TEXTS |= {f"policy.{each.name}" for each in fields(Policy) if each.type in (str, "str")}
+_AT_LEAST_ONE = {"devices", "workload.requests", "cluster.replicas"}
+MOST, MOST_POINTS = 10**12, 1_000_000
 _NUMBERS = {*_LIMITS, "workload.rate_per_s", "workload.cv", "usd_per_gpu_hour", "policy.watermark", "policy.window_s"}
 
 
@@ -90,7 +92,9 @@ class Sweep:
     seeds: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
-        base = dict(_flat(self.base))
+        flat = list(_flat(self.base))
+        base = dict(flat)
+        require(len(base) == len(flat), "A sweep's base names a field twice, nested and with dots.")
         for name, values in self.grid.items():
             listed = isinstance(values, (list, tuple)) and len(values) > 0
             require(listed, f"The grid has no list of values for {name}.")
@@ -100,8 +104,10 @@ class Sweep:
         for name, value in (*base.items(), *((name, v) for name, values in self.grid.items() for v in values)):
             _check(name, value)
         for one, other in (("rate_per_s", "concurrency"), ("trace", "input_tokens")):
-            both = {f"workload.{one}", f"workload.{other}"} <= {*base, *self.grid}
-            require(not both, f"A workload has a {one} or a {other}, not both.")
+            named = {name for name, value in base.items() if value is not None} | {*self.grid}
+            both = {f"workload.{one}", f"workload.{other}"} <= named
+            require(not both, f"A workload is told by its {one} or its {other}, not by both.")
+        require(self.n_points <= MOST_POINTS, f"A sweep of {self.n_points:,} points is more than {MOST_POINTS:,}.")
 
     @classmethod
     def read(cls, document: Any) -> "Sweep":
@@ -111,7 +117,7 @@ class Sweep:
         grid, seeds = document.get("grid", {}), document.get("seeds", 1)
         require(isinstance(grid, Mapping), "A grid is a mapping from names to lists of values.")
         if type(seeds) is int:
-            seeds = range(seeds)
+            seeds = range(min(seeds, MOST_POINTS + 1))
         require(isinstance(seeds, (list, range)), f"Seeds are a list, or how many, not {seeds!r:.40}.")
         return cls(base=base, grid=dict(_flat(grid)), seeds=tuple(seeds))
 
@@ -137,7 +143,7 @@ def row_of(point: Point) -> dict[str, Any]:
     told = {name.replace(".", "_"): value for name, value in point.items()}
     try:
         return {**told, **_found(point), "refused": None}
-    except (BytebillError, ValueError) as error:
+    except (BytebillError, ValueError, ArithmeticError) as error:
         return {**told, **dict.fromkeys(RESULTS), "refused": " ".join(str(error).split())}
 
 
@@ -259,13 +265,16 @@ def _check(name: str, value: Any) -> None:
     """A known name, with a value of its kind."""
     require_known("field of a sweep", name, FIELDS)
     if value is None:
+        require(_DEFAULTS.get(name) is None, f"{name} cannot be left out; leave it away for {_DEFAULTS.get(name)}.")
         return
     if name in _FLAGS:
         require(isinstance(value, bool), f"{name} is true or false, not {value!r:.40}.")
     elif name in _TEXTS:
         require(isinstance(value, str), f"{name} is a text, not {value!r:.40}.")
     elif name in _NUMBERS:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0 and value == value
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
         require(number, f"{name} is a number from 0 up, not {value!r:.40}.")
     else:
-        require(type(value) is int and value >= 0, f"{name} is a whole number from 0 up, not {value!r:.40}.")
+        least = 1 if name in _AT_LEAST_ONE else 0
+        whole = type(value) is int and least <= value <= MOST
+        require(whole, f"{name} is a whole number from {least} up to {MOST:,}, not {value!r:.40}.")

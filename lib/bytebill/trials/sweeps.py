@@ -72,7 +72,11 @@ def write_table(rows: list[Row], target: Path) -> None:
             import pyarrow
             from pyarrow import parquet
 
-            parquet.write_table(pyarrow.Table.from_pylist(rows), part)
+            try:
+                table = pyarrow.Table.from_pylist(rows)
+            except (pyarrow.ArrowException, OverflowError) as error:
+                raise BytebillError(f"Parquet cannot hold these rows ({error}); name a .csv.") from error
+            parquet.write_table(table, part)
         else:
             part.write_text(as_csv(rows), encoding="utf-8", newline="")
         part.replace(target)
@@ -156,6 +160,8 @@ class _Journal:
         if self._path is not None:
             try:
                 self._open(self._path)
+            except UnicodeDecodeError as error:
+                raise BytebillError(f"{self._path} is no journal of a sweep; move it away.") from error
             except OSError as error:
                 raise BytebillError(f"{self._path} cannot be written ({error.strerror or error}).") from error
         return self
