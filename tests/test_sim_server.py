@@ -52,6 +52,18 @@ class Hides:
 @pytest.mark.parametrize("name", SCHEDULERS)
 @settings(max_examples=30)
 @given(requests=workloads(), clock=st.sampled_from(list(CLOCKS)), users=st.sampled_from([None, None, 1, 3]))
+@pytest.mark.parametrize("users", [0, 1.5, math.inf, "a"])
+def test_users_come_in_wholes(users: Any) -> None:
+    with pytest.raises(BytebillError, match="a whole number of them"):
+        Source([], users)
+
+
+@pytest.mark.parametrize("arrival_s", [-1.0, math.inf, math.nan])
+def test_a_request_arrives_some_time(arrival_s: float) -> None:
+    with pytest.raises(ValueError, match="an arrival"):
+        Request(id=0, n_input_tokens=1, n_output_tokens=1, arrival_s=arrival_s)
+
+
 def test_skipping_is_stepping(name: str, requests: list[Request], clock: str, users: int | None) -> None:
     skipped, stepped = (
         simulate(

@@ -9,6 +9,7 @@ cached, so a finished request cached n_input_tokens + n_output_tokens - 1. A seq
 prompt and emitted tokens again as one prefill, which emits its next token. Knows no clock and no tensor.
 """
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -28,7 +29,7 @@ class Request:
     n_given_tokens: int = 0
 
     def __post_init__(self) -> None:
-        if self.n_input_tokens < 1 or self.n_output_tokens < 1 or not self.arrival_s >= 0:
+        if self.n_input_tokens < 1 or self.n_output_tokens < 1 or not 0 <= self.arrival_s < math.inf:
             raise ValueError(f"a request has a prompt, at least one token to emit, and an arrival: {self}")
         if not 0 <= self.n_given_tokens < self.n_input_tokens:
             raise ValueError(f"a request brings the cache of some of its prompt, not of all: {self}")

@@ -117,7 +117,7 @@ class Cluster:
         limits = (1 if self.max_outstanding is None else self.max_outstanding, self.max_queue or 0)
         require(limits[0] >= 1 and limits[1] >= 0, "A limit of requests counts from one up, that of a queue from zero.")
         link = self.link_bytes_per_s
-        require(link is None or 0 < link < inf, f"A link carries a number of bytes per second above zero, not {link}.")
+        require(link is None or 1 <= link < inf, f"A link carries at least a byte per second, not {link}.")
         _ = self.transfers
 
     @property

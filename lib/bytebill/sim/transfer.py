@@ -47,7 +47,7 @@ class Transfer:
 
     def __post_init__(self) -> None:
         link = self.link_bytes_per_s
-        require(link is None or 0 < link < inf, f"A link carries a number of bytes per second above zero, not {link}.")
+        require(link is None or 1 <= link < inf, f"A link carries at least a byte per second, not {link}.")
         require(0 < self.share <= 1, f"Transfers reach a share of the link from above 0 to 1, not {self.share}.")
         require(0 <= self.latency_s < inf, f"A latency is a time from 0 up, not {self.latency_s}.")
         require(
@@ -66,6 +66,7 @@ class Transfer:
 
     def moved_bytes(self, n_tokens: int) -> float:
         """Bytes of a prompt's cache, as the receiver keeps it."""
+        require(n_tokens >= 0, f"A cache holds tokens from none up, not {n_tokens}.")
         return self.receiver.user_bytes(n_tokens)
 
     def seconds(self, n_tokens: int) -> float:

@@ -18,7 +18,8 @@ class Source:
 
     def __init__(self, requests: Iterable[Request], concurrency: int | None, *, delay_s: float = 0.0) -> None:
         """A user's next request arrives `delay_s` after the last answer: what front ends take on the way."""
-        require(concurrency is None or concurrency >= 1, f"A closed loop has at least one user, not {concurrency}.")
+        whole = concurrency is None or (isinstance(concurrency, int) and concurrency >= 1)
+        require(whole, f"A closed loop has at least one user, and a whole number of them, not {concurrency}.")
         self._requests = iter(requests)
         self._closed, self._delay_s = concurrency is not None, delay_s
         self._ready: list[float] = [0.0] * (concurrency or 0)  # when each free user is ready
