@@ -65,17 +65,19 @@ def found(
     """A number found, with its interval.
 
     `samples` are the values of seeds: their median is the number and their range the interval. `machines` are the
-    values that the machines of `data/measured/` gave; they widen it. `flips` is the counterfactual, (input, number).
+    values that the machines of `data/measured/` gave; they widen it, and so does the number itself. `flips` is the
+    counterfactual, (input, number).
 
     >>> found(samples=[0.78, 0.8, 0.81], flips=("paged", 0.03)).value
     0.8
     """
     others = tuple(map(float, (machines or {}).values()))
     known = tuple(map(float, samples)) or (float(_given(value)), *others)
+    number = median(known) if value is None else float(value)
     return Found(
-        value=median(known) if value is None else float(value),
-        low=min((*(known if low is None else (low,)), *others)),
-        high=max((*(known if high is None else (high,)), *others)),
+        value=number,
+        low=min((number, *(known if low is None else (low,)), *others)),
+        high=max((number, *(known if high is None else (high,)), *others)),
         flips=(flips[0], float(flips[1])),
         samples=known if len(known) > 1 else (),
         of="machines" if others and not samples else "seeds",
