@@ -15,7 +15,7 @@ from bytebill.roofline.load import Chunk, Load
 from bytebill.sim.clock import Clock
 
 STEP_TOKENS = 8192  # of prompts in a step: what servers compute at once
-MOST = 10_000_000  # tokens and users that can be meant
+_MOST = 10_000_000  # tokens and users that can be meant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +56,8 @@ def phase_time(
     """
     require(0 <= hit_rate < 1, f"A hit rate is a share from 0 to below 1, not {hit_rate}.")
     counts = (batch_size, n_input_tokens, n_output_tokens, step_tokens)
-    whole = all(isinstance(n, int) and 1 <= n <= MOST for n in counts)
-    require(whole, f"Users, tokens and a step count from one to {MOST:,}, in wholes: {counts}.")
+    whole = all(isinstance(n, int) and 1 <= n <= _MOST for n in counts)
+    require(whole, f"Users, tokens and a step count from one to {_MOST:,}, in wholes: {counts}.")
     n_cached = min(int(hit_rate * n_input_tokens), n_input_tokens - 1)
     n_new = n_input_tokens - n_cached
     n_prompts = max(1, step_tokens // n_new)

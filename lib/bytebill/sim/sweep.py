@@ -73,7 +73,7 @@ _FLAGS = {f"policy.{each.name}" for each in fields(Policy) if each.type in (bool
 _TEXTS = {name for name, value in _DEFAULTS.items() if isinstance(value, str)} | {"workload.trace"}
 _TEXTS |= {f"policy.{each.name}" for each in fields(Policy) if each.type in (str, "str")}
 _AT_LEAST_ONE = {"devices", "workload.requests", "cluster.replicas"}
-MOST, MOST_POINTS = 10**12, 1_000_000
+_MOST, _MOST_POINTS = 10**12, 1_000_000
 _NUMBERS = {*_LIMITS, "workload.rate_per_s", "workload.cv", "usd_per_gpu_hour", "policy.watermark", "policy.window_s"}
 
 
@@ -107,7 +107,7 @@ class Sweep:
             named = {name for name, value in base.items() if value is not None} | {*self.grid}
             both = {f"workload.{one}", f"workload.{other}"} <= named
             require(not both, f"A workload is told by its {one} or its {other}, not by both.")
-        require(self.n_points <= MOST_POINTS, f"A sweep of {self.n_points:,} points is more than {MOST_POINTS:,}.")
+        require(self.n_points <= _MOST_POINTS, f"A sweep of {self.n_points:,} points is more than {_MOST_POINTS:,}.")
 
     @classmethod
     def read(cls, document: Any) -> "Sweep":
@@ -117,7 +117,7 @@ class Sweep:
         grid, seeds = document.get("grid", {}), document.get("seeds", 1)
         require(isinstance(grid, Mapping), "A grid is a mapping from names to lists of values.")
         if type(seeds) is int:
-            seeds = range(min(seeds, MOST_POINTS + 1))
+            seeds = range(min(seeds, _MOST_POINTS + 1))
         require(isinstance(seeds, (list, range)), f"Seeds are a list, or how many, not {seeds!r:.40}.")
         return cls(base=base, grid=dict(_flat(grid)), seeds=tuple(seeds))
 
@@ -276,5 +276,5 @@ def _check(name: str, value: Any) -> None:
         require(number, f"{name} is a number from 0 up, not {value!r:.40}.")
     else:
         least = 1 if name in _AT_LEAST_ONE else 0
-        whole = type(value) is int and least <= value <= MOST
-        require(whole, f"{name} is a whole number from {least} up to {MOST:,}, not {value!r:.40}.")
+        whole = type(value) is int and least <= value <= _MOST
+        require(whole, f"{name} is a whole number from {least} up to {_MOST:,}, not {value!r:.40}.")
