@@ -262,8 +262,6 @@ def _constants(device_id: str) -> Constants:
 
 
 def _serve(served: Deployment, requests: Workload, token_budget: int) -> Metrics:
-    n_ranks = (
-        served.n_devices // served.n_sharing
-    )  # with attention by users each device has slots and a step of its own
+    n_ranks = served.n_devices // served.n_sharing  # with attention by users each device has slots of its own
     policy = Policy(kind="chunked", n_slots=min(2048, token_budget) * n_ranks, token_budget=token_budget * n_ranks)
     return serve_on(served, requests, policy, constants=_constants(served.accelerator.id)).metrics

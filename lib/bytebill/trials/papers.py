@@ -140,7 +140,9 @@ def distserve_goodput(
 
 
 def glm_tokens(least_tpot_s: float = 0.2) -> tuple[float, ...]:
-    """Cached tokens that the saturated GLM-5 points of InferenceX hold, by Little's law: rate x TPOT x prompt.
+    """Cached tokens that the saturated GLM-5 points of InferenceX hold at least, by Little's law: rate x TPOT x prompt.
+
+    A lower bound of the room: prompts computed at full steps give the same number whatever the cache holds.
 
     >>> held = glm_tokens()
     >>> len(held), round(min(held) / 1e3, 1), round(max(held) / 1e3, 1)

@@ -3,8 +3,8 @@
     error = modelled / published - 1
 
 The share of the links' nominal rate comes from one row (`CALIBRATES`) and is used for all others; no latency is fitted.
-Published sizes of Qwen3-8B are in GiB although printed as GB, and its shortest prompt holds some 4% more than its name
-says; sizes of Qwen3-235B are in GB.
+Sizes of Qwen3-8B are printed as GB and read as 2**30 bytes here, since only so do the source's size, time and rate
+agree: an inference, not the source's word. Its prompts hold up to a block more than their names say.
 """
 
 from collections.abc import Mapping, Sequence
