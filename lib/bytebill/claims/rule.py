@@ -207,6 +207,7 @@ class Verdict:
             outcomes = [part.outcome(x) for x in self.found[key].samples or self._ends(key)]
             if len(set(outcomes)) > 1 or len({part.outcome(x) for x in self._within(part)}) > 1:
                 held, of = outcomes.count("holds"), self.found[key].of
+                of = "repeats" if (of, part.how) == ("seeds", "measured") else of
                 count = f", holds on {held} of {len(outcomes)} {of}" if self.found[key].samples else ""
                 yield f"{part.text}, {self._interval(part)} against {part.test}{count}"
         if self.reach and len(set(self.reach.shares)) > 1:
