@@ -26,8 +26,9 @@ from bytebill.serving.metrics import mean
 from bytebill.serving.static import StaticScheduler
 from bytebill.sim import Cluster, Pool, Transfer, serve_on
 from bytebill.sim.constants import IDEAL, calibrated_constants
-from bytebill.sim.fleet import Kind, Replicas
+from bytebill.sim.fleet import Replicas
 from bytebill.sim.ranks import RankClock, lock_step
+from bytebill.sim.replica import Kind
 from bytebill.sim.server import simulate
 from bytebill.trials.transfers import moved_caches
 from serving_play import CONSTANT, SCHEDULERS, LinearClock, poisson, workloads
@@ -317,9 +318,9 @@ BAD: list[tuple[str, Any]] = [
     ("different formats", lambda: Cluster(pools=(PREFILL, replace(DECODE, deployment=group(kv="fp32"))))),
     ("at least one replica", lambda: replace(BOTH, n_replicas=0)),
     ("whole number", lambda: replace(BOTH, n_replicas=1.5)),
-    ("above zero", lambda: Cluster(pools=(PREFILL, DECODE), link_bytes_per_s=0)),
-    ("above zero", lambda: Cluster(pools=(BOTH,), link_bytes_per_s=-1.0)),
-    ("above zero", lambda: Transfer(sender=ONE, receiver=ONE, link_bytes_per_s=math.nan)),
+    ("at least a byte", lambda: Cluster(pools=(PREFILL, DECODE), link_bytes_per_s=0)),
+    ("at least a byte", lambda: Cluster(pools=(BOTH,), link_bytes_per_s=-1.0)),
+    ("at least a byte", lambda: Transfer(sender=ONE, receiver=ONE, link_bytes_per_s=math.nan)),
     ("latency", lambda: Cluster(pools=(PREFILL, DECODE), link_latency_s=-1.0)),
     ("no router 'least load'; nearest: least loaded", lambda: Cluster(pools=(BOTH,), router="least load")),
     ("no role of a pool", lambda: replace(BOTH, role="prefil")),

@@ -23,8 +23,9 @@ from bytebill.errors import require, require_known
 from bytebill.serving import CONTINUOUS, ROUTERS, Metrics, Policy, Request, Scheduler, Source
 from bytebill.sim.clock import Clock
 from bytebill.sim.constants import IDEAL, Constants
-from bytebill.sim.fleet import Kind, Replicas
+from bytebill.sim.fleet import Replicas
 from bytebill.sim.ranks import RankClock, lock_step
+from bytebill.sim.replica import Kind
 from bytebill.sim.server import StepClock
 from bytebill.sim.transfer import Transfer
 
@@ -151,8 +152,8 @@ class Cluster:
         fleet.run()
         return ClusterServed(
             metrics=fleet.metrics(),
-            pools=tuple(fleet.pools),
+            pools=tuple(fleet.handover.pools),
             end_s=fleet.now_s,
-            n_moved_tokens=fleet.n_moved_tokens,
-            moved_bytes=fleet.moved_bytes,
+            n_moved_tokens=fleet.handover.n_moved_tokens,
+            moved_bytes=fleet.handover.moved_bytes,
         )
