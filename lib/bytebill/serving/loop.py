@@ -139,10 +139,12 @@ class Server:
         """A plan runs next: alone, or as more of the run that is being extended."""
         if self._observe is not None:
             self._observe(self.executor.now_s, plan)
-        if self._first is None or not plan.continues(self._first, n_steps=self._n_steps):
+        if self._first is not None:
+            if plan.continues(self._first, n_steps=self._n_steps):
+                return
             self._close_run()
-            self._first, self._start_s, self._n_steps = plan, self.executor.now_s, 0
-            self.executor.begin(plan)
+        self._first, self._start_s, self._n_steps = plan, self.executor.now_s, 0
+        self.executor.begin(plan)
 
     def _next_plan(self, until_s: float) -> Plan | None:
         """What the scheduler does next, after whatever time it takes until it does anything; None: not before then."""

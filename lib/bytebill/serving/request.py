@@ -57,7 +57,7 @@ class State(Enum):
 
 @dataclass(eq=False, slots=True)
 class ServedSequence:
-    """A request being served: what is cached and what is emitted. Schedulers change it, others read it.
+    """A request being served: what is cached and what is emitted. Schedulers change it, recorders note its times.
 
     While it decodes, a scheduler may count lazily: ask the scheduler's plan for a decoding sequence's context.
     """
@@ -68,6 +68,9 @@ class ServedSequence:
     n_emitted: int = 0
     n_preemptions: int = 0
     reason: str | None = None  # why it was refused
+    scheduled_s: float | None = None  # start of its first step
+    first_token_s: float = math.nan
+    joined_s: float | None = None  # when it emitted after its (last) prefill
 
     @property
     def n_known_tokens(self) -> int:

@@ -42,11 +42,13 @@ class Handover:
 
     def refusal(self, request: Request) -> str | None:
         """Why no replica can ever serve it, if so."""
-        entries = [self._models[i].refusal(self.part(request, i)) for i in self._entries]
+        entries = []
+        for i in self._entries:
+            entries.append(self._models[i].refusal(self.part(request, i)))
+            if entries[-1] is None and self._roles[i] == "both":
+                return None
         if None not in entries:
             return entries[-1]
-        if any(entry is None and self._roles[i] == "both" for i, entry in zip(self._entries, entries, strict=True)):
-            return None
         later = [self._models[i].refusal(request) for i in self._decodes]
         return None if None in later or request.n_output_tokens == 1 else later[-1]
 
@@ -64,8 +66,9 @@ class Handover:
 
     def began(self, request: Request, pool: int) -> Request:
         """A request has been sent to a replica of the pool: what is asked of that."""
-        if self._roles[pool] == "prefill":
-            self._asked[request.id] = request
+        if self._roles[pool] != "prefill":
+            return request
+        self._asked[request.id] = request
         return self.part(request, pool)
 
     def ended(self, sender: Replica, events: Events, now_s: float) -> Iterator[Move | None]:
