@@ -55,10 +55,22 @@ def test_users_come_in_wholes(users: Any) -> None:
         Source([], users)
 
 
-@pytest.mark.parametrize("arrival_s", [-1.0, math.inf, math.nan])
-def test_a_request_arrives_some_time(arrival_s: float) -> None:
-    with pytest.raises(ValueError, match="an arrival"):
-        Request(id=0, n_input_tokens=1, n_output_tokens=1, arrival_s=arrival_s)
+ODD: list[dict[str, Any]] = [
+    *({"arrival_s": arrival_s} for arrival_s in (-1.0, math.inf, math.nan, None, "a")),
+    *({name: n} for name in ("n_input_tokens", "n_output_tokens") for n in (0, 1.5, math.nan, None, "a")),
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_a_request_asks_for_whole_tokens_at_some_time(odd: dict[str, Any]) -> None:
+    with pytest.raises(BytebillError, match="an arrival"):
+        Request(**{"id": 0, "n_input_tokens": 1, "n_output_tokens": 1, **odd})
+
+
+@pytest.mark.parametrize("n_given_tokens", [-1, 4])
+def test_a_request_brings_the_cache_of_some_of_its_prompt(n_given_tokens: int) -> None:
+    with pytest.raises(BytebillError, match="not of all"):
+        Request(id=0, n_input_tokens=4, n_output_tokens=1, n_given_tokens=n_given_tokens)
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)

@@ -13,6 +13,8 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
+from bytebill.errors import BytebillError
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
@@ -29,10 +31,16 @@ class Request:
     n_given_tokens: int = 0
 
     def __post_init__(self) -> None:
-        if self.n_input_tokens < 1 or self.n_output_tokens < 1 or not 0 <= self.arrival_s < math.inf:
-            raise ValueError(f"a request has a prompt, at least one token to emit, and an arrival: {self}")
-        if not 0 <= self.n_given_tokens < self.n_input_tokens:
-            raise ValueError(f"a request brings the cache of some of its prompt, not of all: {self}")
+        n_in, n_out = self.n_input_tokens, self.n_output_tokens
+        try:
+            asks = n_in >= 1 and n_out >= 1 and n_in % 1 == n_out % 1 == 0 and 0 <= self.arrival_s < math.inf
+            brings = 0 <= self.n_given_tokens < n_in
+        except TypeError:
+            asks = brings = False
+        if not asks:
+            raise BytebillError(f"A request has a prompt, tokens to emit, both whole numbers, and an arrival: {self}.")
+        if not brings:
+            raise BytebillError(f"A request brings the cache of some of its prompt, not of all: {self}.")
 
     @property
     def n_cached_tokens_at_end(self) -> int:
