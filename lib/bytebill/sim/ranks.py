@@ -5,8 +5,8 @@
 Each rank has its own scheduler, its own share of the pool, and one device's rate for its attention; slots and budget of
 the policy are divided evenly. A request is dealt to the rank with the fewest outstanding. A clock that pools all ranks
 lets fast ones lend to slow ones, so it is too fast by the imbalance. The slowest rank may change as contexts grow: its
-time is the upper envelope of lines, straight until a window is full. Ignores that the projections around attention wait for the slowest rank as
-well, and that a rank without work still takes part.
+time is the upper envelope of lines, straight until a window is full. Ignores that the projections around attention wait
+for the slowest rank as well, and that a rank without work still takes part.
 """
 
 from collections.abc import Sequence
