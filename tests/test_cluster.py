@@ -17,27 +17,30 @@ from hypothesis import strategies as st
 from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
-from bytebill.models import find, model, precision
+from bytebill.models import find, precision
 from bytebill.serving import Poisson, Policy, Request, RequestRouter, SharedPrefix, Source, sharegpt_like, synthetic
 from bytebill.serving.continuous import ContinuousScheduler
 from bytebill.serving.memory.contiguous import ContiguousMax
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.metrics import mean
+from bytebill.serving.plan import Plan
 from bytebill.serving.static import StaticScheduler
 from bytebill.sim import Cluster, Pool, Transfer, serve_on
 from bytebill.sim.constants import IDEAL, calibrated_constants
-from bytebill.sim.fleet import Kind, Replicas
-from bytebill.sim.ranks import RankClock, lock_step
+from bytebill.sim.fleet import Replicas
+from bytebill.sim.ranks import RankClock, RankPlan, lock_step
+from bytebill.sim.replica import Kind
 from bytebill.sim.server import simulate
 from bytebill.trials.transfers import moved_caches
 from serving_play import CONSTANT, SCHEDULERS, LinearClock, poisson, workloads
 
 
 def group(model_id: str = "llama-3-8b", card: str = "h100-sxm", kv: str = "bf16", **fields: Any) -> Deployment:
-    return Deployment(model=model(model_id), accelerator=accelerator(card), precision=precision(kv), **fields)
+    return Deployment(model=find(model_id)[0], accelerator=accelerator(card), precision=precision(kv), **fields)
 
 
 ONE = group()
+WINDOWED = "gpt-oss-20b"  # every other layer reads 128 tokens back
 BOTH, PREFILL, DECODE = (Pool(deployment=ONE, role=role) for role in ("both", "prefill", "decode"))
 
 
@@ -288,12 +291,33 @@ def test_ranks_wait_for_the_slowest_and_the_pooled_model_does_not() -> None:
     assert 1.15 < slower < 1.4, slower
 
 
-def test_balanced_ranks_are_the_pooled_model() -> None:
-    two = group(n_devices=2, attention="data")
+@pytest.mark.parametrize("model_id", ["llama-3-8b", WINDOWED])
+def test_balanced_ranks_are_the_pooled_model(model_id: str) -> None:
+    two = group(model_id, n_devices=2, attention="data")
     asked = [Request(id=i, n_input_tokens=500, n_output_tokens=40) for i in range(8)]
     pooled = serve_on(two, asked).metrics
     ranks = Cluster(pools=(Pool(deployment=two),)).serve(asked).metrics
     assert ranks.tpot_s == pytest.approx(pooled.tpot_s) and ranks.ttft_s == pytest.approx(pooled.ttft_s)
+
+
+@pytest.mark.parametrize("model_id", ["llama-3-8b", WINDOWED])
+def test_a_run_of_ranks_is_each_step_on_its_own(model_id: str) -> None:
+    """Contexts below, at and above a window: who is slowest changes, and a full window stops growing."""
+    clock = RankClock(group(model_id, n_devices=4, attention="data"), IDEAL)
+    contexts = [(3, 300), (1, 2000), (5, 20), (2, 250)]
+
+    def step(i: int) -> float:
+        ranks = tuple(Plan(n_decodes=n, n_context_tokens=n_context + i * n) for n, n_context in contexts)
+        decodes, context = (sum(getattr(r, name) for r in ranks) for name in ("n_decodes", "n_context_tokens"))
+        return clock.step_s(RankPlan(n_decodes=decodes, n_context_tokens=context, ranks=ranks))
+
+    ranks = tuple(Plan(n_decodes=n, n_context_tokens=n_context) for n, n_context in contexts)
+    run = clock.segment(RankPlan(n_decodes=11, n_context_tokens=2570, ranks=ranks))
+    total = 0.0
+    for i in range(600):
+        total += step(i)
+        assert run.seconds(i + 1) == pytest.approx(total, rel=1e-12)
+    assert run.then is not None  # the slowest rank changed, or a window was full
 
 
 def test_a_run_of_ranks_is_the_sum_of_its_steps() -> None:
@@ -317,14 +341,18 @@ BAD: list[tuple[str, Any]] = [
     ("different formats", lambda: Cluster(pools=(PREFILL, replace(DECODE, deployment=group(kv="fp32"))))),
     ("at least one replica", lambda: replace(BOTH, n_replicas=0)),
     ("whole number", lambda: replace(BOTH, n_replicas=1.5)),
-    ("above zero", lambda: Cluster(pools=(PREFILL, DECODE), link_bytes_per_s=0)),
-    ("above zero", lambda: Cluster(pools=(BOTH,), link_bytes_per_s=-1.0)),
-    ("above zero", lambda: Transfer(sender=ONE, receiver=ONE, link_bytes_per_s=math.nan)),
+    ("at least a byte", lambda: Cluster(pools=(PREFILL, DECODE), link_bytes_per_s=0)),
+    ("at least a byte", lambda: Cluster(pools=(BOTH,), link_bytes_per_s=-1.0)),
+    ("at least a byte", lambda: Transfer(sender=ONE, receiver=ONE, link_bytes_per_s=math.nan)),
     ("latency", lambda: Cluster(pools=(PREFILL, DECODE), link_latency_s=-1.0)),
     ("no router 'least load'; nearest: least loaded", lambda: Cluster(pools=(BOTH,), router="least load")),
     ("no role of a pool", lambda: replace(BOTH, role="prefil")),
     ("static", lambda: replace(DECODE, policy=Policy(kind="static"))),
-    ("from one up", lambda: Cluster(pools=(BOTH,), max_outstanding=0)),
+    *(("from one up", lambda n=n: Cluster(pools=(BOTH,), max_outstanding=n)) for n in (0, 1.5, math.inf, "a")),
+    *(("from zero", lambda n=n: Cluster(pools=(BOTH,), max_queue=n)) for n in (-1, 1.5, "a")),
+    ("at least a byte", lambda: Cluster(pools=(BOTH,), link_bytes_per_s="a")),
+    ("latency", lambda: Cluster(pools=(PREFILL, DECODE), link_latency_s=None)),
+    ("at least one request", lambda: RequestRouter("least loaded", sizes=[1.0], limit="a")),
 ]
 
 

@@ -35,8 +35,25 @@ def test_two_requests_by_hand() -> None:
     assert m.span_s == 3.0 and m.n_steps == 3
     assert m.output_tokens_per_s == pytest.approx(4 / 3) and m.total_tokens_per_s == pytest.approx(14 / 3)
     assert m.mean_running == pytest.approx(4 / 3) and m.slot_utilization == pytest.approx(4 / 6)
+    assert m.mean_in_system == pytest.approx((0.5 * 1 + 1.5 * 2 + 1 * 1) / 3)  # one to 0.5 s, two to 2 s, one to 3 s
+    assert m.mean_in_queue == pytest.approx(0.5 / 3)
     assert m.kv_utilization == pytest.approx((0 + 4 + 5) / 3 / 20)  # tokens cached before each step
     assert (m.itl_mean_s, m.itl_quantile_s(0.99)) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+@settings(max_examples=20)
+@given(requests=workloads())
+def test_means_over_the_whole_span_are_counts_at_every_moment(name: str, requests: list[Request]) -> None:
+    """Who has arrived and not left, and who has arrived and not begun, counted between events and weighed by time."""
+    m = simulate(SCHEDULERS[name](), requests, LinearClock()).metrics
+    for leaves, found in (("finish_s", m.mean_in_system), ("scheduled_s", m.mean_in_queue)):
+        events = sorted([(t, 1) for t in m.columns["arrival_s"]] + [(t, -1) for t in m.columns[leaves]])
+        inside, area = 0, 0.0
+        for (t, change), (later, _) in pairwise(events):
+            inside += change
+            area += inside * (later - t)
+        assert found == pytest.approx(area / m.span_s if m.span_s else 0.0)
 
 
 def test_static_slots_pay_for_the_longest() -> None:

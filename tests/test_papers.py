@@ -6,6 +6,7 @@ from bytebill import data
 from bytebill.errors import BytebillError
 from bytebill.serving import Metrics
 from bytebill.trials import mlperf, papers
+from bytebill.trials.held import glm_room, glm_tokens
 
 
 def test_sarathi_gains_most_under_the_strict_limit_and_least_under_the_relaxed_one() -> None:
@@ -32,21 +33,20 @@ def test_a_capacity_also_limits_the_median_wait() -> None:
 
 
 def test_two_prefill_cards_and_a_decode_card_beat_three_mixed_ones_in_distserves_first_figure() -> None:
-    limits = {"lengths": "figure 1", "ttft_s": papers.TTFT_FIGURE_1_S, "tpot_s": papers.TPOT_FIGURE_1_S}
-    limits |= {"n_requests": 300, "seeds": (0,)}
     apart, beside, prompts = (
-        papers.distserve_goodput(layout, **limits).value for layout in ("2P1D", "colocated", "prefill")
+        papers.distserve_goodput(layout, setting_id=papers.FIGURE_1, n_requests=300, seeds=(0,)).value
+        for layout in ("2P1D", "colocated", "prefill")
     )
     assert 1.2 < apart / beside < 2.1
     assert prompts > beside  # a phase alone does more than both
 
 
 def test_what_glm_5_holds_fits_eight_h200s_and_no_h100s() -> None:
-    held = papers.glm_tokens()
+    held = glm_tokens()
     assert len(held) == 16 and max(held) / min(held) < 1.07
-    fewest, usual, most = papers.glm_room("h200-sxm")
+    fewest, usual, most = glm_room("h200-sxm")
     assert max(held) < fewest <= usual <= most < 2 * min(held)
-    assert papers.glm_room("b200")[1] > 3 * max(held)
+    assert glm_room("b200")[1] > 3 * max(held)
 
 
 def test_an_unknown_name_is_told_with_what_there_is() -> None:
@@ -65,7 +65,10 @@ def test_an_unknown_name_is_told_with_what_there_is() -> None:
 def test_mlperfs_requests_have_the_benchmarks_means_and_stay_below_its_longest() -> None:
     for benchmark in ("llama2-70b", "llama3.1-405b"):
         asked = list(mlperf.workload(benchmark, 4000))
+        prompts = [request.n_input_tokens for request in asked]
         outputs = [request.n_output_tokens for request in asked]
+        published = {"llama2-70b": (222.3, 1024), "llama3.1-405b": (9400, 20_000)}[benchmark]  # MLCommons: 9,400
+        assert sum(prompts) / len(prompts) == pytest.approx(published[0], rel=0.04) and max(prompts) <= published[1]
         assert sum(outputs) / len(outputs) == pytest.approx(mlperf.mean_answer(benchmark), rel=0.05)
         assert max(outputs) <= (1024 if benchmark == "llama2-70b" else 2000)
 

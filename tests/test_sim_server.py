@@ -17,18 +17,16 @@ from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
 from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
-from bytebill.serving.loop import Server
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.metrics import mean
 from bytebill.serving.plan import Plan
 from bytebill.serving.policy import KINDS_OF_SCHEDULER, Policy
 from bytebill.serving.request import Request, ServedSequence
-from bytebill.serving.schedule import Schedule
 from bytebill.serving.slo import Slo
 from bytebill.serving.workload import sharegpt_like
 from bytebill.serving.workload.source import Source
 from bytebill.sim.clock import Clock, Segment
-from bytebill.sim.server import Simulator, serve_on, simulate
+from bytebill.sim.server import serve_on, simulate
 from bytebill.trials.replay import ReplayClock
 from serving_play import CONSTANT, SCHEDULERS, LinearClock, poisson, workloads
 
@@ -55,10 +53,22 @@ def test_users_come_in_wholes(users: Any) -> None:
         Source([], users)
 
 
-@pytest.mark.parametrize("arrival_s", [-1.0, math.inf, math.nan])
-def test_a_request_arrives_some_time(arrival_s: float) -> None:
-    with pytest.raises(ValueError, match="an arrival"):
-        Request(id=0, n_input_tokens=1, n_output_tokens=1, arrival_s=arrival_s)
+ODD: list[dict[str, Any]] = [
+    *({"arrival_s": arrival_s} for arrival_s in (-1.0, math.inf, math.nan, None, "a")),
+    *({name: n} for name in ("n_input_tokens", "n_output_tokens") for n in (0, 1.5, math.nan, None, "a")),
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_a_request_asks_for_whole_tokens_at_some_time(odd: dict[str, Any]) -> None:
+    with pytest.raises(BytebillError, match="an arrival"):
+        Request(**{"id": 0, "n_input_tokens": 1, "n_output_tokens": 1, **odd})
+
+
+@pytest.mark.parametrize("n_given_tokens", [-1, 4])
+def test_a_request_brings_the_cache_of_some_of_its_prompt(n_given_tokens: int) -> None:
+    with pytest.raises(BytebillError, match="not of all"):
+        Request(id=0, n_input_tokens=4, n_output_tokens=1, n_given_tokens=n_given_tokens)
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
@@ -80,47 +90,6 @@ def test_skipping_is_stepping(name: str, requests: list[Request], clock: str, us
     assert skipped.schedule.ends_s == stepped.schedule.ends_s
     assert skipped.metrics == stepped.metrics
     assert skipped.end_s == stepped.end_s
-
-
-@pytest.mark.parametrize("name", SCHEDULERS)
-@settings(max_examples=30)
-@given(
-    requests=workloads(),
-    clock=st.sampled_from(list(CLOCKS)),
-    users=st.sampled_from([None, None, 1, 3]),
-    slices=st.lists(st.floats(0, 40), max_size=12),
-)
-def test_slices_of_time_change_nothing(
-    name: str, requests: list[Request], clock: str, users: int | None, slices: list[float]
-) -> None:
-    """A server stepped in whatever slices, by plans or by times, decides and records what it does in one go."""
-    whole = simulate(SCHEDULERS[name](), requests, CLOCKS[clock], concurrency=users, schedule=True)
-    simulator, schedule = Simulator(CLOCKS[clock]), Schedule()
-    server = Server(SCHEDULERS[name](), Source(requests, users), simulator, schedule=schedule)
-    for until_s in sorted(slices):
-        assert server.next_event_s >= server.now_s
-        began_s = server.now_s
-        server.run(until_s)
-        assert server.next_event_s >= until_s or server.now_s == began_s == server.next_event_s
-    while server.step():
-        assert server.next_event_s == server.now_s, "what runs has its next boundary now"
-    assert server.next_event_s == math.inf
-    assert schedule.rows == whole.schedule.rows and schedule.ends_s == whole.schedule.ends_s
-    assert server.metrics == whole.metrics and server.now_s == whole.end_s
-
-
-def test_a_server_says_when_it_has_something_to_do() -> None:
-    """Steps of a second; arrivals at 2.5 and 9: idle to 2.5, busy until its three tokens are there, idle to 9."""
-    requests = [Request(id=i, n_input_tokens=3, n_output_tokens=3, arrival_s=s) for i, s in enumerate((2.5, 9.0))]
-    server = Server(ContinuousScheduler(Paged(n_blocks=9)), Source(requests, None), Simulator(CONSTANT))
-    assert server.next_event_s == 2.5 and not server.step(until_s=2.5)
-    assert server.step(until_s=2.6) and (server.now_s, server.next_event_s) == (3.5, 3.5)
-    server.run(until_s=4.0)
-    assert server.now_s == 4.5 and server.metrics.n_finished == 0
-    server.run(until_s=9.0)
-    assert (server.now_s, server.next_event_s, server.metrics.n_finished) == (5.5, 9.0, 1)
-    server.run()
-    assert (server.now_s, server.next_event_s, server.metrics.n_finished) == (12.0, math.inf, 2)
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)

@@ -188,6 +188,8 @@ def test_every_field_of_deployment_workload_and_policy_can_be_varied() -> None:
     grid = {"policy.kind": ["continuous", "chunked"], "policy.n_slots": [2, 8], "policy.mixed": [True, False]}
     rows = sweeps.run(Sweep(base=base, grid=grid), jobs=1)
     assert all(row["n_finished"] == 20 for row in rows) and rows[0]["mean_running"] <= 2
+    for row in rows:  # four users are always there, but while the last answers come
+        assert 0 <= row["mean_in_queue"] <= row["mean_in_system"] <= 4 and row["mean_in_system"] > 3
 
 
 @pytest.mark.parametrize(

@@ -83,16 +83,15 @@ class ContinuousScheduler(Scheduler):
             self._add_prompts(draft)
         if not draft.chunks:
             self._make_room(draft)
-            self._decoding.give_blocks()
             if not draft.preempted:
                 if self._swapped:
                     self._swap_in(draft)
                 if self.mixed and (self._waiting or self._prefilling):
                     draft.budget -= len(self._decoding)
                     self._add_prompts(draft)
-        n_decodes = 0 if draft.chunks and not self.mixed else len(self._decoding)
-        if n_decodes or draft.chunks:
-            self._plan = self._planned(draft, n_decodes)
+        n_decoding = len(self._decoding)
+        if n_decoding or draft.chunks:
+            self._plan = self._planned(draft, n_decoding)
         elif self.n_waiting:
             raise BytebillError("Nothing runs and the first in line finds no room: the pool leaks.")
         return self._plan
@@ -100,8 +99,13 @@ class ContinuousScheduler(Scheduler):
     def advance(self, n_steps: int = 1) -> Events:
         plan = self._close_plan(n_steps)
         done = self._decoding.advance(n_steps) if plan.n_decodes else []
-        started = [chunk.sequence for chunk in plan.chunks if self._absorb(chunk)]
-        done += [c.sequence for c in plan.chunks if c.sequence.n_emitted == c.sequence.request.n_output_tokens]
+        started = []
+        for chunk in plan.chunks:
+            sequence = chunk.sequence
+            if self._absorb(chunk):
+                started.append(sequence)
+            if sequence.n_emitted == sequence.request.n_output_tokens:
+                done.append(sequence)
         if not done and not started:
             return NOTHING
         for sequence in done:
@@ -113,8 +117,9 @@ class ContinuousScheduler(Scheduler):
         known = [*self._decoding, *((s, s.n_cached) for s in self._prefilling.values())]
         return {s.request.id: (n, s.request.n_cached_tokens_at_end) for s, n in known}
 
-    def _planned(self, draft: _Draft, n_decodes: int) -> Plan:
+    def _planned(self, draft: _Draft, n_decoding: int) -> Plan:
         decoding, prefilling = self._decoding, self._prefilling
+        n_decodes = 0 if draft.chunks and not self.mixed else n_decoding
         once = draft.chunks or draft.swaps or draft.preempted
         return Plan(
             n_decodes=n_decodes,
@@ -125,7 +130,7 @@ class ContinuousScheduler(Scheduler):
             preempted=tuple(draft.preempted),
             n_repeats=1 if once else decoding.n_equal_steps(),
             step=self._step,
-            n_running=len(decoding) + len(prefilling),
+            n_running=n_decoding + len(prefilling),
             n_cached_tokens=decoding.n_context_tokens
             + (sum(s.n_cached for s in prefilling.values()) if prefilling else 0),
             live_contexts=decoding if n_decodes else (),
@@ -195,8 +200,8 @@ class ContinuousScheduler(Scheduler):
         return sequence.n_emitted == 1
 
     def _make_room(self, draft: _Draft) -> None:
-        """Preempt the youngest until the next step's blocks are free."""
-        while self._decoding.n_blocks_due > self.allocator.n_free:
+        """Preempt the youngest until the next step's blocks are free, and give them out."""
+        while len(due := self._decoding.due) > self.allocator.n_free:
             if self.n_running == 1:
                 raise BytebillError("A sequence that runs alone finds no block: the pool leaks.")
             sequence = self._prefilling.popitem()[1] if self._prefilling else self._decoding.leave()
@@ -212,6 +217,8 @@ class ContinuousScheduler(Scheduler):
                 self.allocator.free(id)
                 sequence.n_cached, sequence.state = 0, State.WAITING
                 self._waiting.appendleft(sequence)
+        if due:
+            self.allocator.extend_each(due)
 
     def _swap_in(self, draft: _Draft) -> None:
         """Bring back who was swapped out, eldest first, while there is room for it and for one more block."""

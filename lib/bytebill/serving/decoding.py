@@ -11,7 +11,7 @@ top: O(blocks handed out + n) and never O(sequences). Sequences are kept in orde
 at hand. Nothing here knows requests that wait.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from heapq import heappop, heappush
 
 from bytebill.serving.memory.allocator import Allocator
@@ -29,7 +29,8 @@ class DecodingSet:
         self._members: dict[int, tuple[ServedSequence, int, int, dict[int, None] | None]] = {}
         self._ring: list[dict[int, None]] = [{} for _ in range(allocator.block_size_tokens)]
         self._n_growing = 0  # sequences that will need another block
-        self._finishes: list[tuple[int, int, int]] = []  # tick, serial, id; stale where the serial has changed
+        self._finishes: list[tuple[int, int, int]] = []  # tick, serial, id
+        self._gone: set[int] = set()  # serials of those that left before their tick
         self._serial = 0
 
     def __len__(self) -> int:
@@ -54,9 +55,15 @@ class DecodingSet:
         self.n_context_tokens += sequence.n_cached
         heappush(self._finishes, (tick + n_owed, self._serial, id))
 
-    def leave(self, id: int | None = None) -> ServedSequence:
-        """Take a sequence out, the youngest if not told; its counts are brought up to date."""
-        id, (sequence, offset, _, bucket) = self._members.popitem() if id is None else (id, self._members.pop(id))
+    def leave(self) -> ServedSequence:
+        """Take the youngest out before it is done."""
+        id = next(reversed(self._members))
+        self._gone.add(self._members[id][2])
+        return self._out(id)
+
+    def _out(self, id: int) -> ServedSequence:
+        """A sequence decodes no longer; its counts are brought up to date."""
+        sequence, offset, _, bucket = self._members.pop(id)
         if bucket is not None:
             del bucket[id]
             self._n_growing -= 1
@@ -67,19 +74,13 @@ class DecodingSet:
         return sequence
 
     @property
-    def n_blocks_due(self) -> int:
-        """Blocks that the next step writes to and nobody has given out yet."""
-        return len(self._ring[self.tick % len(self._ring)])
-
-    def give_blocks(self) -> None:
-        """Hand out the blocks that the next step writes to."""
-        if ids := self._ring[self.tick % len(self._ring)]:
-            self._allocator.extend_each(ids)
+    def due(self) -> Collection[int]:
+        """Who writes to a new block in the next step; nobody has given it out yet."""
+        return self._ring[self.tick % len(self._ring)]
 
     def give_block(self, id: int) -> None:
         """Hand out the block that a sequence just joined writes to next, if its last one is full."""
-        bucket = self._ring[self.tick % len(self._ring)]
-        if id in bucket and not self._allocator.extend(id):
+        if id in self.due and not self._allocator.extend(id):
             raise RuntimeError(f"no block for sequence {id}, which came back to a full pool")
 
     def n_equal_steps(self) -> int:
@@ -105,10 +106,9 @@ class DecodingSet:
     def advance(self, n_steps: int) -> list[ServedSequence]:
         """So many steps have run, the first with its blocks given out: who has emitted its last token."""
         if n_steps > 1 and self._n_growing:
-            ring, size, extend_each = self._ring, len(self._ring), self._allocator.extend_each
-            for tick in range(self.tick + 1, self.tick + n_steps):
-                if ids := ring[tick % size]:
-                    extend_each(ids)
+            ring, size = self._ring, len(self._ring)
+            if ids := [id for tick in range(self.tick + 1, self.tick + n_steps) for id in ring[tick % size]]:
+                self._allocator.extend_each(ids)
         self.tick += n_steps
         self.n_context_tokens += n_steps * len(self._members)
         next_tick = self._next_finish()
@@ -118,16 +118,13 @@ class DecodingSet:
             raise RuntimeError("a plan was repeated past the end of a sequence")
         finished = []
         while next_tick == self.tick:
-            finished.append(self.leave(heappop(self._finishes)[2]))
+            finished.append(self._out(heappop(self._finishes)[2]))
             next_tick = self._next_finish() if self._members else -1
         return finished
 
     def _next_finish(self) -> int:
         """The first tick at which somebody is done; there must be somebody."""
-        finishes, members = self._finishes, self._members
-        while True:
-            tick, serial, id = finishes[0]
-            member = members.get(id)
-            if member is not None and member[2] == serial:
-                return tick
-            heappop(finishes)
+        finishes, gone = self._finishes, self._gone
+        while finishes[0][1] in gone:
+            gone.remove(heappop(finishes)[1])
+        return finishes[0][0]

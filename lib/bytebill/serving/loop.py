@@ -72,7 +72,6 @@ class Server:
         self._recorder = Recorder(scheduler, metrics)
         self.metrics = self._recorder.metrics
         self._schedule, self._observe = schedule, observe
-        self._idle = True
         self._first: Plan | None = None  # of the run of equal steps that is being extended
         self._start_s = 0.0  # of that run
         self._n_steps = 0  # in it, so far
@@ -82,27 +81,11 @@ class Server:
         """The boundary at which it decides next."""
         return self.executor.now_s
 
-    @property
-    def next_event_s(self) -> float:
-        """When it has something to do next: now, at an arrival, or when a wait for company ends; inf: never."""
-        return max(self.now_s, min(self.source.next_s, self.scheduler.wakes_at_s)) if self._idle else self.now_s
-
-    def run(self, until_s: float = math.inf) -> None:
-        """Do all that begins before a time; without one, serve to the end."""
-        while self.step(until_s):
-            pass
-
-    def step(self, until_s: float = math.inf) -> bool:
-        """Run one plan, if one begins before a time, and no further than the first step that ends at or after it.
-
-        In whatever slices of time a server is stepped, it does and records the same. An infinite time says that nobody
-        else will come.
-        """
-        if (plan := self._next_plan(until_s)) is None:
-            return False
-        self._open(plan)
-        self.run_plan(plan, until_s)
-        return True
+    def run(self) -> None:
+        """Serve to the end."""
+        while (plan := self._next_plan()) is not None:
+            self._open(plan)
+            self.run_plan(plan)
 
     def open_plan(self, now_s: float = math.inf) -> Plan | None:
         """At a boundary, decide what runs next and begin it; None: nothing does, and nothing did since the last one.
@@ -118,13 +101,13 @@ class Server:
             self._open(plan)
         return plan
 
-    def run_plan(self, plan: Plan, until_s: float = math.inf) -> Events:
-        """Run the plan that was opened until the first step that ends at or after a time, or somebody's arrival."""
+    def run_plan(self, plan: Plan) -> Events:
+        """Run the plan that was opened until the first step that ends at or after somebody's arrival."""
         executor, source = self.executor, self.source
         start_s, n_before = executor.now_s, self._n_steps
         if self._schedule is not None:
             self._schedule.planned(plan)
-        n_steps = executor.run(plan, source.next_s if source.next_s < until_s else until_s)
+        n_steps = executor.run(plan, source.next_s)
         events = self.scheduler.advance(n_steps)
         self._n_steps += n_steps
         if self._schedule is not None:
@@ -139,22 +122,21 @@ class Server:
         """A plan runs next: alone, or as more of the run that is being extended."""
         if self._observe is not None:
             self._observe(self.executor.now_s, plan)
-        if self._first is None or not plan.continues(self._first, n_steps=self._n_steps):
+        if self._first is not None:
+            if plan.continues(self._first, n_steps=self._n_steps):
+                return
             self._close_run()
-            self._first, self._start_s, self._n_steps = plan, self.executor.now_s, 0
-            self.executor.begin(plan)
+        self._first, self._start_s, self._n_steps = plan, self.executor.now_s, 0
+        self.executor.begin(plan)
 
-    def _next_plan(self, until_s: float) -> Plan | None:
-        """What the scheduler does next, after whatever time it takes until it does anything; None: not before then."""
-        scheduler, source, executor = self.scheduler, self.source, self.executor
-        while executor.now_s < until_s:
-            if (plan := self._plan_now()) is not None:
-                return plan
-            wake_s = min(source.next_s, scheduler.wakes_at_s)
-            if wake_s >= until_s:
-                return self._last_plan() if until_s == math.inf else None
-            executor.wait(wake_s)
-        return None
+    def _next_plan(self) -> Plan | None:
+        """What the scheduler does next, after whatever time it takes until it does anything; None: never."""
+        while (plan := self._plan_now()) is None:
+            wake_s = min(self.source.next_s, self.scheduler.wakes_at_s)
+            if wake_s == math.inf:
+                return self._last_plan()
+            self.executor.wait(wake_s)
+        return plan
 
     def _plan_now(self) -> Plan | None:
         """Let in who has arrived, and see what the scheduler does."""
@@ -168,7 +150,6 @@ class Server:
                 self.metrics.refusals.append((request.id, reason))
                 source.answered(now_s)
         plan = self.scheduler.plan(now_s)
-        self._idle = plan is None
         if plan is None:
             self._close_run()
         return plan
@@ -180,7 +161,6 @@ class Server:
         plan = self.scheduler.plan(math.inf)
         if plan is None:
             raise BytebillError(f"{self.scheduler.n_waiting} requests wait and nothing runs.")
-        self._idle = False
         return plan
 
     def _close_run(self, events: Events = NOTHING) -> None:

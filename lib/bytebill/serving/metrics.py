@@ -6,6 +6,7 @@
     E2E      = last token - arrival
     queueing = start of the first step it took part in - arrival
     throughput = tokens / (end of the last step - first arrival)   output, and total = input + output, apart
+    in system  = sum of E2E / span, in queue = sum of queueing / span                   means over time by Little's law
     slots      = tokens emitted / (slots * steps)                   of static batches: mean answer / mean of the longest
 
 A quantile is the smallest value that at least a share q of the weight does not exceed. Utilizations of memory are means
@@ -103,6 +104,16 @@ class Metrics:
     def mean_running(self) -> float:
         """Sequences that hold a slot and are owed tokens, over busy time."""
         return self.slot_s / self.busy_s if self.busy_s else 0.0
+
+    @property
+    def mean_in_system(self) -> float:
+        """Requests that have arrived and are not answered, idle times included: rate * mean E2E."""
+        return self._per_s(sum(self.e2e_latency_s))
+
+    @property
+    def mean_in_queue(self) -> float:
+        """Requests that have arrived and not begun, idle times included: rate * mean queueing."""
+        return self._per_s(sum(self.queueing_s))
 
     @property
     def slot_utilization(self) -> float:

@@ -23,29 +23,33 @@ class Recorder:
         """`metrics` to add to, if there are any already: several equal servers may share theirs."""
         self.metrics = metrics or Metrics(n_slots=scheduler.n_slots, n_kv_tokens=scheduler.n_kv_tokens)
         self._appends = [column.append for column in self.metrics.columns.values()]
-        self._scheduled: dict[int, float] = {}
-        self._first: dict[int, float] = {}
-        self._joined: dict[int, float] = {}  # when a running sequence emitted after its (last) prefill
         self._stalled: dict[int, float] = {}  # last emission of one that was preempted since
         self._groups: dict[float, int] = {}  # last emission: how many running sequences
         self._last_decode_s = -1.0
 
     def step(self, plan: Plan, events: Events, *, start_s: float, first_s: float, end_s: float, n_steps: int) -> None:
         """`n_steps` steps of a plan have run; only after the last did anything change."""
+        m, n_emitting = self.metrics, plan.n_emitting_decodes
         if plan.preempted or plan.swaps:
             self._move(plan)
-        if plan.n_emitting_decodes:
-            self._decoded(plan, first_s, end_s, n_steps)
+        if n_emitting:
+            self._decoded(n_emitting, first_s, end_s, n_steps)
         for chunk in plan.chunks:
-            self._scheduled.setdefault(chunk.sequence.request.id, start_s)
+            sequence = chunk.sequence
+            if sequence.scheduled_s is None:
+                sequence.scheduled_s = start_s
+            m.n_computed_tokens += chunk.n_new_tokens
+            m.n_padding_tokens += chunk.n_pad_tokens
             if chunk.n_logits:
-                self._emitted(chunk.sequence.request.id, end_s)
+                m.n_emitted_tokens += 1
+                self._emitted(sequence, end_s)
         for sequence in events.started:
-            self._first[sequence.request.id] = end_s
+            sequence.first_token_s = end_s
         for sequence in events.finished:
             self._finished(sequence, end_s)
-        self.metrics.end_s = max(self.metrics.end_s, end_s)
-        self._weigh(plan, n_steps, end_s - start_s)
+        if end_s > m.end_s:
+            m.end_s = end_s
+        self._weigh(plan, n_emitting, n_steps, end_s - start_s)
 
     def _gap(self, gap_s: float, weight: int) -> None:
         self.metrics.itl_s.append(gap_s)
@@ -54,18 +58,16 @@ class Recorder:
     def _move(self, plan: Plan) -> None:
         """Who lost its room waits alone from its last token on; who is swapped in waits with others again."""
         for sequence in plan.preempted:
-            id = sequence.request.id
-            if (joined := self._joined.pop(id, None)) is not None:  # else it had emitted nothing since it was let in
-                last = self._stalled[id] = max(joined, self._last_decode_s)
+            if sequence.joined_s is not None:  # else it had emitted nothing since it was let in
+                last = self._stalled[sequence.request.id] = max(sequence.joined_s, self._last_decode_s)
+                sequence.joined_s = None
                 self._groups[last] -= 1
         for swap in plan.swaps:
-            id = swap.sequence.request.id
             if not swap.out:
-                last = self._joined[id] = self._stalled.pop(id)
+                last = swap.sequence.joined_s = self._stalled.pop(swap.sequence.request.id)
                 self._groups[last] = self._groups.get(last, 0) + 1
 
-    def _decoded(self, plan: Plan, first_s: float, end_s: float, n_steps: int) -> None:
-        n_rows = plan.n_emitting_decodes
+    def _decoded(self, n_rows: int, first_s: float, end_s: float, n_steps: int) -> None:
         for last, n_waiting in self._groups.items():
             if n_waiting:
                 self._gap(first_s - last, n_waiting)
@@ -74,25 +76,24 @@ class Recorder:
         self._groups = {end_s: n_rows}
         self._last_decode_s = end_s
 
-    def _emitted(self, id: int, end_s: float) -> None:
+    def _emitted(self, sequence: ServedSequence, end_s: float) -> None:
         """A prefill's token: the first, or the one after a preemption."""
-        if (last := self._stalled.pop(id, None)) is not None:
+        if (last := self._stalled.pop(sequence.request.id, None)) is not None:
             self._gap(end_s - last, 1)
-        self._joined[id] = end_s
+        sequence.joined_s = end_s
         self._groups[end_s] = self._groups.get(end_s, 0) + 1
 
     def _finished(self, sequence: ServedSequence, end_s: float) -> None:
-        r, id = sequence.request, sequence.request.id
-        del self._joined[id]
+        r = sequence.request
         self._groups[end_s] -= 1
-        times = (r.arrival_s, self._scheduled.pop(id), self._first.pop(id), end_s)
-        counts = (id, r.n_input_tokens, r.n_output_tokens, sequence.n_preemptions)
-        for append, value in zip(self._appends, times + counts, strict=True):
+        times = (r.arrival_s, sequence.scheduled_s, sequence.first_token_s, end_s)
+        row = (*times, r.id, r.n_input_tokens, r.n_output_tokens, sequence.n_preemptions)
+        for append, value in zip(self._appends, row, strict=True):
             append(value)
 
-    def _weigh(self, plan: Plan, n_steps: int, seconds: float) -> None:
+    def _weigh(self, plan: Plan, n_emitting: int, n_steps: int, seconds: float) -> None:
         """Tokens, and time-weighted sums; in a run of equal steps the mean over its steps stands for that over time."""
-        m, n_emitting = self.metrics, plan.n_emitting_decodes
+        m = self.metrics
         m.n_steps += n_steps
         m.busy_s += seconds
         m.slot_s += plan.n_running * seconds
@@ -100,7 +101,3 @@ class Recorder:
         m.n_emitted_tokens += n_emitting * n_steps
         m.n_computed_tokens += plan.n_decodes * n_steps
         m.n_padding_tokens += plan.n_padding * n_steps
-        for chunk in plan.chunks:
-            m.n_emitted_tokens += chunk.emits
-            m.n_computed_tokens += chunk.n_new_tokens
-            m.n_padding_tokens += chunk.n_pad_tokens

@@ -13,6 +13,8 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
+from bytebill.errors import BytebillError
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
@@ -29,10 +31,16 @@ class Request:
     n_given_tokens: int = 0
 
     def __post_init__(self) -> None:
-        if self.n_input_tokens < 1 or self.n_output_tokens < 1 or not 0 <= self.arrival_s < math.inf:
-            raise ValueError(f"a request has a prompt, at least one token to emit, and an arrival: {self}")
-        if not 0 <= self.n_given_tokens < self.n_input_tokens:
-            raise ValueError(f"a request brings the cache of some of its prompt, not of all: {self}")
+        n_in, n_out = self.n_input_tokens, self.n_output_tokens
+        try:
+            asks = n_in >= 1 and n_out >= 1 and n_in % 1 == n_out % 1 == 0 and 0 <= self.arrival_s < math.inf
+            brings = 0 <= self.n_given_tokens < n_in
+        except TypeError:
+            asks = brings = False
+        if not asks:
+            raise BytebillError(f"A request has a prompt, tokens to emit, both whole numbers, and an arrival: {self}.")
+        if not brings:
+            raise BytebillError(f"A request brings the cache of some of its prompt, not of all: {self}.")
 
     @property
     def n_cached_tokens_at_end(self) -> int:
@@ -57,7 +65,7 @@ class State(Enum):
 
 @dataclass(eq=False, slots=True)
 class ServedSequence:
-    """A request being served: what is cached and what is emitted. Schedulers change it, others read it.
+    """A request being served: what is cached and what is emitted. Schedulers change it, recorders note its times.
 
     While it decodes, a scheduler may count lazily: ask the scheduler's plan for a decoding sequence's context.
     """
@@ -68,6 +76,9 @@ class ServedSequence:
     n_emitted: int = 0
     n_preemptions: int = 0
     reason: str | None = None  # why it was refused
+    scheduled_s: float | None = None  # start of its first step
+    first_token_s: float = math.nan
+    joined_s: float | None = None  # when it emitted after its (last) prefill
 
     @property
     def n_known_tokens(self) -> int:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import accumulate
 from math import ceil, inf
+from numbers import Real
 
 from bytebill.errors import require, require_known
 from bytebill.serving.request import Request
@@ -37,7 +38,7 @@ class RequestRouter:
 
     def __init__(self, kind: str, *, sizes: Sequence[float], limit: float = inf, n_remembered: int = 1_000_000) -> None:
         require_known("router", kind, ROUTERS)
-        require(limit >= 1, f"A replica takes at least one request at a time, not {limit}.")
+        require(isinstance(limit, Real) and limit >= 1, f"A replica takes at least one request at a time, not {limit}.")
         require(len(sizes) > 0 and min(sizes) > 0, "A router needs replicas, and each has a size above zero.")
         self.kind, self.sizes, self.limit = kind, list(sizes), limit
         self.n_outstanding = [0] * len(sizes)

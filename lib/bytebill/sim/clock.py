@@ -28,7 +28,7 @@ from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError, require
 from bytebill.hardware import Accelerator
 from bytebill.models import PRECISIONS, ModelSpec, Precision, weight_bytes
-from bytebill.roofline import CacheTerm, Chunk, Load, cost_terms
+from bytebill.roofline import CacheTerm, Load, cost_terms
 from bytebill.sim.constants import BETWEEN_NODES, IDEAL, UNPACKED, Constants
 from bytebill.sim.guards import counted_once, no_faster
 from bytebill.units import BLOCK_SIZE_TOKENS
@@ -205,24 +205,25 @@ class Clock:
             attention_s = self._spread_s(Load(n_decodes=n, n_context_tokens=load.n_context_tokens, n_new_each=new))
         else:
             attention_s = self._decode_s(n, load.n_context_tokens)
-        if load.chunks:
-            attention_s += self._chunks_s(load.chunks)
-        rest_s = self._rest_s(load.n_new_tokens, load.n_logits, load.n_sequences)
-        return Segment(rest_s + attention_s, 0.0, self._swap_s(load) if load.n_swapped_blocks else 0.0)
-
-    def _chunks_s(self, chunks: tuple[Chunk, ...]) -> float:
-        """Attention of chunks alone."""
-        if self._windowed:
-            return self._spread_s(Load(chunks=chunks))
+        n_new_tokens = n_logits = n * new
         n_read = n_pairs = 0
-        for chunk in chunks:
+        for chunk in load.chunks:
             n_cached, n_new = chunk.context_len, chunk.n_new_tokens
+            n_new_tokens += n_new
+            n_logits += chunk.n_logits
             n_read += n_cached + n_new
             n_pairs += n_new * n_cached + n_new * (n_new + 1) // 2
-        return sum([self._attention_s(term, n_read, n_pairs) for term in self._terms.caches])
+        if self._windowed and n_read:
+            attention_s += self._spread_s(Load(chunks=load.chunks))
+        elif n_read:
+            attention_s += sum([self._attention_s(term, n_read, n_pairs) for term in self._terms.caches])
+        rest_s = self._rest_s(n_new_tokens, n_logits, load.n_sequences)
+        return Segment(rest_s + attention_s, 0.0, self._swap_s(load) if load.n_swapped_blocks else 0.0)
 
     def _decode_s(self, n_decodes: int, n_context_tokens: float) -> float:
         """Attention of sequences that get one token each."""
+        if not self._windowed:
+            return (n_context_tokens + n_decodes) * self._context_s
         return sum(
             (min(n_context_tokens, n_decodes * (term.read_reach or inf)) + n_decodes) * each_s
             for term, each_s in self._contexts_s

@@ -23,10 +23,11 @@ from bytebill.errors import require, require_known
 from bytebill.serving import CONTINUOUS, ROUTERS, Metrics, Policy, Request, Scheduler, Source
 from bytebill.sim.clock import Clock
 from bytebill.sim.constants import IDEAL, Constants
-from bytebill.sim.fleet import Kind, Replicas
+from bytebill.sim.fleet import Replicas
 from bytebill.sim.ranks import RankClock, lock_step
+from bytebill.sim.replica import Kind
 from bytebill.sim.server import StepClock
-from bytebill.sim.transfer import Transfer
+from bytebill.sim.transfer import Transfer, check_link
 
 ROLES = ("both", "prefill", "decode")
 
@@ -114,10 +115,13 @@ class Cluster:
             "decode" not in roles or "prefill" in roles,
             "A decode pool is handed prompts' caches, and there is no prefill pool.",
         )
-        limits = (1 if self.max_outstanding is None else self.max_outstanding, self.max_queue or 0)
-        require(limits[0] >= 1 and limits[1] >= 0, "A limit of requests counts from one up, that of a queue from zero.")
-        link = self.link_bytes_per_s
-        require(link is None or 1 <= link < inf, f"A link carries at least a byte per second, not {link}.")
+        for least, limit in ((1, self.max_outstanding), (0, self.max_queue)):
+            whole = limit is None or (isinstance(limit, int) and limit >= least)
+            require(
+                whole,
+                f"Requests at a replica are limited to whole numbers from one up, in the queue from zero: {limit}.",
+            )
+        check_link(self.link_bytes_per_s)
         _ = self.transfers
 
     @property
@@ -151,8 +155,8 @@ class Cluster:
         fleet.run()
         return ClusterServed(
             metrics=fleet.metrics(),
-            pools=tuple(fleet.pools),
+            pools=tuple(fleet.handover.pools),
             end_s=fleet.now_s,
-            n_moved_tokens=fleet.n_moved_tokens,
-            moved_bytes=fleet.moved_bytes,
+            n_moved_tokens=fleet.handover.n_moved_tokens,
+            moved_bytes=fleet.handover.moved_bytes,
         )

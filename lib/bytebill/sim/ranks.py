@@ -5,13 +5,13 @@
 Each rank has its own scheduler, its own share of the pool, and one device's rate for its attention; slots and budget of
 the policy are divided evenly. A request is dealt to the rank with the fewest outstanding. A clock that pools all ranks
 lets fast ones lend to slow ones, so it is too fast by the imbalance. The slowest rank may change as contexts grow: its
-time is the upper envelope of straight lines. Ignores that the projections around attention wait for the slowest rank as
-well, and that a rank without work still takes part.
+time is the upper envelope of lines, straight until a window is full. Ignores that the projections around attention wait
+for the slowest rank as well, and that a rank without work still takes part.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil, floor
+from math import ceil, floor, inf
 
 from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError, require
@@ -20,7 +20,6 @@ from bytebill.serving import Policy, Request, Scheduler
 from bytebill.serving.plan import NOTHING, Events, Plan
 from bytebill.serving.request import ServedSequence
 from bytebill.sim.clock import Clock, Segment
-from bytebill.sim.constants import Constants
 
 
 @dataclass(kw_only=True, slots=True, unsafe_hash=True)  # to be left alone; freezing triples what making one takes
@@ -103,24 +102,16 @@ class LockStep(Scheduler):
 class RankClock(Clock):
     """The time of steps in which every rank attends to its own users."""
 
-    def __init__(self, deployment: Deployment, constants: Constants, *, block_size_tokens: int) -> None:
-        super().__init__(deployment, constants, block_size_tokens=block_size_tokens)
-        require(
-            not self._windowed,
-            f"{deployment.model.name} has layers with a window, whose ranks' times this clock cannot add up; take "
-            'attention="tensor".',
-        )
-
     def segment(self, load: Load) -> Segment:
         if not isinstance(load, RankPlan):
             raise BytebillError("Ranks in lock step run plans that tell each rank's part.")
         rest_s = self._rest_s(load.n_new_tokens, load.n_logits, load.n_sequences)
         once_s = self._swap_s(load) if load.n_swapped_blocks else 0.0
         n = self.deployment.n_devices
-        starts = [(n * self._rank_s(plan), n * plan.n_decodes * self._context_s) for plan in load.ranks]
         if load.chunks:
-            return Segment(rest_s + max(start for start, _ in starts), 0.0, once_s)
-        return _envelope(starts, rest_s, once_s)
+            return Segment(rest_s + n * max(map(self._rank_s, load.ranks)), 0.0, once_s)
+        ranks = [self._pieces(0.0, 0.0, plan.n_decodes, plan.n_context_tokens) for plan in load.ranks]
+        return _envelope(ranks, n, rest_s, once_s)
 
     def _rank_s(self, plan: Plan) -> float:
         """Attention of one rank's step, if all devices helped it."""
@@ -128,21 +119,26 @@ class RankClock(Clock):
         return decodes_s + (self._spread_s(Load(chunks=plan.chunks)) if plan.chunks else 0.0)
 
 
-def _envelope(lines: list[tuple[float, float]], rest_s: float, once_s: float) -> Segment:
-    """Steps that each take the largest of straight lines (now, growth a step), and the rest.
+def _envelope(ranks: list[Segment], n_ranks: int, rest_s: float, once_s: float) -> Segment:
+    """Steps that each take so many times the longest of the ranks', and the rest.
 
-    >>> _envelope([(3.0, 1.0), (1.0, 2.0)], 0.0, 0.0).seconds(5)    # 3 + 4 + 5 + 7 + 9
+    >>> _envelope([Segment(3.0, 1.0), Segment(1.0, 2.0)], 1, 0.0, 0.0).seconds(5)    # 3 + 4 + 5 + 7 + 9
     28.0
     """
-    now, growth = max(lines)
-    crossings = [(floor((now - a) / (g - growth)) + 1, a, g) for a, g in lines if g > growth]
-    segment = Segment(rest_s + now, growth, once_s)
-    if crossings:
-        n = min(crossings)[0]
-        segment.n_growing = n
-        later = [(a + n * g, g) for a, g in lines if g >= growth]
-        segment.then = _envelope(later, rest_s, 0.0)
+    now, growth = max((rank.first_s, rank.growth_s) for rank in ranks)
+    crossings = [floor((now - r.first_s) / (r.growth_s - growth)) + 1 for r in ranks if r.growth_s > growth]
+    n = min([*crossings, *(rank.n_growing for rank in ranks)])
+    segment = Segment(rest_s + n_ranks * now, n_ranks * growth, once_s, n)
+    if n < inf:
+        segment.then = _envelope([_after(rank, n) for rank in ranks], n_ranks, rest_s, 0.0)
     return segment
+
+
+def _after(rank: Segment, n: float) -> Segment:
+    """What is left of a run after n steps of its first piece."""
+    if n == rank.n_growing and rank.then is not None:
+        return rank.then
+    return Segment(rank.first_s + n * rank.growth_s, rank.growth_s, 0.0, rank.n_growing - n, rank.then)
 
 
 def rank_policy(policy: Policy, n_ranks: int) -> Policy:

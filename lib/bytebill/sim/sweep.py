@@ -6,8 +6,10 @@
 A field is named with dots, as in `workload.rate_per_s` or `policy.token_budget`. The policy is the program's own on
 that device where a field is not given, and the largest step takes its room from the cache (`as_served`). Points are
 data: they can be sent to another process, and the id of one is a hash of what it says. A point that nobody can serve
-becomes a row with the reason in `refused`. Ignores what changes in the code: a row does not know which version of the
-simulator made it. Who runs the points, and keeps the rows, is `bytebill.trials.sweeps`.
+becomes a row with the reason in `refused`. Of means over time, `mean_running` and `kv_utilization` leave idle times
+out, `mean_in_system` and `mean_in_queue` do not (`bytebill.serving.metrics`). Ignores what changes in the code: a row
+does not know which version of the simulator made it. Who runs the points, and keeps the rows, is
+`bytebill.trials.sweeps`.
 """
 
 import json
@@ -150,7 +152,7 @@ def row_of(point: Point) -> dict[str, Any]:
 RESULTS = (
     *("n_devices", "n_finished", "n_refused", "end_s", "requests_per_s", "output_tokens_per_s"),
     *("ttft_p50_s", "ttft_p99_s", "tpot_p50_s", "tpot_p99_s", "itl_p50_s", "itl_p99_s", "e2e_p50_s", "e2e_p99_s"),
-    *("mean_running", "kv_utilization", "n_preemptions"),
+    *("mean_running", "mean_in_system", "mean_in_queue", "kv_utilization", "n_preemptions"),
     *("slo_met", "slo_binds", "slo_share", "goodput_requests_per_s", "goodput_tokens_per_s"),
     "usd_per_million_output_tokens",
 )
@@ -179,7 +181,7 @@ def _found(point: Point) -> dict[str, Any]:
         "output_tokens_per_s": rate,
         **quantiles,
         **{f"itl_p{q}_s": metrics.itl_quantile_s(q / 100) for q in (50, 99)},
-        "mean_running": metrics.mean_running,
+        **{f"mean_{where}": getattr(metrics, f"mean_{where}") for where in ("running", "in_system", "in_queue")},
         "kv_utilization": metrics.kv_utilization,
         "n_preemptions": metrics.n_preemptions,
         "slo_met": slo.met(metrics) if slo.limits else None,

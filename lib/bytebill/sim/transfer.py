@@ -11,6 +11,7 @@ that both groups may cut blocks differently.
 
 from dataclasses import dataclass
 from math import inf
+from numbers import Real
 
 from bytebill.deployment import Deployment
 from bytebill.errors import require
@@ -24,6 +25,12 @@ def network_bytes_per_s() -> float:
     47
     """
     return CALIBRATED[BETWEEN_NODES].of("link_bytes_per_s", BETWEEN_NODES)
+
+
+def check_link(link: float | None) -> None:
+    """Refuse what is no rate of a link [B/s]; None stands for the network's."""
+    known = link is None or (isinstance(link, Real) and 1 <= link < inf)
+    require(known, f"A link carries at least a byte per second, not {link}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +53,10 @@ class Transfer:
     latency_s: float = 0.0
 
     def __post_init__(self) -> None:
-        link = self.link_bytes_per_s
-        require(link is None or 1 <= link < inf, f"A link carries at least a byte per second, not {link}.")
+        check_link(self.link_bytes_per_s)
         require(0 < self.share <= 1, f"Transfers reach a share of the link from above 0 to 1, not {self.share}.")
-        require(0 <= self.latency_s < inf, f"A latency is a time from 0 up, not {self.latency_s}.")
+        latency = isinstance(self.latency_s, Real) and 0 <= self.latency_s < inf
+        require(latency, f"A latency is a time from 0 up, not {self.latency_s}.")
         require(
             self.sender.model == self.receiver.model,
             f"A cache of {self.sender.model.name} is of no use to {self.receiver.model.name}: prefill and decode need "

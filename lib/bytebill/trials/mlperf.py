@@ -7,9 +7,9 @@
 
 One group of a device serves under TensorRT-LLM's constants, in the size and with the largest step that do best per
 device in that scenario, as a submitter would choose them. Mean answers are the submitted runs' own (tokens / requests),
-mean prompts from memory (`MEMORY`); both are exponential up to the benchmark's longest. Weights are as narrow as the
-device's submissions, the cache is FP8, mixtures spread attention by users. No result of MLPerf is calibrated on.
-Ignores engines apart for both phases, speculation, the client, and batches kept small on purpose.
+mean prompts the data sets' (`data/replayed_workloads.csv`); both are exponential up to the longest. Weights are as
+narrow as the device's submissions, the cache is FP8, mixtures spread attention by users. No result of MLPerf is
+calibrated on. Ignores engines apart for both phases, speculation, the client, and batches kept small on purpose.
 """
 
 from collections.abc import Iterable
@@ -36,20 +36,11 @@ from bytebill.serving import (
     Workload,
     max_rate_at_slo,
 )
-from bytebill.serving.workload.lengths import Lengths
 from bytebill.sim import serve_on
 from bytebill.sim.constants import Constants, calibrated_constants
+from bytebill.trials.replayed import quantities
 
 SCENARIOS = ("server", "interactive")
-MEMORY = "mean prompt from memory"
-_PROMPTS = {"llama2-70b": 294, "llama3.1-8b": 778, "llama3.1-405b": 9400, "deepseek-r1": 800}  # mean tokens, MEMORY
-_LONGEST = {  # tokens of a prompt, of an answer; read of Llama-2-70B and of DeepSeek-R1's answers, others MEMORY
-    "llama2-70b": (1024, 1024),
-    "llama3.1-8b": (2540, 128),
-    "llama3.1-405b": (20_000, 2000),
-    "deepseek-r1": (3200, 20_000),
-}
-_SAMPLES = {"llama2-70b": 24_576, "llama3.1-8b": 13_368, "llama3.1-405b": 8313, "deepseek-r1": 4388}  # of a run
 _OFFLINE_RUNS = 4  # requests offline, where waiting costs nothing, over those of a run with limits
 _NODE = 8  # devices of a system, which share a run's requests
 _MODELS = {
@@ -93,12 +84,11 @@ def published_shares(benchmark: str, scenario: str, device_id: str | None = None
     >>> round(median(published_shares("llama2-70b", "interactive")), 2)
     0.56
     """
-    rows = [row for row in data.rows("mlperf_results") if row["benchmark"] == benchmark]
-    offline = {_system(row): row["tokens_per_s"] for row in rows if row["scenario"] == "offline"}
+    offline = {_system(row): row["tokens_per_s"] for row in _runs(benchmark, "offline")}
     return tuple(
         row["tokens_per_s"] / offline[_system(row)]
-        for row in rows
-        if row["scenario"] == scenario and _system(row) in offline and device_id in (None, row["device_id"])
+        for row in _runs(benchmark, scenario)
+        if _system(row) in offline and device_id in (None, row["device_id"])
     )
 
 
@@ -108,18 +98,19 @@ def mean_answer(benchmark: str) -> float:
     >>> round(mean_answer("llama3.1-8b"))
     128
     """
-    rows = [row for row in data.rows("mlperf_results") if row["benchmark"] == benchmark]
-    return median(row["tokens_per_s"] / row["requests_per_s"] for row in rows if row["scenario"] == "offline")
+    return median(row["tokens_per_s"] / row["requests_per_s"] for row in _runs(benchmark, "offline"))
 
 
 def workload(benchmark: str, n_requests: int, *, rate_per_s: float | None = None, seed: int = 0) -> Workload:
     """A benchmark's requests, all at once or as they arrive."""
-    require_known("benchmark", benchmark, tuple(_PROMPTS))
-    (cap_in, cap_out), mean = _LONGEST[benchmark], mean_answer(benchmark)
+    require_known("benchmark", benchmark, tuple(_MODELS))
+    known, mean = quantities(benchmark), mean_answer(benchmark)
+    longest = int(known["answer_longest"])
+    up_to = TruncatedExponential.of_mean_up_to
     return Workload(
         n_requests,
-        inputs=_up_to(cap_in, _PROMPTS[benchmark]),
-        outputs=Fixed(cap_out) if mean > 0.95 * cap_out else _up_to(cap_out, mean),
+        inputs=up_to(known["prompt_mean"], int(known["prompt_longest"])),
+        outputs=Fixed(longest) if mean > 0.95 * longest else up_to(mean, longest),
         arrivals=None if rate_per_s is None else Poisson(rate_per_s, seed=seed),
         seed=seed,
     )
@@ -146,8 +137,8 @@ def group(benchmark: str, device_id: str, n_devices: int) -> Deployment | None:
     made = Deployment(model=spec, accelerator=own, precision=width, n_devices=n_devices, attention=attention)
     if n_devices < made.min_devices:
         return None
-    served = as_served(made, program("trtllm"))
-    return served if served.users(sum(_LONGEST[benchmark])) >= 4 else None
+    served, known = as_served(made, program("trtllm")), quantities(benchmark)
+    return served if served.users(int(known["prompt_longest"] + known["answer_longest"])) >= 4 else None
 
 
 @cache
@@ -229,12 +220,12 @@ def price_of_latency(
 def offline_tokens_per_s(benchmark: str, device_id: str, *, n_requests: int | None = None) -> tuple[float, float]:
     """Offline output tokens a second of one device: predicted, and the median of what was submitted."""
     rate = max(offline_per_s(benchmark, device_id, n, n_requests) for n in GROUP_SIZES)
-    rows = [
-        row["tokens_per_s"] / row["n_accelerators"]
-        for row in data.rows("mlperf_results")
-        if (row["benchmark"], row["device_id"], row["scenario"]) == (benchmark, device_id, "offline")
-    ]
-    return rate * mean_answer(benchmark), median(rows)
+    runs = [row for row in _runs(benchmark, "offline") if row["device_id"] == device_id]
+    return rate * mean_answer(benchmark), median(row["tokens_per_s"] / row["n_accelerators"] for row in runs)
+
+
+def _runs(benchmark: str, scenario: str) -> list[data.Row]:
+    return [row for row in data.rows("mlperf_results") if (row["benchmark"], row["scenario"]) == (benchmark, scenario)]
 
 
 def _system(row: data.Row) -> tuple[str, str]:
@@ -243,17 +234,7 @@ def _system(row: data.Row) -> tuple[str, str]:
 
 def _share(benchmark: str, n_devices: int) -> int:
     """Requests of a run that one group of a system gets."""
-    return max(100, _SAMPLES[benchmark] * n_devices // _NODE)
-
-
-def _up_to(cap: int, mean: float) -> Lengths:
-    """The broadest lengths of a mean up to a cap: exponential, drawn again above it."""
-    low, high = 0.01 * mean, 1e3 * cap
-    while high > 1.0001 * low:
-        scale = (low * high) ** 0.5
-        short = TruncatedExponential(scale_tokens=scale, cap_tokens=cap).mean() < mean
-        low, high = (scale, high) if short else (low, scale)
-    return TruncatedExponential(scale_tokens=low, cap_tokens=cap)
+    return max(100, int(quantities(benchmark)["requests"]) * n_devices // _NODE)
 
 
 @cache

@@ -4,16 +4,17 @@
     goodput (DistServe)      = the highest rate at which 90% of requests keep TTFT and TPOT, per device     [requests/s]
     gain                     = that of the system / that of its baseline
 
-Settings are `data/published_slo_settings.csv`, lengths `data/trace_lengths.csv`; devices and vLLM are as calibrated
-elsewhere, and nothing that is predicted has been calibrated on. Baselines: vLLM of early 2024, whole prompts before
-decodes, 128 slots; Orca, whole prompts beside decodes, 16 slots. Ignores pipeline parallelism (so neither Falcon-180B
-nor LLaMA2-70B on A40s is predicted), that programs of 2024 took longer between steps than the vLLM of the constants,
-and DistServe's own placement search; its caches move over NVLink, as within its nodes. MLPerf's limits are replayed by
-`bytebill.trials.mlperf`.
+Settings are `data/published_slo_settings.csv`, lengths `data/trace_lengths.csv` and `data/replayed_workloads.csv`
+(DistServe's recalled, not read); devices and vLLM are as calibrated elsewhere, and nothing that is predicted has been
+calibrated on. Baselines: vLLM of early 2024, whole prompts before decodes, 128 slots; Orca, whole prompts beside
+decodes, 16 slots. Ignores pipeline parallelism (so neither Falcon-180B nor LLaMA2-70B on A40s is predicted), that
+programs of 2024 took longer between steps than the vLLM of the constants, and DistServe's own placement search; its
+caches move over NVLink, as within its nodes. MLPerf's limits are replayed by `bytebill.trials.mlperf`.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from math import inf
 from statistics import fmean, median
 from typing import Any
 
@@ -21,7 +22,6 @@ from bytebill import data
 from bytebill.deployment import Deployment
 from bytebill.errors import require_known
 from bytebill.hardware import Accelerator, accelerator
-from bytebill.memory import footprint_of
 from bytebill.memory.footprint import as_served
 from bytebill.models import model, precision
 from bytebill.programs import program
@@ -31,11 +31,11 @@ from bytebill.serving.workload.published import like_trace
 from bytebill.serving.workload.requests import Workload
 from bytebill.sim import Cluster, Pool, serve_on
 from bytebill.sim.constants import Constants, calibrated_constants
+from bytebill.trials.held import glm_room, glm_tokens
 from bytebill.trials.mlperf import SCENARIOS, price_of_latency
+from bytebill.trials.replayed import quantities
 
-LONGEST_OF_TRACE = {"sharegpt4-sarathi": 8192, "arxiv-sarathi": 16_384}  # longer requests were left out
-DISTSERVE_MEANS = (755.5, 200.3)  # tokens of ShareGPT as DistServe sampled it [memory]
-TTFT_FIGURE_1_S, TPOT_FIGURE_1_S = 0.4, 0.04  # DistServe's figure 1 [memory]
+CHATS, FIGURE_1 = "distserve-chatbot-opt-13b", "distserve-figure-1"  # DistServe's settings that are replayed
 _NAMES = {"vllm": "vLLM", "orca": "Orca"}
 _A100 = "a100-sxm-80"  # whose kernels were measured; Azure's NC96ads have PCIe cards with the same chips
 
@@ -90,10 +90,11 @@ def sarathi_capacity(
     row, policies = _setting(setting_id), sarathi_policies(setting_id)
     require_known("system", system, tuple(policies))
     served, constants = _group(row), _constants()
+    longest = int(quantities(trace)["request_longest"])
     limit = Capacity(itl_s=row["tbt_p99_s"], queueing_p50_s=row["delay_p50_s"])
 
     def serve(rate_per_s: float, seed: int) -> Metrics:
-        lengths = like_trace(trace, n_requests, max_len_tokens=LONGEST_OF_TRACE[trace], seed=seed)
+        lengths = like_trace(trace, n_requests, max_len_tokens=longest, seed=seed)
         asked = replace(lengths, arrivals=Poisson(rate_per_s, seed=seed))
         return serve_on(served, asked, policies[system], constants=constants).metrics
 
@@ -101,28 +102,22 @@ def sarathi_capacity(
 
 
 def distserve_goodput(
-    layout: str,
-    *,
-    ttft_s: float = 0.25,
-    tpot_s: float = 0.1,
-    lengths: str = "sharegpt",
-    n_requests: int = 600,
-    seeds: Iterable[int] = (0, 1),
-    rtol: float = 0.05,
+    layout: str, *, setting_id: str = CHATS, n_requests: int = 600, seeds: Iterable[int] = (0, 1), rtol: float = 0.05
 ) -> MaxRate:
     """Requests a second *of one device* of OPT-13B on A100s: "colocated", or "2P1D", "1P1D", pools of one card each.
 
-    "prefill" and "decode" ask for one phase alone of one card: the other is free.
+    "prefill" asks for prompts alone of one card.
     """
-    one, constants = _served("opt-13b", accelerator(_A100), 1), _constants()
-    inputs, outputs = (TruncatedExponential.of_mean_and_cv(mean, 0.9) for mean in DISTSERVE_MEANS)
-    slo = Slo(ttft_s=ttft_s, tpot_s=tpot_s, attainment=0.9)
+    row, means = _setting(setting_id), quantities("sharegpt-distserve")
+    one, constants = _served(row["model_id"], accelerator(_A100), 1), _constants()
+    inputs, outputs = (TruncatedExponential.of_mean_and_cv(means[side], 0.9) for side in ("prompt_mean", "answer_mean"))
+    slo = Slo(ttft_s=row["ttft_s"], tpot_s=row["tpot_s"], attainment=row["attainment"])
     mixed = Policy(mixed=False, n_slots=256, token_budget=2560)
     make = Pool(deployment=one, policy=mixed, constants=constants)
     if layout == "colocated":
         cluster, n = Cluster(pools=(make,)), 1
     elif layout == "prefill":
-        cluster, n, slo = Cluster(pools=(make,)), 1, Slo(ttft_s=ttft_s, attainment=0.9)
+        cluster, n, slo = Cluster(pools=(make,)), 1, replace(slo, tpot_s=inf)
     else:
         n_prefill, n_decode = (1, 1) if layout == "1P1D" else (2, 1)
         require_known("layout", layout, ("colocated", "prefill", "1P1D", "2P1D"))
@@ -130,41 +125,15 @@ def distserve_goodput(
         cluster, n = Cluster(pools=pools, link_bytes_per_s=300e9), n_prefill + n_decode
 
     def serve(rate_per_s: float, seed: int) -> Metrics:
-        if lengths == "figure 1":
-            asked = Workload(n_requests, inputs=Fixed(512), outputs=Fixed(1 if layout == "prefill" else 64))
+        if setting_id == FIGURE_1:
+            fixed = _figure_1()
+            n_out = 1 if layout == "prefill" else fixed["n_output_tokens"]
+            asked = Workload(n_requests, inputs=Fixed(fixed["n_input_tokens"]), outputs=Fixed(n_out))
         else:
             asked = Workload(n_requests, inputs=inputs, outputs=outputs, max_len_tokens=2048, seed=seed)
         return cluster.serve(replace(asked, arrivals=Poisson(rate_per_s * n, seed=seed))).metrics
 
     return max_rate_at_slo(serve, slo, seeds=seeds, low_per_s=0.02, rtol=rtol, jointly=True)
-
-
-def glm_tokens(least_tpot_s: float = 0.2) -> tuple[float, ...]:
-    """Cached tokens that the saturated GLM-5 points of InferenceX hold at least, by Little's law: rate x TPOT x prompt.
-
-    A lower bound of the room: prompts computed at full steps give the same number whatever the cache holds.
-
-    >>> held = glm_tokens()
-    >>> len(held), round(min(held) / 1e3, 1), round(max(held) / 1e3, 1)
-    (16, 199.9, 213.1)
-    """
-    rows = [row for row in data.rows("published_interference_grid") if row["model_name"].startswith("GLM-5")]
-    return tuple(
-        row["output_tokens_per_s"] * row["tpot_median_ms"] / 1e3 * row["n_input_tokens"]
-        for row in rows
-        if row["tpot_median_ms"] and row["tpot_median_ms"] >= 1e3 * least_tpot_s
-    )
-
-
-def glm_room(device_id: str, *, kv: str = "bf16") -> tuple[int, int, int]:
-    """Tokens that GLM-5 in FP8 has room for on eight devices under vLLM: fewest, expected, most.
-
-    >>> glm_room("h100-sxm")
-    (0, 0, 0)
-    """
-    group = footprint_of("glm-5", accelerator=device_id, n_devices=8, weights="fp8", kv=kv)
-    fewest, usual, most = (group.cache_tokens(8192, corner=corner) for corner in ("high", "value", "low"))
-    return fewest, usual, most
 
 
 def replayed(*, n_requests: int = 400, seeds: Iterable[int] = (0, 1)) -> tuple[Replayed, ...]:
@@ -179,14 +148,11 @@ def replayed(*, n_requests: int = 400, seeds: Iterable[int] = (0, 1)) -> tuple[R
         for system, published in gains.items():
             theirs = sarathi_capacity(setting_id, system, **run)
             found.append(_gain(f"Sarathi-Serve over {_NAMES[system]}", setting_id, published, ours, theirs))
-    figure_1: dict[str, Any] = {"lengths": "figure 1", "ttft_s": TTFT_FIGURE_1_S, "tpot_s": TPOT_FIGURE_1_S, **run}
-    apart, beside = (distserve_goodput(layout, **figure_1) for layout in ("2P1D", "colocated"))
-    row = next(row for row in data.rows("published_disaggregation") if row["setting"] == "distserve-figure-1")
-    gain = row["disaggregated_value"] / row["mixed_value"]
-    found.append(_gain("DistServe, 2 + 1 devices over 3", "distserve-figure-1", gain, apart, beside))
+    apart, beside = (distserve_goodput(layout, setting_id=FIGURE_1, **run) for layout in ("2P1D", "colocated"))
+    gain = _figure_1()["disaggregated_value"] / _figure_1()["mixed_value"]
+    found.append(_gain("DistServe, 2 + 1 devices over 3", FIGURE_1, gain, apart, beside))
     apart, beside = (distserve_goodput(layout, **run) for layout in ("1P1D", "colocated"))
-    published = _published_gain("distserve-chatbot-opt-13b", "vLLM")
-    found.append(_gain("DistServe over vLLM", "distserve-chatbot-opt-13b", published, apart, beside))
+    found.append(_gain("DistServe over vLLM", CHATS, _published_gain(CHATS, "vLLM"), apart, beside))
     held = fmean(glm_tokens())
     for device_id in ("h200-sxm", "b200"):
         fewest, usual, most = glm_room(device_id)
@@ -261,6 +227,10 @@ def _gain(name: str, setting: str, published: float, system: MaxRate, baseline: 
         high=max(shares),
         note=f"{system.value:.2f} against {baseline.value:.2f} requests/s",
     )
+
+
+def _figure_1() -> data.Row:
+    return next(row for row in data.rows("published_disaggregation") if row["setting"] == FIGURE_1)
 
 
 def _setting(id: str) -> data.Row:

@@ -96,26 +96,23 @@ class Counted(Paged):
     """Paged blocks that have no numbers, for whoever keeps no tensor: the same counts for less work. No host."""
 
     gives_tables = False
+    n_free = 0
 
     def __init__(self, *, n_blocks: int, block_size_tokens: int = BLOCK_SIZE_TOKENS) -> None:
         super().__init__(n_blocks=1, block_size_tokens=block_size_tokens)
         require(n_blocks >= 1, f"A pool needs blocks and a block needs slots: {n_blocks} x {block_size_tokens}.")
-        self.n_total = self._n_free = n_blocks
-
-    @property
-    def n_free(self) -> int:
-        return self._n_free
+        self.n_total = self.n_free = n_blocks
 
     def extend(self, id: int) -> bool:
-        if not self._n_free:
+        if not self.n_free:
             return False
         self.extend_each((id,))
         return True
 
     def extend_each(self, ids: Collection[int]) -> None:
-        if self._n_free < len(ids):
-            raise RuntimeError(f"{self._n_free} blocks for {len(ids)} sequences: a plan was repeated too often")
-        self._n_free -= len(ids)
+        if self.n_free < len(ids):
+            raise RuntimeError(f"{self.n_free} blocks for {len(ids)} sequences: a plan was repeated too often")
+        self.n_free -= len(ids)
         tables = self._tables
         for id in ids:
             tables[id] += 1
@@ -130,15 +127,15 @@ class Counted(Paged):
         return None
 
     def _found(self, request: Request, n_tokens: int) -> list[int] | None:
-        return [] if self.n_blocks_for(n_tokens) <= self._n_free else None
+        return [] if self.n_blocks_for(n_tokens) <= self.n_free else None
 
     def _placed(self, request: Request, n_tokens: int, found: list[int]) -> Any:
         n_blocks = self.n_blocks_for(n_tokens)
-        self._n_free -= n_blocks
+        self.n_free -= n_blocks
         return n_blocks
 
     def _give(self, table: Any) -> None:
-        self._n_free += table
+        self.n_free += table
 
 
 def _pop(stack: list[int], n: int) -> list[int]:

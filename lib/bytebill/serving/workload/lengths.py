@@ -94,6 +94,21 @@ class TruncatedExponential:
         scale = mean / _mean_and_cv(low)[0]
         return cls(scale_tokens=scale, cap_tokens=max(1, round(low * scale)))
 
+    @classmethod
+    def of_mean_up_to(cls, mean: float, cap_tokens: int) -> Self:
+        """The one with this mean [tokens] and no length above the cap: the broadest of them.
+
+        >>> round(TruncatedExponential.of_mean_up_to(338, 1024).mean())
+        338
+        """
+        require(1 <= mean < cap_tokens / 2, f"Exponential lengths up to {cap_tokens} have a mean below half of that.")
+        low, high = 0.01 * mean, 1e3 * cap_tokens
+        while high > 1.0001 * low:
+            scale = (low * high) ** 0.5
+            short = cls(scale_tokens=scale, cap_tokens=cap_tokens).mean() < mean
+            low, high = (scale, high) if short else (low, scale)
+        return cls(scale_tokens=low, cap_tokens=cap_tokens)
+
     def sample(self, rng: random.Random) -> int:
         while (n := round(rng.expovariate(1 / self.scale_tokens))) > self.cap_tokens:
             pass
