@@ -74,8 +74,8 @@ class Replicas:
             while moves and moves[0][0] <= now_s:
                 _, _, replica, request = heappop(moves)
                 self._deliver(replica, request)
-            if self._queue:
-                self._send_queued()
+            while self._queue and self._sent(self._queue[0]):
+                self._queue.popleft()
             while source.next_s <= now_s:
                 self._arrive(source.pop())
             for replica in ready:
@@ -134,10 +134,6 @@ class Replicas:
             return
         self.refusals.append((request.id, reason or "Every replica is full, and so is the router's queue."))
         self.source.answered(self.now_s)
-
-    def _send_queued(self) -> None:
-        while self._queue and self._sent(self._queue[0]):
-            self._queue.popleft()
 
     def _sent(self, request: Request) -> bool:
         """Whether a replica takes it now."""
