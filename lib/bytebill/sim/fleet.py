@@ -4,8 +4,8 @@
 
 Before it nothing about a replica changes that a router reads, so nothing is done for it: a request costs as many events
 as it has of its own, however many replicas there are. At a time, runs end first, then requests are sent, then those
-replicas plan at which either happened. What pools hand to each other is delivered here and
-decided in `bytebill.sim.handover`. Ignores what routers take.
+replicas plan at which either happened. What pools hand to each other is delivered here and decided in
+`bytebill.sim.handover`. Ignores what routers take.
 """
 
 import gc

@@ -149,7 +149,9 @@ def replayed(*, n_requests: int = 200, seeds: Iterable[int] = (0, 1)) -> tuple[R
     gain = _figure_1()["disaggregated_value"] / _figure_1()["mixed_value"]
     found.append(_gain("DistServe, 2 + 1 devices over 3", FIGURE_1, gain, apart, beside))
     apart, beside = (distserve_goodput(layout, **run) for layout in ("1P1D", "colocated"))
-    found.append(_gain("DistServe over vLLM", CHATS, _published_gain(CHATS, "vLLM"), apart, beside))
+    of_rates = (row for row in data.rows("published_slo_gains") if row["gain_of"] == "request rate")
+    gain = next(row["gain"] for row in of_rates if (row["setting"], row["baseline"]) == (CHATS, "vLLM"))
+    found.append(_gain("DistServe over vLLM", CHATS, gain, apart, beside))
     held = fmean(glm_tokens())
     for device_id in ("h200-sxm", "b200"):
         fewest, usual, most = glm_room(device_id)
@@ -200,15 +202,6 @@ def _sarathi_gains() -> dict[str, dict[str, float]]:
         if name.startswith(("sarathi-mistral", "sarathi-yi")) and row["baseline"] in ("vLLM", "Orca"):
             found.setdefault(name, {}).setdefault(row["baseline"].lower(), row["gain"])
     return found
-
-
-def _published_gain(setting_id: str, baseline: str) -> float:
-    rows = data.rows("published_slo_gains")
-    return next(
-        row["gain"]
-        for row in rows
-        if (row["setting"], row["baseline"], row["gain_of"]) == (setting_id, baseline, "request rate")
-    )
 
 
 def _gain(name: str, setting: str, published: float, system: MaxRate, baseline: MaxRate) -> Replayed:
