@@ -100,7 +100,7 @@ class Replicas:
         if (plan := replica.plan) is not None:
             replica.plan = None
             events = replica.server.run_plan(plan)
-            if self.handover.receivers and events.finished:
+            if self.handover.receivers:
                 self._hand_on(replica, events)
 
     def _hand_on(self, replica: Replica, events: Events) -> None:
@@ -109,9 +109,8 @@ class Replicas:
             if move is None:
                 self.source.answered(self.now_s)
             else:
-                there_s, receiver, request = move
                 self._serial += 1
-                heappush(self._moves, (there_s, self._serial, receiver, request))
+                heappush(self._moves, (move[0], self._serial, *move[1:]))
 
     def _deliver(self, replica: Replica, request: Request) -> None:
         now_s = self.now_s

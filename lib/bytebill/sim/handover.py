@@ -38,7 +38,7 @@ class Handover:
             self._router = RequestRouter(by_load, sizes=[kinds[each.pool].size for each in self.receivers])
         self.n_moved_tokens, self.moved_bytes = 0, 0.0
         self._asked: dict[int, Request] = {}  # as asked, while its prompt is computed elsewhere
-        self._begun: dict[int, tuple[Request, float, float, int]] = {}  # scheduled, first token, preemptions
+        self._begun: dict[int, tuple[Request, float | None, float, int]] = {}  # scheduled, first token, preemptions
 
     def refusal(self, request: Request) -> str | None:
         """Why no replica can ever serve it, if so."""
@@ -77,10 +77,9 @@ class Handover:
 
     def ended(self, sender: Replica, events: Events, now_s: float) -> Iterator[Move | None]:
         """Of each request that is done at a replica of these pools: where it goes on; None: it is served."""
-        columns, n = self.pools[sender.pool].columns, len(events.finished)
-        scheduled, first = columns["scheduled_s"][-n:], columns["first_token_s"][-n:]
-        for sequence, scheduled_s, first_s in zip(events.finished, scheduled, first, strict=True):
+        for sequence in events.finished:
             request, n_preemptions = sequence.request, sequence.n_preemptions
+            scheduled_s, first_s = sequence.scheduled_s, sequence.first_token_s
             if (asked := self._asked.pop(request.id, None)) is not None:
                 if asked.n_output_tokens > 1:
                     self._begun[request.id] = (asked, scheduled_s, first_s, n_preemptions)

@@ -30,7 +30,7 @@ from bytebill.serving.workload.lengths import Fixed, TruncatedExponential
 from bytebill.serving.workload.published import like_trace
 from bytebill.serving.workload.requests import Workload
 from bytebill.sim import Cluster, Pool, serve_on
-from bytebill.sim.constants import Constants, calibrated_constants
+from bytebill.sim.constants import calibrated_constants
 from bytebill.trials.held import glm_room, glm_tokens
 from bytebill.trials.mlperf import SCENARIOS, price_of_latency
 from bytebill.trials.replayed import quantities
@@ -89,7 +89,7 @@ def sarathi_capacity(
     """The highest rate that a system keeps in one of Sarathi-Serve's settings."""
     row, policies = _setting(setting_id), sarathi_policies(setting_id)
     require_known("system", system, tuple(policies))
-    served, constants = _served(row, row["n_devices"]), _constants()
+    served, constants = _served(row, row["n_devices"]), calibrated_constants("vllm", _A100)
     longest = int(quantities(trace)["request_longest"])
     limit = Capacity(itl_s=row["tbt_p99_s"], queueing_p50_s=row["delay_p50_s"])
 
@@ -109,7 +109,7 @@ def distserve_goodput(
     "prefill" asks for prompts alone of one card.
     """
     row, means = _setting(setting_id), quantities("sharegpt-distserve")
-    one, constants = _served(row, 1), _constants()
+    one, constants = _served(row, 1), calibrated_constants("vllm", _A100)
     inputs, outputs = (TruncatedExponential.of_mean_and_cv(means[side], 0.9) for side in ("prompt_mean", "answer_mean"))
     slo = Slo(ttft_s=row["ttft_s"], tpot_s=row["tpot_s"], attainment=row["attainment"])
     mixed = Policy(mixed=False, n_slots=256, token_budget=2560)
@@ -229,7 +229,3 @@ def _served(row: data.Row, n_devices: int) -> Deployment:
     card, spec = accelerator(row["device_id"]), model(row["model_id"])
     made = Deployment(model=spec, accelerator=card, precision=precision("fp16"), n_devices=n_devices)
     return as_served(made, program("vllm"))
-
-
-def _constants() -> Constants:
-    return calibrated_constants("vllm", _A100)
