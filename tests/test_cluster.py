@@ -371,6 +371,17 @@ def test_what_no_replica_can_hold_is_refused_with_a_sentence(pools: tuple[Pool, 
     assert "1000001 tokens" in m.refusals[0][1] or "1000000 tokens" in m.refusals[0][1]
 
 
+def test_a_prompt_is_handed_only_to_whom_somebody_can_decode() -> None:
+    """What is longer than the decode pool holds stays where prompts and decodes share a machine."""
+    small = replace(DECODE, deployment=replace(ONE, reserve=0.77))
+    n_held = small.deployment.n_blocks(16) * 16
+    asked = [Request(id=i, n_input_tokens=n_held - 10 + 20 * (i % 2), n_output_tokens=5) for i in range(20)]
+    served = Cluster(pools=(BOTH, PREFILL, small)).serve(asked)
+    m = served.metrics
+    assert m.n_finished == 20 and 0 < served.n_moved_tokens < sum(r.n_input_tokens for r in asked[::2])
+    assert sorted(m.columns["id"]) == list(range(20))
+
+
 def test_nobody_asks_and_nobody_is_served() -> None:
     served = Cluster(pools=(PREFILL, DECODE)).serve([])
     assert served.metrics.n_finished == 0 and served.end_s == 0.0

@@ -79,11 +79,6 @@ class Metrics:
         return self._between("arrival_s", "scheduled_s")
 
     @property
-    def service_s(self) -> list[float]:
-        """From a request's first step to its last token."""
-        return self._between("scheduled_s", "finish_s")
-
-    @property
     def tpot_s(self) -> list[float]:
         decoding_s = zip(self._between("first_token_s", "finish_s"), self.columns["n_output_tokens"], strict=True)
         return [seconds / (n - 1) if n > 1 else math.nan for seconds, n in decoding_s]

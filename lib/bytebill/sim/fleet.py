@@ -4,8 +4,8 @@
 
 Before it nothing about a replica changes that a router reads, so nothing is done for it: a request costs as many events
 as it has of its own, however many replicas there are. At a time, runs end first, then requests are sent, then those
-replicas plan at which either happened. What pools hand to each other is delivered here and
-decided in `bytebill.sim.handover`. Ignores what routers take.
+replicas plan at which either happened. What pools hand to each other is delivered here and decided in
+`bytebill.sim.handover`. Ignores what routers take.
 """
 
 import gc
@@ -74,8 +74,8 @@ class Replicas:
             while moves and moves[0][0] <= now_s:
                 _, _, replica, request = heappop(moves)
                 self._deliver(replica, request)
-            if self._queue:
-                self._send_queued()
+            while self._queue and self._sent(self._queue[0]):
+                self._queue.popleft()
             while source.next_s <= now_s:
                 self._arrive(source.pop())
             for replica in ready:
@@ -100,7 +100,7 @@ class Replicas:
         if (plan := replica.plan) is not None:
             replica.plan = None
             events = replica.server.run_plan(plan)
-            if self.handover.receivers and events.finished:
+            if self.handover.receivers:
                 self._hand_on(replica, events)
 
     def _hand_on(self, replica: Replica, events: Events) -> None:
@@ -109,9 +109,8 @@ class Replicas:
             if move is None:
                 self.source.answered(self.now_s)
             else:
-                there_s, receiver, request = move
                 self._serial += 1
-                heappush(self._moves, (there_s, self._serial, receiver, request))
+                heappush(self._moves, (move[0], self._serial, *move[1:]))
 
     def _deliver(self, replica: Replica, request: Request) -> None:
         now_s = self.now_s
@@ -134,10 +133,6 @@ class Replicas:
             return
         self.refusals.append((request.id, reason or "Every replica is full, and so is the router's queue."))
         self.source.answered(self.now_s)
-
-    def _send_queued(self) -> None:
-        while self._queue and self._sent(self._queue[0]):
-            self._queue.popleft()
 
     def _sent(self, request: Request) -> bool:
         """Whether a replica takes it now."""

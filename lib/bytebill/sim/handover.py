@@ -38,26 +38,30 @@ class Handover:
             self._router = RequestRouter(by_load, sizes=[kinds[each.pool].size for each in self.receivers])
         self.n_moved_tokens, self.moved_bytes = 0, 0.0
         self._asked: dict[int, Request] = {}  # as asked, while its prompt is computed elsewhere
-        self._begun: dict[int, tuple[Request, float, float, int]] = {}  # scheduled, first token, preemptions
+        self._begun: dict[int, tuple[Request, float | None, float, int]] = {}  # scheduled, first token, preemptions
 
     def refusal(self, request: Request) -> str | None:
         """Why no replica can ever serve it, if so."""
-        entries = []
-        for i in self._entries:
-            entries.append(self._models[i].refusal(self.part(request, i)))
-            if entries[-1] is None and self._roles[i] == "both":
+        reason = None
+        for pool in self._entries:
+            if (reason := self._reason(request, pool)) is None:
                 return None
-        if None not in entries:
-            return entries[-1]
-        later = [self._models[i].refusal(request) for i in self._decodes]
-        return None if None in later or request.n_output_tokens == 1 else later[-1]
+        return reason
+
+    def _reason(self, request: Request, pool: int) -> str | None:
+        """Why the pool cannot hold its part of a request, or nobody could to whom it is handed on."""
+        reason = self._models[pool].refusal(self.part(request, pool))
+        if reason is None and self._roles[pool] == "prefill" and request.n_output_tokens > 1:
+            later = [self._models[i].refusal(request) for i in self._decodes]
+            return None if None in later else later[-1]
+        return reason
 
     def holds(self, request: Request, replicas: Sequence[Replica]) -> Holds | None:
-        """Which replicas can hold their part of a request, by place, if they differ; `replicas` are all of a router."""
+        """Which replicas can hold a request, by place, if they differ; `replicas` are all of a router."""
         pools = self._decodes if replicas is self.receivers else self._entries
         if len(pools) == 1:
             return None  # it was not refused
-        able = {i: self._models[i].refusal(self.part(request, i)) is None for i in pools}
+        able = {pool: self._reason(request, pool) is None for pool in pools}
         return None if all(able.values()) else lambda place: able[replicas[place].pool]
 
     def part(self, request: Request, pool: int) -> Request:
@@ -73,10 +77,9 @@ class Handover:
 
     def ended(self, sender: Replica, events: Events, now_s: float) -> Iterator[Move | None]:
         """Of each request that is done at a replica of these pools: where it goes on; None: it is served."""
-        columns, n = self.pools[sender.pool].columns, len(events.finished)
-        scheduled, first = columns["scheduled_s"][-n:], columns["first_token_s"][-n:]
-        for sequence, scheduled_s, first_s in zip(events.finished, scheduled, first, strict=True):
+        for sequence in events.finished:
             request, n_preemptions = sequence.request, sequence.n_preemptions
+            scheduled_s, first_s = sequence.scheduled_s, sequence.first_token_s
             if (asked := self._asked.pop(request.id, None)) is not None:
                 if asked.n_output_tokens > 1:
                     self._begun[request.id] = (asked, scheduled_s, first_s, n_preemptions)

@@ -48,14 +48,12 @@ class Kind:
 class Replica:
     """A server among others, and when something about it changes next."""
 
-    __slots__ = ("due_s", "inbox", "link_free_s", "place", "plan", "pool", "server", "simulator")
+    __slots__ = ("due_s", "inbox", "link_free_s", "plan", "pool", "server", "simulator")
 
-    def __init__(
-        self, kind: Kind, *, pool: int, place: int, metrics: Metrics, answered: Callable[[float], None]
-    ) -> None:
+    def __init__(self, kind: Kind, *, pool: int, metrics: Metrics, answered: Callable[[float], None]) -> None:
         self.inbox, self.simulator = Inbox(answered), Simulator(kind.clock)
         self.server = Server(kind.scheduler(), cast(Source, self.inbox), self.simulator, metrics=metrics)
-        self.pool, self.place = pool, place  # index of its pool; its place among those that its router knows
+        self.pool = pool  # its index
         self.plan: Plan | None = None
         self.due_s, self.link_free_s = inf, 0.0  # due: below zero while it is about to plan
 
@@ -67,8 +65,8 @@ def replicas_of(
     answers: Callable[[int], Callable[[float], None]],
 ) -> list[Replica]:
     """All replicas of these roles, which add to the metrics of their kinds; `answers(place)` makes `answered`."""
-    made: list[Replica] = []
-    for pool, kind in enumerate(kinds):
-        for place in range(len(made), len(made) + kind.n_replicas * (kind.role in roles)):
-            made.append(Replica(kind, pool=pool, place=place, metrics=metrics[pool], answered=answers(place)))
-    return made
+    pools = [pool for pool, kind in enumerate(kinds) if kind.role in roles for _ in range(kind.n_replicas)]
+    return [
+        Replica(kinds[pool], pool=pool, metrics=metrics[pool], answered=answers(place))
+        for place, pool in enumerate(pools)
+    ]

@@ -37,7 +37,7 @@ from bytebill.serving import (
     max_rate_at_slo,
 )
 from bytebill.sim import serve_on
-from bytebill.sim.constants import Constants, calibrated_constants
+from bytebill.sim.constants import calibrated_constants
 from bytebill.trials.replayed import quantities
 
 SCENARIOS = ("server", "interactive")
@@ -237,12 +237,7 @@ def _share(benchmark: str, n_devices: int) -> int:
     return max(100, int(quantities(benchmark)["requests"]) * n_devices // _NODE)
 
 
-@cache
-def _constants(device_id: str) -> Constants:
-    return calibrated_constants("trtllm", device_id)
-
-
 def _serve(served: Deployment, requests: Workload, token_budget: int) -> Metrics:
     n_ranks = served.n_devices // served.n_sharing  # with attention by users each device has slots of its own
     policy = Policy(kind="chunked", n_slots=min(2048, token_budget) * n_ranks, token_budget=token_budget * n_ranks)
-    return serve_on(served, requests, policy, constants=_constants(served.accelerator.id)).metrics
+    return serve_on(served, requests, policy, constants=calibrated_constants("trtllm", served.accelerator.id)).metrics

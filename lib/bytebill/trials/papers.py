@@ -21,7 +21,7 @@ from typing import Any
 from bytebill import data
 from bytebill.deployment import Deployment
 from bytebill.errors import require_known
-from bytebill.hardware import Accelerator, accelerator
+from bytebill.hardware import accelerator
 from bytebill.memory.footprint import as_served
 from bytebill.models import model, precision
 from bytebill.programs import program
@@ -30,7 +30,7 @@ from bytebill.serving.workload.lengths import Fixed, TruncatedExponential
 from bytebill.serving.workload.published import like_trace
 from bytebill.serving.workload.requests import Workload
 from bytebill.sim import Cluster, Pool, serve_on
-from bytebill.sim.constants import Constants, calibrated_constants
+from bytebill.sim.constants import calibrated_constants
 from bytebill.trials.held import glm_room, glm_tokens
 from bytebill.trials.mlperf import SCENARIOS, price_of_latency
 from bytebill.trials.replayed import quantities
@@ -89,7 +89,7 @@ def sarathi_capacity(
     """The highest rate that a system keeps in one of Sarathi-Serve's settings."""
     row, policies = _setting(setting_id), sarathi_policies(setting_id)
     require_known("system", system, tuple(policies))
-    served, constants = _group(row), _constants()
+    served, constants = _served(row, row["n_devices"]), calibrated_constants("vllm", _A100)
     longest = int(quantities(trace)["request_longest"])
     limit = Capacity(itl_s=row["tbt_p99_s"], queueing_p50_s=row["delay_p50_s"])
 
@@ -109,7 +109,7 @@ def distserve_goodput(
     "prefill" asks for prompts alone of one card.
     """
     row, means = _setting(setting_id), quantities("sharegpt-distserve")
-    one, constants = _served(row["model_id"], accelerator(_A100), 1), _constants()
+    one, constants = _served(row, 1), calibrated_constants("vllm", _A100)
     inputs, outputs = (TruncatedExponential.of_mean_and_cv(means[side], 0.9) for side in ("prompt_mean", "answer_mean"))
     slo = Slo(ttft_s=row["ttft_s"], tpot_s=row["tpot_s"], attainment=row["attainment"])
     mixed = Policy(mixed=False, n_slots=256, token_budget=2560)
@@ -152,7 +152,9 @@ def replayed(*, n_requests: int = 400, seeds: Iterable[int] = (0, 1)) -> tuple[R
     gain = _figure_1()["disaggregated_value"] / _figure_1()["mixed_value"]
     found.append(_gain("DistServe, 2 + 1 devices over 3", FIGURE_1, gain, apart, beside))
     apart, beside = (distserve_goodput(layout, **run) for layout in ("1P1D", "colocated"))
-    found.append(_gain("DistServe over vLLM", CHATS, _published_gain(CHATS, "vLLM"), apart, beside))
+    of_rates = (row for row in data.rows("published_slo_gains") if row["gain_of"] == "request rate")
+    gain = next(row["gain"] for row in of_rates if (row["setting"], row["baseline"]) == (CHATS, "vLLM"))
+    found.append(_gain("DistServe over vLLM", CHATS, gain, apart, beside))
     held = fmean(glm_tokens())
     for device_id in ("h200-sxm", "b200"):
         fewest, usual, most = glm_room(device_id)
@@ -187,7 +189,9 @@ def priced(
                         predicted=price.predicted,
                         low=price.low_per_s / price.offline_per_s,
                         high=price.high_per_s / price.offline_per_s,
-                        note=_binds(price.binding),
+                        note="no limit binds below the offline rate"
+                        if price.binding == "none"
+                        else f"{price.binding.upper()} binds",
                     )
                 )
     return tuple(found)
@@ -201,19 +205,6 @@ def _sarathi_gains() -> dict[str, dict[str, float]]:
         if name.startswith(("sarathi-mistral", "sarathi-yi")) and row["baseline"] in ("vLLM", "Orca"):
             found.setdefault(name, {}).setdefault(row["baseline"].lower(), row["gain"])
     return found
-
-
-def _binds(limit: str) -> str:
-    return "no limit binds below the offline rate" if limit == "none" else f"{limit.upper()} binds"
-
-
-def _published_gain(setting_id: str, baseline: str) -> float:
-    rows = data.rows("published_slo_gains")
-    return next(
-        row["gain"]
-        for row in rows
-        if (row["setting"], row["baseline"], row["gain_of"]) == (setting_id, baseline, "request rate")
-    )
 
 
 def _gain(name: str, setting: str, published: float, system: MaxRate, baseline: MaxRate) -> Replayed:
@@ -237,14 +228,7 @@ def _setting(id: str) -> data.Row:
     return data.Register("setting", lambda: {row["id"]: row for row in data.rows("published_slo_settings")})[id]
 
 
-def _group(row: data.Row) -> Deployment:
-    return _served(row["model_id"], accelerator(row["device_id"]), row["n_devices"])
-
-
-def _served(model_id: str, card: Accelerator, n_devices: int) -> Deployment:
-    made = Deployment(model=model(model_id), accelerator=card, precision=precision("fp16"), n_devices=n_devices)
+def _served(row: data.Row, n_devices: int) -> Deployment:
+    card, spec = accelerator(row["device_id"]), model(row["model_id"])
+    made = Deployment(model=spec, accelerator=card, precision=precision("fp16"), n_devices=n_devices)
     return as_served(made, program("vllm"))
-
-
-def _constants() -> Constants:
-    return calibrated_constants("vllm", _A100)
