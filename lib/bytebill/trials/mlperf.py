@@ -217,13 +217,6 @@ def price_of_latency(
     )
 
 
-def offline_tokens_per_s(benchmark: str, device_id: str, *, n_requests: int | None = None) -> tuple[float, float]:
-    """Offline output tokens a second of one device: predicted, and the median of what was submitted."""
-    rate = max(offline_per_s(benchmark, device_id, n, n_requests) for n in GROUP_SIZES)
-    runs = [row for row in _runs(benchmark, "offline") if row["device_id"] == device_id]
-    return rate * mean_answer(benchmark), median(row["tokens_per_s"] / row["n_accelerators"] for row in runs)
-
-
 def _runs(benchmark: str, scenario: str) -> list[data.Row]:
     return [row for row in data.rows("mlperf_results") if (row["benchmark"], row["scenario"]) == (benchmark, scenario)]
 
