@@ -21,7 +21,7 @@ fast. Ignores overlap of kernels with communication, skew among experts, copies 
 """
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from math import ceil, floor, hypot, inf, sqrt
 
 from bytebill.deployment import Deployment
@@ -152,6 +152,16 @@ class Clock:
         self._windowed = any(term.read_reach is not None for term in self._terms.caches)
         self._rests_s: dict[int, float] = {}  # of a decode step, all but attention, by number of sequences
 
+    @cached_property
+    def fastest(self) -> "Clock":
+        """This clock with every constant at its fast end."""
+        return self._with(self.constants.fastest)
+
+    @cached_property
+    def slowest(self) -> "Clock":
+        """This clock with every constant at its slow end."""
+        return self._with(self.constants.slowest)
+
     def segment(self, load: Load) -> Segment:
         """The time of a load, repeated with one more cached token in each decoding sequence every time."""
         if not load.n_context_tokens >= 0 or load.n_swapped_blocks < 0 or load.n_new_each < 1 or load.n_decodes < 0:
@@ -183,6 +193,10 @@ class Clock:
     def step_s(self, load: Load) -> float:
         """Time of one step of a load [s]."""
         return self.segment(load).seconds(1)
+
+    def range_s(self, load: Load) -> tuple[float, float, float]:
+        """Time of one step: with every constant at its fast end, as calibrated, at its slow end [s]."""
+        return self.fastest.step_s(load), self.step_s(load), self.slowest.step_s(load)
 
     def _mixed(self, load: Load) -> Segment:
         """A step with chunks or drafts in it: one step, since what it holds changes with the next."""
@@ -252,6 +266,11 @@ class Clock:
             raise BytebillError("This plan swaps blocks, and the clock was given no host_bytes_per_s to time that.")
         n_tokens = load.n_swapped_blocks * self.block_size_tokens
         return n_tokens * self._kv_bytes / self.deployment.n_devices / self.host_bytes_per_s
+
+    def _with(self, constants: Constants) -> "Clock":
+        return Clock(
+            self.deployment, constants, host_bytes_per_s=self.host_bytes_per_s, block_size_tokens=self.block_size_tokens
+        )
 
     def _check_memory(self) -> None:
         group, needed, held = self.deployment, self.deployment.memory.weight_bytes, self.deployment.memory.memory_bytes

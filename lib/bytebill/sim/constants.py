@@ -115,6 +115,21 @@ class Constants:
         own = (each.value for name, kind, each in self.by_kind if (name, kind) == ("flops_share", ROUTED))
         return self.of("flops_share", dtype) * next(own, 1.0)
 
+    @property
+    def fastest(self) -> Self:
+        """Every constant at the end of its range that makes a step shortest."""
+        return self._at(shares="high", times="low")
+
+    @property
+    def slowest(self) -> Self:
+        """Every constant at the end of its range that makes a step longest.
+
+        >>> wide = Constants(step_s=Estimate(value=1.0, low=0.5, high=2.0))
+        >>> wide.fastest.step_s.value, wide.slowest.step_s.value
+        (0.5, 2.0)
+        """
+        return self._at(shares="low", times="high")
+
     def moved(self, name: str, end: str) -> Self:
         """With one constant at its "low" or its "high" end, for every dtype, and all others as they are."""
         own = tuple(
@@ -123,6 +138,12 @@ class Constants:
         )
         there: dict[str, Any] = {name: Estimate.exact(getattr(getattr(self, name), end))}
         return replace(self, **there, by_kind=own)
+
+    def _at(self, *, shares: str, times: str) -> Self:
+        found = self
+        for name in NAMES:
+            found = found.moved(name, times if name in TIMES else shares)
+        return found
 
 
 IDEAL = Constants()  # the roofline itself: full rates, and nothing besides
