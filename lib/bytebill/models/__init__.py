@@ -2,7 +2,7 @@
 tells all of it (`config_json`), the published ones (`register`), and what there is to print of one (`summary`).
 """
 
-from bytebill.models.layers import VECTORS, LayerKind, Matrix, SequenceState, TokenCache
+from bytebill.models.layers import VECTORS, Expanded, LayerKind, Matrix, SequenceState, TokenCache
 from bytebill.models.precisions import PRECISIONS, Precision, precision
 from bytebill.models.register import (
     MODELS,

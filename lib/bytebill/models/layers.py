@@ -11,6 +11,7 @@ its length, which is what it holds at its end. A layer that shares another's cac
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bytebill.errors import require
 
@@ -36,13 +37,21 @@ class Matrix:
         return self.n_in * self.n_out * self.copies
 
 
+class Expanded(NamedTuple):
+    """Latents made keys and values of every head before a prompt attends to them: fewer FLOPs a pair."""
+
+    entry_flops: float  # of a cached entry; that of a new token is in its matrices
+    pair_flops: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class TokenCache:
     """What one layer keeps of the tokens of a sequence."""
 
     n_values: int  # of an entry: keys and values of all KV heads, or a latent and its rotary key, or an index key
     n_heads: int = 1  # KV heads that devices can share an entry out by; 1: every device keeps a copy
-    pair_flops: int = 0  # FLOPs of a new token and an entry it attends to, all query heads
+    pair_flops: int = 0  # FLOPs of a new token and an entry it attends to, all query heads; of a latent, absorbed
+    expanded: Expanded | None = None  # the other form of the same sums, for latents
     reach: int | None = None  # tokens back to which a new one attends: a window, or a chunk
     stride: int = 1  # tokens that one entry stands for
     top_k: int | None = None  # entries that a new token reads at most

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 from bytebill.errors import require
-from bytebill.models.layers import LayerKind, Matrix, TokenCache
+from bytebill.models.layers import Expanded, LayerKind, Matrix, TokenCache
 
 NORM_VECTORS = {"none": 0, "rms": 1, "layer": 2}  # a layer norm has a bias beside its scale
 
@@ -220,7 +220,9 @@ def _own_heads(model: ModelSpec, kept: TokenCache) -> TokenCache:
     if not kept.pair_flops or (mla and kept.n_values != mla.kv_lora_rank + mla.d_rope):
         return kept
     n_values = model.n_heads * (mla.d_nope + mla.d_rope + mla.d_v) if mla else kept.pair_flops // 2
-    return replace(kept, n_values=n_values, n_heads=model.n_heads, pair_flops=2 * n_values, packed_bytes=None)
+    return replace(
+        kept, n_values=n_values, n_heads=model.n_heads, pair_flops=2 * n_values, expanded=None, packed_bytes=None
+    )
 
 
 def _only_kind(model: ModelSpec) -> LayerKind:
@@ -245,6 +247,10 @@ def _only_kind(model: ModelSpec) -> LayerKind:
         kept = TokenCache(
             n_values=mla.kv_lora_rank + mla.d_rope,
             pair_flops=2 * model.n_heads * (2 * mla.kv_lora_rank + mla.d_rope),
+            expanded=Expanded(
+                2 * model.n_heads * mla.kv_lora_rank * (mla.d_nope + mla.d_v),
+                2 * model.n_heads * (mla.d_nope + mla.d_rope + mla.d_v),
+            ),
             reach=reach,
         )
     return LayerKind(

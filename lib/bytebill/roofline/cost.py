@@ -14,16 +14,17 @@ H `d_head`.
 Weights are read once a step however many tokens share them; of the embedding only the rows looked up; of E
 experts the expected number of distinct ones. KV is read once per KV head, not per query head, and once by each device
 that must keep a copy; the keys and values of new tokens are still on the chip. Attention within a chunk is causal.
-MLA is counted in its absorbed form. Products are counted by the dtype that multiplies them. Ignores skewed routing,
-softmax and norms. How long it takes: `bytebill.roofline.bounds`.
+Decodes attend to latents absorbed; a chunk of a prompt does, or expands them, whichever takes fewer FLOPs, and
+what is expanded counts as if it stayed on the chip. Products are counted by the dtype that multiplies them. Ignores
+skewed routing, softmax and norms. How long it takes: `bytebill.roofline.bounds`.
 """
 
 from dataclasses import dataclass
 from functools import cache
 from math import inf
 
-from bytebill.models import VECTORS, Matrix, ModelSpec, Precision, TokenCache, matrices, state_bytes
-from bytebill.roofline.load import Load
+from bytebill.models import VECTORS, Expanded, Matrix, ModelSpec, Precision, TokenCache, matrices, state_bytes
+from bytebill.roofline.load import Chunk, Load, attended_pairs
 from bytebill.roofline.routing import distinct_experts
 
 
@@ -60,8 +61,9 @@ class CacheTerm:
     """What a cached token adds to a step, over all layers that keep it alike, and every copy of it."""
 
     token_bytes: float  # of an entry, by the tokens it stands for
-    pair_flops: float  # of a new token and a cached one
+    pair_flops: float  # of a new token and a cached one; of latents, absorbed
     read_reach: int | None  # tokens back to which a new one reads; None: all
+    expanded: Expanded | None = None  # of latents: what the other form takes
 
     def read_bytes(self, load: Load) -> float:
         """Bytes of the cache that a step reads."""
@@ -69,7 +71,19 @@ class CacheTerm:
 
     def flops(self, load: Load) -> float:
         """FLOPs of new tokens over those that they attend to."""
-        return self.pair_flops * load.attended_pairs(self.read_reach)
+        absorbed = self.pair_flops * load.attended_pairs(self.read_reach)
+        return absorbed - sum(map(self.saved_flops, load.chunks)) if self.expanded else absorbed
+
+    def saved_flops(self, chunk: Chunk) -> float:
+        """FLOPs that a chunk has less where it expands its latents: pairs cost less, each cached one costs once."""
+        if self.expanded is None:
+            return 0.0
+        n_cached, n_new = chunk.context_len, chunk.n_new_tokens
+        n_pairs = attended_pairs(n_cached, n_new, window_len=self.read_reach)
+        if self.read_reach is not None:
+            n_cached = min(n_cached, self.read_reach)
+        fewer = self.pair_flops - self.expanded.pair_flops
+        return max(0.0, fewer * n_pairs - self.expanded.entry_flops * n_cached)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,17 +177,16 @@ def _flops_by_kind(met: list[tuple[Matrix, float]], precision: Precision) -> tup
 
 def _cache_terms(model: ModelSpec, precision: Precision, n_sharing: int) -> tuple[CacheTerm, ...]:
     """One term for all caches that are read equally far back, the farthest first."""
-    found: dict[int | None, tuple[float, float]] = {}
+    found: dict[int | None, tuple[float, ...]] = {}
     for n_layers, kept in ((kind.n_layers, kept) for kind in model.kinds for kept in kind.caches):
-        n_bytes = n_layers * kept.entry_bytes(precision.kv_bytes_per_value) / kept.stride
-        now = found.get(kept.read_reach, (0.0, 0.0))
-        found[kept.read_reach] = (
-            now[0] + n_bytes * cache_copies(kept, n_sharing),
-            now[1] + n_layers * kept.pair_flops / kept.stride,
-        )
+        n_bytes = kept.entry_bytes(precision.kv_bytes_per_value) * cache_copies(kept, n_sharing)
+        each = (n_bytes, kept.pair_flops, *(kept.expanded or Expanded(0, kept.pair_flops)))
+        now = found.get(kept.read_reach, (0.0,) * len(each))
+        found[kept.read_reach] = tuple(a + n_layers * b / kept.stride for a, b in zip(now, each, strict=True))
     order = sorted(found, key=lambda reach: inf if reach is None else reach, reverse=True)
     return tuple(
-        CacheTerm(token_bytes=found[reach][0], pair_flops=found[reach][1], read_reach=reach) for reach in order
+        CacheTerm(token_bytes=n_bytes, pair_flops=pair, read_reach=reach, expanded=Expanded(*rest) if rest[0] else None)
+        for reach, (n_bytes, pair, *rest) in ((reach, found[reach]) for reach in order)
     )
 
 

@@ -147,7 +147,7 @@ class Clock:
         self._extra_bytes = deployment.memory.weight_bytes - weight_bytes(model, precision=precision)
         self._kv_bytes = deployment.memory.kv_bytes_per_token
         # a decoding token reads, and attends to, its whole context: both times grow alike, so one of them wins
-        self._contexts_s = [(term, self._attention_s(term, 1, 1)) for term in self._terms.caches]
+        self._contexts_s = [(term, self._attention_s(term, 1, term.pair_flops)) for term in self._terms.caches]
         self._context_s = sum(each_s for _, each_s in self._contexts_s)
         self._windowed = any(term.read_reach is not None for term in self._terms.caches)
         self._rests_s: dict[int, float] = {}  # of a decode step, all but attention, by number of sequences
@@ -216,7 +216,11 @@ class Clock:
         if self._windowed and n_read:
             attention_s += self._spread_s(Load(chunks=load.chunks))
         elif n_read:
-            attention_s += sum([self._attention_s(term, n_read, n_pairs) for term in self._terms.caches])
+            for term in self._terms.caches:
+                flops = n_pairs * term.pair_flops
+                if term.expanded:
+                    flops -= sum([term.saved_flops(chunk) for chunk in load.chunks])
+                attention_s += self._attention_s(term, n_read, flops)
         rest_s = self._rest_s(n_new_tokens, n_logits, load.n_sequences)
         return Segment(rest_s + attention_s, 0.0, self._swap_s(load) if load.n_swapped_blocks else 0.0)
 
@@ -232,9 +236,7 @@ class Clock:
     def _spread_s(self, load: Load) -> float:
         """Attention of sequences that get several tokens each."""
         return sum(
-            self._attention_s(
-                term, load.kept_tokens(term.read_reach) + load.n_new_tokens, load.attended_pairs(term.read_reach)
-            )
+            self._attention_s(term, load.kept_tokens(term.read_reach) + load.n_new_tokens, term.flops(load))
             for term in self._terms.caches
         )
 
@@ -252,9 +254,9 @@ class Clock:
         no_faster(work_s, memory_s=n_bytes / self._peak_bytes_per_s, compute_s=least_s)
         return work_s + fixed_s + self._terms.state_bytes * n_sequences / self._bytes_per_s
 
-    def _attention_s(self, term: CacheTerm, n_read: float, n_pairs: float) -> float:
-        """Attention over one kind of cache that reads so many tokens, and meets so many pairs."""
-        n_bytes, n_flops, dtype = n_read * term.token_bytes, n_pairs * term.pair_flops, self._attention_dtype
+    def _attention_s(self, term: CacheTerm, n_read: float, n_flops: float) -> float:
+        """Attention over one kind of cache that reads so many tokens."""
+        n_bytes, dtype = n_read * term.token_bytes, self._attention_dtype
         seconds = max(n_bytes / self._bytes_per_s, n_flops / self._flops_per_s[dtype, False])
         return no_faster(seconds, memory_s=n_bytes / self._peak_bytes_per_s, compute_s=n_flops / self._peaks[dtype])
 

@@ -18,7 +18,7 @@ from bytebill.errors import require
 from bytebill.models.config_json.families import Family
 from bytebill.models.config_json.fields import Fields
 from bytebill.models.config_json.parts import Mixer, Part, linear, vector
-from bytebill.models.layers import SequenceState, TokenCache
+from bytebill.models.layers import Expanded, SequenceState, TokenCache
 
 STATE_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "auto": 2.0}
 SCALED, SCALE_BYTES, WIDE_BYTES = 128, 4, 2
@@ -74,6 +74,9 @@ def latent(fields: Fields, family: Family, *, name: str, reach: int | None) -> M
     kept = TokenCache(
         n_values=rank + d_rope,
         pair_flops=2 * n_heads * (2 * rank + d_rope),
+        expanded=None
+        if sparse
+        else Expanded(2 * n_heads * rank * (d_nope + d_value), 2 * n_heads * (d_nope + d_rope + d_value)),
         reach=reach,
         top_k=fields.count("index_topk") if sparse else None,
         packed_bytes=rank + SCALE_BYTES * ceil(rank / SCALED) + WIDE_BYTES * d_rope if sparse else None,
