@@ -42,7 +42,7 @@ def by_budget(axes: Sequence[Axes], panels: Mapping[str, Mapping[str, Curve]], *
         only_ticks(ax.xaxis, [128, 512, 2048, 8192])
         ax.set_title(quantity, fontsize=11, loc="left")
         finished(ax, xlabel="token budget of a step")
-    axes[0].legend(loc="upper left")
+    axes[0].legend(loc="lower right")
 
 
 def wins_and_losses(
