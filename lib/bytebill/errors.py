@@ -34,7 +34,8 @@ def unknown(kind: str, given: str, known: Iterable[str], *, where: str = "") -> 
     There is no page 'x'; there are 900, such as 0, 1, 2: see the book.
     """
     names = [str(name) for name in known]
-    near = get_close_matches(str(given)[:80], names, n=3)
+    in_small = {name.lower(): name for name in names}
+    near = [in_small[each] for each in get_close_matches(str(given)[:80].lower(), in_small, n=3)]
     few = f"{'nearest' if near else 'there are'}: {', '.join(near or names)}"
     many = f"there are {len(names)}, such as {', '.join(names[:3])}{where and f': see {where}'}"
     return UnknownNameError(f"There is no {kind} {str(given)[:80]!r}; {few if near or len(names) <= FEW else many}.")
