@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -17,9 +18,9 @@ from typing import Any
 import pytest
 import yaml
 
-from bytebill import data
+from bytebill import cli, data
 from bytebill.errors import BytebillError
-from bytebill.sim.sweep import FIELDS, RESULTS, Sweep, point_id, row_of
+from bytebill.sim.sweep import _TEXTS, FIELDS, RESULTS, Sweep, point_id, row_of
 from bytebill.trials import sweeps
 
 BASE: dict[str, Any] = {
@@ -46,6 +47,21 @@ def cluster() -> Iterator[Any]:
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
     ) as running:
         yield running
+
+
+@pytest.fixture
+def sweep(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """What the command says to a mistake: one line."""
+
+    def said(*arguments: Any) -> str:
+        monkeypatch.setattr(sys, "argv", ["bytebill", "sweep", *map(str, arguments), "--jobs", "1"])
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+        lines = [line for line in capsys.readouterr().err.splitlines() if "operating points" not in line]  # how far
+        assert done.value.code == 2 and len(lines) == 1
+        return lines[0]
+
+    return said
 
 
 def test_rows_stand_in_the_grids_order_and_say_all(table: list[dict[str, Any]]) -> None:
@@ -195,15 +211,42 @@ def test_every_field_of_deployment_workload_and_policy_can_be_varied() -> None:
 @pytest.mark.parametrize(
     ("document", "says"),
     [
-        ([], "holds a list, not a dict"),
-        ({"modell": "x"}, "no field of a sweep 'modell'"),
+        ([1], "gives fields their values, as in `model: llama-3-8b`"),
+        ([1], "this one holds a list."),
+        ("# no more", "this one holds nothing."),
+        ("model: llama-3-8b\nmodel: opt-13b", "s.yaml cannot be read: 'model' is named twice, line 2."),
+        ("grid: {devices: [1],\n  devices: [2]}", "'devices' is named twice, line 2."),
+        ("model: [1,\ngrid: }", "while parsing a flow node expected the node content, but found '}', line 2."),
+        ("model: a\n\nkv: \x07", "a character that YAML has not, line 3."),
+        (b"model: a\nkv: \xff", "s.yaml cannot be read: no UTF-8 in line 2."),
+        ("a: &a [1, 1]\nb: &b [*a, *a]\nkv: *b", "no field of a sweep 'a'; there are 37, such as model"),
+        ("workload: &a {trace: *a}", "workload.trace is a text, not a mapping."),
+        (f"devices: 0x{'f' * 5000}", "devices is a whole number from 1 up to 1,000,000,000,000, not 0xfff"),
+        (f"seeds: [0x{'f' * 5000}]", "Seeds are whole numbers up to"),
+        ({"modell": "x"}, "no field of a sweep 'modell'; nearest: model."),
+        ({"grid": {"grid": [1]}}, "there are 37, such as model, accelerator, devices: see `bytebill.sim.sweep`."),
+        ({"slo": {"ttft": 1}}, "There is no field of slo 'ttft'; nearest: ttft_s."),
+        ({"workload": 5}, "workload holds fields (workload.trace, "),
+        ({"workload": 5}, "workload.rate_per_s"),
+        ({"grid": {"workload": [1, 2]}}, "and has no value of its own."),
+        ({"model": "llama-3-8"}, "There is no model 'llama-3-8'; nearest: llama-3-8b"),
+        ({"model": "a\nb"}, "There is no model 'a\\nb'; there are 4"),
+        ({"grid": {"accelerator": ["h100-sxm", "h100"]}}, "There is no accelerator 'h100'; nearest: h100-sxm"),
+        ({"program": "vlm"}, "There is no program 'vlm'; nearest: vllm."),
+        ({"workload": {"trace": "azure"}}, "There is no trace 'azure'; nearest: azure-conv"),
+        ({"workload": {"trace": "alpaca-vllm"}}, "Of alpaca-vllm too few quantiles are published"),
+        ({"cluster": {"router": "least"}}, "There is no router 'least'; there are: round robin, least loaded"),
+        ({"grid": {"weights": ["fp8", "fp9"]}}, "There is no width of weights 'fp9'; nearest: fp8."),
+        ({"kv": "fp4"}, "There is no width of the cache 'fp4'; nearest: fp8."),
+        ({"grid": {"policy": {"n_slots": [1]}, "policy.n_slots": [2]}}, "names policy.n_slots twice"),
         ({"grid": {"devices": []}}, "no list of values for devices"),
         ({"grid": {"devices": [1, 1]}}, "a value of devices twice"),
-        ({"grid": {"workload.rate": [1]}}, "no field of a sweep 'workload.rate'"),
+        ({"grid": {"workload.rate": [1]}}, "no field of workload 'rate'"),
         ({"grid": 3}, "A grid is a mapping"),
         ({"devices": "four"}, "devices is a whole number from 1 up"),
         ({"devices": True}, "devices is a whole number from 1 up"),
         ({"workload": {"rate_per_s": -1}}, "workload.rate_per_s is a number from 0 up"),
+        ("workload.rate_per_s: 1e3", "as in 0.5 or 1.0e+3, not '1e3'."),
         ({"policy": {"mixed": 1}}, "policy.mixed is true or false"),
         ({"workload": {"cv": math.inf}}, "workload.cv is a number from 0 up"),
         ({"workload": {"cv": None}}, "workload.cv cannot be left out"),
@@ -212,20 +255,41 @@ def test_every_field_of_deployment_workload_and_policy_can_be_varied() -> None:
         ({"workload": {"requests": 0}}, "workload.requests is a whole number from 1 up"),
         ({"policy": {"n_slots": 2**70}}, "policy.n_slots is a whole number"),
         ({"seeds": 3_000_000_000}, "more than 1,000,000"),
-        ({"workload": {"rate_per_s": 2}, "workload.rate_per_s": 3}, "names a field twice"),
-        ({"model": "nope", "workload": {"input_tokens": 9, "output_tokens": 9}}, "No point can be served"),
+        ({"workload": {"rate_per_s": 2}, "workload.rate_per_s": 3}, "names workload.rate_per_s twice"),
+        ({"devices": 3, "workload": {"input_tokens": 9, "output_tokens": 9}}, "No point can be served"),
         ({"workload": {"rate_per_s": 1, "concurrency": 2}}, "its rate_per_s or its concurrency, not by both"),
         ({"seeds": []}, "Seeds are whole numbers"),
         ({"seeds": "two"}, "Seeds are a list, or how many"),
     ],
 )
-def test_a_bad_file_ends_in_one_sentence(document: Any, says: str, tmp_path: Path) -> None:
-    (tmp_path / "s.yaml").write_text(yaml.safe_dump(document))
-    done = subprocess.run(
-        [sys.executable, "-m", "bytebill.cli", "sweep", str(tmp_path / "s.yaml")], capture_output=True, text=True
-    )
-    said = [line for line in done.stderr.splitlines() if "operating points" not in line]  # how far it is
-    assert done.returncode == 2 and len(said) == 1 and says.lower() in said[0].lower()
+def test_a_bad_file_ends_in_one_sentence(document: Any, says: str, tmp_path: Path, sweep: Any) -> None:
+    text = document if isinstance(document, (str, bytes)) else yaml.safe_dump(document)
+    (tmp_path / "s.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert says in sweep(tmp_path / "s.yaml")
+
+
+@pytest.mark.parametrize("name", sorted(_TEXTS))
+def test_a_text_that_names_nothing_is_refused_before_any_point_runs(name: str) -> None:
+    with pytest.raises(BytebillError, match="zzz"):
+        Sweep(base=BASE, grid={name: ["zzz"]})
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sweep: Any) -> None:
+    assert sweep(tmp_path / "s.yaml") == f"There is no file {tmp_path / 's.yaml'}."
+    assert sweep(tmp_path) == f"{tmp_path.name} cannot be read: Is a directory."
+
+    def closed(*_: Any, **__: Any) -> str:
+        raise PermissionError(13, "Permission denied")  # no chmod keeps root out
+
+    monkeypatch.setattr(Path, "read_text", closed)
+    assert sweep(tmp_path / "s.yaml") == "s.yaml cannot be read: Permission denied."
+
+
+def test_a_table_never_takes_the_sweeps_place(tmp_path: Path, sweep: Any) -> None:
+    file = tmp_path / "s.csv"
+    file.write_text(told := yaml.safe_dump(BASE))
+    assert sweep(file, "--out", tmp_path / "." / "s.csv") == f"{file} is the sweep; name another table."
+    assert file.read_text() == told
 
 
 @pytest.mark.parametrize(
@@ -235,11 +299,15 @@ def test_a_bad_file_ends_in_one_sentence(document: Any, says: str, tmp_path: Pat
         ({"out": "t.xlsx"}, r"a \.csv or a \.parquet"),
         ({"out": "nowhere/t.csv"}, "There is no folder"),
         ({"dask": "nonsense://x"}, "No Dask scheduler answers at nonsense"),
+        ({"dask": "nonsense"}, "No Dask scheduler answers at nonsense"),
     ],
 )
-def test_bad_arguments_end_in_one_sentence(given: dict[str, Any], says: str) -> None:
+def test_bad_arguments_end_in_one_sentence_soon(given: dict[str, Any], says: str) -> None:
+    began = time.monotonic()
     with pytest.raises(BytebillError, match=says):
         sweeps.run(SMALL, **given)
+    gc.collect()  # a client of an address that is none holds its process for 20 s
+    assert time.monotonic() - began < 10
 
 
 def test_a_scheduler_that_is_not_there_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:

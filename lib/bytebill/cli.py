@@ -16,6 +16,7 @@ import json
 from collections.abc import Iterable, Iterator
 from functools import partial
 from io import TextIOWrapper
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -151,6 +152,7 @@ def sweep_points(
     from bytebill.sim.sweep import Sweep
     from bytebill.trials import sweeps
 
+    require(out is None or Path(out).resolve() != Path(path).resolve(), f"{out} is the sweep; name another table.")
     asked = Sweep.read(read_yaml(path))
     try:
         with watch.counter(console=Console(stderr=True)) as count:

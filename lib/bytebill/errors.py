@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
+FEW = 24  # names that one sentence can list
+
 
 class BytebillError(Exception):
     """Something the reader asked for cannot be done; the message says what and what to do instead."""
@@ -23,23 +25,26 @@ def require(condition: bool, sentence: str) -> None:
         raise BytebillError(sentence)
 
 
-def unknown(kind: str, given: str, known: Iterable[str]) -> UnknownNameError:
-    """The error for a name that does not exist, with the nearest ones that do.
+def unknown(kind: str, given: str, known: Iterable[str], *, where: str = "") -> UnknownNameError:
+    """The error for a name that does not exist: names near it, else all, or, if they are many, `where` they stand.
 
     >>> print(unknown("model", "llama-3-8", ["llama-3-8b", "opt-13b"]))
     There is no model 'llama-3-8'; nearest: llama-3-8b.
+    >>> print(unknown("page", "x", map(str, range(900)), where="the book"))
+    There is no page 'x'; there are 900, such as 0, 1, 2: see the book.
     """
     names = [str(name) for name in known]
-    near = get_close_matches(str(given), names, n=3, cutoff=0.5)
-    return UnknownNameError(
-        f"There is no {kind} '{given}'; {'nearest' if near else 'there are'}: {', '.join(near or names)}."
-    )
+    in_small = {name.lower(): name for name in names}
+    near = [in_small[each] for each in get_close_matches(str(given)[:80].lower(), in_small, n=3)]
+    few = f"{'nearest' if near else 'there are'}: {', '.join(near or names)}"
+    many = f"there are {len(names)}, such as {', '.join(names[:3])}{where and f': see {where}'}"
+    return UnknownNameError(f"There is no {kind} {str(given)[:80]!r}; {few if near or len(names) <= FEW else many}.")
 
 
-def require_known(kind: str, given: str, known: Collection[str]) -> None:
+def require_known(kind: str, given: str, known: Collection[str], *, where: str = "") -> None:
     """Refuse a name that is not among those that there are, as `unknown` says it.
 
     >>> require_known("model", "opt-13b", ["llama-3-8b", "opt-13b"])
     """
     if given not in known:
-        raise unknown(kind, given, known)
+        raise unknown(kind, given, known, where=where)

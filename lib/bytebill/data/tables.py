@@ -188,21 +188,42 @@ def _read(path: Path, parse: Callable[[str], Any] = str, kind: type = str) -> An
     """What a file holds; one sentence where it is not there, is damaged, or holds something else."""
     try:
         found = parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BytebillError(f"There is no file {path}.") from None
     except Exception as error:  # each parser has its own kinds
-        raise BytebillError(f"{path.name} cannot be read: {' '.join(str(error).split())}.") from None
+        why = getattr(error, "strerror", None) or " ".join(str(error).split())
+        if isinstance(error, UnicodeDecodeError):
+            why = f"no UTF-8 in line {error.object.count(10, 0, error.start) + 1}"
+        raise BytebillError(f"{path.name or path} cannot be read: {why}.") from None
     require(isinstance(found, kind), f"{path.name} holds a {type(found).__name__}, not a {kind.__name__}.")
     return found
 
 
-def read_yaml(path: Path | str) -> dict[str, Any]:
-    """A file of a user's: a mapping. Raises `BytebillError` for any other."""
-    return dict(_read(Path(path), _yaml, dict))
+def read_yaml(path: Path | str) -> Any:
+    """What a user's file of YAML holds, whatever it is. Raises `BytebillError` where it cannot be read."""
+    return _read(Path(path), _yaml, object)
 
 
 def _yaml(text: str) -> Any:
+    """What safe YAML says, where it names each key once; a ValueError with the line where it does not."""
     import yaml  # not in a browser, which reads a bundle
 
-    return yaml.safe_load(text)
+    class EachOnce(yaml.SafeLoader):  # the library has no setting for it
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            node, names = super().compose_mapping_node(anchor), set()
+            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+                if key.value in names:
+                    raise yaml.MarkedYAMLError(problem=f"{key.value!r:.40} is named twice", problem_mark=key.start_mark)
+                names.add(key.value)
+            return node
+
+    try:
+        return yaml.load(text, EachOnce)
+    except yaml.YAMLError as error:
+        said = f"{getattr(error, 'context', None) or ''} {getattr(error, 'problem', 'a character that YAML has not')}"
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line if mark else text.count("\n", 0, getattr(error, "position", 0))
+        raise ValueError(f"{said}, line {line + 1}") from None
 
 
 def _finite(cell: Any) -> float:

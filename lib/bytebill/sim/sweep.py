@@ -6,10 +6,10 @@
 A field is named with dots, as in `workload.rate_per_s` or `policy.token_budget`. The policy is the program's own on
 that device where a field is not given, and the largest step takes its room from the cache (`as_served`). Points are
 data: they can be sent to another process, and the id of one is a hash of what it says. A point that nobody can serve
-becomes a row with the reason in `refused`. Of means over time, `mean_running` and `kv_utilization` leave idle times
-out, `mean_in_system` and `mean_in_queue` do not (`bytebill.serving.metrics`). Ignores what changes in the code: a row
-does not know which version of the simulator made it. Who runs the points, and keeps the rows, is
-`bytebill.trials.sweeps`.
+becomes a row with the reason in `refused`; a name that nobody knows is told before any point runs. Of means over time,
+`mean_running` and `kv_utilization` leave idle times out, `mean_in_system` and `mean_in_queue` do not
+(`bytebill.serving.metrics`). Ignores what changes in the code: a row does not know which version of the simulator made
+it. Who runs the points, and keeps the rows, is `bytebill.trials.sweeps`.
 """
 
 import json
@@ -34,6 +34,7 @@ from bytebill.serving import (
     Poisson,
     Policy,
     Request,
+    RequestRouter,
     Slo,
     Workload,
     quantile,
@@ -74,7 +75,11 @@ FIELDS = (*_DEFAULTS, *_POLICY, *_LIMITS)
 _FLAGS = {f"policy.{each.name}" for each in fields(Policy) if each.type in (bool, "bool")}
 _TEXTS = {name for name, value in _DEFAULTS.items() if isinstance(value, str)} | {"workload.trace"}
 _TEXTS |= {f"policy.{each.name}" for each in fields(Policy) if each.type in (str, "str")}
-_AT_LEAST_ONE = {"devices", "workload.requests", "cluster.replicas"}
+_SECTIONS: dict[str, list[str]] = {}  # fields of each, without its name
+for _section, _, _own in (name.partition(".") for name in FIELDS if "." in name):
+    _SECTIONS.setdefault(_section, []).append(_own)
+_AT_LEAST_ONE = {"devices", "cluster.replicas", "policy.n_slots", "policy.token_budget", "policy.block_size_tokens"}
+_AT_LEAST_ONE |= {f"workload.{each}" for each in ("requests", "concurrency", "input_tokens", "output_tokens")}
 _MOST, _MOST_POINTS = 10**12, 1_000_000
 _NUMBERS = {*_LIMITS, "workload.rate_per_s", "workload.cv", "usd_per_gpu_hour", "policy.watermark", "policy.window_s"}
 
@@ -94,17 +99,18 @@ class Sweep:
     seeds: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
-        flat = list(_flat(self.base))
-        base = dict(flat)
-        require(len(base) == len(flat), "A sweep's base names a field twice, nested and with dots.")
+        base = _flat(self.base)
+        for name, value in base.items():
+            _check(name, value)
         for name, values in self.grid.items():
             listed = isinstance(values, (list, tuple)) and len(values) > 0
             require(listed, f"The grid has no list of values for {name}.")
+            for value in values:
+                _check(name, value)
             require(len({repr(each) for each in values}) == len(values), f"The grid has a value of {name} twice.")
-        seeds = all(type(seed) is int for seed in self.seeds)
-        require(seeds and len(set(self.seeds)) == len(self.seeds) > 0, "Seeds are whole numbers, each of them once.")
-        for name, value in (*base.items(), *((name, v) for name, values in self.grid.items() for v in values)):
-            _check(name, value)
+        whole = all(type(seed) is int and abs(seed) <= _MOST for seed in self.seeds)
+        seeds = whole and len(set(self.seeds)) == len(self.seeds) > 0
+        require(seeds, f"Seeds are whole numbers up to {_MOST:,}, one or more, each of them once.")
         for one, other in (("rate_per_s", "concurrency"), ("trace", "input_tokens")):
             named = {name for name, value in base.items() if value is not None} | {*self.grid}
             both = {f"workload.{one}", f"workload.{other}"} <= named
@@ -114,18 +120,23 @@ class Sweep:
     @classmethod
     def read(cls, document: Any) -> "Sweep":
         """A sweep as its file says it: `grid` and `seeds` beside the base's own fields; seeds: a list, or how many."""
-        require(isinstance(document, Mapping), "A sweep is a mapping: a base's fields, a grid, and seeds.")
+        said = "nothing" if document is None else _shown(document)
+        require(
+            isinstance(document, Mapping),
+            "A sweep's file gives fields their values, as in `model: llama-3-8b`, lists of values in its `grid`, "
+            f"and `seeds`; this one holds {said}.",
+        )
         base = {name: value for name, value in document.items() if name not in ("grid", "seeds")}
         grid, seeds = document.get("grid", {}), document.get("seeds", 1)
         require(isinstance(grid, Mapping), "A grid is a mapping from names to lists of values.")
         if type(seeds) is int:
             seeds = range(min(seeds, _MOST_POINTS + 1))
-        require(isinstance(seeds, (list, range)), f"Seeds are a list, or how many, not {seeds!r:.40}.")
-        return cls(base=base, grid=dict(_flat(grid)), seeds=tuple(seeds))
+        require(isinstance(seeds, (list, range)), f"Seeds are a list, or how many, not {_shown(seeds)}.")
+        return cls(base=base, grid=_flat(grid), seeds=tuple(seeds))
 
     def points(self) -> Iterator[dict[str, Any]]:
         """Every operating point, all names in it, in the grid's order, the seeds of each together."""
-        base = {**_DEFAULTS, **_POLICY, **_LIMITS, **dict(_flat(self.base))}
+        base = {**_DEFAULTS, **_POLICY, **_LIMITS, **_flat(self.base)}
         for values in product(*self.grid.values()):
             for seed in self.seeds:
                 yield {**base, **dict(zip(self.grid, values, strict=True)), "seed": seed}
@@ -160,7 +171,8 @@ RESULTS = (
 
 def _found(point: Point) -> dict[str, Any]:
     """The columns of `RESULTS`."""
-    group, constants = _group(*(point[name] for name in _OF_A_GROUP), point["policy.token_budget"])
+    how = {name: point[name] for name in _OF_A_GROUP}
+    group, constants = _group(point["model"], point["policy.token_budget"], n_devices=point["devices"], **how)
     given = {name.removeprefix("policy."): point[name] for name in _POLICY if point[name] is not None}
     policy = replace(policy_of(point["program"], group.accelerator), **given)
     asked = _workload(point)
@@ -194,33 +206,18 @@ def _found(point: Point) -> dict[str, Any]:
     return {name: None if values[name] != values[name] else values[name] for name in RESULTS}  # nan: no such number
 
 
-_OF_A_GROUP = ("model", "accelerator", "devices", "program", "weights", "kv", "attention")
+_OF_A_GROUP = ("accelerator", "program", "weights", "kv", "attention")
 
 
 @lru_cache(maxsize=64)
-def _group(
-    model: str,
-    accelerator: str,
-    devices: int,
-    program_id: str,
-    weights: str,
-    kv: str,
-    attention: str,
-    token_budget: int | None,
-) -> tuple[Deployment, Constants]:
+def _group(model: str, token_budget: int | None, **how: Any) -> tuple[Deployment, Constants]:
     """A group with the room that its program leaves, and the constants it runs at."""
-    whole = footprint_of(
-        model,
-        accelerator=accelerator,
-        n_devices=devices,
-        program=program_id,
-        weights=weights,
-        kv=kv,
-        attention=attention,
-    ).deployment
-    served = as_served(whole, program(program_id), step_tokens=token_budget)
-    require(served.kv_tokens > 0, f"{devices} x {whole.accelerator.name} leave no room for a cache beside {model}.")
-    return served, calibrated_constants(program_id, accelerator)
+    whole = footprint_of(model, **how).deployment
+    served = as_served(whole, program(how["program"]), step_tokens=token_budget)
+    require(
+        served.kv_tokens > 0, f"{whole.n_devices} x {whole.accelerator.name} leave no room for a cache beside {model}."
+    )
+    return served, calibrated_constants(how["program"], how["accelerator"])
 
 
 def _workload(point: Point) -> list[Request] | Workload:
@@ -254,29 +251,61 @@ def _served(
     return cluster.n_devices, cluster.serve(asked, concurrency=concurrency).metrics
 
 
-def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Names with dots, whether written nested or so."""
+def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:
+    """Names with dots, whether written nested or so, each once."""
+    flat: dict[str, Any] = {}
     for name, value in nested.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+        inner = {name: value}
+        if name in _SECTIONS:
+            own = ", ".join(f"{name}.{each}" for each in _SECTIONS[name])
+            require(isinstance(value, Mapping), f"{name} holds fields ({own}) and has no value of its own.")
+            inner = {f"{name}.{each}": of_it for each, of_it in value.items()}
+        twice = ", ".join(inner.keys() & flat.keys())
+        require(not twice, f"A sweep names {twice} twice, nested and with dots.")
+        flat |= inner
+    return flat
 
 
 def _check(name: str, value: Any) -> None:
-    """A known name, with a value of its kind."""
-    require_known("field of a sweep", name, FIELDS)
+    """A known field, with a value of its kind."""
+    section, _, own = str(name).rpartition(".")
+    if section in _SECTIONS:
+        require_known(f"field of {section}", own, _SECTIONS[section])
+    require_known("field of a sweep", name, FIELDS, where="`bytebill.sim.sweep`")
     if value is None:
         require(_DEFAULTS.get(name) is None, f"{name} cannot be left out; leave it away for {_DEFAULTS.get(name)}.")
         return
+    shown = _shown(value)
     if name in _FLAGS:
-        require(isinstance(value, bool), f"{name} is true or false, not {value!r:.40}.")
+        require(isinstance(value, bool), f"{name} is true or false, not {shown}.")
     elif name in _TEXTS:
-        require(isinstance(value, str), f"{name} is a text, not {value!r:.40}.")
+        require(isinstance(value, str) and value != "", f"{name} is a text, not {shown}.")
+        _look_up(name, value)
     elif name in _NUMBERS:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
-        require(number, f"{name} is a number from 0 up, not {value!r:.40}.")
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _MOST
+        require(number, f"{name} is a number from 0 up to {_MOST:,}, as in 0.5 or 1.0e+3, not {shown}.")
     else:
         least = 1 if name in _AT_LEAST_ONE else 0
         whole = type(value) is int and least <= value <= _MOST
-        require(whole, f"{name} is a whole number from {least} up to {_MOST:,}, not {value!r:.40}.")
+        require(whole, f"{name} is a whole number from {least} up to {_MOST:,}, not {shown}.")
+
+
+def _look_up(name: str, value: str) -> None:
+    """Refuse a text that names nothing, as whoever will take it says that."""
+    if name == "workload.trace":
+        synthetic(value, 1)
+    elif name == "cluster.router":
+        RequestRouter(value, sizes=[1])
+    elif name in _POLICY:
+        settings: dict[str, Any] = {"n_slots": 1, "token_budget": 1, name.removeprefix("policy."): value}
+        Policy(**settings).scheduler(1)
+    else:
+        group: dict[str, Any] = {"model": "llama-3-8b", "accelerator": "h100-sxm", name: value}
+        footprint_of(group.pop("model"), **group)
+
+
+def _shown(value: Any) -> str:
+    """A value as a sentence can hold it, however large it is."""
+    if isinstance(value, (list, Mapping)):
+        return "a list" if isinstance(value, list) else "a mapping"
+    return f"{value:#x}"[:40] if type(value) is int and abs(value) > _MOST else f"{value!r:.40}"

@@ -117,7 +117,9 @@ def _rows(points: list[Row], *, jobs: int | None, dask: str | None, stack: ExitS
     left = {point_id(point): point for point in points}
     for _ in range(MOST_RESTARTS + 1):
         try:
-            parallel = joblib.Parallel(n_jobs=jobs or -1, return_as="generator_unordered", batch_size=1)
+            parallel = joblib.Parallel(
+                n_jobs=min(jobs or -1, len(left) or 1), return_as="generator_unordered", batch_size=1
+            )
             for row in parallel(joblib.delayed(_one)(point) for point in list(left.values())):
                 del left[row["point"]]
                 yield row
@@ -133,9 +135,11 @@ def _rows(points: list[Row], *, jobs: int | None, dask: str | None, stack: ExitS
 def _on_dask(points: list[Row], address: str, stack: ExitStack) -> Iterator[Row]:
     try:
         from distributed import Client
+        from distributed.comm import get_address_host_port
     except ImportError:
         raise BytebillError("For --dask install distributed: pip install dask distributed.") from None
     try:
+        get_address_host_port(address)  # a client would wait for its end with an address that is none
         client = stack.enter_context(Client(address, timeout=CONNECT_S, set_as_default=False))
     except (OSError, ValueError, TypeError) as error:
         raise BytebillError(f"No Dask scheduler answers at {address} ({type(error).__name__}).") from error
@@ -216,7 +220,7 @@ def _whole(lines: Iterable[str]) -> Iterator[Row]:
 def _can_write(target: Path | None) -> None:
     if target is None:
         return
-    require(target.suffix in (".csv", ".parquet"), f"A table is a .csv or a .parquet, not {target.name}.")
+    require(target.suffix in (".csv", ".parquet"), f"A table is a .csv or a .parquet, not '{target.name}'.")
     require(target.parent.is_dir() and not target.is_dir(), f"There is no folder for {target}.")
     if target.suffix == ".parquet":
         try:
