@@ -10,6 +10,7 @@ that both groups may cut blocks differently.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf
 from numbers import Real
 
@@ -65,7 +66,7 @@ class Transfer:
         widths = [each.precision.kv_bytes_per_value for each in (self.sender, self.receiver)]
         require(widths[0] == widths[1], "Prefill and decode keep their caches in different formats; take one for both.")
 
-    @property
+    @cached_property
     def bytes_per_s(self) -> float:
         """What all links of the slower side carry, as far as transfers use them."""
         each = network_bytes_per_s() if self.link_bytes_per_s is None else self.link_bytes_per_s
