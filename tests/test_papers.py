@@ -94,13 +94,13 @@ def test_the_price_of_latency_counts_answers_and_not_arrivals() -> None:
     assert price.kept_per_s < 300 / last_s / 1.5 and price.kept_per_s <= 1.05 * price.offline_per_s
 
 
-def test_a_run_of_mlperfs_own_length_moves_no_price_by_a_tenth() -> None:
+def test_a_run_of_mlperfs_own_length_moves_no_price_by_more_than_a_twentieth() -> None:
     one = {"seeds": (0,), "groups": (1,), "budgets": (2048,)}
     for scenario in mlperf.SCENARIOS:
         short, whole = (
-            mlperf.price_of_latency("llama2-70b", "h200-sxm", scenario, n_requests=n, **one) for n in (4000, None)
+            mlperf.price_of_latency("llama2-70b", "h200-sxm", scenario, n_requests=n, **one) for n in (3000, None)
         )
-        assert whole.predicted == pytest.approx(short.predicted, rel=0.1) and whole.binding == "tpot"
+        assert whole.predicted == pytest.approx(short.predicted, abs=0.05) and whole.binding == "tpot"
 
 
 def test_gains_that_are_replayed_are_those_of_one_node_without_pipelines() -> None:
