@@ -74,13 +74,33 @@ def test_mlperfs_requests_have_the_benchmarks_means_and_stay_below_its_longest()
 
 
 def test_tighter_limits_leave_less_of_the_offline_rate() -> None:
-    few = {"n_requests": 300, "seeds": (0,), "groups": (2,), "budgets": (2048,), "rtol": 0.1}
+    few = {"n_requests": 2000, "seeds": (0, 1), "groups": (2,), "budgets": (2048,), "rtol": 0.1}
     server, interactive = (
         mlperf.price_of_latency("llama2-70b", "h200-sxm", scenario, **few) for scenario in mlperf.SCENARIOS
     )
     assert 0.2 < interactive.predicted < server.predicted <= 1.0
     assert server.offline_per_s == interactive.offline_per_s and interactive.binding in ("ttft", "tpot")
+    assert interactive.low_per_s < interactive.kept_per_s < interactive.high_per_s
     assert interactive.published_median == pytest.approx(0.58, abs=0.01)
+
+
+def test_the_price_of_latency_counts_answers_and_not_arrivals() -> None:
+    price = mlperf.price_of_latency(
+        "llama2-70b", "h200-sxm", "server", n_requests=300, seeds=(0,), groups=(1,), budgets=(2048,)
+    )
+    assert price.binding == "none"  # so few are there at once that nothing is late, however fast they come
+    asked = mlperf.workload("llama2-70b", 300, rate_per_s=2 * price.offline_per_s)
+    last_s = max(request.arrival_s for request in asked)
+    assert price.kept_per_s < 300 / last_s / 1.5 and price.kept_per_s <= 1.05 * price.offline_per_s
+
+
+def test_a_run_of_mlperfs_own_length_moves_no_price_by_more_than_a_twentieth() -> None:
+    one = {"seeds": (0,), "groups": (1,), "budgets": (2048,)}
+    for scenario in mlperf.SCENARIOS:
+        short, whole = (
+            mlperf.price_of_latency("llama2-70b", "h200-sxm", scenario, n_requests=n, **one) for n in (3000, None)
+        )
+        assert whole.predicted == pytest.approx(short.predicted, abs=0.05) and whole.binding == "tpot"
 
 
 def test_gains_that_are_replayed_are_those_of_one_node_without_pipelines() -> None:

@@ -1,21 +1,25 @@
 """What does keeping MLPerf's limits cost a system? Its rate with limits over its rate without, simulated.
 
-    price of latency = requests a second with both p99 limits kept / requests a second offline      [fraction]
+    price of latency = answers a second with both p99 limits kept / answers a second offline      [fraction]
 
-    offline      all requests wait at once; the rate between the first and the third quarter of the answers
+    offline      all requests wait at once
     server, interactive    Poisson arrivals; the highest rate whose p99 TTFT and p99 TPOT keep `data/mlperf_slos.csv`
 
-One group of a device serves under TensorRT-LLM's constants, in the size and with the largest step that do best per
-device in that scenario, as a submitter would choose them. Mean answers are the submitted runs' own (tokens / requests),
-mean prompts the data sets' (`data/replayed_workloads.csv`); both are exponential up to the longest. Weights are as
-narrow as the device's submissions, the cache is FP8, mixtures spread attention by users. No result of MLPerf is
-calibrated on. Ignores engines apart for both phases, speculation, the client, and batches kept small on purpose.
+Both are answers over the time from the first arrival to the last answer, as the load generator counts them; in a short
+run fewer are given than come. One group of a device serves under TensorRT-LLM's constants, in the size and with the
+largest step that do best per device in that scenario, as a submitter would choose them. Mean answers are the submitted
+runs' own (tokens / requests), mean prompts the data sets' (`data/replayed_workloads.csv`); both are exponential up to
+the longest. Weights are as narrow as the device's submissions, the cache is FP8, mixtures spread attention by users. No
+result of MLPerf is calibrated on. Ignores engines apart for both phases, speculation, the client, and batches kept
+small on purpose.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from itertools import product
+from math import ceil, inf
 from statistics import median
 
 from bytebill import data
@@ -25,23 +29,15 @@ from bytebill.hardware import accelerator
 from bytebill.memory.footprint import as_served
 from bytebill.models import checkpoint_precision, find
 from bytebill.programs import program
-from bytebill.serving import (
-    Fixed,
-    MaxRate,
-    Metrics,
-    Poisson,
-    Policy,
-    Slo,
-    TruncatedExponential,
-    Workload,
-    max_rate_at_slo,
-)
+from bytebill.serving import Fixed, MaxRate, Metrics, Poisson, Policy, Slo, TruncatedExponential, Workload
 from bytebill.sim import serve_on
 from bytebill.sim.constants import calibrated_constants
 from bytebill.trials.replayed import quantities
 
 SCENARIOS = ("server", "interactive")
-_OFFLINE_RUNS = 4  # requests offline, where waiting costs nothing, over those of a run with limits
+_RUN_S = 600  # the shortest that counts: Server.min_duration, Offline.min_duration of loadgen/mlperf.conf at 001712e
+_MOST, _LEAST = 2.0, 0.25  # rates that are tried, over the best offline
+_NEAR = 2  # steps of rate within which another seed's highest is looked for first
 _NODE = 8  # devices of a system, which share a run's requests
 _MODELS = {
     "llama2-70b": "llama-2-70b",
@@ -60,13 +56,13 @@ class PriceOfLatency:
     benchmark: str
     device_id: str
     scenario: str
-    offline_per_s: float  # requests
+    offline_per_s: float  # answers
     kept_per_s: float
-    low_per_s: float  # 95% interval over seeds
+    low_per_s: float  # 95% interval of the mean over seeds; with one seed the same
     high_per_s: float
     n_devices: tuple[int, int]  # of a group: offline, and with limits
     token_budget: int  # of the largest step, with limits
-    binding: str  # the limit that the next higher rate misses; "none" below the offline rate
+    binding: str  # the limit that the next higher rate misses; "none" if twice the offline rate misses none
     published: tuple[float, ...]  # of systems that also ran offline
 
     @property
@@ -142,16 +138,17 @@ def group(benchmark: str, device_id: str, n_devices: int) -> Deployment | None:
 
 
 @cache
-def offline_per_s(benchmark: str, device_id: str, n_devices: int, n_requests: int | None = None) -> float:
-    """Requests a second of one device of a group while all others wait; 0 if there is no such group."""
-    served = group(benchmark, device_id, n_devices)
+def offline_per_s(
+    benchmark: str, device_id: str, n_devices: int, token_budget: int = BUDGETS[0], n_requests: int | None = None
+) -> float:
+    """Answers a second of one device of a group to which all requests come at once; 0 if there is no such group."""
+    served, rate_per_s = group(benchmark, device_id, n_devices), 0.0
     if served is None:
         return 0.0
-    n_waiting = _OFFLINE_RUNS * (n_requests or _share(benchmark, n_devices))
-    metrics = _serve(served, workload(benchmark, n_waiting), BUDGETS[0])
-    ends = sorted(metrics.columns["finish_s"])
-    first, last = len(ends) // 4, 3 * len(ends) // 4
-    return (last - first) / (ends[last] - ends[first]) / n_devices
+    for _ in range(1 if n_requests else 2):  # the first run tells how many requests a run of ten minutes has
+        asked = workload(benchmark, n_requests or _whole(benchmark, n_devices, rate_per_s))
+        rate_per_s = _serve(served, asked, token_budget).requests_per_s
+    return rate_per_s / n_devices
 
 
 def price_of_latency(
@@ -163,56 +160,66 @@ def price_of_latency(
     seeds: Iterable[int] = (0, 1, 2),
     groups: tuple[int, ...] = GROUP_SIZES,
     budgets: tuple[int, ...] = BUDGETS,
-    rtol: float = 0.03,
+    rtol: float = 0.05,
 ) -> PriceOfLatency:
     """What a scenario's limits leave of a device's offline rate, each in the group and with the step that do best.
 
-    `n_requests` of a run if not the group's share of the benchmark's. No rate above the offline one is kept for long,
-    so that is where the search ends.
+    `n_requests` of a run, or as many as MLPerf asks: for ten minutes, and its data set at least once. Group and step
+    are chosen on the first seed; rates are tried in steps of `rtol`.
     """
     slo, chosen = limits(benchmark, scenario), tuple(seeds)
-    offline = {n: offline_per_s(benchmark, device_id, n, n_requests) for n in groups}
-    fitting = [n for n in groups if offline[n]]
-    require(bool(fitting), f"No group of up to {max(groups)} x {device_id} holds {benchmark}.")
+    require(bool(chosen), "The price of latency is found for a seed at least.")
+    sizes = product(groups, budgets)
+    offline = {each: offline_per_s(benchmark, device_id, *each, n_requests) for each in sizes}
+    most = max(offline.values(), default=0.0)
+    require(most > 0, f"No group of up to {max(groups, default=0)} x {device_id} holds {benchmark}.")
+    rates = [_MOST * most]
+    while rates[-1] > _LEAST * most:
+        rates.append(rates[-1] / (1 + rtol))
 
-    def run(n: int, budget: int, rate_per_s: float, seed: int) -> Metrics:
-        served = group(benchmark, device_id, n)
+    @cache
+    def run(size: tuple[int, int], i: int, seed: int) -> tuple[float, bool, str]:
+        "Answers a second of a device at the i-th rate from the top, whether limits are kept, and which is nearest."
+        n_devices, token_budget = size
+        served, rate_per_s = group(benchmark, device_id, n_devices), rates[i] * n_devices
         assert served is not None
-        n_asked = n_requests or _share(benchmark, n)
-        return _serve(served, workload(benchmark, n_asked, rate_per_s=rate_per_s, seed=seed), budget)
+        n_asked = n_requests or _whole(benchmark, n_devices, rate_per_s)
+        metrics = _serve(served, workload(benchmark, n_asked, rate_per_s=rate_per_s, seed=seed), token_budget)
+        return metrics.requests_per_s / n_devices, slo.met(metrics), slo.binding(metrics)
 
-    best: tuple[float, int, int, MaxRate | None] = (0.0, 0, 0, None)
-    for n, budget in product(fitting, budgets):
-        serve = partial(run, n, budget)
-        most = offline[n] * n
-        if best[0] and not slo.met(serve(min(best[0] * n, most), chosen[0])):
-            continue  # no better than what was found
-        if slo.met(serve(most, chosen[0])):
-            found = MaxRate(brackets={seed: (most, most) for seed in chosen})
-        else:
-            try:
-                found = max_rate_at_slo(serve, slo, seeds=chosen, low_per_s=most / 100, high_per_s=2 * most, rtol=rtol)
-            except BytebillError:  # too slow even with next to nobody there
-                continue
-        if found.value / n > best[0]:
-            best = (found.value / n, n, budget, found)
-    rate, n, budget, found_rate = best
-    require(found_rate is not None, f"No group of up to {max(groups)} x {device_id} keeps the {scenario} limits.")
-    assert found_rate is not None
-    most = max(offline.values())
-    ends = [found_rate.low, found_rate.high] if len(chosen) > 1 else [found_rate.value] * 2
-    missed = run(n, budget, found_rate.brackets[chosen[0]][1], chosen[0])
+    def highest(size: tuple[int, int], seed: int, among: range) -> int:
+        "The first of these rates, from the top, that keeps the limits; the end if none does."
+        return among.start + bisect_left(among, True, key=lambda i: run(size, i, seed)[1])
+
+    best, at, answered_per_s = None, len(rates), 0.0
+    for size in sorted(offline, key=lambda each: -offline[each]):
+        if offline[size] <= answered_per_s or (best and not run(size, at - 1, chosen[0])[1]):
+            continue  # does no more than the best so far
+        if (found := highest(size, chosen[0], range(at))) < at:
+            best, at = size, found
+            answered_per_s = run(size, at, chosen[0])[0]
+    require(best is not None, f"No group of up to {max(groups)} x {device_id} keeps the {scenario} limits.")
+    assert best is not None
+    every, by_seed = range(len(rates)), {chosen[0]: at}
+    for seed in chosen[1:]:
+        near = range(max(0, at - _NEAR), min(len(rates), at + _NEAR + 1))
+        found = highest(best, seed, near)
+        by_seed[seed] = found if near.start < found < near.stop else highest(best, seed, every)
+    # a rate that answers are given at, instead of one that requests come at
+    answered = MaxRate(brackets={seed: (run(best, i, seed)[0], inf) for seed, i in by_seed.items()})
+    spread = (answered.low, answered.high) if len(chosen) > 1 else (answered.value, answered.value)
+    missed = [run(best, i - 1, seed)[2] for seed, i in by_seed.items() if i]
     return PriceOfLatency(
         benchmark=benchmark,
         device_id=device_id,
         scenario=scenario,
         offline_per_s=most,
-        kept_per_s=min(rate, most),
-        low_per_s=max(0.0, ends[0]) / n,
-        high_per_s=min(most, ends[1] / n),
-        n_devices=(max(offline, key=lambda size: offline[size]), n),
-        token_budget=budget,
-        binding=slo.binding(missed) if rate < most else "none",
+        kept_per_s=answered.value,
+        low_per_s=max(0.0, spread[0]),
+        high_per_s=spread[1],
+        n_devices=(max(offline, key=lambda size: offline[size])[0], best[0]),
+        token_budget=best[1],
+        binding=max(missed, key=missed.count, default="none"),
         published=published_shares(benchmark, scenario, device_id),
     )
 
@@ -225,9 +232,9 @@ def _system(row: data.Row) -> tuple[str, str]:
     return row["submitter"], row["system"]
 
 
-def _share(benchmark: str, n_devices: int) -> int:
-    """Requests of a run that one group of a system gets."""
-    return max(100, int(quantities(benchmark)["requests"]) * n_devices // _NODE)
+def _whole(benchmark: str, n_devices: int, rate_per_s: float) -> int:
+    """Requests of one group's run that is as long as MLPerf asks: its share of the data set, and ten minutes."""
+    return max(ceil(_RUN_S * rate_per_s), ceil(quantities(benchmark)["requests"] * n_devices / _NODE))
 
 
 def _serve(served: Deployment, requests: Workload, token_budget: int) -> Metrics:

@@ -98,7 +98,7 @@ def sarathi_capacity(
         asked = replace(lengths, arrivals=Poisson(rate_per_s, seed=seed))
         return serve_on(served, asked, policies[system], constants=constants).metrics
 
-    return max_rate_at_slo(serve, limit, seeds=seeds, low_per_s=0.01, rtol=rtol)
+    return max_rate_at_slo(serve, limit, seeds=seeds, low_per_s=0.16, rtol=rtol)
 
 
 def distserve_goodput(
@@ -133,7 +133,7 @@ def distserve_goodput(
             asked = Workload(n_requests, inputs=inputs, outputs=outputs, max_len_tokens=2048, seed=seed)
         return cluster.serve(replace(asked, arrivals=Poisson(rate_per_s * n, seed=seed))).metrics
 
-    return max_rate_at_slo(serve, slo, seeds=seeds, low_per_s=0.02, rtol=rtol, jointly=True)
+    return max_rate_at_slo(serve, slo, seeds=seeds, low_per_s=0.64, rtol=rtol, jointly=True)
 
 
 def replayed(*, n_requests: int = 400, seeds: Iterable[int] = (0, 1)) -> tuple[Replayed, ...]:
@@ -189,9 +189,7 @@ def priced(
                         predicted=price.predicted,
                         low=price.low_per_s / price.offline_per_s,
                         high=price.high_per_s / price.offline_per_s,
-                        note="no limit binds below the offline rate"
-                        if price.binding == "none"
-                        else f"{price.binding.upper()} binds",
+                        note="no limit binds" if price.binding == "none" else f"{price.binding.upper()} binds",
                     )
                 )
     return tuple(found)

@@ -120,9 +120,10 @@ class PackedLinear:
 def pack(weight: torch.Tensor, dtype: str) -> tuple[torch.Tensor, torch.Tensor | None]:
     """weight [n_out, n_in] -> (panels [n_panels, n_in, width], scales or None), zero rows filling the last panel."""
     width, (n_out, n_in) = panels.panel_width(), weight.shape
-    tiles = functional.pad(weight, (0, 0, 0, -n_out % width)).view(-1, width, n_in).transpose(1, 2)
+    filled = functional.pad(weight, (0, 0, 0, -n_out % width)) if n_out % width else weight  # a pad of none copies too
+    tiles = filled.reshape(-1, width, n_in).transpose(1, 2)
     if dtype in PLAIN:
-        return tiles.to(PLAIN[dtype]).contiguous(), None
+        return torch.empty(tiles.shape, dtype=PLAIN[dtype]).copy_(tiles), None
     tiles = tiles.float()
     if dtype == "int8":
         scale = (tiles.abs().amax(dim=1) / 127).clamp_min(1e-12)  # [n_panels, width]
