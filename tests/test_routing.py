@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from itertools import pairwise
 from math import inf, isclose
 from random import Random
 
@@ -12,6 +11,7 @@ import pytest
 from bytebill.economics.prices import ApiPrice
 from bytebill.economics.routing import (
     Graded,
+    at_share,
     bill_share,
     calls_curve,
     calls_of_a_coin,
@@ -90,22 +90,12 @@ def test_nobody_beats_the_oracle_and_a_cascade_pays_the_cheap_model_for_what_it_
     best, sure = (calls_curve(asked, order) for order in (lambda q: -q.gain, lambda q: q.sure))
     n = best[0].n
     for point in sure:
-        at_most = max(reaching_calls(best, point.n_dear))
-        assert point.score <= at_most + 1e-12
-        assert coin(asked, point.share).score <= at_most + 1e-12
+        assert point.score <= max(at_share(best, point.share).score, max(each.score for each in best)) + 1e-12
+        assert coin(asked, point.share).score <= at_share(best, point.share).score + 1e-12
+        assert at_share(sure, point.share).score == pytest.approx(point.score)
     dearer = [Graded(cheap_score=q.cheap_score, dear_score=q.dear_score, n=q.n, cheap_usd=0.2) for q in asked]
     routed, cascaded = (coin(dearer, 0.3, cheap_first=first) for first in (False, True))
     assert isclose(cascaded.usd - routed.usd, 0.3 * 0.2 * n) and cascaded.score == routed.score
-
-
-def reaching_calls(curve: list, n_dear: float) -> list[float]:
-    """Scores of a curve of straight lines at so many calls, and at fewer."""
-    found = [point.score for point in curve if point.n_dear <= n_dear]
-    for before, after in pairwise(curve):
-        if before.n_dear <= n_dear <= after.n_dear and after.n_dear > before.n_dear:
-            part = (n_dear - before.n_dear) / (after.n_dear - before.n_dear)
-            found.append(before.score + part * (after.score - before.score))
-    return found
 
 
 def test_the_coins_share_reaches_its_score() -> None:

@@ -14,7 +14,7 @@ Used by chapter 12.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from math import log
 
 from bytebill.errors import require
@@ -121,13 +121,30 @@ def reaching(points: Sequence[Routed], score: float) -> Routed:
     at = next((i for i, point in enumerate(points) if point.score >= score), None)
     require(at is not None, f"No share of calls to the dear model reaches a score of {score:g}.")
     after, before = points[at or 0], points[max(0, (at or 0) - 1)]
-    part = (score - before.score) / (after.score - before.score) if at and after.score > before.score else 1.0
-    return replace(
-        after,
-        score=before.score + part * (after.score - before.score),
-        n_dear=before.n_dear + part * (after.n_dear - before.n_dear),
-        usd=before.usd + part * (after.usd - before.usd),
-    )
+    return _between(before, after, (score - before.score) / (after.score - before.score) if at else 1.0)
+
+
+def at_share(points: Sequence[Routed], share: float) -> Routed:
+    """The point of a curve at which this share of the queries goes to the dear model, mixed where it has none.
+
+    >>> ends = calls_curve([Graded(cheap_score=0, dear_score=1, n=4)], lambda query: 0)
+    >>> at_share(ends, 0.75).score
+    0.75
+    """
+    require(0 <= share <= 1, f"A share of queries is between 0 and 1, not {share}.")
+    wanted = share * points[0].n
+    before, after = next((pair for pair in pairwise(points) if wanted <= pair[1].n_dear), (points[-1], points[-1]))
+    apart = after.n_dear - before.n_dear
+    return _between(before, after, (wanted - before.n_dear) / apart if apart else 1.0)
+
+
+def _between(before: Routed, after: Routed, part: float) -> Routed:
+    """A coin's mix of two points."""
+    mixed = {
+        name: getattr(before, name) + part * (getattr(after, name) - getattr(before, name))
+        for name in ("n_dear", "score", "usd")
+    }
+    return replace(after, **mixed)
 
 
 def calls_of_a_coin(*, cheap_score: float, dear_score: float, of_dear: float) -> float:
