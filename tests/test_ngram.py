@@ -10,6 +10,15 @@ from bytebill.engine.ngram import NGram
 from bytebill.errors import BytebillError
 
 
+def smoothed(ids: list[int], context: list[int], token: int) -> float:
+    """Witten and Bell's probability, from what follows a context in the text."""
+    n = len(context)
+    after = [ids[i + n] for i in range(len(ids) - n) if ids[i : i + n] == context]
+    kinds = len(set(after))
+    shorter = kinds * smoothed(ids, context[1:], token) if context else 0.0
+    return (after.count(token) + shorter) / (len(after) + kinds)
+
+
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 def test_it_says_what_followed_most_often(order: int) -> None:
     rng = Random(order)
@@ -27,7 +36,7 @@ def test_it_says_what_followed_most_often(order: int) -> None:
         after = [ids[i + n] for i in range(len(ids) - n) if ids[i : i + n] == end]
         token, confidence = model.next(context)
         assert after.count(token) == max(after.count(each) for each in after)
-        assert confidence == pytest.approx(after.count(token) / (len(after) + len(set(after))))
+        assert confidence == pytest.approx(smoothed(ids, end, token))
 
 
 def test_more_context_is_known_better_on_the_text_it_has_read() -> None:
