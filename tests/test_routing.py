@@ -125,11 +125,11 @@ def test_each_prompt_token_is_read_from_a_cache_or_fresh_and_paid_as_that(seed: 
     turns = Turns(n_first_tokens=rng.randint(0, 900), n_new_tokens=40, n_output_tokens=30, n_turns=9)
     offers = [price("a", 3, 15, 0.3, 3.75), price("b", 1, 5, 0.1), price("c", 0.5, 1, None)]
     chosen = [rng.choice(offers) for _ in range(9)]
-    unread = fresh_tokens(turns, [each.name for each in chosen])
+    unread = fresh_tokens(turns, [each.name for each in chosen], keeps_answers=False)
     usd, known = 0.0, {"a": 0, "b": 0, "c": 0}
     for context, fresh, at in zip(turns.contexts(), unread, chosen, strict=True):
         assert 0 <= fresh <= context and context - fresh == known[at.name]
-        known[at.name] = context + 30
+        known[at.name] = context
         usd += (fresh * {"a": 3.75, "b": 1, "c": 0.5}[at.name] + known_read(at, context - fresh)) / 1e6
         usd += 30 * at.output_usd_per_m / 1e6
     assert isclose(conversation_usd(turns, chosen), usd)

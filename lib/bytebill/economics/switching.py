@@ -36,10 +36,10 @@ class Turns:
         return [self.n_first_tokens + self.n_new_tokens + i * grows for i in range(self.n_turns)]
 
 
-def fresh_tokens(turns: Turns, models: Sequence[str]) -> list[int]:
+def fresh_tokens(turns: Turns, models: Sequence[str], *, keeps_answers: bool = True) -> list[int]:
     """Prompt tokens of each turn that the model which answers it has not read: a cache that keeps everything.
 
-    What a model wrote is in its own cache, what another wrote is not.
+    An engine also keeps what it wrote itself (`keeps_answers`); a host that caches prompts reads it as fresh input.
 
     >>> chat = Turns(n_first_tokens=100, n_new_tokens=10, n_output_tokens=5, n_turns=3)
     >>> fresh_tokens(chat, ["a", "a", "a"]), fresh_tokens(chat, ["a", "b", "a"])
@@ -49,7 +49,7 @@ def fresh_tokens(turns: Turns, models: Sequence[str]) -> list[int]:
     fresh = []
     for context, name in zip(turns.contexts(), models, strict=True):
         fresh.append(context - seen.get(name, 0))
-        seen[name] = context + turns.n_output_tokens
+        seen[name] = context + turns.n_output_tokens * keeps_answers
     return fresh
 
 
@@ -57,10 +57,11 @@ def conversation_usd(turns: Turns, prices: Sequence[ApiPrice]) -> float:
     """The bill of a conversation whose turns are answered at these prices, one a turn.
 
     What a model has read costs its cached price, the rest what it asks for writing to the cache, or for fresh input.
-    Without a price for cached input all is fresh. Ignores that a cache forgets within minutes.
+    Without a price for cached input all is fresh. Ignores that a cache forgets within minutes. Hosts cache prompts:
+    an answer is fresh when it comes back, also to the model that wrote it.
     """
     usd = 0.0
-    fresh = fresh_tokens(turns, [price.name for price in prices])
+    fresh = fresh_tokens(turns, [price.name for price in prices], keeps_answers=False)
     for context, n_fresh, price in zip(turns.contexts(), fresh, prices, strict=True):
         read = price.input_usd_per_m if price.cache_read_usd_per_m is None else price.cache_read_usd_per_m
         written = price.cache_write_usd_per_m or price.input_usd_per_m
