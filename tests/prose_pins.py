@@ -168,6 +168,25 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
     "09_interference": ("vLLM of 2024", "In May 2025", "pull request 17885"),
     "definitions": ("8 minutes", "are 0 s apart", "a 95% interval"),
     "two_clocks": ("as it was in 2023", "vLLM of 2023", "vLLM of 2024", "torch 2.11"),
+    "12_routing": (
+        "85% cheaper on",  # these are pinned where they are computed
+        "43% on MMLU and 35% on",
+        "at 95% of GPT-4's score",
+        "also keeps 95%",
+        "has 90% of GPT-4's",
+        "25 minutes",
+        "Gemini 2.0 Flash",
+        "Opus 5.5",
+        "Haiku 4.5",
+        "GPT-5.5",
+        "November 2025",
+        "November 2026",
+        "15 November 2026",
+        "a study of 21 methods",
+        "switches 79% less",
+        "cuts its bill by 79%",
+        "\\$39 a million queries",
+    ),
     "18_the_three_way_frontier": (
         "is 3.1 times the best",  # these are pinned where they are computed
         "of 96 settings",

@@ -1,0 +1,156 @@
+"""Routers and bills conserve queries and money: every query is answered once and paid where it was answered."""
+
+from __future__ import annotations
+
+from datetime import date
+from math import inf, isclose
+from random import Random
+
+import pytest
+
+from bytebill.economics.prices import ApiPrice
+from bytebill.economics.routing import (
+    Graded,
+    at_share,
+    bill_share,
+    calls_curve,
+    calls_of_a_coin,
+    coin,
+    dearest_cheap_model,
+    reaching,
+    route,
+    share_of_choice,
+)
+from bytebill.economics.switching import Turns, conversation_usd, fresh_tokens, longest_worth_leaving
+from bytebill.errors import BytebillError
+
+
+def queries(seed: int, n: int = 60) -> list[Graded]:
+    rng = Random(seed)
+    return [
+        Graded(
+            cheap_score=rng.choice((0.0, 1.0)),
+            dear_score=rng.choice((0.0, 1.0, 1.0)),
+            cheap_usd=rng.uniform(0, 0.3),
+            dear_usd=rng.uniform(0.2, 2),
+            n=rng.randint(1, 4),
+            sure=rng.choice((0.1, 0.3, 0.5, 0.7)),
+        )
+        for _ in range(n)
+    ]
+
+
+def price(name: str, fresh: float, output: float, read: float | None, write: float | None = None) -> ApiPrice:
+    return ApiPrice(
+        model_name=name,
+        vendor=name,
+        host=name,
+        tier="standard",
+        weights="closed",
+        input_usd_per_m=fresh,
+        output_usd_per_m=output,
+        cache_read_usd_per_m=read,
+        cache_write_usd_per_m=write,
+        as_of=date(2026, 11, 15),
+        source_id=None,
+        caution=None,
+    )
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("cheap_first", [False, True])
+def test_every_query_is_answered_once_and_paid_where(seed: int, cheap_first: bool) -> None:
+    rng, asked = Random(seed), queries(seed)
+    sent = [rng.random() < 0.4 for _ in asked]
+    done = route(asked, [float(each) for each in sent], cheap_first=cheap_first)
+    there = [query for query, each in zip(asked, sent, strict=True) if each]
+    here = asked if cheap_first else [query for query, each in zip(asked, sent, strict=True) if not each]
+    assert done.n == sum(query.n for query in asked)
+    assert done.n_dear == sum(query.n for query in there)
+    assert isclose(done.usd, sum(q.n * q.dear_usd for q in there) + sum(q.n * q.cheap_usd for q in here))
+    scores = sum(q.n * (q.dear_score if each else q.cheap_score) for q, each in zip(asked, sent, strict=True))
+    assert isclose(done.score, scores / done.n)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_curve_begins_with_none_ends_with_all_and_each_point_is_a_routing(seed: int) -> None:
+    asked = queries(seed)
+    for cheap_first in (False, True):
+        curve = calls_curve(asked, lambda query: query.sure, cheap_first=cheap_first)
+        assert (curve[0].n_dear, curve[-1].n_dear) == (0, curve[0].n)
+        for threshold, point in zip((0.1, 0.3, 0.5, 0.7), curve[1:], strict=True):
+            again = route(asked, [float(q.sure <= threshold) for q in asked], cheap_first=cheap_first)
+            assert (point.n_dear, point.n) == (again.n_dear, again.n)
+            assert isclose(point.score, again.score) and isclose(point.usd, again.usd)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_nobody_beats_the_oracle_and_a_cascade_pays_the_cheap_model_for_what_it_escalates(seed: int) -> None:
+    asked = [Graded(cheap_score=q.cheap_score, dear_score=q.dear_score, n=q.n, sure=q.sure) for q in queries(seed)]
+    best, sure = (calls_curve(asked, order) for order in (lambda q: -q.gain, lambda q: q.sure))
+    n = best[0].n
+    for point in sure:
+        assert point.score <= max(at_share(best, point.share).score, max(each.score for each in best)) + 1e-12
+        assert coin(asked, point.share).score <= at_share(best, point.share).score + 1e-12
+        assert at_share(sure, point.share).score == pytest.approx(point.score)
+    dearer = [Graded(cheap_score=q.cheap_score, dear_score=q.dear_score, n=q.n, cheap_usd=0.2) for q in asked]
+    routed, cascaded = (coin(dearer, 0.3, cheap_first=first) for first in (False, True))
+    assert isclose(cascaded.usd - routed.usd, 0.3 * 0.2 * n) and cascaded.score == routed.score
+
+
+def test_the_coins_share_reaches_its_score() -> None:
+    asked = [Graded(cheap_score=0, dear_score=1, n=3), Graded(cheap_score=1, dear_score=1, n=2)]
+    share = calls_of_a_coin(cheap_score=0.4, dear_score=1.0, of_dear=0.95)
+    assert isclose(coin(asked, share).score, 0.95)
+    assert isclose(reaching(calls_curve(asked, lambda _: 0), 0.95).share, share)
+    assert calls_of_a_coin(cheap_score=0.96, dear_score=1.0, of_dear=0.95) == 0
+    with pytest.raises(BytebillError):
+        calls_of_a_coin(cheap_score=0.5, dear_score=0.5, of_dear=1.5)
+    with pytest.raises(BytebillError):
+        reaching(calls_curve(asked, lambda _: 0), 1.1)
+
+
+def test_what_choice_adds() -> None:
+    assert share_of_choice(0.2, 0.2) == 0 and share_of_choice(0.2, 1.0) == 1
+    assert share_of_choice(0.2, 0.1) < 0  # worse than a coin
+    for calls, of_coin in ((0.2, 0.5), (0.4, 0.41), (0.3, 0.9)):
+        at = dearest_cheap_model(calls, of_coin)
+        assert isclose(bill_share(calls, price_ratio=at, cheap_first=True), bill_share(of_coin, price_ratio=at))
+    assert dearest_cheap_model(0.6, 0.5) == 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_each_prompt_token_is_read_from_a_cache_or_fresh_and_paid_as_that(seed: int) -> None:
+    rng = Random(seed)
+    turns = Turns(n_first_tokens=rng.randint(0, 900), n_new_tokens=40, n_output_tokens=30, n_turns=9)
+    offers = [price("a", 3, 15, 0.3, 3.75), price("b", 1, 5, 0.1), price("c", 0.5, 1, None)]
+    chosen = [rng.choice(offers) for _ in range(9)]
+    unread = fresh_tokens(turns, [each.name for each in chosen], keeps_answers=False)
+    usd, known = 0.0, {"a": 0, "b": 0, "c": 0}
+    for context, fresh, at in zip(turns.contexts(), unread, chosen, strict=True):
+        assert 0 <= fresh <= context and context - fresh == known[at.name]
+        known[at.name] = context
+        usd += (fresh * {"a": 3.75, "b": 1, "c": 0.5}[at.name] + known_read(at, context - fresh)) / 1e6
+        usd += 30 * at.output_usd_per_m / 1e6
+    assert isclose(conversation_usd(turns, chosen), usd)
+    assert sum(fresh_tokens(turns, ["a"] * 9)) == turns.contexts()[-1] - 8 * 30
+
+
+def known_read(at: ApiPrice, n: int) -> float:
+    return n * {"a": 0.3, "b": 0.1, "c": 0.5}[at.name]
+
+
+def test_a_prefix_exists_from_which_leaving_for_a_turn_costs_more() -> None:
+    dear, cheap = price("a", 3, 15, 0.3, 3.75), price("b", 1, 5, 0.1, 1.25)
+    longest = longest_worth_leaving(dear, cheap, n_new_tokens=100, n_output_tokens=200)
+    assert isclose(longest, (100 * 2.5 + 200 * 10) / (1.25 - 0.3))
+
+    def turn_usd(offer: ApiPrice, warm: bool, length: float) -> float:
+        write = offer.cache_write_usd_per_m
+        prefix = length * (offer.cache_read_usd_per_m if warm else write)
+        return prefix + 100 * write + 200 * offer.output_usd_per_m
+
+    for factor, stays in ((0.9, False), (1.1, True)):
+        assert (turn_usd(dear, True, factor * longest) < turn_usd(cheap, False, factor * longest)) is stays
+    assert longest_worth_leaving(dear, price("c", 0.2, 1, None), n_new_tokens=1, n_output_tokens=1) == inf
+    assert longest_worth_leaving(cheap, dear, n_new_tokens=1, n_output_tokens=1) == 0
