@@ -360,7 +360,9 @@ def test_the_names_of_blocks_follow_their_tokens() -> None:
 def test_blocks_of_one_name_after_other_blocks_have_other_names() -> None:
     one, two = (block_names([first, *range(31)], block_size_tokens=16) for first in (7, 8))
     assert one[0] != two[0] and one[1] != two[1]
-    assert block_names([12, 3] + [0] * 14, block_size_tokens=16) != block_names([1, 23] + [0] * 14, block_size_tokens=16)
+    assert block_names([12, 3] + [0] * 14, block_size_tokens=16) != block_names(
+        [1, 23] + [0] * 14, block_size_tokens=16
+    )
 
 
 def test_keys_that_collide_are_not_shared() -> None:

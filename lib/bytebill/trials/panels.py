@@ -4,8 +4,9 @@
     bill  = rent of the group / output tokens that its users get, by the book's clock     [USD per million]
 
 Panels: `DEPLOYMENTS` that people run, published `TRACES` of lengths, `OFFERS` of today for weights that one could serve
-oneself, `CLOSED_OFFERS` for others and `PRICES` of both, `DEVICES` that are rented or bought; `REFERENCE` is one of the deployments. They
-are registers by id, with their sources in `data/panels.yaml`, fixed before any claim was judged. Each case counts once.
+oneself, `CLOSED_OFFERS` for others, `PRICES` of both, `DEVICES` that are rented or bought; `REFERENCE` is one of the
+deployments. They are registers by id, with their sources in `data/panels.yaml`, fixed before any claim was judged.
+Each case counts once.
 """
 
 from dataclasses import dataclass, replace
