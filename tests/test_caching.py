@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from math import inf
 
 import pytest
@@ -49,7 +50,7 @@ def found(turns: list[Turn], cache_tokens: float = 1e9) -> list[int]:
 def test_a_cache_that_forgets_nothing_finds_all_that_came_before(seed: int) -> None:
     turns = list(replace(CHAT, seed=seed))
     assert found(turns) == [turn.n_repeated_tokens for turn in turns]
-    assert all(a.request.arrival_s <= b.request.arrival_s for a, b in zip(turns, turns[1:], strict=False))
+    assert all(a.request.arrival_s <= b.request.arrival_s for a, b in pairwise(turns))
     assert sum(turn.gap_s == inf for turn in turns) == 12
     assert turns == list(replace(CHAT, seed=seed)) != list(replace(CHAT, seed=seed + 1))
 

@@ -149,9 +149,7 @@ def last_logits(
 
 def test_a_prefix_that_is_found_gives_the_same_logits(tiny: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
     text = prompt_of(Request(id=99, n_input_tokens=41, n_output_tokens=1))
-    logits, found = last_logits(
-        tiny, PrefixSharing(n_blocks=40, block_size_tokens=4), [text, text, text[:21]], monkeypatch
-    )
+    logits, found = last_logits(tiny, [text, text, text[:21]], monkeypatch)
     assert found == [0, 40, 20]
     torch.testing.assert_close(logits[1], logits[0], rtol=1e-4, atol=1e-5)
     (alone, *_), _ = last_logits(tiny, [text[:21]], monkeypatch)
@@ -164,9 +162,7 @@ def test_blocks_are_not_found_after_other_tokens_nor_once_they_were_given_up(
     """The same words after another first word, and a prompt whose blocks another has taken: as if nobody had come."""
     text = prompt_of(Request(id=99, n_input_tokens=41, n_output_tokens=1))
     other, large = [text[0] ^ 1, *text[1:]], prompt_of(Request(id=98, n_input_tokens=44, n_output_tokens=1))
-    logits, found = last_logits(
-        tiny, PrefixSharing(n_blocks=11, block_size_tokens=4), [text, other, large, text], monkeypatch
-    )
+    logits, found = last_logits(tiny, [text, other, large, text], monkeypatch, n_blocks=11)
     assert found == [0, 0, 0, 0]
     torch.testing.assert_close(logits[3], logits[0], rtol=1e-4, atol=1e-5)
     (alone, *_), _ = last_logits(tiny, [other], monkeypatch)

@@ -90,7 +90,8 @@ def bill_of_calls(calls: Iterable[CachedCall], price: ApiPrice, rule: CacheRule)
     """What calls cost under a rule [USD]; a rule with `read=1` is no cache.
 
     >>> from bytebill.economics.prices import api_price
-    >>> call = CachedCall(n_input_tokens=10_000, n_output_tokens=0, n_prefix_tokens=10_000, n_repeated_tokens=9_000, gap_s=60)
+    >>> sizes = {"n_input_tokens": 10_000, "n_prefix_tokens": 10_000, "n_repeated_tokens": 9_000}
+    >>> call = CachedCall(**sizes, n_output_tokens=0, gap_s=60)
     >>> usd = bill_of_calls([call], api_price("Claude Sonnet 4.5"), CacheRule(read=0.1, write=1.25, lifetime_s=300))
     >>> round(usd, 6)    # (9,000 * 0.30 + 1,000 * 3.75) / 1e6
     0.00645
