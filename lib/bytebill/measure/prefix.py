@@ -18,7 +18,7 @@ from bytebill.engine.serve import serve
 from bytebill.engine.transformer import Transformer
 from bytebill.errors import require
 from bytebill.measure.timing import Timing
-from bytebill.serving import ContinuousScheduler, PrefixSharing, Request
+from bytebill.serving import ChunkedScheduler, ContinuousScheduler, Metrics, PrefixSharing, Request
 from bytebill.serving.memory.prefix import block_names
 from bytebill.units import BLOCK_SIZE_TOKENS
 
@@ -82,3 +82,44 @@ def ttft_by_hit(
         for share, asked in seen.items()
         for n_found in {n for _, n in asked}
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What a prompt does to a user who decodes, and what it waits itself [s]."""
+
+    gap_s: float
+    ttft_s: float
+
+
+def beside_a_decode(
+    model: Transformer, *, n_tokens: int, token_budget: int | None = None, seed: int = 0
+) -> tuple[Beside, Beside]:
+    """The longest gap of a user who decodes while a prompt comes, and the prompt's TTFT: when it is new, and when it
+    comes again. With a `token_budget` it is computed in chunks, else whole."""
+    n_blocks = 2 * -(-n_tokens // BLOCK_SIZE_TOKENS) + 64
+    pool, chance = PrefixSharing(n_blocks=n_blocks), Random(seed)
+    scheduler = (
+        ContinuousScheduler(pool, max_batch_size=2)
+        if token_budget is None
+        else ChunkedScheduler(pool, max_batch_size=2, token_budget=token_budget)
+    )
+    runner = Runner.of(model, scheduler)
+    prompt = chance.choices(range(model.spec.vocab_size), k=n_tokens)
+    names = block_names(prompt, block_size_tokens=BLOCK_SIZE_TOKENS)
+
+    def run(*requests: Request) -> Metrics:
+        texts = {request.id: prompt if request.prefix else prompt[:1] * request.n_input_tokens for request in requests}
+        return serve(scheduler, requests, runner, prompts=lambda request: texts[request.id]).metrics
+
+    for id in (-2, -1):  # the first warms up, the second tells how long three tokens take
+        warm = run(Request(id=id, n_input_tokens=16, n_output_tokens=4))
+    n_chunks = 1 if token_budget is None else -(-n_tokens // max(1, token_budget - 1))
+    found = []
+    for id in (1, 3):
+        decoding = Request(id=id, n_input_tokens=16, n_output_tokens=8 + n_chunks)
+        coming = Request(id=id + 1, n_input_tokens=n_tokens, n_output_tokens=1, arrival_s=warm.end_s, prefix=names)
+        metrics = run(decoding, coming)
+        at = list(metrics.columns["id"]).index(id + 1)
+        found.append(Beside(gap_s=metrics.itl_quantile_s(1.0), ttft_s=metrics.ttft_s[at]))
+    return found[0], found[1]
