@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
@@ -354,6 +355,54 @@ def test_the_names_of_blocks_follow_their_tokens() -> None:
     assert len(block_names(tokens, block_size_tokens=16)) == 2
     assert block_names(tokens, block_size_tokens=16) == block_names(tokens[:33], block_size_tokens=16)
     assert block_names(tokens[1:], block_size_tokens=16) != block_names(tokens, block_size_tokens=16)
+
+
+def test_blocks_of_one_name_after_other_blocks_have_other_names() -> None:
+    one, two = (block_names([first, *range(31)], block_size_tokens=16) for first in (7, 8))
+    assert one[0] != two[0] and one[1] != two[1]
+    assert block_names([12, 3] + [0] * 14, block_size_tokens=16) != block_names(
+        [1, 23] + [0] * 14, block_size_tokens=16
+    )
+
+
+def test_keys_that_collide_are_not_shared() -> None:
+    """Python hashes whole numbers modulo 2**61 - 1: whoever names a block n can have the key of n + 2**61 - 1."""
+    ours, theirs = prompt(0, 5, 6), prompt(1, 5 + sys.hash_info.modulus, 6)
+    pool = PrefixSharing(n_blocks=20, block_size_tokens=4)
+    keys = [[key for key, _ in vars(PrefixSharing)["_chain"](pool, each)] for each in (ours, theirs)]
+    assert keys[0] == keys[1], "the attack works on the keys"
+    pool.allocate(ours, 10)
+    pool.computed(0, 10)
+    assert pool.allocate(theirs, 10) == 0 and not set(pool.blocks(0)) & set(pool.blocks(1))
+    pool.computed(1, 10)
+    pool.free(1)
+    assert pool.allocate(prompt(2, 5, 6), 10) == 8, "and does not drive out what it collides with"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_eviction_leaks_nothing(seed: int) -> None:
+    """After any comings and goings every block is free, and what can be found is exactly what is kept."""
+    chance = random.Random(seed)
+    pool = PrefixSharing(n_blocks=12, block_size_tokens=4)
+    held: list[int] = []
+    for id in range(400):
+        names = [chance.randrange(3) for _ in range(chance.randrange(5))]
+        n = 4 * len(names) + chance.randrange(1, 9)
+        found = pool.allocate(Request(id=id, n_input_tokens=n, n_output_tokens=3, prefix=tuple(names)), n)
+        if found is not None:
+            pool.computed(id, chance.choice((n, n // 2)))
+            held.append(id)
+        while held and (found is None or chance.random() < 0.6):
+            pool.free(held.pop(chance.randrange(len(held))))
+            found = 0
+    for id in held:
+        pool.free(id)
+    state = vars(pool)
+    assert pool.n_free == 12 and not state["_keys"] and not any(state["_n_owners"])
+    assert set(state["_key_of"]) == set(state["_kept"]) == set(state["_content_of"]) == {*state["_block_of"].values()}
+    assert sorted([*state["_free"], *state["_kept"]]) == list(range(12))
+    assert pool.allocate(Request(id=999, n_input_tokens=48, n_output_tokens=1), 48) == 0
+    assert not state["_key_of"] and not state["_content_of"] and not state["_block_of"], "all of it was given up"
 
 
 def test_sharing_a_system_prompt_makes_room() -> None:

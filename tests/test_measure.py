@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from bytebill.device import Device, cpu_name, pick, used_memory_bytes
+from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import random_weights
 from bytebill.errors import BytebillError
 from bytebill.measure import ceilings, peers
 from bytebill.measure.decode import DecodePoint, median_error, point, taken_apart
 from bytebill.measure.decoders import build_stack, hollow
 from bytebill.measure.paging import attention_by_block_size
+from bytebill.measure.prefix import ttft_by_hit
 from bytebill.measure.timing import Timing, drift, timed
 from bytebill.models import model
 from bytebill.trials import bench, record
@@ -174,6 +176,26 @@ def test_the_bench_times_the_simulator_in_a_process_of_its_own(monkeypatch, cpu)
     for row in found["simulator"]:
         assert row["requests_per_s"] > 0 and row["peak_rss_bytes"] > 1e6
         assert 64 < row["mean_batch"] <= 400 and 0 < row["kv_utilization"] <= 1
+
+
+def test_the_bench_says_what_a_full_hit_saves_and_what_is_left(monkeypatch, cpu):
+    monkeypatch.setattr(bench, "smollm2", lambda: random_weights(TINY_SPEC))
+    monkeypatch.setattr(bench, "_N_PROMPT_TOKENS", 70)
+    found = json.loads(json.dumps(bench.run(only="prefix", device="cpu")))
+    row = found["prefix"]
+    assert (row["prompt_tokens"], row["found_tokens"]) == (70, 64)
+    assert row["gain"] == pytest.approx(row["ttft_s"] / row["ttft_full_hit_s"])
+    said = str(bench.overview(found))
+    assert "a hit of 64 of 70 tokens" in said and "most of them: " in said
+
+
+def test_ttft_by_hit_finds_whole_blocks_and_computes_the_rest(cpu):
+    tiny = Transformer(random_weights(TINY_SPEC), dtype="fp32", device=cpu.torch)
+    hits = ttft_by_hit(tiny, n_tokens=70, shares=(0.0, 0.5, 1.0), repeats=2)
+    assert [(hit.n_found_tokens, hit.n_computed_tokens) for hit in hits.values()] == [(0, 70), (32, 38), (64, 6)]
+    assert all(len(hit.ttft.samples_s) == len(hit.alone.samples_s) == 2 for hit in hits.values())
+    with pytest.raises(BytebillError):
+        ttft_by_hit(tiny, n_tokens=0)
 
 
 def test_the_bench_times_clusters_and_a_fleet(monkeypatch, cpu):

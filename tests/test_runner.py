@@ -22,7 +22,7 @@ from bytebill.models import ModelSpec
 from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
 from bytebill.serving.memory.contiguous import ContiguousMax, ContiguousPow2
 from bytebill.serving.memory.paged import Paged
-from bytebill.serving.memory.prefix import PrefixSharing
+from bytebill.serving.memory.prefix import PrefixSharing, block_names
 from bytebill.serving.request import Request
 from bytebill.serving.static import StaticScheduler
 from bytebill.sim.server import simulate
@@ -126,6 +126,47 @@ def test_prompts_that_share_blocks(tiny: Transformer) -> None:
     assert served.metrics.n_computed_tokens < sum(r.n_cached_tokens_at_end for r in requests)
     for r in requests:
         assert served.outputs[r.id] == generate(tiny, [prompts[r.id]], n_new_tokens=r.n_output_tokens)[0]
+
+
+def last_logits(
+    tiny: Transformer, texts: list[list[int]], monkeypatch: pytest.MonkeyPatch, *, n_blocks: int = 40
+) -> Any:
+    """Logits of each text's first answer, one text after the other over one cache, and the tokens found of each."""
+    seen: list[torch.Tensor] = []
+    run_rows = tiny.run_rows
+    monkeypatch.setattr(tiny, "run_rows", lambda *args, **how: (seen.append(run_rows(*args, **how)), seen[-1])[1])
+    scheduler = ContinuousScheduler(PrefixSharing(n_blocks=n_blocks, block_size_tokens=4), max_batch_size=2)
+    runner, found = Runner.of(tiny, scheduler), []
+    for id, text in enumerate(texts):
+        request = Request(
+            id=id, n_input_tokens=len(text), n_output_tokens=1, prefix=block_names(text, block_size_tokens=4)
+        )
+        served = serve(scheduler, [request], runner, prompts=lambda _, text=text: text)
+        found.append(len(text) - served.metrics.n_computed_tokens)
+    monkeypatch.setattr(tiny, "run_rows", run_rows)
+    return [logits[-1] for logits in seen], found
+
+
+def test_a_prefix_that_is_found_gives_the_same_logits(tiny: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = prompt_of(Request(id=99, n_input_tokens=41, n_output_tokens=1))
+    logits, found = last_logits(tiny, [text, text, text[:21]], monkeypatch)
+    assert found == [0, 40, 20]
+    torch.testing.assert_close(logits[1], logits[0], rtol=1e-4, atol=1e-5)
+    (alone, *_), _ = last_logits(tiny, [text[:21]], monkeypatch)
+    torch.testing.assert_close(logits[2], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_blocks_are_not_found_after_other_tokens_nor_once_they_were_given_up(
+    tiny: Transformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same words after another first word, and a prompt whose blocks another has taken: as if nobody had come."""
+    text = prompt_of(Request(id=99, n_input_tokens=41, n_output_tokens=1))
+    other, large = [text[0] ^ 1, *text[1:]], prompt_of(Request(id=98, n_input_tokens=44, n_output_tokens=1))
+    logits, found = last_logits(tiny, [text, other, large, text], monkeypatch, n_blocks=11)
+    assert found == [0, 0, 0, 0]
+    torch.testing.assert_close(logits[3], logits[0], rtol=1e-4, atol=1e-5)
+    (alone, *_), _ = last_logits(tiny, [other], monkeypatch)
+    torch.testing.assert_close(logits[1], alone, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["static", "dynamic", "continuous", "chunked", "swapped"])

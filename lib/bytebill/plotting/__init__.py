@@ -6,6 +6,7 @@ measurements filled marks, simulations small dots, published figures hollow mark
 byte the same from the same numbers.
 """
 
+from bytebill.plotting.caching import bill_by_share, hits_by_size, ttft_by_found
 from bytebill.plotting.ceilings import attention_roof, crossover, roof
 from bytebill.plotting.first import main_figure
 from bytebill.plotting.fleets import day_of_fleets, day_of_nodes, shares_of_load, two_pools

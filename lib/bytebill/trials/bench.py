@@ -17,11 +17,13 @@ from bytebill.device import Device, pick
 from bytebill.display import table
 from bytebill.engine.kernels import panels
 from bytebill.engine.kernels.dtypes import PLAIN
+from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import smollm2
 from bytebill.errors import require
 from bytebill.measure import ceilings, peers, users
 from bytebill.measure.decode import DecodePoint, median_error, point, sweep_model
 from bytebill.measure.decoders import D_FF, D_MODEL, build_stack
+from bytebill.measure.prefix import ttft_by_hit
 from bytebill.measure.timing import drift
 from bytebill.trials import agreement, speed
 
@@ -30,6 +32,7 @@ Say = Callable[[str], None]
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 _DTYPES = ("fp32", "bf16", "int8", "int4")
 _CONTEXT_LEN = 256
+_N_PROMPT_TOKENS = 1000  # of `prefix`
 _N_REQUESTS = 150  # at each load of `agreement`
 _ON_REQUEST = ("tenth",)  # takes minutes
 _HEADINGS = ("dtype", "batch", "step [ms:.1f]", "predicted [ms:.1f]", "rate [tokens/s:,.0f]", "share of read [:.2f]")
@@ -99,6 +102,24 @@ def _engine(found: dict[str, Any], here: Device, say: Say) -> None:
     found["engine_peers"] = {"llamacpp_8_slots_tokens_per_s": peers.tokens_per_s("llamacpp_8_slots")}
 
 
+def _prefix(found: dict[str, Any], here: Device, say: Say) -> None:
+    """A full hit of a prefix cache; where it saves less than it should, what takes the time."""
+    say("prefix cache")
+    model = Transformer(smollm2(), dtype="bf16", device=here.torch)
+    hits = ttft_by_hit(model, n_tokens=_N_PROMPT_TOKENS, shares=(0.0, 1.0), repeats=5)
+    none, full = (hits[share].ttft.median_s for share in (0.0, 1.0))
+    read_s = model.weight_bytes_read / found["read_bytes_per_s"]
+    found["prefix"] = {
+        "prompt_tokens": _N_PROMPT_TOKENS,
+        "found_tokens": hits[1.0].n_found_tokens,
+        "ttft_s": none,
+        "ttft_full_hit_s": full,
+        "gain": none / full,
+        "weights_read_s": read_s,
+        "alone_s": hits[1.0].alone.median_s,
+    }
+
+
 def _simulator(found: dict[str, Any], here: Device, say: Say) -> None:
     found["simulator"] = []
     for n_requests in speed.SIZES:
@@ -145,6 +166,7 @@ _PARTS: Register[Callable[[dict[str, Any], Device, Say], None]] = Register(
         **{part: partial(_sweep, part) for part in _SWEEPS},
         "peers": _peers,
         "engine": _engine,
+        "prefix": _prefix,
         "simulator": _simulator,
         "cluster": _clusters,
         "frontier": _frontier,
@@ -173,6 +195,15 @@ def overview(found: dict[str, Any]) -> Text:
         f"{row['users']} users, scheduling {row['scheduler_share']:.2%} of a step"
         for row in found.get("engine", [])
     ]
+    if row := found.get("prefix"):
+        attended_s = max(0.0, row["ttft_full_hit_s"] - row["alone_s"])
+        terms = {"weights": row["weights_read_s"], "the tokens found, attended to": attended_s}
+        terms["the rest of a step"] = row["ttft_full_hit_s"] - sum(terms.values())
+        lines.append(
+            f"prefix cache: a hit of {row['found_tokens']:,} of {row['prompt_tokens']:,} tokens brings the first token "
+            f"{row['gain']:.1f} times sooner, after {1e3 * row['ttft_full_hit_s']:.0f} ms; most of them: "
+            f"{max(terms, key=terms.__getitem__)}"
+        )
     lines += [
         f"simulator, {row['requests']:,} requests: {row['requests_per_s']:,.0f} a second, "
         f"{row['peak_rss_bytes'] / 1e6:.0f} MB at most, mean batch {row['mean_batch']:.0f}"

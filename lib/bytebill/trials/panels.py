@@ -4,8 +4,9 @@
     bill  = rent of the group / output tokens that its users get, by the book's clock     [USD per million]
 
 Panels: `DEPLOYMENTS` that people run, published `TRACES` of lengths, `OFFERS` of today for weights that one could serve
-oneself and `CLOSED_OFFERS` for others, `DEVICES` that are rented or bought; `REFERENCE` is one of the deployments. They
-are registers by id, with their sources in `data/panels.yaml`, fixed before any claim was judged. Each case counts once.
+oneself, `CLOSED_OFFERS` for others, `PRICES` of both, `DEVICES` that are rented or bought; `REFERENCE` is one of the
+deployments. They are registers by id, with their sources in `data/panels.yaml`, fixed before any claim was judged.
+Each case counts once.
 """
 
 from dataclasses import dataclass, replace
@@ -118,6 +119,7 @@ TRACES = data.Register(
 )
 OFFERS = data.Register("offer of the panel", lambda: _offers("open"))
 CLOSED_OFFERS = data.Register("closed offer of the panel", lambda: _offers("closed"))
+PRICES = data.Register("price of the panel", lambda: {**OFFERS, **CLOSED_OFFERS})
 DEVICES = data.Register("device of the panel", lambda: {id: accelerator(id) for id in _PANELS["devices"]})
 REFERENCE: PanelCase
 

@@ -6,12 +6,14 @@ so a key stands for a block and all before it: equal keys, equal keys and values
 `computed` says that it is in the cache, and only if it is full; a prompt's last token is always computed again,
 since a step must emit from it. Each block counts its owners. With none left it stays findable until the pool
 needs it; the longest unused goes first, of one sequence its last block first, so that what is left is a prefix.
-Keys are 64 bits of Python's integer hash: collisions are not checked for. Content names are not negative.
+Keys are 64 bits, which anybody can make collide, so a block is shared only if its name is the one looked for as well;
+names of real tokens (`block_names`) are digests of all tokens up to there. Content names are not negative.
 """
 
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
-from itertools import accumulate, takewhile
+from hashlib import sha256
+from itertools import accumulate
 
 from bytebill.errors import require
 from bytebill.serving.memory.allocator import CachedTokens
@@ -21,14 +23,19 @@ from bytebill.units import BLOCK_SIZE_TOKENS
 
 
 def block_names(token_ids: Sequence[int], *, block_size_tokens: int) -> tuple[int, ...]:
-    """What the full blocks of a prompt say, as `Request.prefix` wants it: equal tokens, equal names.
+    """What a prompt says up to the end of each full block, as `Request.prefix` wants it: equal tokens, equal names.
+
+    128 bits of SHA-256, so that nobody finds two prompts of one name (vLLM's default too since its version 0.10.2).
 
     >>> a, b = (block_names(tokens, block_size_tokens=2) for tokens in ([5, 6, 7, 8, 9], [5, 6, 7, 0]))
     >>> len(a), a[0] == b[0], a[1] == b[1]
     (2, True, False)
     """
-    starts = range(0, len(token_ids) - block_size_tokens + 1, block_size_tokens)
-    return tuple(abs(hash(tuple(token_ids[start : start + block_size_tokens]))) for start in starts)
+    said, names = sha256(), []
+    for start in range(0, len(token_ids) - block_size_tokens + 1, block_size_tokens):
+        said.update(repr(tuple(token_ids[start : start + block_size_tokens])).encode())
+        names.append(int.from_bytes(said.digest()[:16]))
+    return tuple(names)
 
 
 class PrefixSharing(Paged):
@@ -39,8 +46,9 @@ class PrefixSharing(Paged):
         self._n_owners = [0] * n_blocks
         self._key_of: dict[int, int] = {}  # block: key, for findable blocks
         self._block_of: dict[int, int] = {}  # key: block
+        self._content_of: dict[int, int] = {}  # block: what it says, for findable blocks
         self._kept: OrderedDict[int, None] = OrderedDict()  # findable, without owners; the longest unused first
-        self._keys: dict[int, list[int]] = {}  # id: keys of its prompt's full blocks
+        self._keys: dict[int, list[tuple[int, int]]] = {}  # id: keys and contents of its prompt's full blocks
 
     @property
     def n_free(self) -> int:
@@ -59,17 +67,22 @@ class PrefixSharing(Paged):
 
     def computed(self, id: int, n_tokens: int) -> None:
         """The first `n_tokens` are in the cache: full blocks of the prompt can be found from now on."""
-        for key, block in zip(self._keys[id][: n_tokens // self.block_size_tokens], self._tables[id], strict=False):
+        full = self._keys[id][: n_tokens // self.block_size_tokens]
+        for (key, content), block in zip(full, self._tables[id], strict=False):
             if key not in self._block_of and block not in self._key_of:
-                self._block_of[key], self._key_of[block] = block, key
+                self._block_of[key], self._key_of[block], self._content_of[block] = block, key, content
 
     def free(self, id: int) -> None:
         super().free(id)
         del self._keys[id]
 
     def _found(self, request: Request, n_tokens: int) -> list[int] | None:
-        keys = self._chain(request)[: (n_tokens - 1) // self.block_size_tokens]
-        found = [self._block_of[key] for key in takewhile(self._block_of.__contains__, keys)]
+        found: list[int] = []
+        for key, content in self._chain(request)[: (n_tokens - 1) // self.block_size_tokens]:
+            block = self._block_of.get(key)
+            if block is None or self._content_of[block] != content:
+                break
+            found.append(block)
         n_new = self.n_blocks_for(n_tokens) - len(found)
         return found if n_new <= self.n_free - sum(block in self._kept for block in found) else None
 
@@ -92,16 +105,18 @@ class PrefixSharing(Paged):
                 filled[block] = (now, max(now, later))
         return sum(now for now, _ in filled.values()), sum(later for _, later in filled.values()), len(filled) * size
 
-    def _chain(self, request: Request) -> list[int]:
+    def _chain(self, request: Request) -> list[tuple[int, int]]:
         contents = request.prefix[: request.n_input_tokens // self.block_size_tokens]
         lowest = min(contents, default=0)
         require(lowest >= 0, f"Request {request.id} names a block {lowest}; names are not negative.")
-        return list(accumulate(contents, lambda key, content: hash((key, content)), initial=0))[1:]
+        keys = accumulate(contents, lambda key, content: hash((key, content)), initial=0)
+        next(keys)
+        return list(zip(keys, contents, strict=True))
 
     def _take(self, n_blocks: int) -> list[int]:
         while len(self._free) < n_blocks:
             block, _ = self._kept.popitem(last=False)
-            del self._block_of[self._key_of.pop(block)]
+            del self._block_of[self._key_of.pop(block)], self._content_of[block]
             self._free.append(block)
         taken = super()._take(n_blocks)
         for block in taken:

@@ -1,0 +1,150 @@
+"""What a prompt cache finds and what it costs: sessions that come back, hosts' rules, and the bill of a call."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bytebill import data
+from bytebill.economics.caching import CachedCall, CacheRule, bill_of_calls, rules_of
+from bytebill.economics.prices import API_PRICES, api_price
+from bytebill.errors import BytebillError
+from bytebill.serving.workload.sessions import Questions, Sessions, Turn, found_tokens
+
+CHAT = Sessions(
+    n_sessions=12,
+    n_turns=4,
+    n_system_tokens=64,
+    n_first_tokens=48,
+    n_new_tokens=64,
+    n_output_tokens=10,
+    gap_s=lambda chance: chance.expovariate(0.1),
+    block_size_tokens=16,
+)
+RAG = Questions(
+    n_questions=200,
+    n_documents=30,
+    n_quoted=3,
+    skew=1.0,
+    n_system_tokens=32,
+    n_document_tokens=64,
+    n_question_tokens=20,
+    n_output_tokens=10,
+    block_size_tokens=16,
+)
+
+
+def found(turns: list[Turn], cache_tokens: float = 1e9) -> list[int]:
+    return found_tokens(turns, cache_tokens=cache_tokens, block_size_tokens=16)
+
+
+# ---- who comes back
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_cache_that_forgets_nothing_finds_all_that_came_before(seed: int) -> None:
+    turns = list(replace(CHAT, seed=seed))
+    assert found(turns) == [turn.n_repeated_tokens for turn in turns]
+    assert all(a.request.arrival_s <= b.request.arrival_s for a, b in pairwise(turns))
+    assert sum(turn.gap_s == inf for turn in turns) == 12
+    assert turns == list(replace(CHAT, seed=seed)) != list(replace(CHAT, seed=seed + 1))
+
+
+def test_the_same_turns_with_the_stable_part_last_find_nothing() -> None:
+    first, last = list(CHAT), list(replace(CHAT, stable_first=False))
+    assert [turn.n_repeated_tokens for turn in first] == [turn.n_repeated_tokens for turn in last]
+    assert [turn.request.n_input_tokens for turn in first] == [turn.request.n_input_tokens for turn in last]
+    assert sum(found(first)) > 0 == sum(found(last))
+
+
+def test_a_small_cache_finds_less_and_never_what_did_not_come_before() -> None:
+    turns = list(replace(CHAT, n_sessions=40))
+    sizes = [sum(found(turns, size)) for size in (16, 512, 2048, 8192, 1e6)]
+    assert sizes == sorted(sizes) and sizes[0] == 0 < sizes[1] < sizes[-1]
+    assert all(n <= turn.n_repeated_tokens for n, turn in zip(found(turns, 2048), turns, strict=True))
+
+
+def test_documents_are_found_only_in_the_order_of_an_earlier_question() -> None:
+    turns = list(RAG)
+    got, before = sum(found(turns)), sum(turn.n_repeated_tokens for turn in turns)
+    assert 0 < got < 0.7 * before, "each question has an order of its own"
+    assert found(one := list(replace(RAG, n_quoted=1))) == [turn.n_repeated_tokens for turn in one]
+    assert sum(found(list(replace(RAG, by_rank=True)))) > got
+
+
+def test_sessions_that_nobody_can_have_are_refused() -> None:
+    for wrong in ({"n_turns": 0}, {"n_sessions": 0}, {"n_system_tokens": -1}):
+        with pytest.raises(BytebillError):
+            replace(CHAT, **wrong)
+    with pytest.raises(BytebillError):
+        replace(RAG, n_quoted=31)
+
+
+# ---- what it costs
+
+
+def test_a_call_by_hand() -> None:
+    """Sonnet 5: 2.00 fresh, 0.20 read, 2.50 written, 10.00 out, for a million."""
+    price = api_price("Claude Sonnet 5", as_of="2026-11-15")
+    rule = rules_of(price)[0]
+    call = CachedCall(
+        n_input_tokens=9_000,
+        n_output_tokens=100,
+        n_prefix_tokens=8_000,
+        n_repeated_tokens=6_000,
+        n_shared_tokens=2_000,
+        gap_s=299,
+    )
+    assert bill_of_calls([call], price, rule) == pytest.approx(1e-6 * (6000 * 0.2 + 2000 * 2.5 + 1000 * 2 + 100 * 10))
+    late = replace(call, gap_s=301)
+    assert bill_of_calls([late], price, rule) == pytest.approx(1e-6 * (2000 * 0.2 + 6000 * 2.5 + 1000 * 2 + 100 * 10))
+    short = replace(call, n_prefix_tokens=1_000, n_repeated_tokens=900, n_shared_tokens=900)
+    assert bill_of_calls([short], price, rule) == pytest.approx(1e-6 * (9000 * 2 + 100 * 10)), "too short to be kept"
+
+
+@given(read=st.floats(0, 0.95), write=st.floats(1, 3), n_reads=st.integers(0, 40))
+def test_break_even_is_where_the_bill_turns(read: float, write: float, n_reads: int) -> None:
+    rule, price = CacheRule(read=read, write=write, lifetime_s=60), api_price("GPT-4o")
+    first = CachedCall(n_input_tokens=5000, n_output_tokens=0, n_prefix_tokens=5000)
+    calls = [first, *[replace(first, n_repeated_tokens=5000, gap_s=1)] * n_reads]
+    cheaper = bill_of_calls(calls, price, rule) < bill_of_calls(calls, price, CacheRule(read=1))
+    if abs(n_reads - rule.break_even_reads) > 1e-6:
+        assert cheaper == (n_reads > rule.break_even_reads)
+
+
+def test_the_share_of_calls_in_time_at_which_a_conversation_breaks_even() -> None:
+    rule, price = CacheRule(read=0.1, write=1.25, lifetime_s=300), api_price("GPT-4o")
+    call = CachedCall(n_input_tokens=5000, n_output_tokens=0, n_prefix_tokens=5000, n_repeated_tokens=5000, gap_s=1)
+    for n_in_time in range(101):
+        calls = [call] * n_in_time + [replace(call, gap_s=301)] * (100 - n_in_time)
+        cheaper = bill_of_calls(calls, price, rule) < bill_of_calls(calls, price, CacheRule(read=1))
+        assert cheaper == (n_in_time / 100 > rule.break_even_share)
+
+
+def test_rules_and_prices_agree_on_what_a_write_costs() -> None:
+    """Two lists by different people: writes as multiples in one, in dollars in the other."""
+    for row in data.rows("api_prices"):
+        if row["cache_write_usd_per_m"] and row["tier"] == "standard" and row["model_name"] != "Claude 3 Haiku":
+            assert row["cache_write_usd_per_m"] / row["input_usd_per_m"] == pytest.approx(1.25)
+    newest = api_price("Claude Sonnet 5")
+    assert [rule.write for rule in rules_of(newest)] == [1.25, 2.0]
+
+
+def test_every_host_with_a_price_for_reads_has_a_rule_and_no_other() -> None:
+    for price in (each for prices in API_PRICES.values() for each in prices):
+        rules = rules_of(price)
+        assert bool(rules) == (price.cache_read_usd_per_m is not None)
+        assert all(0 < rule.read < 1 for rule in rules)
+
+
+def test_impossible_rules_and_calls_are_refused() -> None:
+    for wrong in ({"read": 1.5}, {"read": 0.1, "write": 0.5}, {"read": 0.1, "lifetime_s": 0}):
+        with pytest.raises(BytebillError):
+            CacheRule(**wrong)
+    with pytest.raises(BytebillError):
+        CachedCall(n_input_tokens=10, n_output_tokens=0, n_prefix_tokens=5, n_repeated_tokens=6)
