@@ -168,6 +168,22 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
     "09_interference": ("vLLM of 2024", "In May 2025", "pull request 17885"),
     "definitions": ("8 minutes", "are 0 s apart", "a 95% interval"),
     "two_clocks": ("as it was in 2023", "vLLM of 2023", "vLLM of 2024", "torch 2.11"),
+    "15_the_bandwidth_ladder": (
+        "deployments 1.07 to 1.93 times",  # these are pinned where they are computed
+        "1.50 in the median",
+        "more than 9%",
+        "only 4 of 50",
+        "to 1.8 times the tokens",
+        "gets 1.37 times, and 1.14",
+        "is 1.65 times as fast",
+        "20 minutes",
+        "2.0, 1.7 or 1.4, and 1.5, 1.2 or 1.0?",
+        "with a 70B in 8 bits read 17%",
+        "the eight RTX 4090",
+        "the factor of 1.25",
+        "Expect 2.4,",
+        "August and September 2026",
+    ),
     "18_the_three_way_frontier": (
         "is 3.1 times the best",  # these are pinned where they are computed
         "of 96 settings",
