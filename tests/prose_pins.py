@@ -186,6 +186,21 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "switches 79% less",
         "cuts its bill by 79%",
         "\\$39 a million queries",
+    "15_the_bandwidth_ladder": (
+        "deployments 1.07 to 1.93 times",  # these are pinned where they are computed
+        "1.50 in the median",
+        "more than 9%",
+        "only 4 of 50",
+        "to 1.8 times the tokens",
+        "gets 1.37 times, and 1.14",
+        "is 1.65 times as fast",
+        "20 minutes",
+        "2.0, 1.7 or 1.4, and 1.5, 1.2 or 1.0?",
+        "with a 70B in 8 bits read 17%",
+        "the eight RTX 4090",
+        "the factor of 1.25",
+        "Expect 2.4,",
+        "August and September 2026",
     ),
     "18_the_three_way_frontier": (
         "is 3.1 times the best",  # these are pinned where they are computed

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, replace
 from math import hypot
 
+import psutil
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ from bytebill.device import Device, cpu_name, pick, used_memory_bytes
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import random_weights
 from bytebill.errors import BytebillError
-from bytebill.measure import ceilings, peers
+from bytebill.measure import ceilings, neighbours, peers
 from bytebill.measure.decode import DecodePoint, median_error, point, taken_apart
 from bytebill.measure.decoders import build_stack, hollow
 from bytebill.measure.paging import attention_by_block_size
@@ -247,3 +248,37 @@ def test_attention_is_timed_for_every_block_size_beside_a_read_of_the_same_bytes
 def test_a_context_that_blocks_do_not_fill_is_refused(cpu):
     with pytest.raises(BytebillError, match="Blocks of 24 tokens do not fill a context of 64"):
         attention_by_block_size(cpu, TINY_SPEC, batch_size=1, context_len=64, block_sizes=(16, 24))
+
+
+def test_neighbours_come_in_turns_and_leave_nothing_behind():
+    n_threads, made = torch.get_num_threads(), []
+
+    def make():
+        made.append(torch.get_num_threads())
+        return {"count": lambda: sum(range(1000))}
+
+    if not neighbours.other_cores():
+        with pytest.raises(BytebillError, match="one core"):
+            neighbours.beside_neighbours(make)
+        return
+    found = neighbours.beside_neighbours(make, repeats=2)
+    assert list(found) == list(neighbours.STATES)
+    assert all(len(found[state]["count"].samples_s) == 2 for state in found)
+    assert made == [n_threads, 1] and torch.get_num_threads() == n_threads  # built for both, and put back
+    assert not [each for each in psutil.Process().children() if "numbers @ numbers" in " ".join(each.cmdline())]
+
+
+def test_a_single_core_has_no_neighbour(monkeypatch):
+    monkeypatch.setattr(neighbours, "other_cores", list)
+    with pytest.raises(BytebillError, match="one core"):
+        neighbours.beside_neighbours(dict)
+
+
+def test_the_cores_of_neighbours_are_not_mine(monkeypatch):
+    monkeypatch.setattr(neighbours.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(neighbours.os, "sched_getaffinity", lambda pid: {2}, raising=False)
+    assert neighbours.other_cores() == [0, 1, 3]
+    monkeypatch.setattr(neighbours.os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
+    assert neighbours.other_cores() == [1, 2, 3]
+    monkeypatch.delattr(neighbours.os, "sched_getaffinity", raising=False)
+    assert neighbours.other_cores() == [1, 2, 3]

@@ -1,0 +1,46 @@
+"""Figures of faster devices: what a deployment gains from more of one thing, and how wrong a ratio of datasheets is."""
+
+from collections.abc import Mapping
+
+from matplotlib.axes import Axes
+
+from bytebill.plotting.style import BYTES, FLOPS, INK, Curve, finished, only_ticks
+
+
+def gains_over_share(
+    ax: Axes,
+    curve: Curve,
+    *,
+    more_bytes: Curve,
+    more_flops: Curve,
+    named: Mapping[str, tuple[float, float]],
+    most: float,
+) -> Axes:
+    """Times as many tokens a second over the share of a step that reads memory: the predicted line, deployments with
+    more bandwidth and with more arithmetic as dots, some named, and as a line the factor that was added."""
+    ax.plot(*curve, color=BYTES, linewidth=1.3)
+    ax.plot(*more_bytes, "o", color=BYTES, markersize=5, alpha=0.8, label=f"{most:g} times the bandwidth")
+    ax.plot(*more_flops, "o", color=FLOPS, markersize=5, alpha=0.8, label=f"{most:g} times the FLOP/s")
+    ax.axhline(most, color=INK, linewidth=0.8, linestyle="--")
+    ax.text(0.01, most, f"claimed: {most:g} times", va="bottom")
+    for name, (x, y) in named.items():
+        ax.annotate(name, (x, y), (-10, 7), textcoords="offset points", ha="right", fontsize=9)
+    return finished(
+        ax,
+        legend="upper left",
+        xlabel="share of the decode step that reads memory [fraction]",
+        ylabel="decode tokens a second, over today's",
+        xlim=(0, 1),
+    )
+
+
+def error_by_tokens(ax: Axes, by_bandwidth: Curve, by_flops: Curve) -> Axes:
+    """Typical factor of error of scaling a published time by the ratio of two bandwidths, or of two peaks, over the
+    tokens in a step."""
+    for (x, y), color, name in ((by_bandwidth, BYTES, "scaled by bandwidth"), (by_flops, FLOPS, "scaled by TFLOPS")):
+        ax.plot(x, y, "o-", color=color, markerfacecolor="none", markersize=7, linewidth=1.3, label=name)
+    ax.set_xscale("log")
+    only_ticks(ax.xaxis, by_bandwidth[0])
+    return finished(
+        ax, legend="upper right", xlabel="tokens in a step", ylabel="typical factor of error", ylim=(1, None)
+    )
