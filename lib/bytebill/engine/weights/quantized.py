@@ -1,4 +1,4 @@
-"""What is left of a matrix in b bits? Weights put on a coarse grid and back, by rounding or by making the rest pay for it.
+"""What is left of a matrix in b bits? Weights put on a coarse grid and back, by rounding or with amends by the rest.
 
     rounding    w' = lo + s round((w - lo) / s)         lo the least of a group of inputs, s = (hi - lo) / (2^b - 1)
     GPTQ        e = (w_j - w'_j) / U_jj,   w_k -= e U_jk for all k > j          U = chol(inverse(H + d I)) upper
@@ -8,9 +8,9 @@ Symbols: w a row of a matrix [n_out, n_in], H = X'X the products of its inputs (
 H's mean diagonal, Q [D, D]. Offset and step of a group are kept in 16 bits: b + 32 / group bits a weight. Rounding
 changes a weight by s / 2 at most; GPTQ changes it by more, so that outputs change by less (Frantar et al. 2023,
 arXiv:2210.17323, algorithm 1). Rotating (Ashkboos et al. 2024, arXiv:2404.00456) takes a checkpoint off a grid that it
-was stored on, which rounding at the same group would find again for nothing. Weights come back in fp32, to be run by any
-kernel: this is about what they say, and `kernels.dtypes` about what they weigh. Embedding, head and vectors are left
-alone, as in the papers. Ignores quantized activations, and formats with an exponent.
+was stored on, which rounding at the same group would find again for nothing. Weights come back in fp32, to be run by
+any kernel: this is about what they say, and `kernels.dtypes` about what they weigh. Embedding, head and vectors are
+left alone, as in the papers. Ignores quantized activations, and formats with an exponent.
 """
 
 from collections import defaultdict
