@@ -18,7 +18,7 @@ from bytebill.device import Device
 from bytebill.engine.calibration import PlainLoader, input_products
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import Weights
-from bytebill.engine.weights.quantized import Grid, quantized, rotated
+from bytebill.engine.weights.quantized import Grid, quantized, rotated, rounded
 from bytebill.errors import require, require_known
 from bytebill.measure.quality import Quality, judged, reference_tokens
 
@@ -105,17 +105,14 @@ def _loss(recipe: Recipe, seed: int, before: Quality, after: Quality) -> Loss:
     )
 
 
-def largest_change(weights: Weights, grid: Grid, *, turned: bool = False) -> float:
+def largest_change(weights: Weights, grid: Grid) -> float:
     """The most that rounding to a grid moves any weight of the layers, over the root mean square of its matrix.
 
     Zero where the weights are on that grid already.
     """
-    model = rotated(weights) if turned else weights
-    rounded_model = quantized(model, grid)
-    names = [name for name in model if name.startswith("layers.") and model[name].dim() == 2]
-    return max(
-        float((rounded_model[name] - model[name]).abs().max() / model[name].square().mean().sqrt()) for name in names
-    )
+    names = [name for name in weights if name.startswith("layers.") and weights[name].dim() == 2]
+    matrices = (weights[name].float() for name in names)
+    return max(float((rounded(each, grid) - each).abs().max() / each.square().mean().sqrt()) for each in matrices)
 
 
 def ratio_of_extras(dearer: Loss, cheaper: Loss, *, n: int = 400, seed: int = 0) -> tuple[float, float, float]:
