@@ -34,6 +34,8 @@ _PLAIN = ("embedding", "kv_up")  # matrices looked up by row, or multiplied by h
 class Loader:
     """A model's tensors by name, each brought to the device in the form that its part runs."""
 
+    packs = True  # whether matrices are laid out for this book's kernels, where there are any
+
     def __init__(self, weights: Weights, *, dtype: str, device: torch.device | str) -> None:
         self.spec, self.dtype, self.device = weights.spec, dtype, torch.device(device)
         self.activation_dtype = weight_format(dtype).activations
@@ -86,7 +88,7 @@ class Loader:
         return self._packed(self._table) if self.spec.tied_embeddings else self.linear("head")
 
     def _packed(self, weight: Tensor) -> PackedLinear:
-        self.linears.append(PackedLinear(weight, dtype=self.dtype))
+        self.linears.append(PackedLinear(weight, dtype=self.dtype, packs=self.packs))
         return self.linears[-1]
 
     def _on_device(self, tensor: Tensor) -> Tensor:

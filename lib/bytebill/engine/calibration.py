@@ -2,9 +2,9 @@
 
     H = sum over tokens of x' x          x [n_in] the input of a matrix, H [n_in, n_in]
 
-GPTQ weighs the errors of a weight by them (`weights.quantized`). A loader stands by each matrix and watches what goes in;
-all of it comes from the unquantized model in one pass, where the paper quantizes layer by layer. Ignores experts that
-no token chose: their products are zero.
+GPTQ weighs the errors of a weight by them (`weights.quantized`). A loader stands by each matrix and watches what goes
+in; all of it comes from the unquantized model in one pass, where the paper quantizes layer by layer. Ignores experts
+that no token chose: they have no products.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,14 @@ from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights.names import Weights
 
 
-class WatchingLoader(Loader):
-    """Every matrix with its inputs' products so far, by name."""
+class PlainLoader(Loader):
+    """Every matrix as torch has it: for a model that reads a text once, packing would take longer than reading."""
+
+    packs = False
+
+
+class WatchingLoader(PlainLoader):
+    """Every matrix, and the products of its inputs so far by name."""
 
     def __init__(
         self, weights: Weights, *, products: dict[str, Tensor], dtype: str, device: torch.device | str
@@ -41,7 +47,7 @@ class WatchingLoader(Loader):
 
 
 def input_products(
-    weights: Weights, tokens: Sequence[int], *, length: int, dtype: str = "fp32", device: torch.device | str = "cpu"
+    weights: Weights, tokens: Sequence[int], *, length: int, dtype: str = "bf16", device: torch.device | str = "cpu"
 ) -> dict[str, Tensor]:
     """The products [n_in, n_in] of each matrix's inputs, by its name, over rows of `length` of the tokens."""
     products: dict[str, Tensor] = {}

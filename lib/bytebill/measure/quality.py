@@ -1,6 +1,6 @@
 """How good is a model at a text that every machine has? Its surprise at each next token, and how often it is right.
 
-    perplexity = exp(mean over tokens of -ln p(token | those before))          accuracy = share where the likeliest is it
+    perplexity = exp(mean over tokens of -ln p(token | those before))       accuracy = share where the likeliest is it
 
 The text is `pydoc_data.topics`, the help of Python itself, so nothing is downloaded and nobody can choose another. Each
 row of it is read from its beginning, with nothing before. Ignores tasks: a perplexity says how much of a model is left
@@ -20,10 +20,12 @@ from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import tokenizer
 from bytebill.errors import require
 
+_AT_ONCE = 1024  # tokens of a pass: their logits are the largest thing held
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Quality:
-    """What a model expected at each place of a text, [rows, length - 1], on the CPU: the place's token is its target."""
+    """What a model expected at each place of a text, [rows, length - 1], on the CPU; a place's token is its target."""
 
     targets: Tensor  # int64
     losses: Tensor  # -ln p(target) [nats]
@@ -67,16 +69,17 @@ def judged(model: Transformer, tokens: Sequence[int], *, length: int) -> Quality
     n_rows = len(tokens) // length
     require(n_rows >= 1, f"{len(tokens)} tokens fill no row of {length}.")
     rows = torch.tensor(tokens[: n_rows * length]).view(n_rows, length)
-    found = [_expected(model, row) for row in rows]
-    losses, likeliest, confidence = (torch.stack(each) for each in zip(*found, strict=True))
+    found = [_expected(model, some) for some in rows.split(max(1, _AT_ONCE // length))]
+    losses, likeliest, confidence = (torch.cat(each) for each in zip(*found, strict=True))
     return Quality(targets=rows[:, 1:], losses=losses, likeliest=likeliest, confidence=confidence)
 
 
-def _expected(model: Transformer, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss, likeliest token and its probability at each place but the first of a row [T]."""
-    tokens = row.to(model.device)
-    logits = model.forward(tokens[None, :-1], model.new_cache(1, len(row) - 1), last_only=False)[0].float()
+def _expected(model: Transformer, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss, likeliest token and its probability at each place of some rows [B, T] but the first: [B, T - 1]."""
+    tokens = rows.to(model.device)
+    cache = model.new_cache(len(rows), rows.shape[1] - 1)
+    logits = model.forward(tokens[:, :-1], cache, last_only=False).float()
     top, likeliest = logits.max(-1)
     total = logits.logsumexp(-1)
-    losses = total - logits.gather(-1, tokens[1:, None])[:, 0]
+    losses = total - logits.gather(-1, tokens[:, 1:, None])[..., 0]
     return losses.cpu(), likeliest.cpu(), (top - total).exp().cpu()

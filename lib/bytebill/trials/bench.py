@@ -4,7 +4,7 @@
 figure is of this run; where the reference read drifted by more than a quarter, `warnings` says so.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -34,6 +34,7 @@ _DTYPES = ("fp32", "bf16", "int8", "int4")
 _CONTEXT_LEN = 256
 _N_PROMPT_TOKENS = 1000  # of `prefix`
 _N_REQUESTS = 150  # at each load of `agreement`
+_ENOUGH = {"bf16": 1.5, "fp32": 1.8}  # times as fast that weights of 8 bits should be, over either
 _ON_REQUEST = ("tenth",)  # takes minutes
 _HEADINGS = ("dtype", "batch", "step [ms:.1f]", "predicted [ms:.1f]", "rate [tokens/s:,.0f]", "share of read [:.2f]")
 
@@ -176,6 +177,28 @@ _PARTS: Register[Callable[[dict[str, Any], Device, Say], None]] = Register(
 )
 
 
+def gained(points: Sequence[dict[str, Any]]) -> list[str]:
+    """What narrow weights gain over wider ones with one sequence, and where they fall short, which term is the rest.
+
+    >>> at = {"batch": 1, "fraction_of_read": 0.4}
+    >>> gained([at | {"dtype": "bf16", "step_s": 0.012}, at | {"dtype": "int8", "step_s": 0.010}])
+    ['int8 at batch 1: 1.20 times bf16; reading weights is only 40% of its step, the operations between them the rest']
+    """
+    alone = {row["dtype"]: row for row in points if row["batch"] == 1}
+    lines = []
+    for dtype in ("int8", "int4"):
+        over = {wide: alone[wide]["step_s"] / alone[dtype]["step_s"] for wide in PLAIN if {wide, dtype} <= set(alone)}
+        if over:
+            said = ", ".join(f"{times:.2f} times {wide}" for wide, times in over.items())
+            short = all(over[wide] < enough for wide, enough in _ENOUGH.items() if wide in over)
+            why = (
+                f"; reading weights is only {alone[dtype]['fraction_of_read']:.0%} of its step, the operations between "
+                "them the rest"
+            )
+            lines.append(f"{dtype} at batch 1: {said}{why * short}")
+    return lines
+
+
 def overview(found: dict[str, Any]) -> Text:
     """The record of a run as lines and tables for a terminal."""
     pinned = "pinned" if found["pinned"] else "NOT pinned: the figures are too low"
@@ -188,6 +211,7 @@ def overview(found: dict[str, Any]) -> Text:
     for part, error in found.get("median_error", {}).items():
         rows = [[row[key] for key in keys] for row in found[part]]
         lines += [f"{part}: median prediction error {error:.0%} up to batch 64", repr(table(*_HEADINGS, rows=rows))]
+        lines += gained(found[part])
     others = found.get("peers", {}) | found.get("engine_peers", {})
     lines += [f"{name}: {rate:.1f}" for name, rate in others.items() if rate]
     lines += [

@@ -58,9 +58,10 @@ class PackedLinear:
     `stored_bytes` counts weights and scales as packed: what one decode step reads.
     """
 
-    def __init__(self, weight: torch.Tensor, *, dtype: str) -> None:
+    def __init__(self, weight: torch.Tensor, *, dtype: str, packs: bool = True) -> None:
+        """`packs=False` leaves it to torch as it is: quicker for a matrix that meets many tokens a few times."""
         self.dtype, (self.n_out, self.n_in) = dtype, weight.shape
-        self.path = path(dtype, weight.device.type)
+        self.path = path(dtype, weight.device.type) if packs else "torch"
         self._whole = False  # whether the panels' outputs are the layer's, with none to cut off
         self._panels: panels.Panels | None = None
         self._onednn: torch.Tensor | None = None

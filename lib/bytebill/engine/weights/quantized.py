@@ -1,4 +1,4 @@
-"""What is left of a matrix in b bits? Weights put on a coarse grid and back, by rounding or by making the rest pay for it.
+"""What is left of a matrix in b bits? Weights put on a coarse grid and back, by rounding or with amends by the rest.
 
     rounding    w' = lo + s round((w - lo) / s)         lo the least of a group of inputs, s = (hi - lo) / (2^b - 1)
     GPTQ        e = (w_j - w'_j) / U_jj,   w_k -= e U_jk for all k > j          U = chol(inverse(H + d I)) upper
@@ -8,13 +8,13 @@ Symbols: w a row of a matrix [n_out, n_in], H = X'X the products of its inputs (
 H's mean diagonal, Q [D, D]. Offset and step of a group are kept in 16 bits: b + 32 / group bits a weight. Rounding
 changes a weight by s / 2 at most; GPTQ changes it by more, so that outputs change by less (Frantar et al. 2023,
 arXiv:2210.17323, algorithm 1). Rotating (Ashkboos et al. 2024, arXiv:2404.00456) takes a checkpoint off a grid that it
-was stored on, which rounding at the same group would find again for nothing. Weights come back in fp32, to be run by any
-kernel: this is about what they say, and `kernels.dtypes` about what they weigh. Embedding, head and vectors are left
-alone, as in the papers. Ignores quantized activations, and formats with an exponent.
+was stored on, which rounding at the same group would find again for nothing. Weights come back in fp32, to be run by
+any kernel: this is about what they say, and `kernels.dtypes` about what they weigh. Embedding, head and vectors are
+left alone, as in the papers. Ignores quantized activations, and formats with an exponent.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,11 +23,15 @@ from torch import Tensor
 from bytebill.engine.weights.names import Weights, tensor_shapes
 from bytebill.errors import require
 
-_READS = ("qkv", "gate_up", "router", "latents_down")  # matrices whose inputs are the normed residual stream
 _WRITES = ("attention_out", "down")  # matrices whose outputs are added to it
-_NORM_OF = {"qkv": "attention_norm", "latents_down": "attention_norm", "gate_up": "mlp_norm", "router": "mlp_norm"}
-_SPAN = 64  # columns whose errors are passed on at once
+_NORM_OF = {  # of the matrices whose inputs are the normed residual stream
+    "qkv": "attention_norm",
+    "latents_down": "attention_norm",
+    "gate_up": "mlp_norm",
+    "router": "mlp_norm",
+}
 _DAMPING = 0.01  # of the mean of H's diagonal
+Points = tuple[Tensor, Tensor, int]  # of a grid: offset, step and number of steps
 
 
 @dataclass(frozen=True)
@@ -64,29 +68,32 @@ def gptq(weight: Tensor, products: Tensor, grid: Grid) -> Tensor:
     """The weight [..., n_out, n_in] on its grid, the later inputs of each row making up for the errors of the earlier.
 
     `products` [..., n_in, n_in] are those of its inputs. Offset and step of a group are taken when its turn comes.
+    Errors are passed on by halves, a first half's to the second at once: few products in place of many small ones.
     """
-    left, n_in = weight.clone(), weight.shape[-1]
-    factor = _factor(products)
-    for start in range(0, n_in, grid.group):
-        stop = min(start + grid.group, n_in)
-        points = _points(left[..., start:stop], grid)
-        for first in range(start, stop, _SPAN):
-            last = min(first + _SPAN, stop)
-            errors = _settle(left[..., first:last], factor[..., first:last, first:last], points)
-            left[..., last:] -= errors @ factor[..., first:last, last:]
-    return left
+    left = weight.flatten(0, -3).mT.contiguous() if weight.dim() > 2 else weight.T.contiguous()[None]
+    factor = _factor(products.flatten(0, -3) if products.dim() > 2 else products[None])
+    _settle(left, torch.empty_like(left), factor, (0, left.shape[1]), grid)
+    return left.mT.reshape(weight.shape)
 
 
-def _settle(span: Tensor, factor: Tensor, points: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Put a span's columns on the grid in place, one after the other; the errors [..., n_out, columns] to pass on."""
-    errors = torch.empty_like(span)
-    for j in range(span.shape[-1]):
-        exact = span[..., j : j + 1].clone()
-        span[..., j : j + 1] = _snapped(exact, *points)
-        error = (exact - span[..., j : j + 1]) / factor[..., j : j + 1, j : j + 1]
-        span[..., j + 1 :] -= error * factor[..., j : j + 1, j + 1 :]
-        errors[..., j : j + 1] = error
-    return errors
+def _settle(
+    left: Tensor, errors: Tensor, factor: Tensor, span: tuple[int, int], grid: Grid, points: Points | None = None
+) -> None:
+    """Put a span of inputs on the grid in place, [matrices, inputs, outputs], and note the errors to pass on."""
+    start, stop = span
+    width = stop - start
+    if points is None and width <= grid.group:
+        points = _points(left[:, start:stop], grid, dim=1)
+    if width == 1:
+        exact = left[:, start:stop].clone()
+        left[:, start:stop] = _snapped(exact, *(points or _points(exact, grid, dim=1)))
+        errors[:, start:stop] = (exact - left[:, start:stop]) / factor[:, start:stop, start:stop]
+        return
+    whole = 1 if points else grid.group  # groups stay together until their turn
+    middle = start + whole * max(1, width // whole // 2)
+    _settle(left, errors, factor, (start, middle), grid, points)
+    left[:, middle:stop].baddbmm_(factor[:, start:middle, middle:stop].mT, errors[:, start:middle], alpha=-1)
+    _settle(left, errors, factor, (middle, stop), grid, points)
 
 
 def _factor(products: Tensor) -> Tensor:
@@ -97,16 +104,16 @@ def _factor(products: Tensor) -> Tensor:
     return torch.linalg.cholesky(inverse, upper=True)
 
 
-def _points(group: Tensor, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
-    """Offset, step and number of steps of each row of a group, the first two as 16 bits hold them."""
-    low, high = group.amin(-1, keepdim=True), group.amax(-1, keepdim=True)
-    n_steps = torch.tensor(2.0**grid.bits - 1)
+def _points(group: Tensor, grid: Grid, *, dim: int = -1) -> Points:
+    """Offset and step of each row of a group, as 16 bits hold them, and the number of steps."""
+    low, high = group.aminmax(dim=dim, keepdim=True)
+    n_steps = 2**grid.bits - 1
     step = ((high - low) / n_steps).half().float().clamp_min(torch.finfo(torch.float16).tiny)
     return low.half().float(), step, n_steps
 
 
-def _snapped(values: Tensor, low: Tensor, step: Tensor, n_steps: Tensor) -> Tensor:
-    return ((values - low) / step).round_().clamp_(min=0).minimum(n_steps.to(values.device)).mul_(step).add_(low)
+def _snapped(values: Tensor, low: Tensor, step: Tensor, n_steps: int) -> Tensor:
+    return ((values - low) / step).round_().clamp_(0, n_steps).mul_(step).add_(low)
 
 
 def quantized(weights: Weights, grid: Grid, products: Mapping[str, Tensor] | None = None) -> Weights:
@@ -119,11 +126,7 @@ def quantized(weights: Weights, grid: Grid, products: Mapping[str, Tensor] | Non
         name for name, shape in tensor_shapes(weights.spec).items() if name.startswith("layers.") and len(shape) == 2
     }
     if products is None:
-        return Weights(
-            weights.spec,
-            lambda name: rounded(weights[name].float(), grid) if name in inside else weights[name],
-            frequencies=weights.frequencies,
-        )
+        return _with(weights, lambda name: rounded(weights[name].float(), grid) if name in inside else weights[name])
     missing = inside - set(products)
     require(not missing, f"GPTQ needs the products of the inputs of {min(missing, default='')}.")
     alike: defaultdict[str, list[str]] = defaultdict(list)
@@ -131,13 +134,9 @@ def quantized(weights: Weights, grid: Grid, products: Mapping[str, Tensor] | Non
         alike[name.split(".", 2)[2]].append(name)
     made: dict[str, Tensor] = {}
     for names in alike.values():
-        settled = gptq(
-            torch.stack([weights[name].float() for name in names]),
-            torch.stack([products[name] for name in names]),
-            grid,
-        )
-        made |= dict(zip(names, settled, strict=True))
-    return Weights(weights.spec, lambda name: made.get(name, weights[name]), frequencies=weights.frequencies)
+        stacked = [torch.stack([each[name].float() for name in names]) for each in (weights, products)]
+        made |= dict(zip(names, gptq(*stacked, grid), strict=True))
+    return _with(weights, lambda name: made.get(name, weights[name]))
 
 
 def rotated(weights: Weights, *, seed: int = 0) -> Weights:
@@ -145,27 +144,31 @@ def rotated(weights: Weights, *, seed: int = 0) -> Weights:
 
         norm(x Q) = norm(x) Q          once its gains g are in the matrix that reads: W' = W diag(g) Q, and V' = Q' V
 
-    A tied head parts from its embedding, since only the head takes the last norm's gains.
+    A tied head parts from its embedding, since only the head takes the last norm's gains. All of it is held in fp32.
     """
     spec = replace(weights.spec, tied_embeddings=False)
     generator = torch.Generator().manual_seed(seed)
-    turn = torch.linalg.qr(torch.randn(spec.d_model, spec.d_model, generator=generator, dtype=torch.float64))[0]
-    head = "embedding" if weights.spec.tied_embeddings else "head"
+    turn = torch.linalg.qr(torch.randn(spec.d_model, spec.d_model, generator=generator, dtype=torch.float64))[0].float()
+    tied = weights.spec.tied_embeddings
 
     def reads(name: str, norm: str) -> Tensor:
-        return ((weights[name].double() * weights[norm].double()) @ turn).float()
+        return (weights[name].float() * weights[norm].float()) @ turn
 
-    def read(name: str) -> Tensor:
-        prefix, _, last = name.rpartition(".")
-        layer = ".".join(prefix.split(".")[:2])
+    def turned(name: str) -> Tensor:
+        last = name.rpartition(".")[2]
         if last in ("attention_norm", "mlp_norm", "final_norm"):
             return torch.ones_like(weights[name])
         if name == "embedding":
-            return (weights[name].double() @ turn).float()
+            return weights[name].float() @ turn
         if name == "head":
-            return reads(head, "final_norm")
-        if last in _READS:
-            return reads(name, f"{layer}.{_NORM_OF[last]}")
-        return (turn.T @ weights[name].double()).float() if last in _WRITES else weights[name]
+            return reads("embedding" if tied else "head", "final_norm")
+        if last in _NORM_OF:
+            return reads(name, f"{'.'.join(name.split('.')[:2])}.{_NORM_OF[last]}")
+        return turn.T @ weights[name].float() if last in _WRITES else weights[name]
 
-    return Weights(spec, read, frequencies=weights.frequencies)
+    made = {name: turned(name) for name in tensor_shapes(spec)}
+    return Weights(spec, made.__getitem__, frequencies=weights.frequencies)
+
+
+def _with(weights: Weights, read: Callable[[str], Tensor]) -> Weights:
+    return Weights(weights.spec, read, frequencies=weights.frequencies)

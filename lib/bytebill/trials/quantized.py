@@ -1,0 +1,49 @@
+"""What does SmolLM2 lose at every width, group and method? The record that chapter 11 reads.
+
+`python -m bytebill.trials.quantized > data/measured/NAME.json` takes some minutes on two CPU cores: the whole grid in
+one rotated basis, and the case that is judged in nine more. Losses depend on the text, which is Python's own help and
+changes with its version, and next to nothing on the machine.
+"""
+
+import hashlib
+import json
+import platform
+import sys
+from dataclasses import asdict
+from itertools import product
+from typing import Any
+
+from bytebill.device import Device, pick
+from bytebill.engine.weights import smollm2
+from bytebill.measure.quality import reference_text
+from bytebill.measure.quantization import METHODS, Recipe, losses
+from bytebill.trials.record import provenance
+
+BITS, GROUPS, SEEDS = (8, 4, 3, 2), (32, 64, 192), range(1, 10)
+JUDGED = tuple(Recipe(method, 4, 64) for method in METHODS)
+N_ROWS, LENGTH, N_CALIBRATION = 16, 128, 2048
+
+
+def record(device: Device) -> dict[str, Any]:
+    """Extra nats a token of every recipe, with what made them."""
+    weights, size = smollm2(), {"n_rows": N_ROWS, "length": LENGTH, "n_calibration": N_CALIBRATION}
+    recipes = [Recipe(*each) for each in product(METHODS, BITS, GROUPS)]
+    before, found = losses(weights, recipes, device, **size)
+    for seed in SEEDS:
+        print(f"rotation {seed}", file=sys.stderr)
+        found += losses(weights, JUDGED, device, seed=seed, **size)[1]
+    return provenance(device) | {
+        "command": "python -m bytebill.trials.quantized",
+        "model": weights.spec.name,
+        "text": "pydoc_data.topics",
+        "text_sha256": hashlib.sha256(reference_text().encode()).hexdigest(),
+        "python": platform.python_version(),
+        **size,
+        "perplexity": before.perplexity,
+        "accuracy": before.accuracy,
+        "losses": [asdict(each) | {"recipe": each.recipe._asdict()} for each in found],
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(record(pick()), indent=1))
