@@ -166,8 +166,8 @@ def test_a_counterfactual_that_turns_nothing_stops_a_strict_run(monkeypatch):
         judge("C29", parts | {"peak": found(278, flips=("one node", 1.0))}, say="")
 
 
-def test_a_measured_part_that_fails_on_this_machine_stops_no_run(monkeypatch):
-    """Its counterfactual fails with it; on a machine where it holds, the counterfactual must still turn it."""
+def test_a_measured_part_stops_no_run_whatever_comes_out(monkeypatch, capsys):
+    """Where the part holds and its counterfactual too, a sentence says so: timings fail no run."""
     monkeypatch.setenv("BYTEBILL_PINS", "strict")
     claim = CLAIMS["C18"]
     given = {
@@ -175,8 +175,9 @@ def test_a_measured_part_that_fails_on_this_machine_stops_no_run(monkeypatch):
     }
     here = {"reach": reach({"a": True}, boundary="x"), "say": "x", "device": "a CPU"}
     assert judge("C18", given | {"here": found(1.1, flips=("no queue", 1.0))}, **here).word == rule.CONDITION
-    with pytest.raises(AssertionError, match="comes out otherwise for no queue"):
-        judge("C18", given | {"here": found(2.0, flips=("no queue", 1.5))}, **here)
+    assert not capsys.readouterr().out
+    judge("C18", given | {"here": found(2.0, flips=("no queue", 1.5))}, **here)
+    assert "here no queue comes out alike" in capsys.readouterr().out
 
 
 def test_json_has_the_agreed_shape_and_survives_json():
