@@ -97,17 +97,17 @@ def calls_curve(
     [0.25, 1.0, 0.75]
     """
     points = [coin(queries, 0.0, cheap_first=cheap_first)]
-    for _, alike in groupby(sorted(queries, key=order), key=order):
-        point = points[-1]
-        for query in alike:
-            extra = query.dear_usd - (0.0 if cheap_first else query.cheap_usd)
-            point = replace(
-                point,
-                n_dear=point.n_dear + query.n,
-                score=point.score + query.n * query.gain / point.n,
-                usd=point.usd + query.n * extra,
+    for _, together in groupby(sorted(queries, key=order), key=order):
+        before, alike = points[-1], list(together)
+        points.append(
+            Routed(
+                n=before.n,
+                n_dear=before.n_dear + sum(query.n for query in alike),
+                score=before.score + sum(query.n * query.gain for query in alike) / before.n,
+                usd=before.usd
+                + sum(query.n * (query.dear_usd - (0.0 if cheap_first else query.cheap_usd)) for query in alike),
             )
-        points.append(point)
+        )
     return points
 
 

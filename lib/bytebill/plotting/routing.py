@@ -44,12 +44,12 @@ def cut_by_price_gap(
         ax.annotate(name, (ratios[0], values[0]), (4, 5), textcoords="offset points", fontsize=9)
     for name, ratio in pairs.items():
         ax.axvline(ratio, color=INK, linewidth=1, linestyle=":")
-        ax.text(
-            ratio, 0.99, f"{name} ", rotation=90, ha="right", va="top", fontsize=8, transform=ax.get_xaxis_transform()
-        )
-    finished(ax, xlabel="price of the cheap model over that of the dear one", ylabel="bill cut", ylim=(0, 1.0))
+        place = ax.get_xaxis_transform()
+        ax.text(ratio, 0.99, f"{name} ", rotation=90, ha="right", va="top", fontsize=8, transform=place)
+    finished(ax, xlabel="price of the cheap model over that of the dear one", ylabel="bill cut", ylim=(0, 1.5))
     ax.set_xscale("log")
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])  # the names of the pairs stand above
     only_ticks(ax.xaxis, (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1))
     return ax
 
@@ -70,16 +70,16 @@ def cascade_curve(
     ax.plot(x, y, color=MONEY)
     ax.plot(*coin, color=IDLE)
     ax.plot(*oracle, color=KV, linestyle="--")
-    for name, curve, colour, at in (
-        ("cascade", cascade, MONEY, 0.6),
-        ("a random mix", coin, IDLE, 0.75),
-        ("with hindsight", oracle, KV, 0.5),
-    ):
-        i = min(len(curve[0]) - 1, int(at * len(curve[0])))
-        ax.annotate(name, (curve[0][i], curve[1][i]), (0, 7), textcoords="offset points", color=colour, fontsize=10)
+    labels = (
+        ("cascade", (x[len(x) // 3], y[len(x) // 3]), MONEY, (-8, 8), "right"),
+        ("a random mix", (sum(coin[0]) / 2, sum(coin[1]) / 2), IDLE, (8, -14), "left"),
+        ("with hindsight", (oracle[0][1], oracle[1][1]), KV, (12, -16), "left"),
+    )
+    for name, point, colour, offset, side in labels:
+        ax.annotate(name, point, offset, textcoords="offset points", color=colour, ha=side)
     for name, point in chosen.items():
         ax.plot(*point, "o", color=INK, markersize=7)
-        ax.annotate(name, point, (8, -12), textcoords="offset points", fontsize=9)
+        ax.annotate(name, point, (-8, 8), textcoords="offset points", fontsize=9, ha="right")
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     return finished(
         ax,
