@@ -14,7 +14,9 @@ def hits_by_size(
     published shares at the right edge; a line at the `room` of one deployment."""
     for (name, (x, y)), color in zip(simulated.items(), (KV, BYTES, MONEY), strict=False):
         ax.plot(x, [100 * share for share in y], ".-", color=color, markersize=8, linewidth=1)
-        ax.annotate(name, (x[0], 100 * y[0]), (0, 7), textcoords="offset points", color=color, fontsize=10)
+        ax.annotate(
+            name, (x[-1], 100 * y[-1]), (0, 7), textcoords="offset points", color=color, ha="right", fontsize=10
+        )
     for (name, (x, y)), marker in zip(replayed.items(), ("o", "s"), strict=False):
         ax.plot(x, [100 * share for share in y], marker, color=INK, markerfacecolor="none", markersize=7, label=name)
     right = max(x[-1] for x, _ in simulated.values()) * 2
@@ -22,14 +24,15 @@ def hits_by_size(
         ax.plot([right], [100 * share], "D", color=INK, markerfacecolor="none", markersize=7)
         ax.annotate(name, (right, 100 * share), (8, 0), textcoords="offset points", va="center", fontsize=9)
     ax.axvline(room, color=IDLE, linewidth=1.2, linestyle="--")
-    ax.text(room, 99, " kept by four H100s beside a 70B and its users", color=INK, fontsize=9, va="top")
+    ax.text(room, 107, " kept by four H100s beside a 70B and its users", color=INK, fontsize=9, va="top")
     ax.set_xscale("log")
     return finished(
         ax,
         legend="upper left" if replayed else None,
         xlabel="size of the cache [tokens]",
         ylabel="input tokens found [%]",
-        ylim=(-2, 102),
+        ylim=(-2, 128),
+        yticks=range(0, 101, 20),
     )
 
 
