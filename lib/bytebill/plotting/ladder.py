@@ -22,15 +22,17 @@ def gains_over_share(
     ax.plot(*more_bytes, "o", color=BYTES, markersize=5, alpha=0.8, label=f"{most:g} times the bandwidth")
     ax.plot(*more_flops, "o", color=FLOPS, markersize=5, alpha=0.8, label=f"{most:g} times the FLOP/s")
     ax.axhline(most, color=INK, linewidth=0.8, linestyle="--")
-    ax.text(0.01, most, f"claimed: {most:g} times", va="bottom")
+    ax.text(0.99, most, f"claimed: {most:g} times", ha="right", va="bottom")
     for name, (x, y) in named.items():
-        ax.annotate(name, (x, y), (-10, 7), textcoords="offset points", ha="right", fontsize=9)
+        offset, side = ((-10, 6), "right") if x > 0.7 else ((8, -13), "left")
+        ax.annotate(name, (x, y), offset, textcoords="offset points", ha=side, fontsize=9)
+    ax.legend(loc="upper left", bbox_to_anchor=(0, 0.88))
     return finished(
         ax,
-        legend="upper left",
         xlabel="share of the decode step that reads memory [fraction]",
         ylabel="decode tokens a second, over today's",
         xlim=(0, 1),
+        ylim=(0.95, 1.06 * most),
     )
 
 
