@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from bytebill.device import pick
 from bytebill.engine.calibration import PlainLoader, input_products
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import Weights, random_weights
 from bytebill.engine.weights.quantized import Grid, gptq, quantized, rotated, rounded
 from bytebill.errors import BytebillError
 from bytebill.measure.quality import judged
+from bytebill.measure.quantization import Loss, Recipe, largest_change, losses, ratio_of_extras
 from bytebill.models import MoESpec, model
 
 TINY = replace(
@@ -173,3 +175,37 @@ def test_quality_counts_as_written() -> None:
     assert bool((quality.confidence >= (-quality.losses).exp() - 1e-6).all())
     with pytest.raises(BytebillError, match=r"fill no row"):
         judged(Transformer(with_gains(), dtype="fp32"), TOKENS[:9], length=10)
+
+
+def lost(*extra: float) -> Loss:
+    return Loss(
+        recipe=Recipe("rounding", 4, 16),
+        seed=0,
+        extra_by_row=extra,
+        perplexity=2.0,
+        perplexity_before=1.0,
+        accuracy=0.5,
+        agreement=0.5,
+    )
+
+
+def test_a_ratio_of_losses_has_an_interval_of_its_rows() -> None:
+    ratio, low, high = ratio_of_extras(lost(0.4, 0.2, 0.6), lost(0.1, 0.1, 0.1))
+    assert ratio == pytest.approx(4) and 2 <= low < 4 < high <= 6
+    same = ratio_of_extras(lost(0.4, 0.2, 0.6), lost(0.2, 0.1, 0.3))  # row by row twice as much
+    assert same == pytest.approx((2, 2, 2))
+
+
+def test_weights_on_a_grid_do_not_move() -> None:
+    stored = quantized(random_weights(TINY), Grid(4, 16))
+    assert largest_change(stored, Grid(4, 16)) == 0
+    assert largest_change(stored, Grid(4, 24)) > 0 and largest_change(rotated(stored), Grid(4, 16)) > 0
+
+
+@pytest.mark.parametrize(
+    ("recipe", "n_rows", "said"),
+    [(Recipe("guessing", 4, 64), 2, "guessing"), (Recipe("GPTQ", 4, 64), 9999, "are not in")],
+)
+def test_what_cannot_be_judged_is_refused(recipe: Recipe, n_rows: int, said: str) -> None:
+    with pytest.raises(BytebillError, match=said):
+        losses(random_weights(TINY), [recipe], pick("cpu"), n_rows=n_rows)
