@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from bytebill.device import pick
 from bytebill.engine.generation import generate
 from bytebill.engine.speculative import ModelDraft, speculate
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights.names import random_weights
 from bytebill.errors import BytebillError
+from bytebill.measure.speculation import race, time_passes
 from bytebill.models import ModelSpec
 from bytebill.roofline import tokens_per_pass
 from bytebill.serving.speculative import Acceptance, Drafter, OneByOne, PromptLookup, n_accepted
@@ -184,3 +186,25 @@ def test_narrow_formats_finish_and_count(dtype: str) -> None:
     run = speculate(model, prompts, n_new_tokens=N_NEW, drafter=PromptLookup(), n_draft_tokens=4)
     assert [len(tokens) for tokens in run.tokens] == [N_NEW] * 3
     assert torch.tensor(run.tokens).max() < 23
+
+
+def test_a_race_is_between_the_same_texts(tiny: Transformer) -> None:
+    found = race(tiny, prompts_of(2), drafter=PromptLookup, n_new_tokens=12, n_draft_tokens=3, rounds=2)
+    assert found.drafted.tokens == found.plain
+    assert len(found.gains) == 2 and found.pass_cost > 0
+
+
+def test_passes_of_any_shape_are_timed(tiny: Transformer) -> None:
+    shapes = [(1, 1), (1, 5), (3, 2), (2, 20)]
+    assert list(time_passes(tiny, pick("cpu"), shapes, context_len=30, repeats=2)) == shapes
+
+
+def test_fewer_layers_are_a_draft_of_the_same_vocabulary(tiny: Transformer) -> None:
+    prompts = prompts_of(2, seed=2)
+    draft = ModelDraft(tiny.first_layers(1), batch_size=2, max_len=90)
+    run = speculate(tiny, prompts, n_new_tokens=N_NEW, drafter=draft, n_draft_tokens=3)
+    assert run.tokens == generate(tiny, prompts, n_new_tokens=N_NEW)
+    assert tiny.first_layers(2).forward(torch.ones(1, 3, dtype=torch.long), tiny.new_cache(1, 3)).shape == (1, 1, 23)
+    for n in (0, 3):
+        with pytest.raises(BytebillError):
+            tiny.first_layers(n)

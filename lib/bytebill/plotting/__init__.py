@@ -29,6 +29,7 @@ from bytebill.plotting.money import (
 )
 from bytebill.plotting.phases import ratio_curves, ratio_strips, token_time_by_tokens
 from bytebill.plotting.slots import factors_waterfall, latency_by_rate, slot_timelines
+from bytebill.plotting.speculation import gain_by_users, staircase, tokens_by_drafts
 from bytebill.plotting.steps import (
     bending_over,
     between_two,

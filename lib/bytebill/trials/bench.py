@@ -22,6 +22,7 @@ from bytebill.errors import require
 from bytebill.measure import ceilings, peers, users
 from bytebill.measure.decode import DecodePoint, median_error, point, sweep_model
 from bytebill.measure.decoders import D_FF, D_MODEL, build_stack
+from bytebill.measure.speculation import lookup_gain
 from bytebill.measure.timing import drift
 from bytebill.trials import agreement, speed
 
@@ -99,6 +100,11 @@ def _engine(found: dict[str, Any], here: Device, say: Say) -> None:
     found["engine_peers"] = {"llamacpp_8_slots_tokens_per_s": peers.tokens_per_s("llamacpp_8_slots")}
 
 
+def _speculation(found: dict[str, Any], here: Device, say: Say) -> None:
+    say("speculation")
+    found["speculation"] = [lookup_gain(here, dtype=dtype) for dtype in PLAIN]
+
+
 def _simulator(found: dict[str, Any], here: Device, say: Say) -> None:
     found["simulator"] = []
     for n_requests in speed.SIZES:
@@ -145,6 +151,7 @@ _PARTS: Register[Callable[[dict[str, Any], Device, Say], None]] = Register(
         **{part: partial(_sweep, part) for part in _SWEEPS},
         "peers": _peers,
         "engine": _engine,
+        "speculation": _speculation,
         "simulator": _simulator,
         "cluster": _clusters,
         "frontier": _frontier,
@@ -172,6 +179,11 @@ def overview(found: dict[str, Any]) -> Text:
         f"engine, {row['dtype']}: {row['alone_tokens_per_s']:.0f} tokens/s alone, {row['tokens_per_s']:.0f} with "
         f"{row['users']} users, scheduling {row['scheduler_share']:.2%} of a step"
         for row in found.get("engine", [])
+    ]
+    lines += [
+        f"prompt lookup, {row['dtype']}: {row['speed_up']:.2f} times as fast; a pass gives "
+        f"{row['tokens_per_pass']:.1f} tokens and takes {row['pass_cost']:.1f} steps"
+        for row in found.get("speculation", [])
     ]
     lines += [
         f"simulator, {row['requests']:,} requests: {row['requests_per_s']:,.0f} a second, "
