@@ -166,6 +166,7 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "(chapter 13)",
     ),
     "09_interference": ("vLLM of 2024", "In May 2025", "pull request 17885"),
+    "14_speculative_decoding": ("end at 4,096", "70B in 2024", "published as 1.77", "under a minute"),
     "definitions": ("8 minutes", "are 0 s apart", "a 95% interval"),
     "two_clocks": ("as it was in 2023", "vLLM of 2023", "vLLM of 2024", "torch 2.11"),
     "18_the_three_way_frontier": (
