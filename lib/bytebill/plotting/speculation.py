@@ -33,7 +33,9 @@ def staircase(ax: Axes, measured: Mapping[str, Curve], *, published: Mapping[str
         ax.loglog(x, y, "o-", color=INK, markerfacecolor="none", markersize=5, linewidth=0.8, label=name)
     only_ticks(ax.xaxis, [1, 4, 16, 64, 256, 1024, 4096, 16384])
     only_ticks(ax.yaxis, [1, 2, 5, 10, 20, 50])
-    return finished(ax, legend="upper left", xlabel="tokens in the pass", ylabel="time over a pass of one token")
+    return finished(
+        ax, legend="upper left", xlabel="tokens in the pass", ylabel="time over a pass of one token", ylim=(0.8, 60)
+    )
 
 
 def tokens_by_drafts(ax: Axes, published: Mapping[str, Curve], *, formula: Mapping[str, Curve]) -> Axes:
