@@ -166,6 +166,7 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "(chapter 13)",
     ),
     "09_interference": ("vLLM of 2024", "In May 2025", "pull request 17885"),
+    "14_speculative_decoding": ("end at 4,096", "70B in 2024", "published as 1.77", "under a minute"),
     "definitions": ("8 minutes", "are 0 s apart", "a 95% interval"),
     "two_clocks": ("as it was in 2023", "vLLM of 2023", "vLLM of 2024", "torch 2.11"),
     "12_routing": (
@@ -186,6 +187,7 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "switches 79% less",
         "cuts its bill by 79%",
         "\\$39 a million queries",
+    ),
     "15_the_bandwidth_ladder": (
         "deployments 1.07 to 1.93 times",  # these are pinned where they are computed
         "1.50 in the median",
@@ -201,6 +203,7 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "the factor of 1.25",
         "Expect 2.4,",
         "August and September 2026",
+    ),
     "13_prefix_caching": (
         "find 5.4% of what",  # these are pinned where they are computed
         "and 9% of the documents",

@@ -294,6 +294,7 @@ OTHERS = {
         }
     ],
     "10": [{"usd_per_gpu_hour": 1.3, "tokens_per_s_per_user": 33}],
+    "14": [{"n_draft_tokens": 5, "acceptance_rate": 1, "n_new_tokens": 0}],
     "15": [{"deployment_id": "rag-8b-a100", "more": 3, "n_users": 1, "prompt_tokens": 1}],
     "16": [{"usd_per_h100_hour": 2.0, "usd_per_h200_hour": 3.0, "context_len": 512, "skew": 0.0}],
     "17": [{"accelerator_id": "a100-sxm-80", "context_len": 1000, "measured_len": 300, "usd_per_gpu_hour": 1.5}],

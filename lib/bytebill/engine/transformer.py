@@ -9,6 +9,8 @@ and `SwiGLU` (or `Experts`, of which a pass moves only those that its tokens cho
 """
 
 from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -92,6 +94,13 @@ class Transformer:
         """Read every matrix once and do nothing with it: what the time of a step is held against."""
         for linear in self.linears:
             linear.read()
+
+    def first_layers(self, n: int) -> Self:
+        """A draft that nobody trained: the first `n` layers under the same head; bytes are not recounted."""
+        require(1 <= n <= len(self._layers), f"{self.spec.name} has {len(self._layers)} layers, so not {n} of them.")
+        fewer = copy(self)
+        fewer.spec, fewer._layers = replace(self.spec, n_layers=n), self._layers[:n]
+        return fewer
 
     def require_context(self, n_tokens: int) -> None:
         """Refuse contexts that the model does not attend to as a whole."""

@@ -30,9 +30,10 @@ from bytebill.plotting.money import (
     rules_on_map,
 )
 from bytebill.plotting.phases import ratio_curves, ratio_strips, token_time_by_tokens
-from bytebill.plotting.routing import calls_saved, cascade_curve, cut_by_price_gap
 from bytebill.plotting.quantization import gain_by_tokens, loss_by_bits
+from bytebill.plotting.routing import calls_saved, cascade_curve, cut_by_price_gap
 from bytebill.plotting.slots import factors_waterfall, latency_by_rate, slot_timelines
+from bytebill.plotting.speculation import gain_by_users, staircase, tokens_by_drafts
 from bytebill.plotting.steps import (
     bending_over,
     between_two,

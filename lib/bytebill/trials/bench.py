@@ -24,6 +24,7 @@ from bytebill.measure import ceilings, peers, users
 from bytebill.measure.decode import DecodePoint, median_error, point, sweep_model
 from bytebill.measure.decoders import D_FF, D_MODEL, build_stack
 from bytebill.measure.prefix import ttft_by_hit
+from bytebill.measure.speculation import lookup_gain
 from bytebill.measure.timing import drift
 from bytebill.trials import agreement, speed
 
@@ -121,6 +122,11 @@ def _prefix(found: dict[str, Any], here: Device, say: Say) -> None:
     }
 
 
+def _speculation(found: dict[str, Any], here: Device, say: Say) -> None:
+    say("speculation")
+    found["speculation"] = [lookup_gain(here, dtype=dtype) for dtype in PLAIN]
+
+
 def _simulator(found: dict[str, Any], here: Device, say: Say) -> None:
     found["simulator"] = []
     for n_requests in speed.SIZES:
@@ -168,6 +174,7 @@ _PARTS: Register[Callable[[dict[str, Any], Device, Say], None]] = Register(
         "peers": _peers,
         "engine": _engine,
         "prefix": _prefix,
+        "speculation": _speculation,
         "simulator": _simulator,
         "cluster": _clusters,
         "frontier": _frontier,
@@ -228,6 +235,11 @@ def overview(found: dict[str, Any]) -> Text:
             f"{row['gain']:.1f} times sooner, after {1e3 * row['ttft_full_hit_s']:.0f} ms; most of them: "
             f"{max(terms, key=terms.__getitem__)}"
         )
+    lines += [
+        f"prompt lookup, {row['dtype']}: {row['speed_up']:.2f} times as fast; a pass gives "
+        f"{row['tokens_per_pass']:.1f} tokens and takes {row['pass_cost']:.1f} steps"
+        for row in found.get("speculation", [])
+    ]
     lines += [
         f"simulator, {row['requests']:,} requests: {row['requests_per_s']:,.0f} a second, "
         f"{row['peak_rss_bytes'] / 1e6:.0f} MB at most, mean batch {row['mean_batch']:.0f}"

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from bytebill.engine.attention import FEW_TOKENS
 from bytebill.engine.rotary import Factors
 from bytebill.errors import BytebillError
 
@@ -47,14 +48,15 @@ class Placement:
     scatter: tuple[Tensor, Tensor, Tensor | None] | None = None  # else rows, slots, real tokens (None: all)
     bias: Tensor | None = None  # [B or 1, 1, T, 1, S] 0 where a token may look, else -inf; None: everywhere
     fresh: bool = False  # several tokens and no context yet: they see only each other
-    table: Tensor | None = None  # one new token of every sequence, and a kernel that takes it
+    table: Tensor | None = None  # a few new tokens of every sequence, and a kernel that takes them
 
 
 class SlotMemory:
     """The tensors in which every token of every sequence has a slot of its own, first axis the layers, and how many of
     its `max_len` slots each of `batch_size` sequences fills.
 
-    `by_table`: where every sequence gets one token, the cache's kernel takes a table of their places.
+    `by_table`: where every sequence gets a few tokens, the cache's kernel takes a table of their places, padding and
+    all, which goes to slots that count as empty.
     """
 
     def __init__(self, *tensors: Tensor, batch_size: int, max_len: int, by_table: bool = False) -> None:
@@ -103,10 +105,12 @@ class SlotMemory:
         n_slots = max((length + n for length, n in zip(self.lengths, new, strict=False)), default=0)
         self._require_room(n_slots, n_given=n_rows)
         whole, even = min(new) == n_tokens, len(set(self.lengths)) == 1
-        if self._by_table and n_tokens == 1 and whole:
-            table = torch.tensor([[length, length + 1, row] for row, length in enumerate(self.lengths)])
-            return Placement(positions=table[: 1 if even else None, :1], n_slots=n_slots, n_new=new, table=table)
         fresh = n_tokens > 1 and not any(self.lengths)
+        if self._by_table and not fresh and n_tokens <= FEW_TOKENS and max(self.lengths) + n_tokens <= self.max_len:
+            ends = [(row, length + i) for row, length in enumerate(self.lengths) for i in range(n_tokens)]
+            table = torch.tensor([[place, place + 1, row] for row, place in ends])
+            positions = table[: n_tokens if even else None, 0].view(-1, n_tokens)
+            return Placement(positions=positions, n_slots=n_slots, n_new=new, table=table)
         if even and whole:
             start = n_slots - n_tokens
             positions = self.slots[None, start:n_slots]

@@ -1,4 +1,4 @@
-"""How does one new token of each sequence meet its context, if every cached value is read only once?
+"""How does one new token of each sequence, or a few, meet its context, if every cached value is read only once?
 
     out = sum over s <= p of softmax_s(q . k[s]) v[s]          the token's place is slot p
 
@@ -8,10 +8,12 @@ reads its own p + 1 slots and none beyond, however long the others are. Keys and
 K, block_size, H], so a head's share of a block is one stream; a table says which blocks a sequence has. A
 contiguous cache is the special case of one long block each.
 
-    table [B, 2 + n]: p, slots read (p + 1, or more: padding is read and weighs nothing), blocks in order
+    table [B T, 2 + n]: p, slots read (p + 1, or more: padding is read and weighs nothing), blocks in order
 
+Several new tokens of a sequence, T each, go one after the other through the same code as one does, so what is found
+for a token is the same to the last bit whether those before it came in the same pass or earlier.
 Symbols: B sequences, N query heads, K KV heads, g = N / K, H head size [numbers]. Arithmetic is fp32 whatever
-the cache holds. Ignores several new tokens at once, head sizes whose half is no whole number of vectors, and any
+the cache holds. Ignores head sizes whose half is no whole number of vectors, and any
 device but a CPU with `panels.available()`: `decode_attention` then gives None, and torch attends.
 """
 
@@ -27,7 +29,7 @@ from bytebill.engine.kernels.dtypes import PLAIN_NAMES
 
 
 class DecodeAttention:
-    """Append and attend for one new token of each of some sequences; what a call needs is worked out once.
+    """Append and attend for T new tokens of each of some sequences; what a call needs is worked out once.
 
     `keys` is the memory of the keys, shaped like `values`: [L, n_blocks, K, block_size, H].
     """
@@ -53,16 +55,20 @@ class DecodeAttention:
     def __call__(self, layer: int, heads: Tensor, *, factors: tuple[Tensor, Tensor], table: Tensor) -> Tensor:
         """Rotate, append and attend.
 
-        heads [B, 1, N + 2 K, H] before rotation, factors as `Rotary` makes them, table [B, 2 + n] int64 -> [B, N H]
+        heads [B, T, N + 2 K, H] before rotation, factors as `Rotary` makes them, table [B T, 2 + n] int64
+        -> [B T, N H]
         """
-        heads, (cos, sin), n_rows, args = heads.contiguous(), factors, heads.shape[0], self._args
-        out = torch.empty(n_rows, self._width, dtype=self._dtype)
+        heads, (cos, sin), args = heads.contiguous(), factors, self._args
+        n_sequences, n_each = heads.shape[:2]
+        out = torch.empty(n_sequences * n_each, self._width, dtype=self._dtype)
         args[at.HEADS], args[at.OUT] = heads.data_ptr(), out.data_ptr()
         args[at.COS], args[at.SIN] = cos.data_ptr(), sin.data_ptr()
         args[at.KEYS], args[at.VALUES] = self._addresses[layer]
-        args[at.TABLE], args[at.ROW_BYTES], args[at.N_ROWS] = table.data_ptr(), 8 * table.stride(0), n_rows
+        args[at.TABLE], args[at.ROW_BYTES] = table.data_ptr(), 8 * table.stride(0)
+        args[at.N_SEQUENCES], args[at.N_EACH] = n_sequences, n_each
         args[at.FACTOR_BYTES] = cos.stride(0) * cos.element_size() if cos.shape[0] > 1 else 0
-        self._call(self._kernel, self._pointer, min(self._n_threads, n_rows * self._n_kv_heads), 0)
+        args[at.NEXT_BYTES] = cos.stride(1) * cos.element_size()
+        self._call(self._kernel, self._pointer, min(self._n_threads, n_sequences * self._n_kv_heads), 0)
         return out
 
 

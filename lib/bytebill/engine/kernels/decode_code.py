@@ -1,6 +1,6 @@
 """What does one thread do to append a token and attend with it? The code behind `decode_attention`.
 
-    for each of its (sequence, KV head):
+    for each of its (sequence, KV head), and of the sequence's new tokens, one after the other:
         q = rotate(q) of the g query heads; slot p of the cache = rotate(k), v
         scores[j, s] = q[j] . k[s]                     j < g, s <= p
         weights[j, s] = exp(scores[j, s] - max)
@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 from bytebill.engine.kernels import openmp, panels
 from bytebill.engine.kernels.dtypes import PLAIN
 
-N_ARGUMENTS = 15  # of a call, each at its place
-HEADS, OUT, COS, SIN, KEYS, VALUES, TABLE, FACTOR_BYTES, ROW_BYTES, N_ROWS = range(10)
-N_KV_HEADS, BLOCK_SIZE, SCRATCH, SCRATCH_BYTES, SCORE_BYTES = range(10, N_ARGUMENTS)
+N_ARGUMENTS = 17  # of a call, each at its place
+HEADS, OUT, COS, SIN, KEYS, VALUES, TABLE, FACTOR_BYTES, NEXT_BYTES, ROW_BYTES, N_SEQUENCES, N_EACH = range(12)
+N_KV_HEADS, BLOCK_SIZE, SCRATCH, SCRATCH_BYTES, SCORE_BYTES = range(12, N_ARGUMENTS)
 PLACE, N_READ, FIRST_BLOCK = range(3)  # columns of the table: where the token goes, slots read, the first block
 _TILE = 64  # slots whose keys or values stay in the level-1 cache while several groups of registers pass
 
@@ -78,17 +78,19 @@ def _region(group: HeadGroup) -> Any:
     def region(p: Any) -> None:
         n_kv_heads, block_size = p[N_KV_HEADS], p[BLOCK_SIZE]
         scratch = p[SCRATCH] + thread_num() * p[SCRATCH_BYTES]
-        for pair in range(thread_num(), p[N_ROWS] * n_kv_heads, num_threads()):
-            row = pair // n_kv_heads
-            head = pair - row * n_kv_heads
-            where = p[TABLE] + row * p[ROW_BYTES]
-            x = p[HEADS] + row * n_kv_heads * (n_heads + 2) * head_bytes
-            q, k = x + head * n_heads * head_bytes, x + (n_kv_heads * n_heads + head) * head_bytes
-            cos, sin = p[COS] + row * p[FACTOR_BYTES], p[SIN] + row * p[FACTOR_BYTES]
-            new = slot(where, head, n_kv_heads, block_size, load_int(where + 8 * PLACE))
-            append(q, k, n_kv_heads, cos, sin, scratch, p[KEYS] + new, p[VALUES] + new)
-            to = p[OUT] + pair * n_heads * head_bytes
-            attend(p[KEYS], p[VALUES], where, head, n_kv_heads, block_size, scratch, p[SCORE_BYTES], to)
+        for pair in range(thread_num(), p[N_SEQUENCES] * n_kv_heads, num_threads()):
+            sequence = pair // n_kv_heads
+            head = pair - sequence * n_kv_heads
+            for nth in range(p[N_EACH]):
+                row = sequence * p[N_EACH] + nth
+                where = p[TABLE] + row * p[ROW_BYTES]
+                x = p[HEADS] + row * n_kv_heads * (n_heads + 2) * head_bytes
+                q, k = x + head * n_heads * head_bytes, x + (n_kv_heads * n_heads + head) * head_bytes
+                turned = sequence * p[FACTOR_BYTES] + nth * p[NEXT_BYTES]
+                new = slot(where, head, n_kv_heads, block_size, load_int(where + 8 * PLACE))
+                append(q, k, n_kv_heads, p[COS] + turned, p[SIN] + turned, scratch, p[KEYS] + new, p[VALUES] + new)
+                to = p[OUT] + (row * n_kv_heads + head) * n_heads * head_bytes
+                attend(p[KEYS], p[VALUES], where, head, n_kv_heads, block_size, scratch, p[SCORE_BYTES], to)
 
     return region
 
