@@ -19,15 +19,15 @@ from bytebill.measure.quality import reference_text
 from bytebill.measure.quantization import METHODS, Recipe, losses
 from bytebill.trials.record import provenance
 
-BITS, GROUPS, SEEDS = (8, 4, 3, 2), (32, 64, 192), range(1, 10)
+BITS, GROUP_SIZES, SEEDS = (8, 4, 3, 2), (32, 64, 192), range(1, 10)
 JUDGED = tuple(Recipe(method, 4, 64) for method in METHODS)
 N_ROWS, LENGTH, N_CALIBRATION = 16, 128, 2048
 
 
-def record(device: Device) -> dict[str, Any]:
+def quality_record(device: Device) -> dict[str, Any]:
     """Extra nats a token of every recipe, with what made them."""
     weights, size = smollm2(), {"n_rows": N_ROWS, "length": LENGTH, "n_calibration": N_CALIBRATION}
-    recipes = [Recipe(*each) for each in product(METHODS, BITS, GROUPS)]
+    recipes = [Recipe(*each) for each in product(METHODS, BITS, GROUP_SIZES)]
     before, found = losses(weights, recipes, device, **size)
     for seed in SEEDS:
         print(f"rotation {seed}", file=sys.stderr)
