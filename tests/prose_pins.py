@@ -222,6 +222,7 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "Gemini 2.5 Pro",
         "chapter 14",
         "78 of 100",
+    ),
     "11_quantization": (
         "64 chats 1.31 times",  # these are pinned where they are computed
         "A 70B in 4 bits is not 35 GB but 40.6",

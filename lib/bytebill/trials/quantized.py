@@ -19,7 +19,7 @@ from bytebill.measure.quality import reference_text
 from bytebill.measure.quantization import METHODS, Recipe, losses
 from bytebill.trials.record import provenance
 
-BITS, GROUP_SIZES, SEEDS = (8, 4, 3, 2), (32, 64, 192), range(1, 10)
+BITS, SCALE_GROUPS, SEEDS = (8, 4, 3, 2), (32, 64, 192), range(1, 10)
 JUDGED = tuple(Recipe(method, 4, 64) for method in METHODS)
 N_ROWS, LENGTH, N_CALIBRATION = 16, 128, 2048
 
@@ -27,7 +27,7 @@ N_ROWS, LENGTH, N_CALIBRATION = 16, 128, 2048
 def quality_record(device: Device) -> dict[str, Any]:
     """Extra nats a token of every recipe, with what made them."""
     weights, size = smollm2(), {"n_rows": N_ROWS, "length": LENGTH, "n_calibration": N_CALIBRATION}
-    recipes = [Recipe(*each) for each in product(METHODS, BITS, GROUP_SIZES)]
+    recipes = [Recipe(*each) for each in product(METHODS, BITS, SCALE_GROUPS)]
     before, found = losses(weights, recipes, device, **size)
     for seed in SEEDS:
         print(f"rotation {seed}", file=sys.stderr)
@@ -46,4 +46,4 @@ def quality_record(device: Device) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(record(pick()), indent=1))
+    print(json.dumps(quality_record(pick()), indent=1))
