@@ -184,11 +184,11 @@ _PARTS: Register[Callable[[dict[str, Any], Device, Say], None]] = Register(
 )
 
 
-def _gained(points: Sequence[dict[str, Any]]) -> list[str]:
+def gains_of_narrow(points: Sequence[dict[str, Any]]) -> list[str]:
     """What narrow weights gain over wider ones with one sequence, and where they fall short, which term is the rest.
 
     >>> at = {"batch": 1, "fraction_of_read": 0.4}
-    >>> _gained([at | {"dtype": "bf16", "step_s": 0.012}, at | {"dtype": "int8", "step_s": 0.010}])
+    >>> gains_of_narrow([at | {"dtype": "bf16", "step_s": 0.012}, at | {"dtype": "int8", "step_s": 0.010}])
     ['int8 at batch 1: 1.20 times bf16; reading weights is only 40% of its step, the operations between them the rest']
     """
     alone = {row["dtype"]: row for row in points if row["batch"] == 1}
@@ -218,7 +218,7 @@ def overview(found: dict[str, Any]) -> Text:
     for part, error in found.get("median_error", {}).items():
         rows = [[row[key] for key in keys] for row in found[part]]
         lines += [f"{part}: median prediction error {error:.0%} up to batch 64", repr(table(*_HEADINGS, rows=rows))]
-        lines += _gained(found[part])
+        lines += gains_of_narrow(found[part])
     others = found.get("peers", {}) | found.get("engine_peers", {})
     lines += [f"{name}: {rate:.1f}" for name, rate in others.items() if rate]
     lines += [

@@ -19,26 +19,26 @@ from bytebill.measure.quality import reference_text
 from bytebill.measure.quantization import METHODS, Recipe, losses
 from bytebill.trials.record import provenance
 
-BITS, SCALE_GROUPS, SEEDS = (8, 4, 3, 2), (32, 64, 192), range(1, 10)
-JUDGED = tuple(Recipe(method, 4, 64) for method in METHODS)
-N_ROWS, LENGTH, N_CALIBRATION = 16, 128, 2048
+_BITS, _GROUPS, _SEEDS = (8, 4, 3, 2), (32, 64, 192), range(1, 10)
+_JUDGED = tuple(Recipe(method, 4, 64) for method in METHODS)
+_SIZE = {"n_rows": 16, "length": 128, "n_calibration": 2048}
 
 
-def quality_record(device: Device) -> dict[str, Any]:
+def losses_on_record(device: Device) -> dict[str, Any]:
     """Extra nats a token of every recipe, with what made them."""
-    weights, size = smollm2(), {"n_rows": N_ROWS, "length": LENGTH, "n_calibration": N_CALIBRATION}
-    recipes = [Recipe(*each) for each in product(METHODS, BITS, SCALE_GROUPS)]
-    before, found = losses(weights, recipes, device, **size)
-    for seed in SEEDS:
+    weights = smollm2()
+    recipes = [Recipe(*each) for each in product(METHODS, _BITS, _GROUPS)]
+    before, found = losses(weights, recipes, device, **_SIZE)
+    for seed in _SEEDS:
         print(f"rotation {seed}", file=sys.stderr)
-        found += losses(weights, JUDGED, device, seed=seed, **size)[1]
+        found += losses(weights, _JUDGED, device, seed=seed, **_SIZE)[1]
     return provenance(device) | {
         "command": "python -m bytebill.trials.quantized",
         "model": weights.spec.name,
         "text": "pydoc_data.topics",
         "text_sha256": hashlib.sha256(reference_text().encode()).hexdigest(),
         "python": platform.python_version(),
-        **size,
+        **_SIZE,
         "perplexity": before.perplexity,
         "accuracy": before.accuracy,
         "losses": [asdict(each) | {"recipe": each.recipe._asdict()} for each in found],
@@ -46,4 +46,4 @@ def quality_record(device: Device) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(quality_record(pick()), indent=1))
+    print(json.dumps(losses_on_record(pick()), indent=1))

@@ -134,8 +134,8 @@ def quantized(weights: Weights, grid: Grid, products: Mapping[str, Tensor] | Non
         alike[name.split(".", 2)[2]].append(name)
     made: dict[str, Tensor] = {}
     for names in alike.values():
-        stacked, inputs = (torch.stack([each[name].float() for name in names]) for each in (weights, products))
-        made |= dict(zip(names, gptq(stacked, inputs, grid), strict=True))
+        matrices, of_inputs = (torch.stack([each[name].float() for name in names]) for each in (weights, products))
+        made |= dict(zip(names, gptq(matrices, of_inputs, grid), strict=True))
     return _with(weights, lambda name: made.get(name, weights[name]))
 
 
