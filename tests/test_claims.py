@@ -236,6 +236,15 @@ def test_a_stored_verdict_is_what_the_rule_makes_of_its_numbers():
         assert content["say"].endswith(".") and len(content["say"]) <= 160, content["id"]
 
 
+def test_a_stored_part_comes_out_otherwise_for_its_counterfactual():
+    """Of measured ones too: a busy machine may run a chapter, but what it spoiled is not committed."""
+    for content in JUDGED:
+        for part in (part for part in content["parts"] if part["flips"]):
+            outcome = CLAIMS[content["id"]].parts[part["key"]].outcome
+            found, turned = (outcome(number) == "holds" for number in (part["found"], part["flips"]["found"]))
+            assert found != turned or (part["how"] == "measured" and not found), (content["id"], part["text"])
+
+
 def test_reach_is_judged_on_its_panel_and_turns_somewhere():
     from bytebill.trials import panels
 

@@ -11,7 +11,7 @@ its length, which is what it holds at its end. A layer that shares another's cac
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from bytebill.errors import require
 
@@ -42,6 +42,15 @@ class Expanded(NamedTuple):
 
     entry_flops: float  # of a cached entry; that of a new token is in its matrices
     pair_flops: float
+
+    @classmethod
+    def of(cls, n_heads: int, *, rank: int, d_nope: int, d_rope: int, d_value: int) -> Self:
+        """Of one layer: 2 N c (d_nope + d_v) for each cached latent, 2 N (d_nope + d_rope + d_v) for each pair.
+
+        >>> Expanded.of(128, rank=512, d_nope=128, d_rope=64, d_value=128)    # DeepSeek-V3
+        Expanded(entry_flops=33554432, pair_flops=81920)
+        """
+        return cls(2 * n_heads * rank * (d_nope + d_value), 2 * n_heads * (d_nope + d_rope + d_value))
 
 
 @dataclass(frozen=True, kw_only=True)

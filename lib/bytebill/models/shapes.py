@@ -247,9 +247,8 @@ def _only_kind(model: ModelSpec) -> LayerKind:
         kept = TokenCache(
             n_values=mla.kv_lora_rank + mla.d_rope,
             pair_flops=2 * model.n_heads * (2 * mla.kv_lora_rank + mla.d_rope),
-            expanded=Expanded(
-                2 * model.n_heads * mla.kv_lora_rank * (mla.d_nope + mla.d_v),
-                2 * model.n_heads * (mla.d_nope + mla.d_rope + mla.d_v),
+            expanded=Expanded.of(
+                model.n_heads, rank=mla.kv_lora_rank, d_nope=mla.d_nope, d_rope=mla.d_rope, d_value=mla.d_v
             ),
             reach=reach,
         )

@@ -74,9 +74,7 @@ def latent(fields: Fields, family: Family, *, name: str, reach: int | None) -> M
     kept = TokenCache(
         n_values=rank + d_rope,
         pair_flops=2 * n_heads * (2 * rank + d_rope),
-        expanded=None
-        if sparse
-        else Expanded(2 * n_heads * rank * (d_nope + d_value), 2 * n_heads * (d_nope + d_rope + d_value)),
+        expanded=None if sparse else Expanded.of(n_heads, rank=rank, d_nope=d_nope, d_rope=d_rope, d_value=d_value),
         reach=reach,
         top_k=fields.count("index_topk") if sparse else None,
         packed_bytes=rank + SCALE_BYTES * ceil(rank / SCALED) + WIDE_BYTES * d_rope if sparse else None,
