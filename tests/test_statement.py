@@ -20,7 +20,9 @@ from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.waste import mean_usage
 from bytebill.serving.workload.published import sharegpt_like
 from bytebill.sim.steady import SteadyState
-from bytebill.statement import HELD_SHARE, Case, markdown, statement
+from bytebill.sim.usable import usable_share
+from bytebill.statement import HELD_SHARE, Case, Rental, as_json, markdown, statement, tornado
+from bytebill.statement.form import CASE_FIELDS, Form
 from bytebill.statement.levers import DOLLARS, ranked, standard_levers
 
 CHAT = Case(
@@ -75,17 +77,181 @@ def test_the_batch_is_the_largest_that_keeps_every_limit(case):
 
 
 @settings(max_examples=40, deadline=None)
-@given(case=cases)
-def test_money_and_requests_are_conserved(case):
+@given(case=cases, staff=st.floats(0, 1e5), spare=st.integers(0, 2), least=st.integers(1, 4))
+def test_money_and_requests_are_conserved(case, staff, spare, least):
+    case = replace(case, staff_usd_per_month=staff, spare_replicas=spare, min_replicas=least)
     found = statement(case)
     per_month = case.requests_per_s * 3600 * 730
-    assert found.usd_per_request * per_month <= found.usd_per_month * (1 + 1e-9)  # whole devices cost at least as much
-    assert (
-        found.n_devices * found.capacity_per_s / case.deployment.n_devices
-        >= case.requests_per_s * case.peak_over_mean * 0.999
-    )
-    assert 0 < found.utilization <= 1 / case.peak_over_mean + 1e-9
+    assert found.usd_per_month == pytest.approx(sum(found.invoice.values()))
+    assert found.usd_per_request * per_month == pytest.approx(found.usd_per_month)
     assert found.usd_per_m_output * case.n_output_tokens / 1e6 == pytest.approx(found.usd_per_request)
+    assert found.at_scale_usd_per_request <= found.usd_per_request * (1 + 1e-9)  # whole replicas never cost less
+    assert found.replicas >= max(least, found.needed + spare - 1e-6)
+    assert found.replicas * found.capacity_per_s >= case.requests_per_s * case.peak_over_mean * 0.999
+    assert 0 < found.utilization <= 1 / case.peak_over_mean + 1e-9
+    mean, peak = found.in_flight
+    assert mean <= peak <= found.batch_size
+
+
+@settings(max_examples=40, deadline=None)
+@given(case=cases, factor=st.floats(1, 4))
+def test_a_bill_never_falls_when_traffic_rent_or_strictness_rise(case, factor):
+    usd = statement(case).usd_per_month
+    for harder in (
+        {"requests_per_s": factor * case.requests_per_s},
+        {"usd_per_device_hour": factor * case.usd_per_device_hour},
+        {"peak_over_mean": factor * case.peak_over_mean},
+        {"tpot_slo_s": case.tpot_slo_s / factor},
+        {"ttft_slo_s": case.ttft_slo_s / factor},
+        {"fill": case.fill / factor},
+        {"spare_replicas": 1},
+    ):
+        try:
+            assert statement(replace(case, **harder)).usd_per_month >= usd * (1 - 1e-9), harder
+        except BytebillError as error:
+            assert "even alone" in str(error)  # no fleet keeps such limits
+
+
+RESERVED = Rental(terms="contract", replicas=3, usd_per_device_hour=2.0)
+SPOT = Rental(terms="spot", replicas=2, usd_per_device_hour=1.5, lost=0.5)
+
+
+def test_rentals_are_filled_in_their_order_and_every_device_is_on_one():
+    case = replace(CHAT, rentals=(RESERVED, SPOT), peak_over_mean=2.0, hours_per_day=12)
+    found, alone = statement(case), statement(replace(CHAT, peak_over_mean=2.0))
+    contract, spot, rest = (n for _, n in found.rented)
+    assert (contract, spot) == (3, 2)
+    assert contract + 0.5 * spot + rest >= alone.needed > contract + 0.5 * spot + rest - 1
+    hours = 4 * 730
+    assert found.invoice == {
+        "3 x 4 H100 SXM5, contract": pytest.approx(3 * 2.0 * hours),
+        "2 x 4 H100 SXM5, spot": pytest.approx(2 * 1.5 * hours),
+        f"{rest} x 4 H100 SXM5, on demand": pytest.approx(rest * 3.0 * hours / 2),
+    }
+    assert found.n_devices == 4 * found.replicas == 4 * (5 + rest)
+
+
+def test_a_small_service_pays_for_whole_replicas():
+    """The review's case: a form that priced a tenth of a replica was ten times too cheap."""
+    small = statement(replace(CHAT, requests_per_s=0.2))
+    assert small.needed < 0.1 and small.replicas == 1
+    assert small.usd_per_month == pytest.approx(4 * 3.0 * 730)
+    assert small.usd_per_request > 10 * small.at_scale_usd_per_request
+    two = statement(replace(CHAT, requests_per_s=0.2, min_replicas=2))
+    assert two.usd_per_month == pytest.approx(2 * small.usd_per_month)
+    for pulled in ranked(LEVERS, replace(CHAT, requests_per_s=0.2)):
+        if pulled.lever.name in ("8-bit cache", "guessing ahead", "devices follow the day", "prefixes found"):
+            assert pulled.saved_usd == pytest.approx(0)  # one replica is one replica
+    split = {each.lever.name: each for each in ranked(LEVERS, replace(CHAT, requests_per_s=0.2))}["half to Llama-3-8B"]
+    assert split.saved_usd < 0  # a second fleet for half of the requests
+
+
+def test_a_lever_saves_the_difference_of_two_invoices():
+    lever = next(each for each in LEVERS if each.name == "contract for a year")
+    found = {each.lever.name: each for each in ranked(LEVERS, CHAT)}
+    (moved,) = lever.move(CHAT)
+    assert found[lever.name].saved_usd == pytest.approx(statement(CHAT).usd_per_month - statement(moved).usd_per_month)
+
+
+def test_idle_hours_are_sold_and_staff_is_paid():
+    case = replace(CHAT, idle_usd_per_device_hour=1.0, staff_usd_per_month=5000.0)
+    found, plain = statement(case), statement(CHAT)
+    idle_hours = (1 - found.utilization) * found.n_devices * 730
+    assert found.usd_per_month == pytest.approx(plain.usd_per_month + 5000 - idle_hours)
+
+
+def test_prefixes_that_wait_for_their_turn_take_memory_and_shared_ones_give_some_back():
+    plain = replace(CHAT, n_input_tokens=3000, ttft_slo_s=inf, tpot_slo_s=inf)
+    shared, waiting = replace(plain, hit_rate=0.5), replace(plain, hit_rate=0.5, prefix_gap_s=60)
+    assert shared.memory_batch > plain.memory_batch > waiting.memory_batch > 0
+    kept_tokens = waiting.requests_per_s_of_one(waiting.memory_batch) * 60 * 1500 / HELD_SHARE
+    held_tokens = waiting.memory_batch * (3000 + 211 / 2) / HELD_SHARE
+    room = waiting.served.memory.kv_bytes / waiting.served.memory.kv_bytes_per_token
+    assert 0.95 < (kept_tokens + held_tokens) / room <= 1
+
+
+def test_a_faster_clock_is_a_smaller_bill_and_the_tornado_is_ordered():
+    case = replace(CHAT, program="vllm", ttft_slo_s=inf)
+    assert replace(case, speed=2.0).tpot_s(8) == pytest.approx(case.tpot_s(8) / 2)
+    rows = tornado(statement(case))
+    spans = [high - low for low, high in rows.values()]
+    assert spans == sorted(spans, reverse=True)
+    low, high = rows["usd_per_device_hour"]
+    assert high / low == pytest.approx(1.3**2)
+    assert rows["speed"][0] < statement(case).usd_per_month < rows["speed"][1]
+
+
+FORM = {
+    "model": "llama-3-70b",
+    "accelerator": "h100-sxm",
+    "devices": 4,
+    "weights": "bf16",
+    "n_input_tokens": 1155,
+    "n_output_tokens": 211,
+    "requests_per_s": 10,
+    "ttft_slo_s": 2,
+    "tpot_slo_s": 0.05,
+    "usd_per_device_hour": 3.0,
+}
+
+
+def test_a_form_says_what_a_case_says_and_finds_its_fill_anew_for_other_limits():
+    form = Form.read({**FORM, "fill": 0.5})
+    assert form.case == replace(
+        CHAT, name=form.case.name, program="vllm", requests_per_s=10, peak_over_mean=1.0, fill=0.5
+    )
+    assert form.filled() is form.case
+    auto = Form.read(FORM)
+    strict = auto.filled(n_requests=300)
+    loose = auto.filled(replace(auto.case, tpot_slo_s=0.2, ttft_slo_s=20.0), n_requests=300)
+    assert 0 < strict.fill < loose.fill <= 1
+    assert as_json(auto.statement(n_requests=300))["fill"] == strict.fill
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"modle": "x"}, "nearest: model"),
+        ({"model": "llama-3-71b"}, "There is no model"),
+        ({"devices": 3}, "split evenly"),
+        ({"devices": 1, "fill": 0.5}, "take more devices"),
+        ({"requests_per_s": "many"}, "requests_per_s is a number"),
+        ({"requests_per_s": True}, "requests_per_s is a number"),
+        ({"n_input_tokens": 1.5}, "whole number"),
+        ({"n_input_tokens": float("nan")}, "is a number"),
+        ({"usd_per_device_hour": -3}, "A rent is positive"),
+        ({"fill": 0}, "Utilization is a share above 0"),
+        ({"fill": 1.5}, "Utilization is a share above 0"),
+        ({"lengths": "azure"}, "There is no trace"),
+        ({"rentals": "spot"}, "Rentals are a list"),
+        ({"rentals": [{"terms": "spot"}]}, "A rental needs replicas"),
+        ({"rentals": [{"terms": "spot", "replicas": 1, "usd_per_device_hour": 1, "lost": 1}]}, "lost for a share"),
+        ({"hours_per_day": 8, "fill": 0.5}, "peak of 3.00 times"),
+        ({"n_hidden_tokens": 211}, "of which a user sees one"),
+        ({"ttft_slo_s": 0.105, "attainment": 1.0}, "of answers within the limits"),
+        ({"usd_per_device_hour": None}, "A case needs usd_per_device_hour"),
+    ],
+)
+def test_a_form_that_cannot_be_is_refused_in_one_sentence(changes, sentence):
+    with pytest.raises(BytebillError, match=sentence):
+        Form.read({**FORM, **changes}).statement(n_requests=200)
+
+
+@pytest.mark.parametrize("asked", [None, [], "model: x", 3])
+def test_what_is_no_form_is_refused(asked):
+    with pytest.raises(BytebillError, match="gives fields their values"):
+        Form.read(asked)
+
+
+def test_every_field_of_a_case_can_be_filled_in():
+    assert {"n_hidden_tokens", "prefix_gap_s", "rentals", "min_replicas", "staff_usd_per_month", "lengths"} <= {
+        *CASE_FIELDS
+    }
+
+
+def test_without_limits_all_of_a_replica_is_usable():
+    given = {"program_id": "vllm", "constants": CHAT.constants, "n_input_tokens": 100, "n_output_tokens": 10}
+    assert usable_share(CHAT.deployment, capacity_per_s=5.0, **given) == 1.0
 
 
 def test_the_page_says_its_limits_and_its_times():
@@ -105,8 +271,8 @@ def test_twice_the_rent_is_twice_the_bill_and_twice_the_traffic_the_same_price()
     once = statement(CHAT)
     dear, busy = statement(replace(CHAT, usd_per_device_hour=6.0)), statement(replace(CHAT, requests_per_s=80))
     assert dear.usd_per_month == pytest.approx(2 * once.usd_per_month)
-    assert busy.usd_per_request == pytest.approx(once.usd_per_request)
-    assert busy.replicas == pytest.approx(2 * once.replicas)
+    assert busy.at_scale_usd_per_request == pytest.approx(once.at_scale_usd_per_request)
+    assert busy.needed == pytest.approx(2 * once.needed) and busy.replicas <= 2 * once.replicas
 
 
 def test_one_replica_serves_what_the_closed_form_says():
@@ -152,7 +318,7 @@ def test_what_cannot_be_is_refused_in_one_sentence(changes, sentence):
 
 def test_levers_in_place_save_and_the_ranking_is_one():
     found = ranked(LEVERS, CHAT)
-    assert [each.factor for each in found] == sorted((each.factor for each in found), reverse=True)
+    assert [each.saved_usd for each in found] == sorted((each.saved_usd for each in found), reverse=True)
     assert {each.lever.name for each in found} == {lever.name for lever in LEVERS}
     assert all(each.factor >= 1 - 1e-9 for each in found if each.lever.in_place)
 

@@ -212,6 +212,23 @@ def fits(
         Console().print(view.picture(served, **wanted))
 
 
+@app.command()
+def price(
+    case: Annotated[str, typer.Option(metavar="FILE.yaml", help="A deployment: see `bytebill.statement.form`.")],
+    as_json: AsJson = False,
+) -> None:
+    """Price a deployment of your own: batch, fleet, invoice, on one page."""
+    from bytebill import statement
+    from bytebill.data import read_yaml
+    from bytebill.statement.form import Form
+
+    found = Form.read(read_yaml(case)).statement()
+    if as_json:
+        typer.echo(json.dumps(statement.as_json(found), allow_nan=False))
+    else:
+        typer.echo(statement.markdown(found))
+
+
 @app.command("model")
 def show_model(
     name: Annotated[str, typer.Argument(metavar="ID|CONFIG.json", help="llama-3.1-8b, Qwen/Qwen3-32B, or a file.")],

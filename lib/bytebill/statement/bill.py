@@ -1,23 +1,33 @@
-"""What will this deployment cost? From a model, a device, traffic and limits to a batch, a fleet and a bill.
+"""What will this deployment cost? From a model, a device, traffic and limits to a batch, a fleet and an invoice.
 
     batch       = the largest that memory holds and whose TPOT and TTFT keep the limits
     capacity    = batch / (first step + (n_out - 1) * TPOT)            requests/s of one replica, `sim.steady`
-    replicas    = peak rate / (capacity * fill)                        fractions count: a fleet is many
+    needed      = peak rate / (capacity * fill)                        replicas, in fractions
+    replicas    = max(least, ceil(needed) + spare)                     whole ones are rented
     utilization = mean rate / (replicas * capacity)                    an output, not an input
-    bill        = replicas * devices * rent / mean rate                per request, per million output tokens
+    invoice     = sum over rentals of replicas * devices * rent * hours + staff - idle hours * what they are worth
 
 Everything is a closed form of the book's clock at mean lengths, so a statement takes milliseconds and a lever can
-be tried on it (`bytebill.statement.levers`). Ignores the spread of lengths, queues (a p99 is the simulator's to
-give), spare devices, staff, and everything in front of the scheduler. Used by chapter 20.
+be tried on it (`bytebill.statement.levers`). `at_scale` is the price without the rounding: what a fleet of many
+replicas tends to. Ignores the spread of lengths, queues (a p99 is the simulator's to give: `sim.usable`), and
+everything in front of the scheduler. Used by chapter 20.
 """
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, fsum
 
-from bytebill.economics.cost import HOURS_PER_MONTH, SECONDS_PER_HOUR, TOKENS_PER_PRICE
+from bytebill.economics.cost import (
+    HOURS_PER_DAY,
+    HOURS_PER_MONTH,
+    SECONDS_PER_HOUR,
+    SECONDS_PER_MONTH,
+    TOKENS_PER_PRICE,
+)
 from bytebill.errors import BytebillError, require
-from bytebill.statement.case import LARGEST_BATCH, Case
+from bytebill.statement.case import LARGEST_BATCH, Case, Rental
+
+_ROUNDING = 1e-9  # a peak of exactly ten replicas needs ten
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,35 +42,96 @@ class Statement:
     capacity_per_s: float  # of one replica [requests/s]
 
     @property
-    def replicas(self) -> float:
-        """For the peak; a fraction is rounded up when devices are rented."""
+    def needed(self) -> float:
+        """Replicas for the peak, in fractions."""
         return self.case.requests_per_s * self.case.peak_over_mean / (self.capacity_per_s * self.case.fill)
+
+    @property
+    def rented(self) -> list[tuple[Rental, int]]:
+        """Whole replicas on each rental, the last that of the rest; of a spot rental more, for what is lost."""
+        case, left, found = self.case, self.needed, []
+        for rental in case.rentals:
+            n = min(rental.replicas, ceil(left / (1 - rental.lost) - _ROUNDING))
+            found.append((rental, n))
+            left = max(0.0, left - n * (1 - rental.lost))
+        held = sum(n for _, n in found)
+        n_rest = max(case.min_replicas - held, ceil(left - _ROUNDING) + case.spare_replicas, 0)
+        rest = Rental(
+            terms="on demand",
+            replicas=n_rest,
+            usd_per_device_hour=case.usd_per_device_hour,
+            hours_per_day=case.hours_per_day,
+        )
+        return [*found, (rest, n_rest)]
+
+    @property
+    def replicas(self) -> int:
+        """Whole replicas at the peak."""
+        return sum(n for _, n in self.rented)
 
     @property
     def n_devices(self) -> int:
         """Devices to rent."""
-        return ceil(self.replicas) * self.case.deployment.n_devices
+        return self.replicas * self.case.deployment.n_devices
+
+    @property
+    def device_hours_per_month(self) -> float:
+        """That are paid for."""
+        a_day = sum(n * rental.hours_per_day for rental, n in self.rented) * self.case.deployment.n_devices
+        return a_day * HOURS_PER_MONTH / HOURS_PER_DAY
 
     @property
     def utilization(self) -> float:
-        """Mean rate over what the rented replicas could serve."""
-        return self.case.requests_per_s / (ceil(self.replicas) * self.capacity_per_s)
+        """Requests over what the paid replicas could serve; what a spot host takes back is not served."""
+        served = sum(n * rental.hours_per_day * (1 - rental.lost) for rental, n in self.rented) / HOURS_PER_DAY
+        return self.case.requests_per_s / (served * self.capacity_per_s)
+
+    @property
+    def invoice(self) -> dict[str, float]:
+        """Its lines [USD a month]; what idle hours earn is below zero."""
+        case, group = self.case, self.case.deployment
+        hours = group.n_devices * HOURS_PER_MONTH / HOURS_PER_DAY
+        lines = {
+            f"{n} x {group.n_devices} {group.accelerator.name}, {rental.terms}": n
+            * rental.hours_per_day
+            * rental.usd_per_device_hour
+            * hours
+            for rental, n in self.rented
+            if n
+        }
+        if case.staff_usd_per_month:
+            lines["staff"] = case.staff_usd_per_month
+        if case.idle_usd_per_device_hour:
+            idle = 1 - self.utilization
+            lines["idle hours, sold"] = -idle * self.device_hours_per_month * case.idle_usd_per_device_hour
+        return lines
 
     @property
     def usd_per_month(self) -> float:
-        """Rent of whole devices."""
-        return self.n_devices * self.case.usd_per_device_hour * HOURS_PER_MONTH
+        """The invoice."""
+        return fsum(self.invoice.values())
 
     @property
     def usd_per_request(self) -> float:
-        """Rent over requests where replicas come in fractions."""
-        usd_per_hour = self.replicas * self.case.deployment.n_devices * self.case.usd_per_device_hour
-        return usd_per_hour / SECONDS_PER_HOUR / self.case.requests_per_s
+        """The invoice over the month's requests."""
+        return self.usd_per_month / (self.case.requests_per_s * SECONDS_PER_MONTH)
 
     @property
     def usd_per_m_output(self) -> float:
-        """The whole bill on the output tokens [USD per million]."""
+        """The whole invoice on the output tokens [USD per million]."""
         return self.usd_per_request / self.case.n_output_tokens * TOKENS_PER_PRICE
+
+    @property
+    def at_scale_usd_per_request(self) -> float:
+        """Rent over requests if replicas came in fractions, on demand alone."""
+        usd_per_hour = self.needed * self.case.deployment.n_devices * self.case.usd_per_device_hour
+        return usd_per_hour / SECONDS_PER_HOUR / self.case.requests_per_s * self.case.hours_per_day / HOURS_PER_DAY
+
+    @property
+    def in_flight(self) -> tuple[float, float]:
+        """Sequences that a replica has at once, at the day's mean and at its peak."""
+        mean = self.case.requests_per_s / self.replicas
+        return self.case.in_flight(mean), self.case.in_flight(mean * self.case.peak_over_mean)
 
     @property
     def bytes_per_output_token(self) -> float:

@@ -1,8 +1,10 @@
 """What would lower this bill, and by how much? Every lever of the book, tried on one deployment.
 
-    factor = bill without the lever / bill with it            of the same case, all else equal
+    saved  = invoice without the lever - invoice with it                  [USD a month], whole replicas on both
+    factor = price at scale without the lever / with it                   of the same case, all else equal
 
-A lever already pulled (`in_place`) is priced by letting go of it: its factor is what it saves today. Each says which
+The ranking is by what would be invoiced: a small fleet cannot rent a third of a replica less. A lever already pulled
+(`in_place`) is priced by letting go of it: what it saves today. Each says which
 term of the equation it moves, as the book's chapters found it: the bytes of a token, the tokens that share
 a read, the arithmetic, or the dollars of an hour; whether bytes per token did fall is computed beside it, not
 believed. Factors of several levers do not multiply: the second finds less to save. Used by chapter 20.
@@ -27,7 +29,7 @@ FEWER_BYTES, MORE_TOKENS, ARITHMETIC, DOLLARS = (
     "less arithmetic",
     "fewer dollars per hour",
 )
-Moved = Sequence[tuple[float, Case]]  # shares of the requests, and the case that each becomes
+Moved = Sequence[Case]  # a fleet, or several that share its requests
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,10 @@ class Lever:
 
 @dataclass(frozen=True, kw_only=True)
 class LeverEffect:
-    """A lever on a case: how much cheaper, and how many fewer bytes a token moves."""
+    """A lever on a case: what it saves, how much cheaper it makes a large fleet, how many fewer bytes a token moves."""
 
     lever: Lever
+    saved_usd: float  # a month
     factor: float
     bytes_factor: float
 
@@ -54,20 +57,23 @@ def effect(lever: Lever, case: Case) -> LeverEffect | None:
     """The lever's effect; None where the changed case cannot be served at all."""
     before = statement(case)
     with suppress(BytebillError):
-        moved = [(share, statement(each)) for share, each in lever.move(case)]
+        moved = [(each.requests_per_s / case.requests_per_s, statement(each)) for each in lever.move(case)]
+        saved = before.usd_per_month - sum(each.usd_per_month for _, each in moved)
         ratios = (
-            before.usd_per_request / sum(share * each.usd_per_request for share, each in moved),
+            before.at_scale_usd_per_request / sum(share * each.at_scale_usd_per_request for share, each in moved),
             before.bytes_per_output_token / sum(share * each.bytes_per_output_token for share, each in moved),
         )
         factor, bytes_factor = (1 / ratio if lever.in_place else ratio for ratio in ratios)
-        return LeverEffect(lever=lever, factor=factor, bytes_factor=bytes_factor)
+        return LeverEffect(
+            lever=lever, saved_usd=-saved if lever.in_place else saved, factor=factor, bytes_factor=bytes_factor
+        )
     return None
 
 
 def ranked(levers: Sequence[Lever], case: Case) -> list[LeverEffect]:
-    """All levers that the case allows, the one that saves most first."""
+    """All levers that the case allows, the one that saves most first; of those that save alike, by their factor."""
     found = (effect(lever, case) for lever in levers)
-    return sorted((pulled for pulled in found if pulled), key=lambda pulled: -pulled.factor)
+    return sorted((pulled for pulled in found if pulled), key=lambda pulled: (-pulled.saved_usd, -pulled.factor))
 
 
 def standard_levers(
@@ -90,10 +96,7 @@ def standard_levers(
         Lever("8-bit weights", 11, FEWER_BYTES, _changed(deployment=partial(_at_width, "fp8"), regroup=True)),
         Lever("4-bit weights", 11, FEWER_BYTES, _changed(deployment=partial(_at_width, "int4"), regroup=True)),
         Lever(
-            f"half to {smaller.name}",
-            12,
-            FEWER_BYTES,
-            lambda case: [(1 - routed_share, case), (routed_share, _cheapest_group(case.on(model=smaller)))],
+            f"half to {smaller.name}", 12, FEWER_BYTES, lambda case: _split(case, routed_share, case.on(model=smaller))
         ),
         Lever("prefixes found", 13, ARITHMETIC, _changed(hit_rate=lambda now: max(now, hit_rate))),
         Lever("guessing ahead", 14, MORE_TOKENS, _changed(n_draft_tokens=n_draft_tokens)),
@@ -121,9 +124,18 @@ def _changed(*, regroup: bool = False, **changes: Any) -> Callable[[Case], Moved
 
     def move(case: Case) -> Moved:
         there = replace(case, **{k: to(getattr(case, k)) if callable(to) else to for k, to in changes.items()})
-        return [(1.0, _cheapest_group(there) if regroup else there)]
+        return [_cheapest_group(there) if regroup else there]
 
     return move
+
+
+def _split(case: Case, share: float, other: Case) -> Moved:
+    """Two fleets: the other, on its cheapest group, takes a share of the requests; people work for both as for one."""
+    left, moved = ((1 - share) * case.requests_per_s, share * case.requests_per_s)
+    return [
+        replace(case, requests_per_s=left),
+        _cheapest_group(replace(other, requests_per_s=moved, staff_usd_per_month=0.0)),
+    ]
 
 
 def _at_width(name: str, group: Deployment) -> Deployment:
@@ -145,4 +157,4 @@ def _cheapest_group(case: Case) -> Case:
         bool(found),
         f"{case.name}: no group of up to {case.deployment.n_devices} {case.deployment.accelerator.name} serves it.",
     )
-    return min(found, key=lambda each: each.usd_per_request).case
+    return min(found, key=lambda each: (each.usd_per_month, each.at_scale_usd_per_request)).case

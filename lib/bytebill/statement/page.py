@@ -1,31 +1,101 @@
-"""What goes into a design document? A statement on one page of Markdown."""
+"""What goes into a design document? A statement on one page, as Markdown and as JSON, and what it hangs on."""
 
-from math import inf
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from math import exp, inf
+from typing import Any
 
-from bytebill.economics.cost import SECONDS_PER_MONTH
-from bytebill.statement.bill import Statement
+from bytebill.errors import BytebillError
+from bytebill.programs import PROGRAMS
+from bytebill.statement.bill import Statement, statement
+
+RANGES = {"usd_per_device_hour": 1.3, "peak_over_mean": 1.5, "n_output_tokens": 1.5, "n_input_tokens": 1.5}
 
 
 def markdown(found: Statement) -> str:
-    """One page for a design document: the price, and the five qualifiers without which it says nothing."""
-    case = found.case
-    group = case.deployment
-    per_request = found.usd_per_month / (case.requests_per_s * SECONDS_PER_MONTH)
+    """One page for a design document: the price, and the qualifiers without which it says nothing."""
+    case, group = found.case, found.case.deployment
+    mean, peak = found.in_flight
     cached = f", {case.hit_rate:.0%} of it cached" if case.hit_rate else ""
+    hidden = f" ({case.n_hidden_tokens:,} of them hidden)" if case.n_hidden_tokens else ""
     rows = {
         "Model": group.model.name,
         "Precision": f"{group.precision.name}, {group.n_devices} devices a replica",
-        "Context": f"{case.n_input_tokens:,} tokens in{cached}, {case.n_output_tokens:,} out, on average",
-        "Batch and utilization": f"{found.batch_size} at once (limit: {found.limit}), {found.utilization:.0%} of "
-        f"{found.n_devices // group.n_devices} replicas over the day",
+        "Context": f"{case.n_input_tokens:,} tokens in{cached}, {case.n_output_tokens:,} out{hidden}, on average",
+        "Batch": f"{found.batch_size} at once at most (limit: {found.limit}); {peak:.0f} at the peak, "
+        f"{mean:.1f} on average",
+        "Utilization": f"{found.utilization:.0%} of {found.replicas} replicas over the day; {case.fill:.0%} of a "
+        f"replica is promised, and {found.needed:.2f} replicas are needed",
         "Hardware": f"{found.n_devices} x {group.accelerator.name} at USD {case.usd_per_device_hour:.2f} an hour",
         "Traffic": f"{case.requests_per_s:g} requests/s on average, {case.peak_over_mean:.2f} times that at peak",
         "Latency, no queue": f"TTFT {_ms(found.ttft_s)}, TPOT {_ms(found.tpot_s)} "
         f"(limits: TTFT {_ms(case.ttft_slo_s)}, TPOT {_ms(case.tpot_slo_s)})",
-        "Bill": f"USD {found.usd_per_month:,.0f} a month, {per_request * 1e3:.2f} for a thousand requests",
-        "Price": f"USD {per_request / case.n_output_tokens * 1e6:.2f} per million output tokens, input included",
+        **{f"USD a month: {name}": f"{usd:,.0f}" for name, usd in found.invoice.items()},
+        "Bill": f"USD {found.usd_per_month:,.0f} a month, {found.usd_per_request * 1e3:.2f} for a thousand requests",
+        "Price": f"USD {found.usd_per_m_output:.2f} per million output tokens, input included; "
+        f"{found.at_scale_usd_per_request / case.n_output_tokens * 1e6:.2f} if replicas came in fractions",
     }
+    if by := PROGRAMS.get(case.program or ""):
+        error = exp(case.constants.error) - 1
+        rows["Clock"] = f"{by.name}'s, at least eight of ten predictions within {error:.0%}"
     return "\n".join([f"### {case.name}", "", "| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())])
+
+
+def as_json(found: Statement) -> dict[str, Any]:
+    """The same as numbers; an infinite limit is null."""
+    case, group = found.case, found.case.deployment
+    mean, peak = found.in_flight
+    return {
+        "name": case.name,
+        "model": group.model.id,
+        "accelerator": group.accelerator.id,
+        "precision": group.precision.name,
+        "devices_per_replica": group.n_devices,
+        "program": case.program,
+        "batch_size": found.batch_size,
+        "limit": found.limit,
+        "in_flight_mean": mean,
+        "in_flight_peak": peak,
+        "fill": case.fill,
+        "replicas_needed": found.needed,
+        "replicas": found.replicas,
+        "n_devices": found.n_devices,
+        "utilization": found.utilization,
+        "ttft_s": found.ttft_s,
+        "tpot_s": found.tpot_s,
+        "ttft_slo_s": None if case.ttft_slo_s == inf else case.ttft_slo_s,
+        "tpot_slo_s": None if case.tpot_slo_s == inf else case.tpot_slo_s,
+        "requests_per_s_of_a_replica": found.capacity_per_s,
+        "invoice_usd_per_month": found.invoice,
+        "usd_per_month": found.usd_per_month,
+        "usd_per_request": found.usd_per_request,
+        "usd_per_m_output": found.usd_per_m_output,
+        "at_scale_usd_per_request": found.at_scale_usd_per_request,
+        "tornado_usd_per_month": {
+            name: [None if usd == inf else usd for usd in ends] for name, ends in tornado(found).items()
+        },
+    }
+
+
+def tornado(found: Statement, factors: Mapping[str, float] = RANGES) -> dict[str, tuple[float, float]]:
+    """What the invoice becomes where one input is so many times less and more [USD a month], the widest first.
+
+    The clock is tried within its error. An end at which the case cannot be served is infinite.
+    """
+    case = found.case
+    ends = {name: (getattr(case, name) / factor, getattr(case, name) * factor) for name, factor in factors.items()}
+    ends["speed"] = exp(case.constants.error), exp(-case.constants.error)
+    whole = {"n_output_tokens", "n_input_tokens"}
+    rows = {}
+    for name, values in ends.items():
+        usd = [inf, inf]
+        for i, value in enumerate(values):
+            with suppress(BytebillError):
+                chosen: Any = max(1, round(value)) if name in whole else max(1.0, value) if "peak" in name else value
+                usd[i] = statement(replace(case, **{name: chosen})).usd_per_month
+        rows[name] = (min(usd), max(usd))
+    return dict(sorted(rows.items(), key=lambda row: row[1][0] - row[1][1]))
 
 
 def _ms(seconds: float) -> str:

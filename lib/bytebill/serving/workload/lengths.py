@@ -170,6 +170,19 @@ class QuantileTable:
         (u, a), (v, b) = self.points[i - 1 : i + 1]
         return float(a + (share - u) / (v - u) * (b - a))
 
+    def stretched(self, mean: float) -> "QuantileTable":
+        """The same shape with another mean [tokens], no length below one.
+
+        >>> QuantileTable(((0, 1), (0.5, 100), (1, 700))).stretched(50).mean()
+        50.0
+        """
+        require(1 <= mean < math.inf, f"A mean length is one token or more, not {mean}.")
+        factor = mean / self.mean()
+        for _ in range(20):  # what is lifted to one token is taken from the rest
+            table = QuantileTable(tuple((share, max(1.0, factor * length)) for share, length in self.points))
+            factor *= mean / table.mean()
+        return table
+
     def sample(self, rng: random.Random) -> int:
         return round(self.quantile(rng.random()))
 
