@@ -24,10 +24,10 @@ from bytebill.plotting.memory import (
 from bytebill.plotting.money import (
     break_even_map,
     forest_of_rates,
+    hosts_on_map,
     levers_by_case,
-    moved_on_map,
-    prices_on_map,
     rules_on_map,
+    ticks_on_map,
 )
 from bytebill.plotting.phases import ratio_curves, ratio_strips, token_time_by_tokens
 from bytebill.plotting.quantization import gain_by_tokens, loss_by_bits
