@@ -53,11 +53,11 @@ class LeverEffect:
     bytes_factor: float
 
 
-def effect(lever: Lever, case: Case) -> LeverEffect | None:
-    """The lever's effect; None where the changed case cannot be served at all."""
+def effect(lever: Lever, case: Case, filled: Callable[[Case], Case] = lambda case: case) -> LeverEffect | None:
+    """The lever's effect; None where the changed case cannot be served at all. `filled` finds a changed case's fill."""
     before = statement(case)
     with suppress(BytebillError):
-        moved = [(each.requests_per_s / case.requests_per_s, statement(each)) for each in lever.move(case)]
+        moved = [(each.requests_per_s / case.requests_per_s, statement(filled(each))) for each in lever.move(case)]
         saved = before.usd_per_month - sum(each.usd_per_month for _, each in moved)
         ratios = (
             before.at_scale_usd_per_request / sum(share * each.at_scale_usd_per_request for share, each in moved),
@@ -70,9 +70,11 @@ def effect(lever: Lever, case: Case) -> LeverEffect | None:
     return None
 
 
-def ranked(levers: Sequence[Lever], case: Case) -> list[LeverEffect]:
+def ranked(
+    levers: Sequence[Lever], case: Case, filled: Callable[[Case], Case] = lambda case: case
+) -> list[LeverEffect]:
     """All levers that the case allows, the one that saves most first; of those that save alike, by their factor."""
-    found = (effect(lever, case) for lever in levers)
+    found = (effect(lever, case, filled) for lever in levers)
     return sorted((pulled for pulled in found if pulled), key=lambda pulled: (-pulled.saved_usd, -pulled.factor))
 
 
