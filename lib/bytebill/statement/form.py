@@ -37,7 +37,13 @@ CASE_FIELDS = (*sorted(_OWN), *_CASE)
 _TEXTS = {"model", "accelerator", "program", "weights", "kv", "attention", "lengths", "name", "terms"}
 _COUNTS = {name for name, field in _CASE.items() if "int" in str(field.type) and "tuple" not in str(field.type)}
 _COUNTS |= {"devices", "replicas"}
-_NONE = {"ttft_slo_s": inf, "tpot_slo_s": inf, "reserved_tokens": None}  # fields that may be empty, and what that says
+_NONE = {
+    "ttft_slo_s": inf,
+    "tpot_slo_s": inf,
+    "reserved_tokens": None,
+    "memory_utilization": None,
+    "step_tokens": None,
+}  # fields that may be empty, and what that says
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +113,7 @@ def usable_of(case: Case, trace_id: str, **how: Any) -> float:
         ttft_s=case.ttft_slo_s,
         tpot_s=case.tpot_slo_s,
         trace_id=trace_id,
+        step_tokens=case.step_tokens,
         **how,
     )
     return max(0.01, round(share, 2))
