@@ -24,7 +24,7 @@ from bytebill.sim.steady import SteadyState
 from bytebill.sim.usable import usable_share
 from bytebill.statement import HELD_SHARE, Case, Rental, as_json, markdown, offers, statement, tornado
 from bytebill.statement.form import CASE_FIELDS, Form
-from bytebill.statement.levers import DOLLARS, ranked, standard_levers
+from bytebill.statement.levers import DOLLARS, as_filled, ranked, standard_levers
 
 CHAT = Case(
     name="chat",
@@ -150,7 +150,7 @@ def test_a_small_service_pays_for_whole_replicas():
 def test_a_lever_saves_the_difference_of_two_invoices():
     lever = next(each for each in LEVERS if each.name == "contract for a year")
     found = {each.lever.name: each for each in ranked(LEVERS, CHAT)}
-    (moved,) = lever.move(CHAT)
+    (moved,) = lever.move(CHAT, as_filled)
     assert found[lever.name].saved_usd == pytest.approx(statement(CHAT).usd_per_month - statement(moved).usd_per_month)
 
 

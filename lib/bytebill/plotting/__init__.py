@@ -24,10 +24,11 @@ from bytebill.plotting.memory import (
 from bytebill.plotting.money import (
     break_even_map,
     forest_of_rates,
-    levers_by_case,
+    invoice_steps,
     moved_on_map,
     prices_on_map,
     rules_on_map,
+    tornado_bars,
 )
 from bytebill.plotting.phases import ratio_curves, ratio_strips, token_time_by_tokens
 from bytebill.plotting.quantization import gain_by_tokens, loss_by_bits

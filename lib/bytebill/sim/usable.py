@@ -36,6 +36,7 @@ def usable_share(
     attainment: float = 0.99,
     trace_id: str = "azure-conv",
     step_tokens: int | None = None,
+    n_slots: int | None = None,
     n_requests: int = 2000,
     seeds: tuple[int, ...] = (0,),
     rtol: float = 0.04,
@@ -50,8 +51,9 @@ def usable_share(
     if not slo.limits:
         return 1.0
     policy = policy_of(program_id, deployment.accelerator)
-    if step_tokens:
-        policy = replace(policy, token_budget=step_tokens)
+    policy = replace(
+        policy, token_budget=step_tokens or policy.token_budget, n_slots=min(n_slots or policy.n_slots, policy.n_slots)
+    )
     sides = (("input", n_input_tokens), ("output", n_output_tokens))
     inputs, outputs = (quantile_table(trace_id, side).stretched(mean) for side, mean in sides)
 
