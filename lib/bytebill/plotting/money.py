@@ -190,8 +190,10 @@ def tornado_bars(ax: Axes, swings: Mapping[str, tuple[float, float]], *, today: 
     ax.axvline(today / 1e3, color=INK, linewidth=1)
     ax.set_yticks(range(len(swings)), labels=list(swings))
     ax.invert_yaxis()
-    ax.margins(x=0.12)
-    return finished(ax, no_grid="y", xlabel="invoice [thousand USD a month]")
+    reach = [min(usd, 4 * today) / 1e3 for ends in swings.values() for usd in ends]
+    room = 0.15 * (max(reach) - min(reach))
+    limits = (min(reach) - room, max(reach) + room)
+    return finished(ax, no_grid="y", xlabel="invoice [thousand USD a month]", xlim=limits)
 
 
 def _throughput_axis(ax: Axes, usd_per_hour: float) -> None:
