@@ -234,6 +234,7 @@ def unmeasured(path: Path) -> list[str]:
     return [str(output) for cell in kept for output in cell.get("outputs", ())]
 
 
+FORM_OF_A_CASE = str(Path(__file__).with_name("case.yaml"))
 # One other sensible value of every parameter; a set is one run.
 OTHERS = {
     "01": [{"model_id": "qwen3-30b-a3b", "accelerator_id": "mi300x", "usd_per_gpu_hour": 4, "context_len": 0}],
@@ -313,23 +314,23 @@ OTHERS = {
             "seed": 7,
         }
     ],
-    "20": [
+    "20": [  # whole deployments unlike the default: a small service, a mixture, an agent, a batch job, a form
         {
-            "n_devices": 8,
-            "usd_per_gpu_hour": 2.5,
-            "accelerator_id": "h200-sxm",
-            "requests_per_s": 20.0,
-            "hit_rate": 0.5,
+            "model_id": "qwen3-32b",
+            "precision_name": "fp8",
+            "accelerator_id": "l40s",
+            "n_devices": 2,
+            "requests_per_s": 0.2,
+            "peak_over_mean": 8.0,
+            "ttft_slo_s": 3.0,
+            "tpot_slo_s": 0.1,
+            "usd_per_gpu_hour": 1.09,
+            "api_model": "no such model",
         },
-        {
-            "model_id": "llama-3-8b",
-            "n_devices": 1,
-            "n_input_tokens": 600,
-            "n_output_tokens": 400,
-            "peak_over_mean": 2.0,
-        },
-        {"precision_name": "fp8", "tpot_slo_s": 0.1, "ttft_slo_s": 4.0, "api_model": "DeepSeek R1"},
         {"program": "vllm", "model_id": "openai/gpt-oss-120b", "precision_name": "auto", "n_devices": 1},
+        {"n_input_tokens": 20_000, "n_output_tokens": 500, "hit_rate": 0.9, "ttft_slo_s": 6.0, "tpot_slo_s": 0.1},
+        {"ttft_slo_s": float("inf"), "tpot_slo_s": float("inf"), "program": "trtllm", "peak_over_mean": 1.0},
+        {"case_file": FORM_OF_A_CASE},
     ],
     "what_fits": [{"model_id": "llama-3-8b", "accelerator_id": "l40s", "n_devices": 1, "context_len": 5000}],
     "two_clocks": [{}],
