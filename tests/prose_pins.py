@@ -196,6 +196,8 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "to 1.8 times the tokens",
         "gets 1.37 times, and 1.14",
         "is 1.64 times as fast",
+        "on an RTX 4090",
+        "September 2026 (the L4's only of 2026)",
         "20 minutes",
         "2.0, 1.7 or 1.4, and 1.5, 1.2 or 1.0?",
         "with a 70B in 8 bits read 17%",
