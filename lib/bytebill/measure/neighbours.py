@@ -72,7 +72,7 @@ def beside_neighbours(make: Callable[[], Mapping[str, Call]], *, repeats: int = 
 
 
 def other_cores() -> list[int]:
-    """The cores that this process was given and this thread does not keep to; all but the first where it keeps to none."""
+    """The cores given to this process that this thread does not keep to, all but the first where it keeps to none."""
     given = os.environ.get("BYTEBILL_CORES", "").split()  # a taskset or a container may leave it few of the machine's
     cores = set(map(int, given)) or set(range(os.cpu_count() or 1))
     with suppress(AttributeError, OSError):
