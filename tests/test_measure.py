@@ -275,10 +275,15 @@ def test_a_single_core_has_no_neighbour(monkeypatch):
 
 
 def test_the_cores_of_neighbours_are_not_mine(monkeypatch):
+    monkeypatch.delenv("BYTEBILL_CORES", raising=False)
     monkeypatch.setattr(neighbours.os, "cpu_count", lambda: 4)
     monkeypatch.setattr(neighbours.os, "sched_getaffinity", lambda pid: {2}, raising=False)
     assert neighbours.other_cores() == [0, 1, 3]
     monkeypatch.setattr(neighbours.os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
     assert neighbours.other_cores() == [1, 2, 3]
+    monkeypatch.setenv("BYTEBILL_CORES", "2 3")  # all that a taskset gave
+    monkeypatch.setattr(neighbours.os, "sched_getaffinity", lambda pid: {2}, raising=False)
+    assert neighbours.other_cores() == [3]
+    monkeypatch.delenv("BYTEBILL_CORES")
     monkeypatch.delattr(neighbours.os, "sched_getaffinity", raising=False)
     assert neighbours.other_cores() == [1, 2, 3]
