@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from bytebill.device import Device, cpu_name, pick, used_memory_bytes
+from bytebill.engine.serve import serve
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import random_weights
 from bytebill.errors import BytebillError
-from bytebill.measure import ceilings, neighbours, peers
+from bytebill.measure import ceilings, neighbours, peers, prefix
 from bytebill.measure.decode import DecodePoint, median_error, point, taken_apart
 from bytebill.measure.decoders import build_stack, hollow
 from bytebill.measure.paging import attention_by_block_size
@@ -197,6 +198,20 @@ def test_ttft_by_hit_finds_whole_blocks_and_computes_the_rest(cpu):
     assert all(len(hit.ttft.samples_s) == len(hit.alone.samples_s) == 2 for hit in hits.values())
     with pytest.raises(BytebillError):
         ttft_by_hit(tiny, n_tokens=0)
+
+
+@pytest.mark.parametrize(("token_budget", "steps"), [(None, [70]), (32, [31, 31, 8])])
+def test_a_prompt_beside_a_decode_is_computed_once_and_found_then(cpu, monkeypatch, token_budget, steps):
+    """70 tokens come whole, or in steps of 32 of which one decodes; found, 6 are left, in one step either way."""
+    tiny, served = Transformer(random_weights(TINY_SPEC), dtype="fp32", device=cpu.torch), []
+    monkeypatch.setattr(prefix, "serve", lambda *args, **how: (served.append(serve(*args, **how)), served[-1])[1])
+    both = prefix.beside_a_decode(tiny, n_tokens=70, token_budget=token_budget)
+    assert all(beside.gap_s > 0 < beside.ttft_s for beside in both)
+    computed = {
+        coming: [n for row in run.schedule.rows for id, _, n in row.prefills if id == coming]
+        for coming, run in zip((2, 4), served[2:], strict=True)
+    }
+    assert computed == {2: steps, 4: [6]}
 
 
 def test_the_bench_times_clusters_and_a_fleet(monkeypatch, cpu):
