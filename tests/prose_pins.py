@@ -253,7 +253,6 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "A prompt of 16,000 tokens",
         "multiplied in 16 the",
         "Write 140 GB",
-        "(chapter 14 tries it)",
         "write 35 GB",
     ),
     "18_the_three_way_frontier": (
