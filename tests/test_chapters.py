@@ -294,10 +294,20 @@ OTHERS = {
         }
     ],
     "10": [{"usd_per_gpu_hour": 1.3, "tokens_per_s_per_user": 33}],
-    "13": [
-        {"api_model": "Claude Opus 5", "n_prompt_tokens": 400, "n_documents": 300, "n_quoted": 3, "agents_per_s": 0.02},
-        {"api_model": "Gemini 1.5 Flash", "n_prompt_tokens": 0, "n_documents": 0, "n_quoted": 0, "agents_per_s": 0},
-        {"n_prompt_tokens": 17, "n_documents": 4, "n_quoted": 9, "agents_per_s": 1e6},
+    "11": [{"model_id": "llama-3-8b", "context_len": 100, "group": 48, "n_rows": 2}],
+    "12": [
+        {
+            "of_dear": 0.8,
+            "n_rows": 12,
+            "n_alike": 3,
+            "n_first_tokens": 0,
+            "n_new_tokens": 100,
+            "n_output_tokens": 50,
+            "n_turns": 3,
+        }
+    ],
+    "13": [  # nothing to find, and a host without a price for it
+        {"api_model": "Gemini 1.5 Flash", "n_prompt_tokens": 0, "n_documents": 0, "n_quoted": 0, "agents_per_s": 0}
     ],
     "14": [{"n_draft_tokens": 5, "acceptance_rate": 1, "n_new_tokens": 0}],
     "15": [{"deployment_id": "rag-8b-a100", "more": 3, "n_users": 1, "prompt_tokens": 1}],
