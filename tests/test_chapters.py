@@ -295,6 +295,21 @@ OTHERS = {
         }
     ],
     "10": [{"usd_per_gpu_hour": 1.3, "tokens_per_s_per_user": 33}],
+    "11": [{"model_id": "llama-3-8b", "context_len": 100, "group": 48, "n_rows": 2}],
+    "12": [
+        {
+            "of_dear": 0.8,
+            "n_rows": 12,
+            "n_alike": 3,
+            "n_first_tokens": 0,
+            "n_new_tokens": 100,
+            "n_output_tokens": 50,
+            "n_turns": 3,
+        }
+    ],
+    "13": [  # nothing to find, and a host without a price for it
+        {"api_model": "Gemini 1.5 Flash", "n_prompt_tokens": 0, "n_documents": 0, "n_quoted": 0, "agents_per_s": 0}
+    ],
     "14": [{"n_draft_tokens": 5, "acceptance_rate": 1, "n_new_tokens": 0}],
     "15": [{"deployment_id": "rag-8b-a100", "more": 3, "n_users": 1, "prompt_tokens": 1}],
     "16": [{"usd_per_h100_hour": 2.0, "usd_per_h200_hour": 3.0, "context_len": 512, "skew": 0.0}],

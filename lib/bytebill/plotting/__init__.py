@@ -12,7 +12,7 @@ from bytebill.plotting.first import main_figure
 from bytebill.plotting.fleets import day_of_fleets, day_of_nodes, shares_of_load, two_pools
 from bytebill.plotting.frontier import three_way, throughput_and_goodput
 from bytebill.plotting.interference import by_budget, gaps_over_run, step_by_prompt, wins_and_losses
-from bytebill.plotting.ladder import error_by_tokens, gains_over_share
+from bytebill.plotting.ladder import costs_by_rung, error_by_tokens, gains_over_share
 from bytebill.plotting.memory import (
     cache_by_context,
     kinds_of_slots,
