@@ -204,6 +204,14 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "Expect 2.4,",
         "August and September 2026",
     ),
+    "06_utilization": (
+        "cost \\$0.40 at 70% utilization and \\$2.78 at 10%",  # these are pinned where they are computed
+        "filled to 87% of its tokens",
+        "to 26% by bursts",
+        "nodes gave 68% of what",
+        "25 minutes",
+        "(1) 10%, (2) 40%, (3) 80%",
+    ),
     "10_deepseek_reanalysed": (
         "2.2 times as fast",  # these are pinned where they are computed
         "226.75 nodes on average for \\$87,072",
