@@ -205,6 +205,28 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "Expect 2.4,",
         "August and September 2026",
     ),
+    "06_utilization": (
+        "cost \\$0.40 at 70% utilization and \\$2.78 at 10%",  # these are pinned where they are computed
+        "filled to 87% of its tokens",
+        "to 26% by bursts",
+        "nodes gave 68% of what",
+        "25 minutes",
+        "(1) 10%, (2) 40%, (3) 80%",
+    ),
+    "10_deepseek_reanalysed": (
+        "2.2 times as fast",  # these are pinned where they are computed
+        "226.75 nodes on average for \\$87,072",
+        "earned \\$562,100",
+        "545% of the cost and 84.5% of the income",
+        "95.5 nodes of prefill and 131.4 of decode, not 4 to 18",
+        "decode node is 2.18",
+        "saved 56% of prefill and 35% of the fleet",
+        "the fleet was 68% full",
+        "25 minutes",
+        "27 February 2025",
+        "1 March 2025",
+        "a factor 1.25",
+    ),
     "13_prefix_caching": (
         "find 56% of what agents said before, 5.4% of what chats did",  # these are pinned where they are computed
         "and 9% of the documents",
