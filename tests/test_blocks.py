@@ -307,6 +307,16 @@ def test_a_prefix_is_found_only_once_it_is_computed_and_only_from_its_start() ->
     assert vars(pool)["_n_owners"][pool.blocks(0)[0]] == 3
 
 
+def test_what_a_block_says_is_not_enough_to_share_it() -> None:
+    """The same second block after another first, both computed: each prompt finds its own."""
+    pool = PrefixSharing(n_blocks=20, block_size_tokens=4)
+    for id, first in enumerate((5, 9)):
+        assert pool.allocate(prompt(id, first, 6), 10) == 0
+        pool.computed(id, 10)
+    assert pool.allocate(prompt(2, 9, 6), 10) == 8
+    assert pool.blocks(2)[:2] == pool.blocks(1)[:2]
+
+
 def test_the_last_token_of_a_prompt_is_computed_again() -> None:
     pool = PrefixSharing(n_blocks=20, block_size_tokens=4)
     pool.allocate(prompt(0, 5, 6, n=8), 8)

@@ -126,6 +126,35 @@ def test_the_share_of_calls_in_time_at_which_a_conversation_breaks_even() -> Non
         assert cheaper == (n_in_time / 100 > rule.break_even_share)
 
 
+@given(
+    sizes=st.lists(st.integers(0, 9_000), min_size=4, max_size=4),
+    gap_s=st.sampled_from((10.0, 300.0, 301.0, inf)),
+    least=st.sampled_from((0, 1024, 4096)),
+    read=st.floats(0, 1),
+    write=st.floats(1, 3),
+)
+def test_every_token_is_billed_once(sizes: list[int], gap_s: float, least: int, read: float, write: float) -> None:
+    """At one price whatever is found, nothing changes; at others no bill leaves what reading or writing all costs."""
+    shared, repeated, prefix, n_input = sorted(sizes)
+    call = CachedCall(
+        n_input_tokens=n_input,
+        n_output_tokens=70,
+        n_prefix_tokens=prefix,
+        n_repeated_tokens=repeated,
+        n_shared_tokens=shared,
+        gap_s=gap_s,
+    )
+    price = api_price("GPT-4o")
+    output_usd = 70 * price.output_usd_per_m / 1e6
+    fresh_usd = n_input * price.input_usd_per_m / 1e6
+    flat = CacheRule(read=1, lifetime_s=300, min_tokens=least)
+    assert bill_of_calls([call], price, flat) == pytest.approx(fresh_usd + output_usd)
+    rule = CacheRule(read=read, write=write, lifetime_s=300, min_tokens=least)
+    usd = bill_of_calls([call], price, rule)
+    assert read * fresh_usd - 1e-9 <= usd - output_usd <= write * fresh_usd + 1e-9
+    assert bill_of_calls([call, call], price, rule) == pytest.approx(2 * usd)
+
+
 def test_rules_and_prices_agree_on_what_a_write_costs() -> None:
     """Two lists by different people: writes as multiples in one, in dollars in the other."""
     for row in data.rows("api_prices"):
@@ -140,6 +169,12 @@ def test_every_host_with_a_price_for_reads_has_a_rule_and_no_other() -> None:
         rules = rules_of(price)
         assert bool(rules) == (price.cache_read_usd_per_m is not None)
         assert all(0 < rule.read < 1 for rule in rules)
+
+
+def test_the_four_hosts_of_the_chapter_ask_for_what_their_guides_say() -> None:
+    """Guides of November 2026; Google's own table has 4,096 for Gemini 3.1 Pro preview."""
+    least = {"Claude Sonnet 5": 1024, "GPT-5.4": 1024, "Gemini 3.1 Pro preview (<=200k)": 4096, "DeepSeek V4 Pro": 64}
+    assert {name: rules_of(api_price(name))[0].min_tokens for name in least} == least
 
 
 def test_impossible_rules_and_calls_are_refused() -> None:

@@ -234,6 +234,7 @@ def unmeasured(path: Path) -> list[str]:
     return [str(output) for cell in kept for output in cell.get("outputs", ())]
 
 
+FORM_OF_A_CASE = str(Path(__file__).with_name("case.yaml"))
 # One other sensible value of every parameter; a set is one run.
 OTHERS = {
     "01": [{"model_id": "qwen3-30b-a3b", "accelerator_id": "mi300x", "usd_per_gpu_hour": 4, "context_len": 0}],
@@ -296,6 +297,21 @@ OTHERS = {
         }
     ],
     "10": [{"usd_per_gpu_hour": 1.3, "tokens_per_s_per_user": 33}],
+    "11": [{"model_id": "llama-3-8b", "context_len": 100, "group": 48, "n_rows": 2}],
+    "12": [
+        {
+            "of_dear": 0.8,
+            "n_rows": 12,
+            "n_alike": 3,
+            "n_first_tokens": 0,
+            "n_new_tokens": 100,
+            "n_output_tokens": 50,
+            "n_turns": 3,
+        }
+    ],
+    "13": [  # nothing to find, and a host without a price for it
+        {"api_model": "Gemini 1.5 Flash", "n_prompt_tokens": 0, "n_documents": 0, "n_quoted": 0, "agents_per_s": 0}
+    ],
     "14": [{"n_draft_tokens": 5, "acceptance_rate": 1, "n_new_tokens": 0}],
     "15": [{"deployment_id": "rag-8b-a100", "more": 3, "n_users": 1, "prompt_tokens": 1}],
     "16": [{"usd_per_h100_hour": 2.0, "usd_per_h200_hour": 3.0, "context_len": 512, "skew": 0.0}],
@@ -315,23 +331,23 @@ OTHERS = {
             "seed": 7,
         }
     ],
-    "20": [
+    "20": [  # whole deployments unlike the default: a small service, a mixture, an agent, a batch job, a form
         {
-            "n_devices": 8,
-            "usd_per_gpu_hour": 2.5,
-            "accelerator_id": "h200-sxm",
-            "requests_per_s": 20.0,
-            "hit_rate": 0.5,
+            "model_id": "qwen3-32b",
+            "precision_name": "fp8",
+            "accelerator_id": "l40s",
+            "n_devices": 2,
+            "requests_per_s": 0.2,
+            "peak_over_mean": 8.0,
+            "ttft_slo_s": 3.0,
+            "tpot_slo_s": 0.1,
+            "usd_per_gpu_hour": 1.09,
+            "api_model": "no such model",
         },
-        {
-            "model_id": "llama-3-8b",
-            "n_devices": 1,
-            "n_input_tokens": 600,
-            "n_output_tokens": 400,
-            "peak_over_mean": 2.0,
-        },
-        {"precision_name": "fp8", "tpot_slo_s": 0.1, "ttft_slo_s": 4.0, "api_model": "DeepSeek R1"},
         {"program": "vllm", "model_id": "openai/gpt-oss-120b", "precision_name": "auto", "n_devices": 1},
+        {"n_input_tokens": 20_000, "n_output_tokens": 500, "hit_rate": 0.9, "ttft_slo_s": 6.0, "tpot_slo_s": 0.1},
+        {"ttft_slo_s": float("inf"), "tpot_slo_s": float("inf"), "program": "trtllm", "peak_over_mean": 1.0},
+        {"case_file": FORM_OF_A_CASE},
     ],
     "what_fits": [{"model_id": "llama-3-8b", "accelerator_id": "l40s", "n_devices": 1, "context_len": 5000}],
     "two_clocks": [{}],

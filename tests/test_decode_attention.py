@@ -126,9 +126,27 @@ def test_a_row_that_takes_no_token_keeps_its_cache() -> None:
     model = Transformer(random_weights(spec_of(2, 3, 32)), dtype="fp32")
     cache = model.new_cache(2, 20)
     model.forward(torch.randint(50, (2, 5)), cache)
-    before = cache.tensors[0][:, 2:, :, :5].clone()  # [L, K, H, slots]; padding may write behind them
+    before = cache.tensors[0][:, 2:].clone()
     model.forward(torch.randint(50, (2, 1)), cache, n_new=[1, 0])
-    assert torch.equal(cache.tensors[0][:, 2:, :, :5], before) and cache.lengths == [6, 5]
+    assert torch.equal(cache.tensors[0][:, 2:], before) and cache.lengths == [6, 5]
+
+
+@needs_kernels
+def test_padding_is_written_nowhere_and_may_stand_past_the_end() -> None:
+    model = Transformer(random_weights(spec_of(2, 3, 32)), dtype="fp32")
+    tokens, prompts = torch.randint(50, (3, 4)), torch.randint(50, (3, 17))
+    cache, n_new = model.new_cache(3, 18), [1, 0, 4]  # a row that is nearly full, one that waits, one that takes all
+    model.forward(prompts, cache, n_new=[17, 5, 14])
+    before = [tensor.clone() for tensor in cache.tensors]
+    padded = model.forward(tokens, cache, n_new=n_new, last_only=False)
+    assert cache.lengths == [18, 5, 18] and padded.isfinite().all()
+    keys, values = (new != old for new, old in zip(cache.tensors, before, strict=True))
+    for row, slots in enumerate(([17], [], [14, 15, 16, 17])):  # two KV heads a row
+        for changed in (keys[:, 2 * row : 2 * row + 2].any(2), values[:, 2 * row : 2 * row + 2].any(3)):
+            assert changed.flatten(0, 1).any(0).nonzero().flatten().tolist() == slots
+    alone = model.new_cache(1, 18)
+    model.forward(prompts[2:, :14], alone)
+    assert (model.forward(tokens[2:], alone, last_only=False) - padded[2:]).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("d_head", [20, 6])

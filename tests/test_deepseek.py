@@ -44,6 +44,13 @@ OUTPUT_PER_S = DAY["output_tokens"] / SECONDS_PER_DAY
 STREAMS = {speed: streams(tokens_per_s=OUTPUT_PER_S, tokens_per_s_per_user=speed) for speed in (20, 21, 22)}
 DECODE_GPUS = DAY["gpus_per_node"] * TOTALS.decode_nodes
 FRESH = TOTALS.fresh_tokens_per_s
+AT_PROFILE, AT_SGLANG = (
+    TOTALS.nodes_at(
+        fresh_tokens_per_s=DAY[f"{of}_prefill_tokens_per_s_per_node"],
+        output_tokens_per_s=DAY[f"{of}_decode_tokens_per_s_per_node"],
+    )
+    for of in ("profile", "sglang")
+)
 INPUT_USD, OUTPUT_USD = TOTALS.usd_by_phase(usd_per_node_hour=RENT)
 EARNED = (
     R1.bill_usd(Mix(n_input_tokens=MIX.n_input_tokens, n_cached_tokens=MIX.n_cached_tokens, n_output_tokens=0)),
@@ -113,6 +120,12 @@ PRINTED = {
         "of the profile, prefill": (f"{FRESH / DAY['profile_prefill_tokens_per_s_per_node']:.0%}", "51%"),
         "of the profile, decode": (f"{14800 / DAY['profile_decode_tokens_per_s_per_node']:.0%}", "80%"),
     },
+    "how full": {  # chapters 06 and 10 say the same
+        "nodes that the profile's rates need": (f"{AT_PROFILE:.1f}", "153.6"),
+        "of those in use": (f"{AT_PROFILE / DAY['average_nodes']:.0%}", "68%"),
+        "at SGLang's rates": (f"{AT_SGLANG / DAY['average_nodes']:.0%}", "64%"),
+        "markup at the profile's rates": (f"{markup(income_usd=INCOME, cost_usd=AT_PROFILE * 24 * RENT):.0%}", "853%"),
+    },
     "a million tokens": {
         "input": (f"{usd_per_million_tokens(usd_per_hour=RENT, tokens_per_s=73700):.3f}", "0.060"),
         "fresh": (f"{TOTALS.costs(usd_per_node_hour=RENT).usd_per_m_input:.3f}", "0.138"),
@@ -138,6 +151,10 @@ PRINTED = {
         "a node-hour, most": (f"{max(PER_NODE_HOUR):.1f}", "111.7"),
         "a node-hour, least": (f"{min(PER_NODE_HOUR):.1f}", "86.6"),
         "share in the window of discounts": (f"{sum(NIGHT) / sum(PER_DAY):.0%}", "17%"),
+        "markup with R1's discounts": (
+            f"{markup(income_usd=INCOME - DAY['discount_r1'] * sum(NIGHT), cost_usd=COST):.0%}",
+            "463%",
+        ),
     },
 }
 
@@ -154,6 +171,10 @@ def test_the_steps_of_nodes_are_a_day_and_give_the_published_bill() -> None:
     node_hours = sum(row["minutes"] * row["nodes"] for row in STEPS) / 60
     assert (node_hours, node_hours / 24, node_hours * RENT) == (5442, DAY["average_nodes"], DAY["cost_per_day"])
     assert max(row["nodes"] for row in STEPS) == DAY["peak_nodes"]
+
+
+def test_the_window_of_discounts_is_the_one_of_the_hours() -> None:
+    assert (sum(DISCOUNT), DAY["discount_until"] - DAY["discount_from"]) == (8, 8)
 
 
 def test_the_share_of_hits_is_the_printed_one() -> None:
@@ -187,6 +208,12 @@ def test_bytes_and_flops_of_a_decode_gpu() -> None:
     assert f"{cost.kv_read_bytes / 88 / 1e6:.1f}" == "350.6"
     assert f"{21 * cost.kv_read_bytes / 1e12:.2f}" == "0.65"
     assert f"{21 * (mine + cost.kv_read_bytes) / h800.bandwidth_bytes_per_s:.0%}" == "33%"
+    # Each half of the batch passes all layers by itself, so it reads their weights again.
+    halves = DAY["decode_batch_parts"] * mine + cost.kv_read_bytes
+    assert f"{21 * halves / h800.bandwidth_bytes_per_s:.0%}" == "47%"
+    assert f"{21 / 1.8 * halves / h800.bandwidth_bytes_per_s:.0%}" == "26%"
+    tokens_a_slot = 144 * 88 * spec.moe.n_experts_per_token / SLOTS
+    assert (tokens_a_slot, tokens_a_slot / DAY["decode_batch_parts"]) == (352, 176)
     assert f"{21 / 1.8 * (mine + cost.kv_read_bytes) / h800.bandwidth_bytes_per_s:.0%}" == "18%"
     assert f"{cost.attention_flops / 88 / 1e9:.1f}" == "84.8"
     assert f"{21 * cost.attention_flops / h800.peak('bf16'):.0%}" == "16%"

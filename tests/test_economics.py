@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bytebill import data
-from bytebill.economics import break_even, prices
+from bytebill.economics import break_even
+from bytebill.economics import prices as on_file
 from bytebill.economics.cost import Mix, PhaseCosts, usd_per_million_tokens
 from bytebill.economics.prices import api_price
 from bytebill.errors import BytebillError
@@ -114,7 +115,7 @@ def test_counting_output_or_all_tokens_of_one_measured_run() -> None:
 
 
 def test_the_measured_server_held_four_long_contexts_and_not_eight() -> None:
-    """So its speed is that of a small cache: eight 8Bs' contexts of 17,035 tokens took a second round, the 70B's none."""
+    """So its speed is that of a small cache: eight contexts of 17,035 tokens took the 8B a second round."""
     took = {(row["model_id"], row["concurrency"]): row["elapsed_s"] for row in data.rows("published_long_batches")}
     rounds = {id: took[id, 8] / took[id, 4] for id in ("llama-3-8b", "llama-3-70b")}
     assert rounds["llama-3-8b"] > 2 > 1.5 > rounds["llama-3-70b"]
@@ -123,11 +124,11 @@ def test_the_measured_server_held_four_long_contexts_and_not_eight() -> None:
 
 def test_at_what_is_asked_for_an_h100_half_of_the_open_offers_are_out_of_reach() -> None:
     """The rent at which the article's GPU, always full, meets the median offer: what RunPod asked in November 2026."""
-    offers = [price.costs.blended_usd_per_m(MIX) for price in prices.latest("2026-11-24") if price.weights == "open"]
+    offers = [price.costs.blended_usd_per_m(MIX) for price in on_file.latest("2026-11-24") if price.weights == "open"]
     turn = median(offers) * 2500 * 3600 / 1e6
     assert len(offers) == 23 and printed(turn, "3.99")
-    assert prices.rent_of("h100-sxm", terms="on demand", provider="RunPod").usd_per_gpu_hour == 3.99
-    assert min(rent.usd_per_gpu_hour for rent in prices.rents("h100-sxm") if str(rent.as_of) > "2026-05-24") > 2.50
+    assert on_file.rent_of("h100-sxm", terms="on demand", provider="RunPod").usd_per_gpu_hour == 3.99
+    assert min(rent.usd_per_gpu_hour for rent in on_file.rents("h100-sxm") if str(rent.as_of) > "2026-05-24") > 2.50
 
 
 def test_the_mix_of_the_disclosure() -> None:

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from bytebill.device import Device, cpu_name, pick, used_memory_bytes
+from bytebill.engine.serve import serve
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import random_weights
 from bytebill.errors import BytebillError
-from bytebill.measure import ceilings, neighbours, peers
+from bytebill.measure import ceilings, neighbours, peers, prefix
 from bytebill.measure.decode import DecodePoint, median_error, point, taken_apart
 from bytebill.measure.decoders import build_stack, hollow
 from bytebill.measure.paging import attention_by_block_size
@@ -199,6 +200,20 @@ def test_ttft_by_hit_finds_whole_blocks_and_computes_the_rest(cpu):
         ttft_by_hit(tiny, n_tokens=0)
 
 
+@pytest.mark.parametrize(("token_budget", "steps"), [(None, [70]), (32, [31, 31, 8])])
+def test_a_prompt_beside_a_decode_is_computed_once_and_found_then(cpu, monkeypatch, token_budget, steps):
+    """70 tokens come whole, or in steps of 32 of which one decodes; found, 6 are left, in one step either way."""
+    tiny, served = Transformer(random_weights(TINY_SPEC), dtype="fp32", device=cpu.torch), []
+    monkeypatch.setattr(prefix, "serve", lambda *args, **how: (served.append(serve(*args, **how)), served[-1])[1])
+    both = prefix.beside_a_decode(tiny, n_tokens=70, token_budget=token_budget)
+    assert all(beside.gap_s > 0 < beside.ttft_s for beside in both)
+    computed = {
+        coming: [n for row in run.schedule.rows for id, _, n in row.prefills if id == coming]
+        for coming, run in zip((2, 4), served[2:], strict=True)
+    }
+    assert computed == {2: steps, 4: [6]}
+
+
 def test_the_bench_times_clusters_and_a_fleet(monkeypatch, cpu):
     monkeypatch.setattr("bytebill.trials.speed.CLUSTERS", (2,))
     monkeypatch.setattr("bytebill.trials.speed.FLEET", 1000)
@@ -275,10 +290,15 @@ def test_a_single_core_has_no_neighbour(monkeypatch):
 
 
 def test_the_cores_of_neighbours_are_not_mine(monkeypatch):
+    monkeypatch.delenv("BYTEBILL_CORES", raising=False)
     monkeypatch.setattr(neighbours.os, "cpu_count", lambda: 4)
     monkeypatch.setattr(neighbours.os, "sched_getaffinity", lambda pid: {2}, raising=False)
     assert neighbours.other_cores() == [0, 1, 3]
     monkeypatch.setattr(neighbours.os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
     assert neighbours.other_cores() == [1, 2, 3]
+    monkeypatch.setenv("BYTEBILL_CORES", "2 3")  # all that a taskset gave
+    monkeypatch.setattr(neighbours.os, "sched_getaffinity", lambda pid: {2}, raising=False)
+    assert neighbours.other_cores() == [3]
+    monkeypatch.delenv("BYTEBILL_CORES")
     monkeypatch.delattr(neighbours.os, "sched_getaffinity", raising=False)
     assert neighbours.other_cores() == [1, 2, 3]

@@ -18,7 +18,15 @@ from bytebill.engine.weights import Weights, random_weights
 from bytebill.engine.weights.quantized import Grid, gptq, quantized, rotated, rounded
 from bytebill.errors import BytebillError
 from bytebill.measure.quality import judged
-from bytebill.measure.quantization import Loss, Recipe, largest_change, losses, ratio_of_extras
+from bytebill.measure.quantization import (
+    Loss,
+    Recipe,
+    _RoundedCache,
+    cache_losses,
+    largest_change,
+    losses,
+    ratio_of_extras,
+)
 from bytebill.models import MoESpec, model
 
 TINY = replace(
@@ -209,3 +217,31 @@ def test_weights_on_a_grid_do_not_move() -> None:
 def test_what_cannot_be_judged_is_refused(recipe: Recipe, n_rows: int, said: str) -> None:
     with pytest.raises(BytebillError, match=said):
         losses(random_weights(TINY), [recipe], pick("cpu"), n_rows=n_rows)
+
+
+def test_a_rounded_cache_holds_its_grid_and_nothing_else_of_the_model_changes() -> None:
+    model, tokens = Transformer(with_gains(), dtype="fp32"), torch.tensor([TOKENS[:24], TOKENS[24:48]])
+    size = {"batch_size": 2, "max_len": 24, "dtype": torch.float32}
+    said, caches = {}, {}
+    for bits in (2, 8):
+        caches[bits] = _RoundedCache(TINY, **size, bits=bits)
+        said[bits] = model.forward(tokens[:, :20], caches[bits], last_only=False)
+        one_more = model.forward(tokens[:, 20:21], caches[bits])  # a decode step reads the rounded ones, too
+        assert bool(torch.isfinite(one_more).all())
+        for keys, values in caches[bits]._layers:
+            for each in (keys.transpose(-1, -2)[:, :21].flatten(0, 1), values[:, :21].flatten(0, 1)):
+                assert max(len(set(row.tolist())) for row in each) <= min(2**bits, TINY.d_head)
+    whole = model.forward(tokens[:, :20], model.new_cache(2, 24), last_only=False)
+    errors = {bits: float((each - whole).abs().mean()) for bits, each in said.items()}
+    assert 0 < errors[8] < errors[2] / 20  # 255 steps to 3
+    # Nothing before the first token: it sees its own value alone, and a narrow grid moves that, too.
+    assert not torch.equal(said[2][:, 0], whole[:, 0])
+
+
+def test_a_cache_of_fewer_bits_costs_more() -> None:
+    spec = replace(TINY, vocab_size=model("smollm2-135m").vocab_size)
+    eight, two = cache_losses(with_gains(spec), (8, 2), pick("cpu"), n_rows=2, length=24)
+    assert eight.recipe == ("rounded cache", 8, spec.d_head) and len(eight.extra_by_row) == 2
+    assert abs(eight.extra) < abs(two.extra) and two.agreement < eight.agreement
+    with pytest.raises(BytebillError, match="are not in it"):
+        cache_losses(with_gains(spec), (8,), pick("cpu"), n_rows=10**6)

@@ -11,6 +11,7 @@ import pytest
 from bytebill.economics.prices import ApiPrice
 from bytebill.economics.routing import (
     Graded,
+    as_published,
     at_share,
     bill_share,
     calls_curve,
@@ -108,6 +109,21 @@ def test_the_coins_share_reaches_its_score() -> None:
         calls_of_a_coin(cheap_score=0.5, dear_score=0.5, of_dear=1.5)
     with pytest.raises(BytebillError):
         reaching(calls_curve(asked, lambda _: 0), 1.1)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_router_is_had_again_from_its_calls_and_its_score(seed: int) -> None:
+    asked = queries(seed)
+    low, high = coin(asked, 0.0).score, coin(asked, 1.0).score
+    for calls, score in ((0.5, low + 0.5 * (high - low)), (0.6, low + 0.65 * (high - low))):
+        parts = as_published(asked, calls=calls, score=score)
+        sent = calls_curve(parts, lambda query: query.sure)[1]
+        assert isclose(sum(part.n for part in parts), sum(query.n for query in asked))
+        assert isclose(sent.share, calls) and isclose(sent.score, score)
+    everything = calls_curve(as_published(asked, calls=1.0, score=high), lambda query: query.sure)
+    assert isclose(everything[1].share, 1.0)
+    with pytest.raises(BytebillError):
+        as_published(asked, calls=1.2, score=high)
 
 
 def test_what_choice_adds() -> None:

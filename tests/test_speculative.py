@@ -118,6 +118,8 @@ def test_what_a_drafting_model_proposes_is_what_it_would_say_alone(tiny: Transfo
             [*text, *guess[: dice.randint(0, 3)], dice.randrange(23)]
             for text, guess in zip(texts, guesses, strict=True)
         ]
+    others = [text + text for text in prompts_of(2, seed=12)]  # and other texts altogether
+    assert draft.propose(others, 3) == [generate(tiny, [text], n_new_tokens=3)[0] for text in others]
 
 
 def test_a_full_draft_cache_drafts_less(tiny: Transformer) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bytebill.deployment import Deployment
+from bytebill.economics.prices import api_price
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.memory import Footprint
@@ -21,9 +22,9 @@ from bytebill.serving.memory.waste import mean_usage
 from bytebill.serving.workload.published import sharegpt_like
 from bytebill.sim.steady import SteadyState
 from bytebill.sim.usable import usable_share
-from bytebill.statement import HELD_SHARE, Case, Rental, as_json, markdown, statement, tornado
+from bytebill.statement import HELD_SHARE, Case, Rental, as_json, markdown, offers, statement, tornado
 from bytebill.statement.form import CASE_FIELDS, Form
-from bytebill.statement.levers import DOLLARS, ranked, standard_levers
+from bytebill.statement.levers import DOLLARS, as_filled, ranked, standard_levers
 
 CHAT = Case(
     name="chat",
@@ -149,7 +150,7 @@ def test_a_small_service_pays_for_whole_replicas():
 def test_a_lever_saves_the_difference_of_two_invoices():
     lever = next(each for each in LEVERS if each.name == "contract for a year")
     found = {each.lever.name: each for each in ranked(LEVERS, CHAT)}
-    (moved,) = lever.move(CHAT)
+    (moved,) = lever.move(CHAT, as_filled)
     assert found[lever.name].saved_usd == pytest.approx(statement(CHAT).usd_per_month - statement(moved).usd_per_month)
 
 
@@ -241,6 +242,23 @@ def test_a_form_that_cannot_be_is_refused_in_one_sentence(changes, sentence):
 def test_what_is_no_form_is_refused(asked):
     with pytest.raises(BytebillError, match="gives fields their values"):
         Form.read(asked)
+
+
+def test_an_api_is_paid_for_what_it_reads_writes_and_computes():
+    """The review's case (b): 70% of each prompt cached, billed as cached; fresh where a host lists no such price."""
+    case = replace(CHAT, n_input_tokens=30_000, n_output_tokens=800, hit_rate=0.7)
+    shared, own = api_price("Claude Sonnet 4.5"), api_price("Llama 3.3 70B", host="Groq")
+    by_host = {offer.price.host: offer for offer in offers(case, [shared, own])}
+    read, fresh, out = 21_000 * 0.30, 9_000 * 3.0, 800 * 15.0
+    assert by_host["Anthropic"].usd_per_request == pytest.approx((read + fresh + out) / 1e6)
+    all_fresh = 30_000 * own.input_usd_per_m + 800 * own.output_usd_per_m
+    assert by_host["Groq"].cache == "none" and by_host["Groq"].usd_per_request == pytest.approx(all_fresh / 1e6)
+    late = replace(case, prefix_gap_s=7200)  # longer than five minutes and an hour: nothing is found, so no cache
+    assert offers(late, [shared])[0].cache == "none"
+    again = replace(case, prefix_gap_s=1800)
+    (kept_an_hour,) = offers(again, [shared])
+    assert kept_an_hour.usd_per_request == pytest.approx((read + 9_000 * 6.0 + out) / 1e6)
+    assert kept_an_hour.usd_per_month == pytest.approx(kept_an_hour.usd_per_request * 40 * 3600 * 730)
 
 
 def test_every_field_of_a_case_can_be_filled_in():

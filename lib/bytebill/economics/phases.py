@@ -11,10 +11,10 @@ Rates are averages over the window, of nodes that serve one phase only [tokens/s
 input and take no time of a GPU. Money in USD. Where the two pools do not add up to the nodes that were held, a rate
 is no average of the window, or some nodes served neither phase: compare `PhaseTotals.nodes` with the published
 number. Ignores reading the cache from disk, mixed nodes, and that long prompts cost more a token than short ones.
-Used by chapter 10.
+Used by chapters 06 and 10.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bytebill.economics.cost import (
     SECONDS_PER_DAY,
@@ -91,6 +91,17 @@ class PhaseTotals:
     def prefill_nodes_without_cache(self) -> float:
         """Nodes that would compute all of the input, at the rate of today's fresh tokens."""
         return self.mix.n_input_tokens / self.window_s / self.fresh_tokens_per_s
+
+    def nodes_at(self, *, fresh_tokens_per_s: float, output_tokens_per_s: float) -> float:
+        """Nodes that would do the window's work at other rates, a profile's say; hits take none of their time.
+
+        >>> mix = Mix(n_input_tokens=7.2e6, n_cached_tokens=3.6e6, n_output_tokens=3.6e6)
+        >>> hour = PhaseTotals(mix=mix, input_tokens_per_s=1000, output_tokens_per_s=100, window_s=3600)
+        >>> hour.nodes, hour.nodes_at(fresh_tokens_per_s=1000, output_tokens_per_s=125)    # 2 + 10, 1 + 8
+        (12.0, 9.0)
+        """
+        at = replace(self, mix=replace(self.mix, n_input_tokens=self.mix.n_fresh_tokens, n_cached_tokens=0))
+        return replace(at, input_tokens_per_s=fresh_tokens_per_s, output_tokens_per_s=output_tokens_per_s).nodes
 
     def usd_by_phase(self, *, usd_per_node_hour: float) -> tuple[float, float]:
         """Cost of the input and of the output over the window; together the bill of both pools.

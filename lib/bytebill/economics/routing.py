@@ -85,6 +85,29 @@ def coin(queries: Sequence[Graded], share: float, *, cheap_first: bool = False) 
     return route(queries, [share] * len(queries), cheap_first=cheap_first)
 
 
+def as_published(queries: Sequence[Graded], *, calls: float, score: float) -> list[Graded]:
+    """The queries in two parts, sent (`sure` 0) and kept (`sure` 1), as by a router of which only this much is known.
+
+    A query is kept the less likely the more the dear model gains on it: in a straight line, with the slope that sends
+    so many `calls` and reaches this `score`. Exact while no likelihood leaves 0 to 1, where it is cut off.
+
+    >>> kinds = [Graded(cheap_score=0, dear_score=1, n=4), Graded(cheap_score=1, dear_score=1, n=6)]
+    >>> sent = calls_curve(as_published(kinds, calls=0.5, score=0.9), lambda query: query.sure)[1]
+    >>> round(sent.share, 9), round(sent.score, 9)
+    (0.5, 0.9)
+    """
+    require(0 <= calls <= 1, f"A share of queries is between 0 and 1, not {calls}.")
+    none, every = coin(queries, 0.0), coin(queries, 1.0)
+    mean = every.score - none.score
+    spread = sum(query.n * (query.gain - mean) ** 2 for query in queries) / none.n
+    slope = (mean - (every.score - score) / (1 - calls)) / spread if spread and calls < 1 else 0.0
+    parts = []
+    for query in queries:
+        stays = min(1.0, max(0.0, (1 - calls) * (1 - slope * (query.gain - mean))))
+        parts += [replace(query, n=query.n * (1 - stays), sure=0.0), replace(query, n=query.n * stays, sure=1.0)]
+    return parts
+
+
 def calls_curve(
     queries: Sequence[Graded], order: Callable[[Graded], float], *, cheap_first: bool = False
 ) -> list[Routed]:

@@ -3,7 +3,7 @@
     bill of a turn = unread * write + read before * read + answer * output       [USD per million tokens, of its model]
     leave for a turn while  L (write_cheap - read_dear) < new (write_dear - write_cheap) + answer (out_dear - out_cheap)
 
-L is what the dear model has read and the cheap one has not. A cache price is a tenth of fresh input or less, and a
+L is what the dear model has read and the cheap one has not. A cache price is mostly a tenth of fresh input, and a
 cheap model's fresh input is often more than that: then a prefix exists from which the cheap model is the dear one.
 `write` is what a host asks for input that it puts into its cache, or for fresh input where that has no price. Ignores
 that a cache forgets within minutes, and that one model's answer may be longer. Used by chapter 12.

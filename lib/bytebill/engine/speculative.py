@@ -91,7 +91,7 @@ class ModelDraft:
         n = min(n, self._cache.max_len + 1 - max(map(len, texts)))
         if n < 1:
             return [[] for _ in texts]
-        known = [_same(held, text[:-1]) for held, text in zip(self._held, texts, strict=True)]
+        known = [n_accepted(held, text[:-1]) for held, text in zip(self._held, texts, strict=True)]  # what still holds
         news = [list(text[k:]) for text, k in zip(texts, known, strict=True)]
         self._cache.set_lengths(known)
         device = self.model.device
@@ -108,9 +108,3 @@ def padded(rows: Sequence[Sequence[int]], *, device: torch.device) -> torch.Tens
     """Rows of tokens as one tensor [B, T], filled up on the right with token 0."""
     width = max(map(len, rows))
     return torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device)
-
-
-def _same(held: Sequence[int], text: Sequence[int]) -> int:
-    """Tokens at the start that both have."""
-    n = min(len(held), len(text))
-    return next((i for i in range(n) if held[i] != text[i]), n)

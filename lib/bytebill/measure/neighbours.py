@@ -72,8 +72,9 @@ def beside_neighbours(make: Callable[[], Mapping[str, Call]], *, repeats: int = 
 
 
 def other_cores() -> list[int]:
-    """The cores that this thread does not keep to, all but the first where it keeps to none."""
-    cores = set(range(os.cpu_count() or 1))
+    """The cores given to this process that this thread does not keep to, all but the first where it keeps to none."""
+    given = os.environ.get("BYTEBILL_CORES", "").split()  # a taskset or a container may leave it few of the machine's
+    cores = set(map(int, given)) or set(range(os.cpu_count() or 1))
     with suppress(AttributeError, OSError):
         mine = os.sched_getaffinity(0)
         return sorted(cores - (mine if mine != cores else {min(mine)}))

@@ -4,18 +4,25 @@
 
 The model is turned by a random rotation first (`engine.weights.quantized.rotated`): SmolLM2 comes in 4 bits, and on its
 own grid rounding to 4 bits would find it again for nothing. Rows of text are judged apart, so that the spread over them
-says how sure a difference is. GPTQ sees the end of the text, rounding needs none. Ignores tasks, and what quantizing
-the head would cost. Used by chapter 11 and `bytebill bench --only quality`.
+says how sure a difference is. GPTQ sees the end of the text, of which no token is judged; rounding needs none. A cache
+is rounded as it is filled, and every query meets the rounded keys and values; it is as wide as before, so this is what
+narrow caches cost and not what they save. Ignores tasks, and what quantizing the head would cost.
+Used by chapter 11.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from bytebill.device import Device
+from bytebill.engine.cache.contiguous import ContiguousCache
+from bytebill.engine.cache.latent import SlotCache
+from bytebill.engine.cache.places import Placement
 from bytebill.engine.calibration import PlainLoader, input_products
+from bytebill.engine.rotary import Factors, rotate
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import Weights
 from bytebill.engine.weights.quantized import Grid, quantized, rotated, rounded
@@ -90,6 +97,53 @@ def losses(
         after = judge(quantized(turned, Grid(recipe.bits, recipe.group), of_inputs))
         found.append(_loss(recipe, seed, before, after))
     return before, found
+
+
+class _RoundedCache(ContiguousCache):
+    """Keys and values on a grid of their own for each token and head, in the width they had."""
+
+    def __init__(self, *place: Any, bits: int, **size: Any) -> None:
+        super().__init__(*place, **size)
+        self._bits = bits
+
+    def attend(self, layer: int, heads: Tensor, factors: Factors, placement: Placement) -> Tensor:
+        q, *kept = rotate(heads, factors).split(self._split, 2)
+        k, v = (rounded(each.float(), Grid(self._bits, each.shape[-1])).to(each.dtype) for each in kept)
+        self._append(*self._rows[layer], k, v, placement)
+        return self._attended(layer, q, k, v, placement).reshape(q.shape[0] * q.shape[1], -1)
+
+
+class _WithRoundedCache(Transformer):
+    bits: int | None = None  # None: a cache as it is
+
+    def new_cache(self, batch_size: int, max_len: int) -> SlotCache:
+        if self.bits is None:
+            return super().new_cache(batch_size, max_len)
+        size: dict[str, Any] = {"dtype": self.activation_dtype, "device": self.device, "bits": self.bits}
+        return _RoundedCache(self.spec, batch_size=batch_size, max_len=max_len, **size)
+
+
+def cache_losses(
+    weights: Weights, widths: Sequence[int], device: Device, *, n_rows: int, length: int = 512
+) -> list[Loss]:
+    """What a cache of so many bits costs the model as it is: each token's keys and values rounded, head by head.
+
+    A head's offset and step make 32 / `d_head` bits more. The weights are not turned: no rotation of the residual
+    stream changes a key or a value. Raises `BytebillError` for a model of latents.
+    """
+    tokens = reference_tokens()
+    require(
+        n_rows >= 1 and n_rows * length <= len(tokens),
+        f"The text has {len(tokens):,} tokens; {n_rows} rows of {length} are not in it.",
+    )
+    model = _WithRoundedCache(weights, dtype="bf16", device=device.torch, loader=PlainLoader)
+    before = judged(model, tokens[: n_rows * length], length=length)
+    found = []
+    for bits in widths:
+        model.bits = bits
+        after = judged(model, tokens[: n_rows * length], length=length)
+        found.append(_loss(Recipe("rounded cache", bits, weights.spec.d_head), 0, before, after))
+    return found
 
 
 def _loss(recipe: Recipe, seed: int, before: Quality, after: Quality) -> Loss:

@@ -9,10 +9,10 @@ byte the same from the same numbers.
 from bytebill.plotting.caching import bill_by_share, hits_by_size, ttft_by_found
 from bytebill.plotting.ceilings import attention_roof, crossover, roof
 from bytebill.plotting.first import main_figure
-from bytebill.plotting.fleets import day_of_fleets, day_of_nodes, shares_of_load, two_pools
+from bytebill.plotting.fleets import day_of_nodes, shares_of_load, two_pools, wait_by_hour
 from bytebill.plotting.frontier import three_way, throughput_and_goodput
 from bytebill.plotting.interference import by_budget, gaps_over_run, step_by_prompt, wins_and_losses
-from bytebill.plotting.ladder import error_by_tokens, gains_over_share
+from bytebill.plotting.ladder import costs_by_rung, error_by_tokens, gains_over_share
 from bytebill.plotting.memory import (
     cache_by_context,
     kinds_of_slots,
@@ -25,9 +25,10 @@ from bytebill.plotting.money import (
     break_even_map,
     forest_of_rates,
     hosts_on_map,
-    levers_by_case,
+    invoice_steps,
     rules_on_map,
     ticks_on_map,
+    tornado_bars,
 )
 from bytebill.plotting.phases import ratio_curves, ratio_strips, token_time_by_tokens
 from bytebill.plotting.quantization import gain_by_tokens, loss_by_bits

@@ -1,5 +1,6 @@
-"""Figures of utilization: what a load fills of one device, what a day leaves of a fleet, two pools by their size."""
+"""Figures of utilization: what a load fills of one device, what a day does to a fleet, two pools by their size."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
@@ -46,45 +47,20 @@ def shares_of_load(
     )
 
 
-def day_of_fleets(
-    ax: Axes,
-    hours: Sequence[float],
-    *,
-    demand: Sequence[float],
-    following: Sequence[float],
-    fixed: float,
-    labels: Mapping[str, str],
-    starts_at: int,
-    zone: str,
+def wait_by_hour(
+    ax: Axes, waits_s: Mapping[str, Sequence[float | None]], *, limit_s: float, starts_at: int, zone: str
 ) -> Axes:
-    """Devices over a day: those that demand fills, those held by a fleet that follows it, those of its peak.
-
-    `labels` name "fixed", "following", "demand", "idle" and "lent"; `hours` are edges, one more than there are values.
-    """
-    closed = [[*values, values[-1]] for values in (demand, following)]
-    ax.fill_between(hours, closed[1], fixed, color=IDLE, alpha=0.18, step="post", linewidth=0)
-    ax.fill_between(hours, closed[0], closed[1], color=IDLE, alpha=0.55, step="post", linewidth=0)
-    ax.fill_between(hours, 0, closed[0], color=BYTES, alpha=0.25, step="post", linewidth=0)
-    ax.axhline(fixed, color=INK, linestyle="--", linewidth=1.2)
-    ax.stairs(following, hours, color=INK, linewidth=1.4, baseline=None)
-    ax.stairs(demand, hours, color=BYTES, linewidth=2, baseline=None)
-    middle = (hours[0] + hours[-1]) / 2
-    ax.text(hours[0] + 0.3, fixed * 1.025, labels["fixed"], color=INK, va="bottom")
-    ax.text(hours[0] + 0.3, fixed * 0.30, labels["demand"], color=BYTES, va="center")
-    ax.text(middle + 4.8, fixed * 0.62, labels["lent"], color=INK, ha="center", va="center")
-    ax.annotate(
-        labels["following"],
-        (middle + 1.6, following[int(1.6 + len(following) / 2)]),
-        (-14, -46),
-        textcoords="offset points",
-        color=INK,
-        ha="right",
-        va="center",
-        arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.8},
-    )
-    hours_of_day(ax, hours[-1] - hours[0], starts_at=starts_at, first=hours[0])
+    """Time to first token [s] of the requests of each hour, a line of steps for each fleet; dashed the limit."""
+    n_hours = max(len(waits) for waits in waits_s.values())
+    for (name, waits), color in zip(waits_s.items(), (BYTES, FLOPS), strict=False):
+        seen = [math.nan if wait is None else wait for wait in waits]
+        ax.stairs(seen, range(n_hours + 1), color=color, linewidth=2, baseline=None)
+        ax.text(n_hours / 4, 1.25 * max(seen[: n_hours // 2]), name, color=color, ha="center", va="bottom")
+    ax.axhline(limit_s, color=INK, linestyle="--", linewidth=1.2)
+    ax.set_yscale("log")
+    hours_of_day(ax, n_hours, starts_at=starts_at)
     return finished(
-        ax, xlabel=f"time of day [{zone}]", ylabel="nodes of 8 GPUs", xlim=(hours[0], hours[-1]), ylim=(0, fixed * 1.13)
+        ax, xlabel=f"time of day [{zone}]", ylabel="time to first token, P99 [s]", xlim=(0, n_hours), ylim=(0.05, 200)
     )
 
 

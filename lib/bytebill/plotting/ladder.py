@@ -1,10 +1,11 @@
-"""Figures of faster devices: what a deployment gains from more of one thing, and how wrong a ratio of datasheets is."""
+"""Figures of faster devices: what a deployment gains from more of one thing, how wrong a ratio of datasheets is, and
+what a rung costs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from bytebill.plotting.style import BYTES, FLOPS, INK, Curve, finished, only_ticks
+from bytebill.plotting.style import BYTES, FLOPS, INK, MONEY, Curve, finished, only_ticks
 
 
 def gains_over_share(
@@ -24,7 +25,7 @@ def gains_over_share(
     ax.axhline(most, color=INK, linewidth=0.8, linestyle="--")
     ax.text(0.99, most, f"claimed: {most:g} times", ha="right", va="bottom")
     for name, (x, y) in named.items():
-        offset, side = ((-10, 6), "right") if x > 0.7 else ((8, -13), "left")
+        offset, side = ((-10, 6), "right") if x > 0.7 else ((8, -13), "left") if x > 0.3 else ((6, 9), "right")
         ax.annotate(name, (x, y), offset, textcoords="offset points", ha=side, fontsize=9)
     ax.legend(loc="upper left", bbox_to_anchor=(0, 0.88))
     return finished(
@@ -46,3 +47,18 @@ def error_by_tokens(ax: Axes, by_bandwidth: Curve, by_flops: Curve) -> Axes:
     return finished(
         ax, legend="upper right", xlabel="tokens in a step", ylabel="typical factor of error", ylim=(1, None)
     )
+
+
+def costs_by_rung(ax: Axes, *, decoded: Mapping[str, Sequence[float]], answered: Mapping[str, Sequence[float]]) -> Axes:
+    """USD per million tokens of each rung, a row each from the top, by several lists of rents: the first filled, the
+    others hollow."""
+    for costs, color, mark, name in ((decoded, BYTES, "o", "decoded"), (answered, MONEY, "s", "answered")):
+        for y, listed in enumerate(costs.values()):
+            if not listed:
+                continue
+            ax.plot([min(listed), max(listed)], [y, y], color=color, linewidth=1, alpha=0.5)
+            ax.plot(listed[1:], [y] * len(listed[1:]), mark, color=color, markerfacecolor="white", markersize=6)
+            ax.plot(listed[:1], [y], mark, color=color, markersize=7, label=None if y else name)
+    ax.set_yticks(range(len(decoded)), list(decoded))
+    ax.invert_yaxis()
+    return finished(ax, legend="lower right", xlabel="a million tokens [USD]", xlim=(0, None))

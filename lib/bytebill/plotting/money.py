@@ -5,18 +5,13 @@ from math import atan, degrees
 
 from matplotlib.axes import Axes
 
-from bytebill.plotting.style import BYTES, IDLE, INK, KV, MONEY, finished, only_ticks
+from bytebill.plotting.style import IDLE, INK, MONEY, finished
 
 Spot = tuple[float, float]  # API price, own cost [USD per million tokens]
 
 
 def break_even_map(
-    ax: Axes,
-    *,
-    prices: Spot,
-    costs: Spot,
-    shares: Mapping[str, tuple[float, float]],
-    regions: Mapping[str, Spot],
+    ax: Axes, *, prices: Spot, costs: Spot, shares: Mapping[str, tuple[float, float]], regions: Mapping[str, Spot]
 ) -> Axes:
     """The ground of the map, log-log: own cost at full load against API price, a diagonal per break-even utilization.
 
@@ -151,21 +146,42 @@ def forest_of_rates(
     )
 
 
-def levers_by_case(
-    ax: Axes, factors: Mapping[str, Mapping[str, float]], *, order: Sequence[str], n_in_place: int
-) -> Axes:
-    """Bill without over bill with each lever, log [times], a mark a case; the first `n_in_place` levers are pulled
-    already and stand above a line."""
-    for i, name in enumerate(order):
-        reach = [found[name] for found in factors.values() if name in found]
-        ax.semilogx([min(reach), max(reach)], [i, i], color=IDLE, alpha=0.5, linewidth=3, zorder=1)
-    for (case, found), color, mark in zip(factors.items(), (MONEY, BYTES, KV), "osD", strict=False):
-        places = [i for i, name in enumerate(order) if name in found]
-        ax.plot([found[order[i]] for i in places], places, mark, color=color, markersize=8, label=case)
-    ax.axvline(1, color=INK, linewidth=1)
-    ax.axhline(n_in_place - 0.5, color=INK, linewidth=0.8, linestyle=":")
-    ticks = [tick for tick in (1, 2, 3, 5, 10, 20) if tick < 1.3 * max(max(case.values()) for case in factors.values())]
-    only_ticks(ax.xaxis, ticks, "{} x")
-    ax.set_yticks(range(len(order)), labels=list(order))
+def invoice_steps(ax: Axes, steps: Sequence[tuple[str, float]], offers: Mapping[str, float]) -> Axes:
+    """An invoice [USD a month] falls lever by lever; dashed: what others ask for the same requests."""
+    for i, (_, usd) in enumerate(steps):
+        before = steps[max(0, i - 1)][1]
+        ax.bar([i], [usd / 1e3], width=0.7, color=MONEY)
+        ax.bar([i], [(before - usd) / 1e3], bottom=[usd / 1e3], width=0.7, color=MONEY, alpha=0.25)
+        ax.annotate(f"{usd / 1e3:,.0f}", (i, before / 1e3), (0, 3), textcoords="offset points", ha="center")
+    top, last = max(usd for _, usd in steps), None
+    right = len(steps) - 0.45
+    for name, usd in sorted(offers.items(), key=lambda offer: offer[1]):
+        if usd > 1.6 * top:
+            continue
+        ax.axhline(usd / 1e3, color=INK, linewidth=0.9, linestyle="--", zorder=0)
+        apart = last is None or usd - last > 0.05 * top
+        if apart:
+            ax.annotate(name, (right, usd / 1e3), (0, 2), textcoords="offset points", ha="left", fontsize=9)
+            last = usd
+    ax.set_xticks(range(len(steps)), labels=[name.replace(" ", "\n", 1) for name, _ in steps], fontsize=9)
+    return finished(ax, no_grid="x", ylabel="invoice [thousand USD a month]", xlim=(-0.6, right + 1.2))
+
+
+def tornado_bars(ax: Axes, swings: Mapping[str, tuple[float, float]], *, today: float) -> Axes:
+    """What an invoice [USD a month] becomes where one input is lower or higher, the widest on top."""
+    for i, (low, high) in enumerate(swings.values()):
+        shown = min(high, 4 * today)
+        ax.barh([i], [(shown - low) / 1e3], left=[low / 1e3], height=0.6, color=MONEY)
+        for usd, side in ((low, "right"), (high, "left")):
+            said = f"{usd / 1e3:,.0f}" if usd < 4 * today else "not served"
+            at = min(usd, shown) / 1e3
+            ax.annotate(
+                said, (at, i), (-4 if side == "right" else 4, 0), textcoords="offset points", ha=side, va="center"
+            )
+    ax.axvline(today / 1e3, color=INK, linewidth=1)
+    ax.set_yticks(range(len(swings)), labels=list(swings))
     ax.invert_yaxis()
-    return finished(ax, legend="lower right", xlabel="bill without the lever over bill with it")
+    reach = [min(usd, 4 * today) / 1e3 for ends in swings.values() for usd in ends]
+    room = 0.15 * (max(reach) - min(reach))
+    limits = (min(reach) - room, max(reach) + room)
+    return finished(ax, no_grid="y", xlabel="invoice [thousand USD a month]", xlim=limits)

@@ -8,6 +8,7 @@ case's means, arrivals are Poisson, and the program cuts prompts as it does; the
 computed, and neither kept nor attended to: this errs to the good side where hits are many. Used by chapter 20.
 """
 
+from dataclasses import replace
 from math import inf
 
 from bytebill.deployment import Deployment
@@ -34,6 +35,8 @@ def usable_share(
     tpot_s: float = inf,
     attainment: float = 0.99,
     trace_id: str = "azure-conv",
+    step_tokens: int | None = None,
+    n_slots: int | None = None,
     n_requests: int = 2000,
     seeds: tuple[int, ...] = (0,),
     rtol: float = 0.04,
@@ -48,6 +51,9 @@ def usable_share(
     if not slo.limits:
         return 1.0
     policy = policy_of(program_id, deployment.accelerator)
+    policy = replace(
+        policy, token_budget=step_tokens or policy.token_budget, n_slots=min(n_slots or policy.n_slots, policy.n_slots)
+    )
     sides = (("input", n_input_tokens), ("output", n_output_tokens))
     inputs, outputs = (quantile_table(trace_id, side).stretched(mean) for side, mean in sides)
 

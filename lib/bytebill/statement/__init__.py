@@ -3,4 +3,5 @@
 from bytebill.statement.bill import Statement, statement
 from bytebill.statement.case import HELD_SHARE, Case, Rental
 from bytebill.statement.levers import ranked, standard_levers
+from bytebill.statement.offers import offers
 from bytebill.statement.page import as_json, markdown, tornado

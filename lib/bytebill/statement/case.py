@@ -76,6 +76,8 @@ class Case:
     max_batch_size: int = LARGEST_BATCH
     reserved_tokens: int | None = None  # slots promised to each sequence; None: paged
     refills: bool = True  # a slot is given away at once; False: when the batch's longest is done
+    memory_utilization: float | None = None  # share of the memory that the program may take; None: its default
+    step_tokens: int | None = None  # of its largest step, whose activations take room; None: its default
     fill: float = 1.0  # share of a replica's capacity that queues and bursts leave usable
     n_draft_tokens: int = 0  # guessed ahead in each step, by something that costs nothing
     acceptance_rate: float = 0.7
@@ -138,7 +140,9 @@ class Case:
     def served(self) -> Deployment:
         """One replica with the room for caches that its program leaves, where that is known."""
         by = PROGRAMS.get(self.program or "")
-        return as_served(self.deployment, by) if by else self.deployment
+        if by is None:
+            return self.deployment
+        return as_served(self.deployment, by, utilization=self.memory_utilization, step_tokens=self.step_tokens)
 
     @cached_property
     def clock(self) -> Clock:

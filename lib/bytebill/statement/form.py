@@ -37,7 +37,13 @@ CASE_FIELDS = (*sorted(_OWN), *_CASE)
 _TEXTS = {"model", "accelerator", "program", "weights", "kv", "attention", "lengths", "name", "terms"}
 _COUNTS = {name for name, field in _CASE.items() if "int" in str(field.type) and "tuple" not in str(field.type)}
 _COUNTS |= {"devices", "replicas"}
-_NONE = {"ttft_slo_s": inf, "tpot_slo_s": inf, "reserved_tokens": None}  # fields that may be empty, and what that says
+_NONE = {
+    "ttft_slo_s": inf,
+    "tpot_slo_s": inf,
+    "reserved_tokens": None,
+    "memory_utilization": None,
+    "step_tokens": None,
+}  # fields that may be empty, and what that says
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,18 +101,37 @@ class Form:
 
 
 def usable_of(case: Case, trace_id: str, **how: Any) -> float:
-    """The share of a case's capacity that its limits leave usable: `sim.usable`, to a hundredth."""
+    """The share of a case's capacity that its limits leave usable: `sim.usable`, to a hundredth.
+
+    Both are of what is computed: drafts are left out, since the simulated server knows none, and so are tokens that a
+    prefix cache has, but for the room that they take.
+    """
     require(case.program is not None, f"{case.name}: a fill is found for a program; name one, or give a fill.")
-    share = usable_share(
-        case.served,
-        program_id=case.program or "",
-        constants=case.constants,
-        capacity_per_s=statement(case).capacity_per_s,
+    plain = replace(
+        case,
         n_input_tokens=case.n_input_tokens - case.n_found_tokens,
-        n_output_tokens=case.n_output_tokens,
-        ttft_s=case.ttft_slo_s,
-        tpot_s=case.tpot_slo_s,
+        hit_rate=0.0,
+        prefix_gap_s=0.0,
+        n_draft_tokens=0,
+        speed=1.0,
+        max_batch_size=max(1, min(case.max_batch_size, case.memory_batch)),
+    )
+    try:
+        capacity_per_s = statement(plain).capacity_per_s
+    except BytebillError:  # its limits are kept with drafts alone
+        return case.fill
+    share = usable_share(
+        plain.served,
+        program_id=plain.program or "",
+        constants=plain.constants,
+        capacity_per_s=capacity_per_s,
+        n_input_tokens=plain.n_input_tokens,
+        n_output_tokens=plain.n_output_tokens,
+        ttft_s=plain.ttft_slo_s,
+        tpot_s=plain.tpot_slo_s,
         trace_id=trace_id,
+        step_tokens=plain.step_tokens,
+        n_slots=plain.max_batch_size,
         **how,
     )
     return max(0.01, round(share, 2))

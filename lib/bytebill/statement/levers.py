@@ -30,6 +30,12 @@ FEWER_BYTES, MORE_TOKENS, ARITHMETIC, DOLLARS = (
     "fewer dollars per hour",
 )
 Moved = Sequence[Case]  # a fleet, or several that share its requests
+Filled = Callable[[Case], Case]  # a case with the fill that its limits leave
+
+
+def as_filled(case: Case) -> Case:
+    """The case with the fill that it has."""
+    return case
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Lever:
     name: str
     chapter: int
     term: str
-    move: Callable[[Case], Moved]
+    move: Callable[[Case, Filled], Moved]
     in_place: bool = False
 
 
@@ -53,11 +59,15 @@ class LeverEffect:
     bytes_factor: float
 
 
-def effect(lever: Lever, case: Case) -> LeverEffect | None:
-    """The lever's effect; None where the changed case cannot be served at all."""
+def effect(lever: Lever, case: Case, filled: Filled = as_filled) -> LeverEffect | None:
+    """The lever's effect; None where the changed case cannot be served at all.
+
+    `filled` finds the fill that a changed case's limits leave; a lever in place is priced at the fill there is.
+    """
     before = statement(case)
     with suppress(BytebillError):
-        moved = [(each.requests_per_s / case.requests_per_s, statement(each)) for each in lever.move(case)]
+        cases = lever.move(case, as_filled if lever.in_place else filled)
+        moved = [(each.requests_per_s / case.requests_per_s, statement(each)) for each in cases]
         saved = before.usd_per_month - sum(each.usd_per_month for _, each in moved)
         ratios = (
             before.at_scale_usd_per_request / sum(share * each.at_scale_usd_per_request for share, each in moved),
@@ -70,9 +80,9 @@ def effect(lever: Lever, case: Case) -> LeverEffect | None:
     return None
 
 
-def ranked(levers: Sequence[Lever], case: Case) -> list[LeverEffect]:
+def ranked(levers: Sequence[Lever], case: Case, filled: Filled = as_filled) -> list[LeverEffect]:
     """All levers that the case allows, the one that saves most first; of those that save alike, by their factor."""
-    found = (effect(lever, case) for lever in levers)
+    found = (effect(lever, case, filled) for lever in levers)
     return sorted((pulled for pulled in found if pulled), key=lambda pulled: (-pulled.saved_usd, -pulled.factor))
 
 
@@ -96,7 +106,10 @@ def standard_levers(
         Lever("8-bit weights", 11, FEWER_BYTES, _changed(deployment=partial(_at_width, "fp8"), regroup=True)),
         Lever("4-bit weights", 11, FEWER_BYTES, _changed(deployment=partial(_at_width, "int4"), regroup=True)),
         Lever(
-            f"half to {smaller.name}", 12, FEWER_BYTES, lambda case: _split(case, routed_share, case.on(model=smaller))
+            f"half to {smaller.name}",
+            12,
+            FEWER_BYTES,
+            lambda case, filled: _split(case, routed_share, case.on(model=smaller), filled),
         ),
         Lever("prefixes found", 13, ARITHMETIC, _changed(hit_rate=lambda now: max(now, hit_rate))),
         Lever("guessing ahead", 14, MORE_TOKENS, _changed(n_draft_tokens=n_draft_tokens)),
@@ -118,23 +131,23 @@ def standard_levers(
     )
 
 
-def _changed(*, regroup: bool = False, **changes: Any) -> Callable[[Case], Moved]:
+def _changed(*, regroup: bool = False, **changes: Any) -> Callable[[Case, Filled], Moved]:
     """A case with other fields, each a value or a function of the value that it has; on the cheapest group of devices
     if that is to be found anew."""
 
-    def move(case: Case) -> Moved:
+    def move(case: Case, filled: Filled = as_filled) -> Moved:
         there = replace(case, **{k: to(getattr(case, k)) if callable(to) else to for k, to in changes.items()})
-        return [_cheapest_group(there) if regroup else there]
+        return [_cheapest_group(there, filled) if regroup else filled(there)]
 
     return move
 
 
-def _split(case: Case, share: float, other: Case) -> Moved:
+def _split(case: Case, share: float, other: Case, filled: Filled) -> Moved:
     """Two fleets: the other, on its cheapest group, takes a share of the requests; people work for both as for one."""
     left, moved = ((1 - share) * case.requests_per_s, share * case.requests_per_s)
     return [
         replace(case, requests_per_s=left),
-        _cheapest_group(replace(other, requests_per_s=moved, staff_usd_per_month=0.0)),
+        _cheapest_group(replace(other, requests_per_s=moved, staff_usd_per_month=0.0), filled),
     ]
 
 
@@ -147,12 +160,12 @@ def _with_narrow_cache(group: Deployment) -> Deployment:
     return replace(group, precision=replace(group.precision, kv_bytes_per_value=1))
 
 
-def _cheapest_group(case: Case) -> Case:
+def _cheapest_group(case: Case, filled: Filled) -> Case:
     """The case on its devices, or on as many halved as often as one likes, where the bill is the smallest."""
     found: list[Statement] = []
     for halvings in range(case.deployment.n_devices.bit_length()):
         with suppress(BytebillError):  # too small for the model or its limits
-            found.append(statement(case.on(n_devices=case.deployment.n_devices >> halvings)))
+            found.append(statement(filled(case.on(n_devices=case.deployment.n_devices >> halvings))))
     require(
         bool(found),
         f"{case.name}: no group of up to {case.deployment.n_devices} {case.deployment.accelerator.name} serves it.",

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bytebill.engine.attention import FEW_TOKENS
+from bytebill.engine.kernels.decode_code import NOWHERE
 from bytebill.engine.rotary import Factors
 from bytebill.errors import BytebillError
 
@@ -55,8 +56,8 @@ class SlotMemory:
     """The tensors in which every token of every sequence has a slot of its own, first axis the layers, and how many of
     its `max_len` slots each of `batch_size` sequences fills.
 
-    `by_table`: where every sequence gets a few tokens, the cache's kernel takes a table of their places, padding and
-    all, which goes to slots that count as empty.
+    `by_table`: where every sequence gets a few tokens, the cache's kernel takes a table of their places; padding has
+    none, and no slot is written for it.
     """
 
     def __init__(self, *tensors: Tensor, batch_size: int, max_len: int, by_table: bool = False) -> None:
@@ -106,10 +107,14 @@ class SlotMemory:
         self._require_room(n_slots, n_given=n_rows)
         whole, even = min(new) == n_tokens, len(set(self.lengths)) == 1
         fresh = n_tokens > 1 and not any(self.lengths)
-        if self._by_table and not fresh and n_tokens <= FEW_TOKENS and max(self.lengths) + n_tokens <= self.max_len:
-            ends = [(row, length + i) for row, length in enumerate(self.lengths) for i in range(n_tokens)]
-            table = torch.tensor([[place, place + 1, row] for row, place in ends])
-            positions = table[: n_tokens if even else None, 0].view(-1, n_tokens)
+        if self._by_table and not fresh and n_tokens <= FEW_TOKENS:
+            ends = [
+                (row, length + i, i < n)
+                for row, (length, n) in enumerate(zip(self.lengths, new, strict=True))
+                for i in range(n_tokens)
+            ]
+            table = torch.tensor([[place if real else NOWHERE, place + 1, row] for row, place, real in ends])
+            positions = table[: n_tokens if even else None, 1].view(-1, n_tokens) - 1
             return Placement(positions=positions, n_slots=n_slots, n_new=new, table=table)
         if even and whole:
             start = n_slots - n_tokens

@@ -8,10 +8,11 @@ reads its own p + 1 slots and none beyond, however long the others are. Keys and
 K, block_size, H], so a head's share of a block is one stream; a table says which blocks a sequence has. A
 contiguous cache is the special case of one long block each.
 
-    table [B T, 2 + n]: p, slots read (p + 1, or more: padding is read and weighs nothing), blocks in order
+    table [B T, 2 + n]: p, slots read (p + 1, or more: what is behind weighs nothing), blocks in order
 
 Several new tokens of a sequence, T each, go one after the other through the same code as one does, so what is found
-for a token is the same to the last bit whether those before it came in the same pass or earlier.
+for a token is the same to the last bit whether those before it came in the same pass or earlier. Padding behind a
+sequence's own tokens has the place `NOWHERE`: it is not written, and gets zeros.
 Symbols: B sequences, N query heads, K KV heads, g = N / K, H head size [numbers]. Arithmetic is fp32 whatever
 the cache holds. Ignores head sizes whose half is no whole number of vectors, and any
 device but a CPU with `panels.available()`: `decode_attention` then gives None, and torch attends.
@@ -60,7 +61,7 @@ class DecodeAttention:
         """
         heads, (cos, sin), args = heads.contiguous(), factors, self._args
         n_sequences, n_each = heads.shape[:2]
-        out = torch.empty(n_sequences * n_each, self._width, dtype=self._dtype)
+        out = torch.zeros(n_sequences * n_each, self._width, dtype=self._dtype)  # and stays so for padding
         args[at.HEADS], args[at.OUT] = heads.data_ptr(), out.data_ptr()
         args[at.COS], args[at.SIN] = cos.data_ptr(), sin.data_ptr()
         args[at.KEYS], args[at.VALUES] = self._addresses[layer]

@@ -25,6 +25,7 @@ N_ARGUMENTS = 17  # of a call, each at its place
 HEADS, OUT, COS, SIN, KEYS, VALUES, TABLE, FACTOR_BYTES, NEXT_BYTES, ROW_BYTES, N_SEQUENCES, N_EACH = range(12)
 N_KV_HEADS, BLOCK_SIZE, SCRATCH, SCRATCH_BYTES, SCORE_BYTES = range(12, N_ARGUMENTS)
 PLACE, N_READ, FIRST_BLOCK = range(3)  # columns of the table: where the token goes, slots read, the first block
+NOWHERE = -1  # the place of padding: nothing is written, nothing attended to
 _TILE = 64  # slots whose keys or values stay in the level-1 cache while several groups of registers pass
 
 
@@ -84,10 +85,13 @@ def _region(group: HeadGroup) -> Any:
             for nth in range(p[N_EACH]):
                 row = sequence * p[N_EACH] + nth
                 where = p[TABLE] + row * p[ROW_BYTES]
+                place = load_int(where + 8 * PLACE)
+                if place < 0:
+                    continue
                 x = p[HEADS] + row * n_kv_heads * (n_heads + 2) * head_bytes
                 q, k = x + head * n_heads * head_bytes, x + (n_kv_heads * n_heads + head) * head_bytes
                 turned = sequence * p[FACTOR_BYTES] + nth * p[NEXT_BYTES]
-                new = slot(where, head, n_kv_heads, block_size, load_int(where + 8 * PLACE))
+                new = slot(where, head, n_kv_heads, block_size, place)
                 append(q, k, n_kv_heads, p[COS] + turned, p[SIN] + turned, scratch, p[KEYS] + new, p[VALUES] + new)
                 to = p[OUT] + (row * n_kv_heads + head) * n_heads * head_bytes
                 attend(p[KEYS], p[VALUES], where, head, n_kv_heads, block_size, scratch, p[SCORE_BYTES], to)
