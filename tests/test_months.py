@@ -75,3 +75,15 @@ def test_a_faster_fall_puts_a_commitment_under_water_sooner():
 def test_what_cannot_be_is_refused(call, sentence):
     with pytest.raises(BytebillError, match=sentence):
         call()
+
+
+@given(bills=st.lists(money, min_size=1, max_size=24), after=st.integers(-3, 30), commitment=money)
+def test_who_decides_late_pays_one_of_two_bills_and_cannot_see_ahead(bills, after, commitment):
+    found = m.decided_late(bills, after=after, commitment_usd_per_month=commitment)
+    when = max(0, min(after, len(bills) - 1))
+    ways = sum(bills), sum(bills[:when]) + commitment * (len(bills) - when)
+    assert found == pytest.approx(ways[0]) or found == pytest.approx(ways[1])
+    later = [*bills[: when + 1], *(1e9 for _ in bills[when + 1 :])]  # what comes after does not change his mind
+    dear = m.decided_late(later, after=after, commitment_usd_per_month=commitment)
+    signed = found == pytest.approx(ways[1]) and ways[1] != pytest.approx(ways[0])
+    assert not signed or dear == pytest.approx(ways[1])

@@ -28,6 +28,7 @@ from bytebill.plotting.money import (
     moved_on_map,
     prices_on_map,
     rules_on_map,
+    spent_by_month,
 )
 from bytebill.plotting.phases import ratio_curves, ratio_strips, token_time_by_tokens
 from bytebill.plotting.quantization import gain_by_tokens, loss_by_bits
