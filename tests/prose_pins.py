@@ -204,6 +204,19 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "Expect 2.4,",
         "August and September 2026",
     ),
+    "19_falling_prices": (
+        "about 24 times a year, 16 to 37; the same weights at their cheapest host fall 2.3 times",  # pinned below
+        "says: 24 times a year",
+        "price fell 2.3 times a year at most",
+        "of 66 that were listed in December 2025",
+        "between 500 and 900? Between 100 and 5,000?",
+        "years of 365 days",
+        "March 2025",
+        "November 2026",
+        "October 2025",
+        "December 2025",
+        "Llama 3.3 70B",
+    ),
     "13_prefix_caching": (
         "find 5.4% of what",  # these are pinned where they are computed
         "and 9% of the documents",

@@ -55,6 +55,7 @@ def test_offers_are_seen_twice_and_weights_count_aliases_only_for_what_they_stoo
     chat = first["DeepSeek V3 (deepseek-chat)", date(2025, 3, 1)].costs.blended_usd_per_m(h.BLEND)
     assert dict(weights["DeepSeek V3"])[date(2025, 3, 1)] == pytest.approx(chat)  # an alias of V3 then
     assert dict(weights["DeepSeek V3"])[date(2026, 11, 15)] == pytest.approx((3 * 0.32 + 0.89) / 4)  # of V3.2 since
+    assert len(weights["DeepSeek V3"]) == 2  # what the name stood for in between no list tells
     assert not {"DeepSeek V3 (deepseek-chat)", "Mistral Large (latest)"} & set(weights)
     assert set(weights) == set(chained)
     for name, history in chained.items():  # hosts that came between two lists lower the one and not the other

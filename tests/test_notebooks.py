@@ -24,7 +24,7 @@ CHAPTERS = [path for path in NOTEBOOKS if chapters.number(path) is not None]
 CONVERTED = [
     path
     for path in NOTEBOOKS
-    if chapters.number(path) in (1, 2, 3, 4, 5, 8, 9, *range(11, 19)) or path.stem in ("two_clocks", "definitions")
+    if chapters.number(path) in (1, 2, 3, 4, 5, 8, 9, *range(11, 20)) or path.stem in ("two_clocks", "definitions")
 ]
 N_LINES, N_WORDS, N_CELLS = 25, 3000, (20, 40)
 N_COLUMNS, MEDIAN_LINES, PLUMBING_SHARE = 92, 8, 0.25

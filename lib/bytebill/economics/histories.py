@@ -45,17 +45,25 @@ def of_offer(prices: Iterable[ApiPrice]) -> History:
 def of_weights(*, chained: bool = False) -> dict[str, History]:
     """The cheapest blended price of open weights on every day of the lists; chained, an index that begins at 1.
 
+    A day on which a name that was theirs stood for something that the list does not tell is passed over.
+
     >>> [round(usd, 3) for _, usd in of_weights()["Llama 3.3 70B"]]
     [0.64, 0.64, 0.195, 0.155]
     >>> [round(index, 2) for _, index in of_weights(chained=True)["Llama 3.3 70B"]]
     [1.0, 1.0, 1.0, 0.79]
     """
     seen: dict[str, dict[date, dict[str, float]]] = {}
+    moving = {(price.model_name, price.alias_of) for price in listed()}  # which names ever stood for which weights
+    unclear = {(price.model_name, price.as_of) for price in listed() if price.alias_of == "not told"}
     for price in listed():
         if price.weights == "open" and price.alias_of != "not told" and price.on_sale(price.as_of):
             hosts = seen.setdefault(price.alias_of or price.model_name, {}).setdefault(price.as_of, {})
             hosts[price.host] = price.costs.blended_usd_per_m(BLEND)
-    made = {name: (_chain if chained else _cheapest)(dict(sorted(days.items()))) for name, days in seen.items()}
+    made = {}
+    for name, days in seen.items():
+        doubtful = {day for moved, day in unclear if (moved, name) in moving} if not chained else set()
+        known = {day: hosts for day, hosts in sorted(days.items()) if day not in doubtful}
+        made[name] = _chain(known) if chained else _cheapest(known)
     return {name: history for name, history in made.items() if len(history) > 1}
 
 

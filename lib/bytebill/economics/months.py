@@ -74,23 +74,24 @@ def under_water_from(committed: list[float], alternative: list[float]) -> int | 
     return next((n for n in range(len(committed)) if sum(committed[n:]) > sum(alternative[n:])), None)
 
 
-def decided_late(bills: list[float], *, after: int, commitment_usd_per_month: float) -> float:
-    """A term's bill of who pays by the token for some months, and then signs for the rest or does not.
+def decided_late(bills: list[float], *, after: int, commitment_usd_per_month: float) -> list[float]:
+    """The bills of who pays by the token for some months, and then signs for the rest or does not.
 
     He knows the bills so far and that of the month that begins, takes their fall to go on, and signs if the rest of
     the commitment costs less than that. What he pays is what the bills then do.
 
     >>> decided_late([10.0, 10.0, 10.0, 10.0], after=2, commitment_usd_per_month=6.0)    # nothing moved: he signs
-    32.0
+    [10.0, 10.0, 6.0, 6.0]
     >>> decided_late([10.0, 5.0, 2.5, 2.5], after=2, commitment_usd_per_month=2.0)    # he stays for 2.5 and then 1.25
-    20.0
+    [10.0, 5.0, 2.5, 2.5]
     """
+    _check_months(len(bills))
     after = max(0, min(after, len(bills) - 1))
     fall = (bills[after] / bills[0]) ** (1 / after) if after else 1.0
     left = len(bills) - after
-    awaited = sum(bills[after] * fall**month for month in range(left))
-    signed = commitment_usd_per_month * left
-    return sum(bills[:after]) + (signed if signed < awaited else sum(bills[after:]))
+    signed = [commitment_usd_per_month] * left
+    awaited = [bills[after] * fall**month for month in range(left)]
+    return bills[:after] + (signed if sum(signed) < sum(awaited) else bills[after:])
 
 
 def break_even_factor(*, n_months: int, commitment_usd_per_month: float, api_usd_first_month: float) -> float:

@@ -5,6 +5,7 @@ from math import atan, degrees
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from bytebill.plotting.style import BYTES, IDLE, INK, KV, MONEY, finished, only_ticks
 
@@ -138,7 +139,7 @@ def forest_of_rates(
     low, point, high = pooled
     ax.axvspan(low, high, color=MONEY, alpha=0.14, linewidth=0, zorder=0)
     ax.axvline(point, color=MONEY, linewidth=1.6, zorder=1)
-    ax.annotate(f"together: {point:.0f} x", (point, len(rates) - 0.2), ha="center", va="top", color=MONEY, fontsize=9)
+    ax.annotate(f"together: {point:.0f} x", (1.6 * high, len(rates) - 0.2), va="top", color=MONEY, fontsize=9)
     for i, ((low, point, high), n) in enumerate(zip(rates.values(), n_points, strict=True)):
         ax.plot([max(low, low_end), min(high, high_end)], [i, i], color=MONEY, linewidth=1.6, alpha=0.6)
         for end, edge, mark in ((low, low_end, "<"), (high, high_end, ">")):
@@ -166,6 +167,7 @@ def spent_by_month(
     ways: Mapping[str, Sequence[float]],
     *,
     band: tuple[Sequence[float], Sequence[float]],
+    most_usd: float,
     title: str,
     ylabel: str = "",
 ) -> Axes:
@@ -176,9 +178,9 @@ def spent_by_month(
     for (way, spent), color, style in zip(ways.items(), (INK, MONEY, IDLE), ("-", "-", "--"), strict=True):
         ax.plot(months, spent, color=color, linestyle=style, label=way)
     ax.yaxis.set_major_formatter(lambda usd, _: f"{usd / 1e3:g}k")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 3, 6, 10]))
     ax.set_title(title, fontsize=10)
-    return finished(ax, xlabel="months", ylabel=ylabel, xlim=(0, len(band[0]) - 1), ylim=(0, None))
+    return finished(ax, xlabel="months", ylabel=ylabel, xlim=(0, len(band[0]) - 1), ylim=(0, most_usd))
 
 
 def levers_by_case(
