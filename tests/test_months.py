@@ -43,6 +43,10 @@ def test_at_the_break_even_fall_both_cost_the_same(n, share):
     assert sum(api) == pytest.approx(n * commitment, rel=0.01)
 
 
+def test_a_long_term_has_a_break_even_too():
+    assert 1 < m.break_even_factor(n_months=300, commitment_usd_per_month=0.5, api_usd_first_month=1.0) < 2
+
+
 def test_a_faster_fall_puts_a_commitment_under_water_sooner():
     committed = m.rent_usd(n_months=36, n_devices=1, usd_per_device_hour=1.0)
     when = [

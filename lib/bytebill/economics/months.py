@@ -59,7 +59,7 @@ def api_usd(*, n_months: int, m_tokens_per_month: float, usd_per_m: float, facto
     _check_months(n_months)
     check_positive({"A price [USD per million tokens]": usd_per_m, "A factor per year [times]": factor_per_year})
     require(m_tokens_per_month >= 0, f"Tokens are zero or more, not {m_tokens_per_month}.")
-    return [m_tokens_per_month * usd_per_m / factor_per_year ** (month / MONTHS_PER_YEAR) for month in range(n_months)]
+    return [m_tokens_per_month * usd_per_m * factor_per_year ** -(month / MONTHS_PER_YEAR) for month in range(n_months)]
 
 
 def under_water_from(committed: list[float], alternative: list[float]) -> int | None:
