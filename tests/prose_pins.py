@@ -226,6 +226,18 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "27 February 2025",
         "1 March 2025",
         "a factor 1.25",
+    "19_falling_prices": (
+        "about 24 times a year, 16 to 37; the same weights at their cheapest host fall 2.3 times",  # pinned below
+        "says: 24 times a year",
+        "price fell 2.3 times a year at most",
+        "of 66 that were listed in December 2025",
+        "between 500 and 900? Between 100 and 5,000?",
+        "years of 365 days",
+        "March 2025",
+        "November 2026",
+        "October 2025",
+        "December 2025",
+        "Llama 3.3 70B",
     ),
     "13_prefix_caching": (
         "find 56% of what agents said before, 5.4% of what chats did",  # these are pinned where they are computed

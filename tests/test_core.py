@@ -30,12 +30,12 @@ for name in sys.argv[1:]:
 """
 STATEMENT = """
 from bytebill.deployment import Deployment
-from bytebill.economics.prices import api_price, rents
+from bytebill.economics.prices import api_price, rent_of
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
 from bytebill.statement import Case, statement
 
-rent = next(rent for rent in rents("h100-sxm", terms="on demand") if rent.provider == "RunPod")
+rent = rent_of("h100-sxm", terms="on demand", provider="RunPod", as_of="2026-09-30")
 group = Deployment(
     model=model("llama-3-70b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"), n_devices=4)
 found = statement(Case(

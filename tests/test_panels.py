@@ -11,12 +11,13 @@ import pytest
 
 from bytebill import data
 from bytebill.deployment import tensor_parallel_sizes
+from bytebill.economics.prices import rent_of
 from bytebill.errors import BytebillError
 from bytebill.hardware import ACCELERATORS, accelerator
 from bytebill.models import precision
 from bytebill.programs import PROGRAMS
 from bytebill.trials import panels
-from bytebill.trials.panels import CLOSED_OFFERS, DEPLOYMENTS, DEVICES, OFFERS, TRACES, PanelCase, bill, rent_of
+from bytebill.trials.panels import CLOSED_OFFERS, DEPLOYMENTS, DEVICES, OFFERS, TRACES, PanelCase, bill
 from bytebill.trials.score import predicted
 
 CATALOG = {  # workloads of inference-perf, input and output tokens

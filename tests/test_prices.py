@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import re
 
+import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from bytebill import data
 from bytebill.economics import prices
 from bytebill.economics.cost import Mix
-from bytebill.economics.prices import API_PRICES, api_price, latest, listed, rents
+from bytebill.economics.prices import API_PRICES, RENTS, api_price, latest, listed, rent_of, rents
 from bytebill.errors import BytebillError
 
 ALL = [price for of_model in API_PRICES.values() for price in of_model]
@@ -68,10 +70,59 @@ def test_the_newest_by_a_day_is_never_younger_than_it(day) -> None:
     newest = latest(day)
     assert len({(price.model_name, price.host) for price in newest}) == len(newest)
     for price in newest:
+        assert price.withdrawn is None or day < price.withdrawn
         pair = price.model_name, price.host, price.tier
         dates = [p.as_of for p in ALL if (p.model_name, p.host, p.tier) == pair]
         assert price.as_of == max(date for date in dates if date <= day)
     assert all(rent.as_of <= day for rent in rents("h100-sxm", as_of=day))
+
+
+def test_a_name_may_stand_for_another_model_and_a_list_may_keep_what_nobody_sells() -> None:
+    """As DeepSeek's price page and OpenAI's shut-down dates have it (LiteLLM 1.109.1)."""
+    aliases = [api_price(f"DeepSeek {name}") for name in ("V3 (deepseek-chat)", "R1 (deepseek-reasoner)")]
+    assert {price.alias_of for price in aliases} == {"DeepSeek V3.2"}
+    assert len({(price.input_usd_per_m, price.output_usd_per_m) for price in aliases}) == 1
+    assert api_price("DeepSeek R1 (deepseek-reasoner)", as_of="2025-03-01").alias_of == "DeepSeek R1"
+    assert {price.alias_of for price in API_PRICES["Mistral Small (latest)"][:-1]} == {"not told"}
+    assert not any(
+        price.alias_of for price in ALL if "latest" not in price.model_name and "deepseek-" not in price.name
+    )
+    gpt_4 = api_price("GPT-4 (8k)", as_of="2026-11-24")  # asked by its name: its last price, and that it is gone
+    assert not gpt_4.on_sale("2026-11-24") and gpt_4.on_sale("2025-12-01") and str(gpt_4.withdrawn) == "2026-10-23"
+    sold = {day: {price.name for price in latest(day)} for day in ("2026-10-22", "2026-11-24")}
+    assert gpt_4.name in sold["2026-10-22"] - sold["2026-11-24"]
+    assert {price.name for price in latest()} > sold["2026-11-24"]  # no day is given: every last price
+
+
+def test_what_is_billed_beside_input_and_output() -> None:
+    opus, gemini = api_price("Claude Opus 5.5"), api_price("Gemini 3.8 Flash")
+    assert (opus.cache_write_usd_per_m, opus.cache_write_1h_usd_per_m) == (5, 8)  # 1.25 and 2 times $4
+    assert {opus.reasoning_tokens, gemini.reasoning_tokens} == {"as output"}
+    assert (
+        api_price("GPT-4o").reasoning_tokens is None
+        and api_price("gpt-oss-120b", "Groq").reasoning_tokens == "not said"
+    )
+    for price in ALL:
+        if hour := price.cache_write_1h_usd_per_m:
+            assert hour == pytest.approx(2 * price.input_usd_per_m) and hour > price.cache_write_usd_per_m
+    long = api_price("GPT-5.4", tier="long prompt")
+    assert (long.input_usd_per_m, long.output_usd_per_m) == (5, 22.5)
+    assert api_price("DeepSeek V4 Flash", tier="off peak").input_usd_per_m == 0.15
+
+
+def test_a_rent_is_named_by_terms_provider_and_day() -> None:
+    every = [rent for of_device in RENTS.values() for rent in of_device]
+    assert len({(r.device_id, r.terms, r.provider, r.as_of, r.n_gpus) for r in every}) == len(every)
+    for rent in every:
+        found = rent_of(rent.device_id, terms=rent.terms, provider=rent.provider, as_of=rent.as_of)
+        assert found.as_of == rent.as_of and found.n_gpus <= rent.n_gpus
+    lambda_ = {"terms": "on demand", "provider": "Lambda"}
+    assert rent_of("h100-sxm", **lambda_).usd_per_gpu_hour == 4.29  # one card; eight of them for $3.99 each
+    newest = [
+        rent_of("h100-sxm", terms="on demand", provider="RunPod", as_of=day).usd_per_gpu_hour
+        for day in ("2026-10-01", "2026-11-24")
+    ]
+    assert newest == [3.49, 3.99]
 
 
 @given(price=st.sampled_from(ALL), ratio=st.floats(0, 200))
@@ -94,6 +145,10 @@ def test_a_blended_price_lies_between_those_of_input_and_output(price, ratio) ->
         (lambda: api_price("GPT-4o", as_of="yesterday"), "A date is written as"),
         (lambda: rents("h100"), "nearest: h100"),
         (lambda: rents("h100-sxm", terms="forever"), "no rent of h100-sxm on terms 'forever'"),
+        (lambda: rent_of("h100-sxm", terms="on demand"), "by AWS, Azure, .*; name one of them as provider"),
+        (lambda: rent_of("h100-sxm", terms="on demand", provider="RunPad"), "nearest: RunPod"),
+        (lambda: rent_of("h100-sxm", terms="1-year contract", as_of="2025-01-01"), "no rent of h100-sxm, 1-year"),
+        (lambda: rent_of("h100-sxm", provider="AWS"), "name them"),
     ],
 )
 def test_what_is_not_on_file_is_an_error_that_helps(ask, says) -> None:
@@ -106,3 +161,17 @@ def test_tiers_are_kept_apart() -> None:
     assert {price.tier for price in latest(tier="batch")} == {"batch"}
     tiers = {price.tier for price in ALL}
     assert sum(len(listed(tier=tier)) for tier in tiers) == len(ALL) and len(tiers) > 1
+
+
+REBUILT_LATER = {"07_self_host_or_api", "20_price_your_own"}  # they pick the first or last of rents() still
+
+
+def test_nobody_picks_a_rent_by_its_place() -> None:
+    """`rent_of` says which rent is meant; the first or last of a list is whatever was filed."""
+    places = re.compile(r"next\([^\n]*\brents\(|\brents\([^)\n]*\)\[")
+    root = data.REPOSITORY
+    texts = {path: path.read_text(encoding="utf-8") for path in (root / "lib").rglob("*.py")}
+    for path in (root / "notebooks").glob("*.ipynb"):
+        code = (cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+        texts[path] = "\n".join(code)
+    assert {path.stem for path, text in texts.items() if places.search(text)} <= REBUILT_LATER

@@ -28,6 +28,7 @@ from bytebill.plotting.money import (
     moved_on_map,
     prices_on_map,
     rules_on_map,
+    spent_by_month,
     tornado_bars,
 )
 from bytebill.plotting.phases import ratio_curves, ratio_strips, token_time_by_tokens

@@ -16,8 +16,7 @@ from typing import Any
 from bytebill import data
 from bytebill.deployment import Deployment
 from bytebill.economics.cost import usd_per_million_tokens
-from bytebill.economics.prices import ApiPrice, Rent, latest, rents
-from bytebill.errors import require
+from bytebill.economics.prices import ApiPrice, latest, rent_of
 from bytebill.hardware import accelerator
 from bytebill.memory import footprint_of
 from bytebill.sim import ClosedLoop
@@ -84,18 +83,6 @@ def bill(case: PanelCase, *, usd_per_gpu_hour: float | None = None, utilization:
     usd = rent_of(group.accelerator.id).usd_per_gpu_hour if usd_per_gpu_hour is None else usd_per_gpu_hour
     rate = changed.output_tokens_per_s
     return usd_per_million_tokens(usd_per_hour=usd * group.n_devices, tokens_per_s=rate, utilization=utilization)
-
-
-def rent_of(device_id: str) -> Rent:
-    """The rent at which bills on a device of the panel are told.
-
-    >>> rent_of("h100-sxm").provider, rent_of("h100-sxm").usd_per_gpu_hour
-    ('RunPod', 3.49)
-    """
-    wanted = _PANELS["devices"][DEVICES[device_id].id]
-    require(bool(wanted), f"No rent of {device_id} is on file; name one as usd_per_gpu_hour.")
-    on_file = rents(device_id, terms=wanted["terms"], as_of=wanted["as_of"])
-    return next(rent for rent in reversed(on_file) if rent.provider == wanted["provider"])
 
 
 def _case(row: dict[str, Any]) -> PanelCase:

@@ -24,9 +24,10 @@ import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from bytebill.data import Row
+from bytebill.economics.prices import rent_of
 from bytebill.errors import BytebillError, require
 from bytebill.sim.sweep import Sweep, point_id, row_of
-from bytebill.trials.panels import DEVICES, rent_of
+from bytebill.trials.panels import DEVICES
 
 MOST_RESTARTS = 3  # of local processes, after one of them died
 CONNECT_S = 10
