@@ -238,6 +238,16 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "October 2025",
         "December 2025",
         "Llama 3.3 70B",
+    "07_self_host_or_api": (
+        "that is 7% of a GPU's time",  # these are pinned where they are computed
+        "at \\$3.99, which RunPod asks",
+        "that is 7% to never over 23 offers for open weights, 63% in the median, and 9% for",
+        "at \\$2.65 the median is 66%, and at \\$3.99 a full",
+        "Half of 2,500 tokens a second is 108 million tokens a day, not",
+        "20 minutes",
+        "two texts of 2024",
+        "from October 2025 to June 2026",
+        "Our GPUs run at 80%",
     ),
     "13_prefix_caching": (
         "find 56% of what agents said before, 5.4% of what chats did",  # these are pinned where they are computed

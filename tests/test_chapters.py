@@ -270,6 +270,8 @@ OTHERS = {
             "several_million": [2e6, 5e6],
             "as_of": "2026-09-30",
             "program": "trtllm",
+            "staff": 1.5,
+            "usd_per_person_year": 120_000,
         }
     ],
     "08": [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from math import inf, isclose, nan
+from statistics import median
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bytebill import data
-from bytebill.economics import break_even
+from bytebill.economics import break_even, prices
 from bytebill.economics.cost import Mix, PhaseCosts, usd_per_million_tokens
 from bytebill.economics.prices import api_price
 from bytebill.errors import BytebillError
@@ -110,6 +111,23 @@ def test_counting_output_or_all_tokens_of_one_measured_run() -> None:
     assert run["output_tokens_per_s"] * mix.per_output_token == pytest.approx(16.9e3, rel=0.005)
     assert printed(per_m["output"], "0.32") and printed(per_m["all"], "0.041")
     assert printed(per_m["output"] / per_m["all"], "7.8")
+
+
+def test_the_measured_server_held_four_long_contexts_and_not_eight() -> None:
+    """So its speed is that of a small cache: eight 8Bs' contexts of 17,035 tokens took a second round, the 70B's none."""
+    took = {(row["model_id"], row["concurrency"]): row["elapsed_s"] for row in data.rows("published_long_batches")}
+    rounds = {id: took[id, 8] / took[id, 4] for id in ("llama-3-8b", "llama-3-70b")}
+    assert rounds["llama-3-8b"] > 2 > 1.5 > rounds["llama-3-70b"]
+    assert took["llama-3-8b", 4] / took["llama-3-8b", 2] < 1.5
+
+
+def test_at_what_is_asked_for_an_h100_half_of_the_open_offers_are_out_of_reach() -> None:
+    """The rent at which the article's GPU, always full, meets the median offer: what RunPod asked in November 2026."""
+    offers = [price.costs.blended_usd_per_m(MIX) for price in prices.latest("2026-11-24") if price.weights == "open"]
+    turn = median(offers) * 2500 * 3600 / 1e6
+    assert len(offers) == 23 and printed(turn, "3.99")
+    assert prices.rent_of("h100-sxm", terms="on demand", provider="RunPod").usd_per_gpu_hour == 3.99
+    assert min(rent.usd_per_gpu_hour for rent in prices.rents("h100-sxm") if str(rent.as_of) > "2026-05-24") > 2.50
 
 
 def test_the_mix_of_the_disclosure() -> None:

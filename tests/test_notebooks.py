@@ -26,6 +26,7 @@ CONVERTED = [
     for path in NOTEBOOKS
     if chapters.number(path) in (*range(1, 7), *range(8, 19)) or path.stem in ("two_clocks", "definitions")
     if chapters.number(path) in (1, 2, 3, 4, 5, 8, 9, *range(11, 20)) or path.stem in ("two_clocks", "definitions")
+    if chapters.number(path) in (1, 2, 3, 4, 5, 7, 8, 9, *range(11, 19)) or path.stem in ("two_clocks", "definitions")
 ]
 N_LINES, N_WORDS, N_CELLS = 25, 3000, (20, 40)
 N_COLUMNS, MEDIAN_LINES, PLUMBING_SHARE = 92, 8, 0.25

@@ -24,11 +24,14 @@ from bytebill.plotting.memory import (
 from bytebill.plotting.money import (
     break_even_map,
     forest_of_rates,
+    hosts_on_map,
     invoice_steps,
+    levers_by_case,
     moved_on_map,
     prices_on_map,
     rules_on_map,
     spent_by_month,
+    ticks_on_map,
     tornado_bars,
 )
 from bytebill.plotting.phases import ratio_curves, ratio_strips, token_time_by_tokens

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from math import atan, degrees
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
@@ -13,18 +12,12 @@ Spot = tuple[float, float]  # API price, own cost [USD per million tokens]
 
 
 def break_even_map(
-    ax: Axes,
-    *,
-    prices: Spot,
-    costs: Spot,
-    shares: Mapping[str, tuple[float, float]],
-    regions: Mapping[str, Spot],
-    usd_per_hour: float,
+    ax: Axes, *, prices: Spot, costs: Spot, shares: Mapping[str, tuple[float, float]], regions: Mapping[str, Spot]
 ) -> Axes:
     """The ground of the map, log-log: own cost at full load against API price, a diagonal per break-even utilization.
 
     `prices` and `costs` are the ends of the axes; `shares` gives each diagonal's name its utilization and the price at
-    which the name stands; the axis to the right reads a cost as a throughput at this rent.
+    which the name stands.
     """
     for name, (share, at) in shares.items():
         line = [share * price for price in prices]
@@ -44,7 +37,8 @@ def break_even_map(
     ax.fill_between(prices, steepest, costs[1], color=IDLE, alpha=0.18, linewidth=0, zorder=0)
     for words, spot in regions.items():
         ax.text(*spot, words, va="center", ha="center", style="italic")
-    _throughput_axis(ax, usd_per_hour)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter("{x:g}")
     return finished(
         ax,
         no_grid="both",
@@ -55,35 +49,39 @@ def break_even_map(
     )
 
 
-def prices_on_map(
+def hosts_on_map(
     ax: Axes,
-    prices: Sequence[float],
+    hosts: Mapping[str, tuple[float, Sequence[Sequence[float]]]],
     *,
-    own: float,
-    named: Mapping[str, float],
-    rents: tuple[float, Spot],
-    words: Mapping[str, Spot],
+    marks: Mapping[str, str],
+    words: Sequence[str],
 ) -> Axes:
-    """Prices on file as hollow beads on the line of one own cost, some of them named; and, at a price, the bar of the
-    costs that other rents would give this line."""
-    ax.axhline(own, color=MONEY, linewidth=0.8, zorder=1)
-    ax.plot(prices, [own] * len(prices), "o", color=MONEY, markerfacecolor="none", markersize=6, alpha=0.75, zorder=2)
-    for name, price in named.items():
-        ax.annotate(
-            name,
-            (price, own),
-            (0, -9),
-            textcoords="offset points",
-            rotation=90,
-            ha="center",
-            va="top",
-            color=MONEY,
-            fontsize=9,
-        )
-    at, ends = rents
-    ax.plot([at, at], ends, color=MONEY, linewidth=1.4, marker="_", markersize=9)
-    for text, spot in words.items():
-        ax.text(*spot, text, color=MONEY, ha="center", va="center", fontsize=10)
+    """The same weights at hosts: above each price a bar for every measured run, a hollow mark on it for each rent.
+
+    `hosts` gives a name its price and, run by run, the own costs at each rent; its mark is that of `marks` whose key
+    its name begins with; `words` say what the runs are, the first drawn darkest. Names stand above the bars.
+    """
+    for name, (price, runs) in hosts.items():
+        mark = next(mark for key, mark in marks.items() if name.startswith(key))
+        for i, costs in enumerate(runs):
+            at = price * 1.09 ** (i - (len(runs) - 1) / 2)
+            look = {"color": MONEY, "alpha": 1 / (1 + i)}
+            ax.plot([at] * len(costs), costs, mark, linestyle="-", linewidth=1.2, markersize=6, mew=1.4, **look)
+            ax.plot([at] * len(costs), costs, mark, color="white", markersize=4, zorder=3)
+        most = max(max(costs) for costs in runs)
+        ax.annotate(name, (price, most), (0, 8), textcoords="offset points", rotation=90, ha="center", fontsize=9)
+    for i, said in enumerate(words):
+        ax.plot([], [], color=MONEY, alpha=1 / (1 + i), linewidth=2, label=said)
+    return finished(ax, legend="upper right")
+
+
+def ticks_on_map(ax: Axes, prices: Mapping[str, float], *, words: str, words_at: Spot) -> Axes:
+    """Prices without an own cost, for their weights are closed: ticks on the lower edge, named above it."""
+    low = ax.get_ylim()[0]
+    for name, price in prices.items():
+        ax.plot(price, low, "^", color=IDLE, markersize=7, clip_on=False)
+        ax.annotate(name, (price, low), (0, 8), textcoords="offset points", rotation=90, ha="center", fontsize=9)
+    ax.text(*words_at, words, va="center", ha="center", fontsize=9)
     return ax
 
 
@@ -92,6 +90,7 @@ def rules_on_map(ax: Axes, rules: Mapping[str, tuple[float, Spot]], *, own: floa
 
     `spread` is the range of prices that the last of them may mean; `apart` says how far they are from each other.
     """
+    ax.axhline(own, color=INK, linewidth=0.8, linestyle=":", zorder=1)
     ax.plot(spread, [own, own], color=INK, linewidth=5, alpha=0.35, solid_capstyle="butt", zorder=3)
     for words, (price, at) in rules.items():
         ax.plot(price, own, "D", color=INK, markerfacecolor="white", markersize=11, markeredgewidth=2.2, zorder=4)
@@ -107,19 +106,11 @@ def rules_on_map(ax: Axes, rules: Mapping[str, tuple[float, Spot]], *, own: floa
     (first, _), (last, _) = rules.values()
     ax.annotate(
         "",
-        (first, own * 1.32),
-        (last, own * 1.32),
+        (first * 1.25, own * 0.8),
+        (last, own * 0.8),
         arrowprops={"arrowstyle": "<->", "color": INK, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0},
     )
-    ax.text((first * last) ** 0.5, own * 1.42, apart, ha="center", va="bottom", fontsize=10)
-    return ax
-
-
-def moved_on_map(ax: Axes, start: Spot, end: Spot, *, words: str, at: Spot, color: str) -> Axes:
-    """One point and where it goes when it is counted otherwise: an arrow with its words."""
-    ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 2, "shrinkA": 5})
-    ax.plot(*start, "s", color=color, markerfacecolor="none", markersize=8, markeredgewidth=2, zorder=4)
-    ax.text(*at, words, color=color, ha="left", va="center", fontsize=10)
+    ax.text((first * last) ** 0.5, own * 0.76, apart, ha="center", va="top", fontsize=10)
     return ax
 
 
@@ -222,12 +213,3 @@ def spent_by_month(
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 3, 6, 10]))
     ax.set_title(title, fontsize=10)
     return finished(ax, xlabel="months", ylabel=ylabel, xlim=(0, len(band[0]) - 1), ylim=(0, most_usd))
-
-
-def _throughput_axis(ax: Axes, usd_per_hour: float) -> None:
-    """To the right the throughput that is the same at this rent; each scale from the other, even at zero."""
-    per_usd = usd_per_hour / 3600 * 1e6
-    right = ax.secondary_yaxis("right", functions=2 * (lambda value: per_usd / np.maximum(value, 1e-12),))
-    right.set_ylabel(rf"throughput at \${usd_per_hour:.2f} an hour [tokens/s]")
-    for axis, form in ((ax.xaxis, "{x:g}"), (ax.yaxis, "{x:g}"), (right.yaxis, "{x:,.0f}")):
-        axis.set_major_formatter(form)
