@@ -226,6 +226,7 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "27 February 2025",
         "1 March 2025",
         "a factor 1.25",
+    ),
     "19_falling_prices": (
         "about 24 times a year, 16 to 37; the same weights at their cheapest host fall 2.3 times",  # pinned below
         "says: 24 times a year",
@@ -238,6 +239,7 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "October 2025",
         "December 2025",
         "Llama 3.3 70B",
+    ),
     "07_self_host_or_api": (
         "that is 7% of a GPU's time",  # these are pinned where they are computed
         "at \\$3.99, which RunPod asks",
