@@ -48,12 +48,7 @@ def shares_of_load(
 
 
 def wait_by_hour(
-    ax: Axes,
-    waits_s: Mapping[str, Sequence[float | None]],
-    *,
-    limit_s: float,
-    starts_at: int,
-    zone: str,
+    ax: Axes, waits_s: Mapping[str, Sequence[float | None]], *, limit_s: float, starts_at: int, zone: str
 ) -> Axes:
     """Time to first token [s] of the requests of each hour, a line of steps for each fleet; dashed the limit."""
     n_hours = max(len(waits) for waits in waits_s.values())
