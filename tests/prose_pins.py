@@ -205,17 +205,6 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "Expect 2.4,",
         "August and September 2026",
     ),
-    "07_self_host_or_api": (
-        "that is 7% of a GPU's time",  # these are pinned where they are computed
-        "at \\$3.99, which RunPod asks",
-        "that is 7% to never over 23 offers for open weights, 63% in the median, and 9% for",
-        "at \\$2.65 the median is 66%, and at \\$3.99 a full",
-        "Half of 2,500 tokens a second is 108 million tokens a day, not",
-        "20 minutes",
-        "two texts of 2024",
-        "from October 2025 to June 2026",
-        "Our GPUs run at 80%",
-    ),
     "06_utilization": (
         "cost \\$0.40 at 70% utilization and \\$2.78 at 10%",  # these are pinned where they are computed
         "filled to 87% of its tokens",
@@ -237,6 +226,30 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "27 February 2025",
         "1 March 2025",
         "a factor 1.25",
+    ),
+    "19_falling_prices": (
+        "about 24 times a year, 16 to 37; the same weights at their cheapest host fall 2.3 times",  # pinned below
+        "says: 24 times a year",
+        "price fell 2.3 times a year at most",
+        "of 66 that were listed in December 2025",
+        "between 500 and 900? Between 100 and 5,000?",
+        "years of 365 days",
+        "March 2025",
+        "November 2026",
+        "October 2025",
+        "December 2025",
+        "Llama 3.3 70B",
+    ),
+    "07_self_host_or_api": (
+        "that is 7% of a GPU's time",  # these are pinned where they are computed
+        "at \\$3.99, which RunPod asks",
+        "that is 7% to never over 23 offers for open weights, 63% in the median, and 9% for",
+        "at \\$2.65 the median is 66%, and at \\$3.99 a full",
+        "Half of 2,500 tokens a second is 108 million tokens a day, not",
+        "20 minutes",
+        "two texts of 2024",
+        "from October 2025 to June 2026",
+        "Our GPUs run at 80%",
     ),
     "13_prefix_caching": (
         "find 56% of what agents said before, 5.4% of what chats did",  # these are pinned where they are computed

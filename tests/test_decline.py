@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bytebill import data
 from bytebill.economics.cost import DAYS_PER_YEAR
-from bytebill.economics.decline import Decline, fit
+from bytebill.economics.decline import Decline, fit, pooled
 from bytebill.economics.ranges import student_t
 from bytebill.errors import BytebillError
 
@@ -101,3 +101,24 @@ def test_what_has_no_rate_is_refused(dated, sentence):
         fit(dated)
     with pytest.raises(BytebillError, match="Student"):
         student_t(1.0, 3)
+
+
+def spread(trends, **given):
+    found = pooled(trends, **given)
+    return found.point, found.quantile(0.05), found.quantile(0.95)
+
+
+def test_the_same_prices_counted_again_make_a_pooled_rate_no_surer():
+    """What 119 points of 36 prices are worth: a trend told three times leaves estimate and interval where they were."""
+    trend = points(FITS[0])
+    assert spread([trend], n=500) == pytest.approx(spread([trend] * 3, n=500), rel=1e-9)
+    assert pooled([trend], n=1).point == pytest.approx(fit(trend).factor_per_year, rel=1e-9)
+
+
+def test_the_pooled_rate_of_the_published_trends_is_above_ten():
+    """By least squares with a level a trend, clustered by price, done by hand: 24.1, 16.8 to 34.5 at 90%."""
+    point, low, high = spread([points(row) for row in FITS])
+    assert point == pytest.approx(24.1, rel=0.005)
+    assert low == pytest.approx(16.8, rel=0.12) and high == pytest.approx(34.5, rel=0.12)
+    with pytest.raises(BytebillError, match="three prices at least"):
+        pooled([points(FITS[0])[:2]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bytebill.economics import months as m
@@ -43,6 +43,10 @@ def test_at_the_break_even_fall_both_cost_the_same(n, share):
     assert sum(api) == pytest.approx(n * commitment, rel=0.01)
 
 
+def test_a_long_term_has_a_break_even_too():
+    assert 1 < m.break_even_factor(n_months=300, commitment_usd_per_month=0.5, api_usd_first_month=1.0) < 2
+
+
 def test_a_faster_fall_puts_a_commitment_under_water_sooner():
     committed = m.rent_usd(n_months=36, n_devices=1, usd_per_device_hour=1.0)
     when = [
@@ -75,3 +79,15 @@ def test_a_faster_fall_puts_a_commitment_under_water_sooner():
 def test_what_cannot_be_is_refused(call, sentence):
     with pytest.raises(BytebillError, match=sentence):
         call()
+
+
+@given(bills=st.lists(money, min_size=1, max_size=24), after=st.integers(-3, 30), commitment=money)
+def test_who_decides_late_pays_one_of_two_bills_and_cannot_see_ahead(bills, after, commitment):
+    found = m.decided_late(bills, after=after, commitment_usd_per_month=commitment)
+    when = max(0, min(after, len(bills) - 1))
+    signed = [*bills[:when], *[commitment] * (len(bills) - when)]
+    assert found in (bills, signed)
+    assume(bills != signed)
+    later = [*bills[: when + 1], *(1e9 for _ in bills[when + 1 :])]  # what comes after does not change his mind
+    again = m.decided_late(later, after=after, commitment_usd_per_month=commitment)
+    assert again == (signed if found == signed else later)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from math import inf
 
+import nbformat
 import pytest
 
+from bytebill import data
 from bytebill.chapters.parameters import LONGEST, like
 from bytebill.errors import BytebillError
 
@@ -60,3 +63,71 @@ def test_what_is_of_another_kind_is_one_sentence(name, default, text, sentence):
     with pytest.raises(BytebillError) as caught:
         like(default, text, name=name)
     assert str(caught.value) == sentence
+
+
+def code_of(chapter: str) -> list[tuple[set[str], str]]:
+    """The cells of a chapter's code and their tags."""
+    stored = nbformat.read(data.REPOSITORY / "notebooks" / f"{chapter}.ipynb", as_version=4).cells
+    return [(set(cell.metadata.get("tags", ())), cell.source) for cell in stored if cell.cell_type == "code"]
+
+
+def recomputed(chapter: str, **changed: object) -> dict[str, object]:
+    """The names of a chapter whose code was run here, with other values of its parameters."""
+    names: dict[str, object] = {}
+    for tags, source in code_of(chapter):
+        exec(compile(source, chapter, "exec"), names)
+        if "parameters" in tags:
+            assert set(changed) <= set(names)
+            names |= changed
+    return names
+
+
+FALLING = "19_falling_prices"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"saved_today": 0.95, "term_months": 7, "by_month": 0, "wait_months": 0, "bill_usd": 1},
+        {"saved_today": -0.2, "term_months": 20, "by_month": 50, "wait_months": 99, "level": 0.5, "seed": -7},
+        {"saved_today": 0, "term_months": 1, "bill_usd": 1e12, "gpu_price_usd": 0, "host_usd": 1e9},
+        {"running_usd_per_month": 1e7, "level": 0.999, "seed": 10**12, "device": "cpu"},
+    ],
+    ids=str,
+)
+def test_falling_prices_follow_their_parameters(changed, monkeypatch, capsys):
+    monkeypatch.delenv("BYTEBILL_PINS", raising=False)
+    names = recomputed(FALLING, **changed)
+    year, mean_year = names["year"], names["mean_year"]
+    assert set(year) == set(names["three"]) and len(year) == 3
+    n, cost = names["term_months"], 1 - names["saved_today"]
+    for of_buyer in year.values():
+        assert of_buyer["commit now"] == pytest.approx(n * cost)
+    assert names["asked"] <= min(mean_year["commit now"], mean_year["by the token"]) + 1e-9
+    assert "written for the default parameters" in capsys.readouterr().out  # and no traceback
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"saved_today": 1}, "A commitment costs something: saved_today lies below 1."),
+        ({"bill_usd": -5}, "A bill is positive."),
+        ({"host_usd": -1}, "Nobody is paid for taking a GPU."),
+        ({"level": 1}, "A level of confidence lies between 0 and 1, not at 1."),
+        ({"term_months": 0}, "A term is a whole number of months from 1 to 1,200, not 0."),
+        ({"term_months": 300}, "No price is known for 300 months; take fewer."),
+        ({"running_usd_per_month": -1}, "Running costs nothing or more"),
+    ],
+    ids=str,
+)
+def test_falling_prices_say_what_cannot_be(changed, sentence, monkeypatch):
+    monkeypatch.delenv("BYTEBILL_PINS", raising=False)
+    with pytest.raises(BytebillError, match=re.escape(sentence)):
+        recomputed(FALLING, **changed)
+
+
+def test_every_parameter_of_falling_prices_was_changed():
+    (mark,) = test_falling_prices_follow_their_parameters.pytestmark
+    tried = {name for case in mark.args[1] for name in case}
+    (source,) = (source for tags, source in code_of(FALLING) if "parameters" in tags)
+    assert tried | {"profile"} == {line.split(" = ")[0] for line in source.splitlines()}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import re
 
+import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,3 +161,17 @@ def test_tiers_are_kept_apart() -> None:
     assert {price.tier for price in latest(tier="batch")} == {"batch"}
     tiers = {price.tier for price in ALL}
     assert sum(len(listed(tier=tier)) for tier in tiers) == len(ALL) and len(tiers) > 1
+
+
+REBUILT_LATER = {"07_self_host_or_api", "20_price_your_own"}  # they pick the first or last of rents() still
+
+
+def test_nobody_picks_a_rent_by_its_place() -> None:
+    """`rent_of` says which rent is meant; the first or last of a list is whatever was filed."""
+    places = re.compile(r"next\([^\n]*\brents\(|\brents\([^)\n]*\)\[")
+    root = data.REPOSITORY
+    texts = {path: path.read_text(encoding="utf-8") for path in (root / "lib").rglob("*.py")}
+    for path in (root / "notebooks").glob("*.ipynb"):
+        code = (cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+        texts[path] = "\n".join(code)
+    assert {path.stem for path, text in texts.items() if places.search(text)} <= REBUILT_LATER

@@ -3,7 +3,7 @@
     rent   = devices * rent * hours                                 the same every month of the contract
     buy    = price at once + running cost a month - resale at the end
     API    = tokens * price / factor^(months / 12)                  falling at a rate per year
-    wait   = pay the API until month m, then decide                 an API can be left from month to month
+    wait   = pay the API until month m, then decide by what was seen   an API can be left from month to month
 
     factor   how many times smaller a price becomes in a year [1], below 1: it rises
 
@@ -59,7 +59,7 @@ def api_usd(*, n_months: int, m_tokens_per_month: float, usd_per_m: float, facto
     _check_months(n_months)
     check_positive({"A price [USD per million tokens]": usd_per_m, "A factor per year [times]": factor_per_year})
     require(m_tokens_per_month >= 0, f"Tokens are zero or more, not {m_tokens_per_month}.")
-    return [m_tokens_per_month * usd_per_m / factor_per_year ** (month / MONTHS_PER_YEAR) for month in range(n_months)]
+    return [m_tokens_per_month * usd_per_m * factor_per_year ** -(month / MONTHS_PER_YEAR) for month in range(n_months)]
 
 
 def under_water_from(committed: list[float], alternative: list[float]) -> int | None:
@@ -72,6 +72,26 @@ def under_water_from(committed: list[float], alternative: list[float]) -> int | 
     """
     require(len(committed) == len(alternative), f"{len(committed)} months cannot be held against {len(alternative)}.")
     return next((n for n in range(len(committed)) if sum(committed[n:]) > sum(alternative[n:])), None)
+
+
+def decided_late(bills: list[float], *, after: int, commitment_usd_per_month: float) -> list[float]:
+    """The bills of who pays by the token for some months, and then signs for the rest or does not.
+
+    He knows the bills so far and that of the month that begins, takes their fall to go on, and signs if the rest of
+    the commitment costs less than that. What he pays is what the bills then do.
+
+    >>> decided_late([10.0, 10.0, 10.0, 10.0], after=2, commitment_usd_per_month=6.0)    # nothing moved: he signs
+    [10.0, 10.0, 6.0, 6.0]
+    >>> decided_late([10.0, 5.0, 2.5, 2.5], after=2, commitment_usd_per_month=2.0)    # he stays for 2.5 and then 1.25
+    [10.0, 5.0, 2.5, 2.5]
+    """
+    _check_months(len(bills))
+    after = max(0, min(after, len(bills) - 1))
+    fall = (bills[after] / bills[0]) ** (1 / after) if after else 1.0
+    left = len(bills) - after
+    signed = [commitment_usd_per_month] * left
+    awaited = [bills[after] * fall**month for month in range(left)]
+    return bills[:after] + (signed if sum(signed) < sum(awaited) else bills[after:])
 
 
 def break_even_factor(*, n_months: int, commitment_usd_per_month: float, api_usd_first_month: float) -> float:

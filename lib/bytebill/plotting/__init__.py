@@ -27,6 +27,7 @@ from bytebill.plotting.money import (
     hosts_on_map,
     invoice_steps,
     rules_on_map,
+    spent_by_month,
     ticks_on_map,
     tornado_bars,
 )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import atan, degrees
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from bytebill.plotting.style import IDLE, INK, MONEY, finished
 
@@ -119,11 +120,17 @@ def forest_of_rates(
     *,
     n_points: Sequence[int],
     lines: Mapping[str, float],
+    pooled: tuple[float, float, float],
     shown: tuple[float, float, float],
 ) -> Axes:
     """A row a trend: its rate of fall, hollow and as large as it has points, with its interval (low, point, high)
-    [times cheaper a year, log]; vertical lines at stated rates. Intervals that leave `shown` end in arrows."""
+    [times cheaper a year, log]; vertical lines at stated rates, a band for that of all trends together. Intervals that
+    leave `shown` end in arrows."""
     low_end, _, high_end = shown
+    low, point, high = pooled
+    ax.axvspan(low, high, color=MONEY, alpha=0.14, linewidth=0, zorder=0)
+    ax.axvline(point, color=MONEY, linewidth=1.6, zorder=1)
+    ax.annotate(f"together: {point:.0f} x", (1.6 * high, len(rates) - 0.2), va="top", color=MONEY, fontsize=9)
     for i, ((low, point, high), n) in enumerate(zip(rates.values(), n_points, strict=True)):
         ax.plot([max(low, low_end), min(high, high_end)], [i, i], color=MONEY, linewidth=1.6, alpha=0.6)
         for end, edge, mark in ((low, low_end, "<"), (high, high_end, ">")):
@@ -142,7 +149,7 @@ def forest_of_rates(
         xlabel="times cheaper after a year, 90% interval",
         xscale="log",
         xlim=(low_end, high_end),
-        ylim=(len(rates) - 0.5, -1.8),
+        ylim=(len(rates) + 0.9, -1.8),
     )
 
 
@@ -185,3 +192,24 @@ def tornado_bars(ax: Axes, swings: Mapping[str, tuple[float, float]], *, today: 
     room = 0.15 * (max(reach) - min(reach))
     limits = (min(reach) - room, max(reach) + room)
     return finished(ax, no_grid="y", xlabel="invoice [thousand USD a month]", xlim=limits)
+
+
+def spent_by_month(
+    ax: Axes,
+    ways: Mapping[str, Sequence[float]],
+    *,
+    band: tuple[Sequence[float], Sequence[float]],
+    most_usd: float,
+    title: str,
+    ylabel: str = "",
+) -> Axes:
+    """What a term has cost after each month [USD], a line a way: committed, by the token, decided late. `band`: the
+    ends of what it costs by the token."""
+    months = range(len(band[0]))
+    ax.fill_between(months, *band, color=MONEY, alpha=0.15, linewidth=0, zorder=0)
+    for (way, spent), color, style in zip(ways.items(), (INK, MONEY, IDLE), ("-", "-", "--"), strict=True):
+        ax.plot(months, spent, color=color, linestyle=style, label=way)
+    ax.yaxis.set_major_formatter(lambda usd, _: f"{usd / 1e3:g}k")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 3, 6, 10]))
+    ax.set_title(title, fontsize=10)
+    return finished(ax, xlabel="months", ylabel=ylabel, xlim=(0, len(band[0]) - 1), ylim=(0, most_usd))
