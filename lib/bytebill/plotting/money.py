@@ -65,8 +65,8 @@ def hosts_on_map(
         mark = next(mark for key, mark in marks.items() if name.startswith(key))
         for i, costs in enumerate(runs):
             at = price * 1.09 ** (i - (len(runs) - 1) / 2)
-            look = {"color": MONEY, "alpha": 1 / (1 + i)}
-            ax.plot([at] * len(costs), costs, mark, linestyle="-", linewidth=1.2, markersize=6, mew=1.4, **look)
+            (line,) = ax.plot([at] * len(costs), costs, f"{mark}-", color=MONEY, alpha=1 / (1 + i))
+            line.set(linewidth=1.2, markersize=6, markeredgewidth=1.4)
             ax.plot([at] * len(costs), costs, mark, color="white", markersize=4, zorder=3)
         most = max(max(costs) for costs in runs)
         ax.annotate(name, (price, most), (0, 8), textcoords="offset points", rotation=90, ha="center", fontsize=9)
