@@ -63,8 +63,7 @@ def conversation_usd(turns: Turns, prices: Sequence[ApiPrice]) -> float:
     usd = 0.0
     fresh = fresh_tokens(turns, [price.name for price in prices], keeps_answers=False)
     for context, n_fresh, price in zip(turns.contexts(), fresh, prices, strict=True):
-        read = price.input_usd_per_m if price.cache_read_usd_per_m is None else price.cache_read_usd_per_m
-        written = price.cache_write_usd_per_m or price.input_usd_per_m
+        read, written = _asked(price)
         usd += n_fresh * written + (context - n_fresh) * read + turns.n_output_tokens * price.output_usd_per_m
     return usd / TOKENS_PER_PRICE
 
@@ -76,9 +75,14 @@ def longest_worth_leaving(dear: ApiPrice, cheap: ApiPrice, *, n_new_tokens: int,
 
     Infinite where even a cold prefix costs less at the cheap model than a warm one at the dear.
     """
-    read = dear.input_usd_per_m if dear.cache_read_usd_per_m is None else dear.cache_read_usd_per_m
-    write_dear, write_cheap = (price.cache_write_usd_per_m or price.input_usd_per_m for price in (dear, cheap))
+    (read, write_dear), (_, write_cheap) = _asked(dear), _asked(cheap)
     saved = n_new_tokens * (write_dear - write_cheap) + n_output_tokens * (
         dear.output_usd_per_m - cheap.output_usd_per_m
     )
     return max(0.0, saved) / (write_cheap - read) if write_cheap > read else inf
+
+
+def _asked(price: ApiPrice) -> tuple[float, float]:
+    """What a host asks for input read from its cache and for input written to it; fresh input's where it names none."""
+    read = price.input_usd_per_m if price.cache_read_usd_per_m is None else price.cache_read_usd_per_m
+    return read, price.cache_write_usd_per_m or price.input_usd_per_m
