@@ -59,4 +59,4 @@ def printed_by(code: str, *arguments: str, **environment: str) -> str:
 def test_the_core_needs_the_standard_library_alone_and_a_bundle_gives_the_same_statement(tmp_path: Path) -> None:
     bundle.write(tmp_path / "core.json")
     bare = printed_by(STRICT + STATEMENT, *CORE, BYTEBILL_DATA=str(tmp_path / "core.json"))
-    assert bare == printed_by(STATEMENT) and bare.startswith("88 TPOT 2.92")
+    assert bare == printed_by(STATEMENT) and bare.startswith("88 TPOT 3.21")

@@ -49,7 +49,7 @@ def test_the_cheapest_so_far_never_rises(history):
 
 
 def test_offers_are_seen_twice_and_weights_count_aliases_only_for_what_they_stood_for():
-    offers, weights, chained = h.offers(), h.of_weights(), h.of_weights(chained=True)
+    offers, weights, chained = h.repriced(), h.of_weights(), h.of_weights(chained=True)
     assert all(len({price.as_of for price in of_name}) > 1 for of_name in offers.values())
     first = {(price.model_name, price.as_of): price for price in listed() if price.alias_of}
     chat = first["DeepSeek V3 (deepseek-chat)", date(2025, 3, 1)].costs.blended_usd_per_m(h.BLEND)

@@ -24,10 +24,10 @@ BLEND = Mix(n_input_tokens=3, n_output_tokens=1)
 MONTH = timedelta(days=DAYS_PER_YEAR / MONTHS_PER_YEAR)
 
 
-def offers(prices: Iterable[ApiPrice] | None = None) -> dict[str, tuple[ApiPrice, ...]]:
+def repriced(prices: Iterable[ApiPrice] | None = None) -> dict[str, tuple[ApiPrice, ...]]:
     """Prices of one name at one host on several days, the oldest first; names that were seen once are left out.
 
-    >>> [price.output_usd_per_m for price in offers()["gpt-oss-120b, DeepInfra"]]
+    >>> [price.output_usd_per_m for price in repriced()["gpt-oss-120b, DeepInfra"]]
     [0.45, 0.17]
     """
     found: dict[str, list[ApiPrice]] = {}

@@ -125,7 +125,7 @@ def standard_levers(
         ),
         Lever("8-bit cache", 17, FEWER_BYTES, _changed(deployment=_with_narrow_cache)),
         Lever(
-            "limits twice as loose", 18, MORE_TOKENS, _changed(tpot_slo_s=lambda s: 2 * s, ttft_slo_s=lambda s: 2 * s)
+            "limits twice as long", 18, MORE_TOKENS, _changed(tpot_slo_s=lambda s: 2 * s, ttft_slo_s=lambda s: 2 * s)
         ),
         Lever("contract for a year", 19, DOLLARS, _changed(usd_per_device_hour=contract_usd_per_hour)),
     )
