@@ -20,10 +20,7 @@ from prose_pins import GIVEN, GIVEN_IN, WITH_UNIT
 ROOT = data.REPOSITORY
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CHAPTERS = [path for path in NOTEBOOKS if chapters.number(path) is not None]
-# Chapters that follow the rules for code that reads as insight (CONTRIBUTING, "The code of a chapter").
-CONVERTED = [
-    path for path in NOTEBOOKS if chapters.number(path) in range(1, 20) or path.stem in ("two_clocks", "definitions")
-]
+READ = [path for path in NOTEBOOKS if path.stem != "ledger"]  # the ledger has no code of its own
 N_LINES, N_WORDS, N_CELLS = 25, 3000, (20, 40)
 N_COLUMNS, MEDIAN_LINES, PLUMBING_SHARE = 92, 8, 0.25
 HIDDEN = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
@@ -35,8 +32,8 @@ NO_PROSE = r"\$\$.*?\$\$|(?<!\\)\$[^$]*(?<!\\)\$|\{[\w:]+\}`[^`]*`|`[^`]*`|^(:::
 IMAGES = {"image/png", "image/svg+xml", "image/jpeg"}
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+every_read = pytest.mark.parametrize("path", READ, ids=lambda path: path.stem)
 every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-every_converted = pytest.mark.parametrize("path", CONVERTED, ids=lambda path: path.stem)
 
 
 def cells(path: Path, kind: str | None = None) -> list[nbformat.NotebookNode]:
@@ -222,13 +219,13 @@ def test_it_has_a_chapters_length(path):
     assert N_CELLS[0] <= len(shown) <= N_CELLS[1]
 
 
-@every_converted
+@every_read
 def test_its_imports_stand_in_one_folded_cell(path):
     importing = [cell for cell in cells(path, "code") if re.search(r"^(import|from) ", cell.source, re.MULTILINE)]
     assert len(importing) == 1 and tags(importing[0]) & {"hide-input", "hide-cell"}
 
 
-@every_converted
+@every_read
 def test_its_judges_are_folded_and_its_pins_removed(path):
     for cell in cells(path, "code"):
         if "claims.judge(" in cell.source:
@@ -239,7 +236,7 @@ def test_its_judges_are_folded_and_its_pins_removed(path):
             assert "claims.pin(" not in cell.source, "pins of a section stand together"
 
 
-@every_converted
+@every_read
 def test_its_code_reads_as_insight(path):
     sizes = {source: len(code_lines(source)) for source in visible(path)}
     assert median(sizes.values()) <= MEDIAN_LINES and max(sizes.values()) <= N_LINES
@@ -247,21 +244,19 @@ def test_its_code_reads_as_insight(path):
     assert not re.search(r"\bprint_table\(|^\s*assert\b", "\n".join(sizes), re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in NOTEBOOKS if path in CONVERTED or path.stem == "what_fits"], ids=lambda path: path.stem
-)
+@every_notebook
 def test_no_line_is_wider_than_the_page(path):
     lines = [line for cell in cells(path, "code") for line in cell.source.splitlines()]
     assert [line for line in lines if len(line) > N_COLUMNS] == []
 
 
-@every_converted
+@every_read
 def test_no_global_name_is_assigned_in_two_cells(path):
     names = Counter(name for cell in cells(path, "code") for name in assigned(cell.source))
     assert [name for name, count in names.items() if count > 1] == []
 
 
-@every_converted
+@every_read
 def test_every_number_of_its_prose_has_an_owner(path):
     """A pin or a number in the code, of the same section or an earlier one; otherwise it is listed as given."""
     owned: list[float] = []
