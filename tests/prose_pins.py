@@ -316,5 +316,11 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "and 7% of",
         "25 minutes",
     ),
-    "what_fits": ("12 minutes", "At 131,072 tokens", "between 0.9 and 68 GB", "peak of 9 GiB", "15 GiB"),  # pinned below
+    "what_fits": (
+        "12 minutes",
+        "At 131,072 tokens",
+        "between 0.9 and 68 GB",
+        "peak of 9 GiB",
+        "15 GiB",
+    ),  # pinned below
 }
