@@ -17,7 +17,7 @@ _GROUND = {"needs_background": "light"}  # what matplotlib's own display says of
 def main_figure(fig: Figure | None = None) -> None:
     """Without a figure: open its place here. With one: put it there (or here, where no place was opened), and close it.
 
-    >>> main_figure()
+    Outside of IPython nothing is shown.
     """
     global _opened
     if _in_ipython():
