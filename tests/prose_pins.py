@@ -249,6 +249,7 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "20 minutes",
         "two texts of 2024",
         "from October 2025 to June 2026",
+        "on the lists of 2025",
         "Our GPUs run at 80%",
     ),
     "13_prefix_caching": (

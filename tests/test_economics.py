@@ -114,12 +114,29 @@ def test_counting_output_or_all_tokens_of_one_measured_run() -> None:
     assert printed(per_m["output"] / per_m["all"], "7.8")
 
 
-def test_the_measured_server_held_four_long_contexts_and_not_eight() -> None:
-    """So its speed is that of a small cache: eight contexts of 17,035 tokens took the 8B a second round."""
-    took = {(row["model_id"], row["concurrency"]): row["elapsed_s"] for row in data.rows("published_long_batches")}
-    rounds = {id: took[id, 8] / took[id, 4] for id in ("llama-3-8b", "llama-3-70b")}
-    assert rounds["llama-3-8b"] > 2 > 1.5 > rounds["llama-3-70b"]
-    assert took["llama-3-8b", 4] / took["llama-3-8b", 2] < 1.5
+def test_a_lone_long_request_reads_its_context_slowly_where_nobody_waits() -> None:
+    """So a queue for memory is not why the measured H100 is slower than the clock; counted from its own two runs."""
+    short = next(row for row in data.rows("published_batch_sweep") if row["concurrency"] == 1)
+    long = next(row for row in data.rows("published_long_batches") if row["concurrency"] == 1)
+    assert short["model_id"] == long["model_id"] == "llama-3-8b"
+    n_in, n_out, flops_per_s = long["n_input_tokens"], long["n_output_tokens"], 989e12 / 3  # a slow prefill, to be fair
+    prompt_s = (2 * 8e9 * n_in + 4 * 4096 * 32 * n_in**2 / 2) / flops_per_s
+    longer_s = (long["elapsed_s"] - prompt_s) / n_out - short["elapsed_s"] / short["n_output_tokens"]
+    more_bytes = (n_in + n_out / 2 - short["n_input_tokens"] - 150) * 2 * 2 * 32 * 8 * 128
+    assert more_bytes / longer_s < 3.35e12 / 2
+
+
+def test_the_batch_of_eight_long_requests_contradicts_itself() -> None:
+    """Its tokens over its seconds are not its rate, as they are in the other batches: its runs differed; left out."""
+    off = {
+        (row["model_id"], row["concurrency"], row["n_input_tokens"]): row["output_tokens_per_s"]
+        * row["elapsed_s"]
+        / (row["concurrency"] * row["n_output_tokens"])
+        for table in ("published_batch_sweep", "published_long_batches")
+        for row in data.rows(table)
+    }
+    odd = off.pop(("llama-3-8b", 8, 16035))
+    assert odd > 1.4 and all(each == pytest.approx(1, abs=0.02) for each in off.values())
 
 
 def test_at_what_is_asked_for_an_h100_half_of_the_open_offers_are_out_of_reach() -> None:
