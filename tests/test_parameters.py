@@ -114,6 +114,8 @@ def test_falling_prices_follow_their_parameters(changed, monkeypatch, capsys):
         ({"bill_usd": -5}, "A bill is positive"),
         ({"by_month": 2.5}, "Months are counted whole"),
         ({"wait_months": 10**9}, "Months are counted whole"),
+        ({"wait_months": 3.0}, "Months are counted whole"),
+        ({"term_months": 12.0}, "A term is a whole number of months"),
         ({"host_usd": -1}, "Nobody is paid for taking a GPU"),
         ({"gpu_price_usd": 0, "host_usd": 0}, "or gets one and its host for nothing"),
         ({"level": 1}, "A level of confidence lies between 0 and 1, not at 1."),
