@@ -323,10 +323,13 @@ OTHERS = {
     "19": [
         {
             "saved_today": 0.2,
-            "term_months": 24,
+            "term_months": 18,
             "by_month": 11,
+            "wait_months": 6,
+            "bill_usd": 5000,
             "level": 0.5,
             "gpu_price_usd": 20_000,
+            "host_usd": 0,
             "running_usd_per_month": 0,
             "seed": 7,
         }

@@ -122,3 +122,18 @@ def test_the_pooled_rate_of_the_published_trends_is_above_ten():
     assert low == pytest.approx(16.8, rel=0.12) and high == pytest.approx(34.5, rel=0.12)
     with pytest.raises(BytebillError, match="three prices at least"):
         pooled([points(FITS[0])[:2]])
+
+
+def test_the_choice_of_tests_moves_the_pooled_rate_more_than_the_draws_do():
+    """By least squares with a level a trend, done by hand: MMLU, behind the ten of others, against all other tests."""
+    mmlu = [points(row) for row in FITS if row["benchmark"] == "MMLU"]
+    others = [points(row) for row in FITS if row["benchmark"] != "MMLU"]
+    assert pooled(mmlu, n=1).point == pytest.approx(13.4, rel=0.005)
+    assert pooled(others, n=1).point == pytest.approx(44.9, rel=0.005)
+
+
+def test_months_without_a_fall_slow_a_rate():
+    """By hand: each trend held at its last price until the day its source looked, 17.6 and not 24.1."""
+    looked = max(row["as_of"] for row in data.rows("price_decline_points"))
+    held = [[*seen, (looked, min(usd for _, usd in seen))] for seen in map(points, FITS)]
+    assert pooled(held, n=1).point == pytest.approx(17.6, rel=0.005)

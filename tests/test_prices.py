@@ -163,7 +163,7 @@ def test_tiers_are_kept_apart() -> None:
     assert sum(len(listed(tier=tier)) for tier in tiers) == len(ALL) and len(tiers) > 1
 
 
-REBUILT_LATER = {"07_self_host_or_api", "20_price_your_own"}  # they pick the first or last of rents() still
+REBUILT_LATER = {"20_price_your_own"}  # it takes the last of the contracts still
 
 
 def test_nobody_picks_a_rent_by_its_place() -> None:

@@ -1,7 +1,7 @@
 """Rent, buy or pay by the token, month after month: what has it cost by then?
 
     rent   = devices * rent * hours                                 the same every month of the contract
-    buy    = price at once + running cost a month - resale at the end
+    buy    = price at once + running cost a month               what it is sold for comes on top
     API    = tokens * price / factor^(months / 12)                  falling at a rate per year
     wait   = pay the API until month m, then decide by what was seen   an API can be left from month to month
 
@@ -30,24 +30,16 @@ def rent_usd(*, n_months: int, n_devices: int, usd_per_device_hour: float) -> li
     return [n_devices * usd_per_device_hour * HOURS_PER_MONTH] * n_months
 
 
-def buy_usd(
-    *, n_months: int, price_usd: float, running_usd_per_month: float = 0.0, resale_usd: float = 0.0
-) -> list[float]:
-    """What each month costs of something bought at once, run, and sold again in its last month.
+def buy_usd(*, n_months: int, price_usd: float, running_usd_per_month: float = 0.0) -> list[float]:
+    """What each month costs of something bought at once and run.
 
-    >>> buy_usd(n_months=3, price_usd=100.0, running_usd_per_month=10.0, resale_usd=40.0)
-    [110.0, 10.0, -30.0]
+    >>> buy_usd(n_months=3, price_usd=100.0, running_usd_per_month=10.0)
+    [110.0, 10.0, 10.0]
     """
     _check_months(n_months)
     check_positive({"A price [USD]": price_usd})
-    require(
-        running_usd_per_month >= 0 and 0 <= resale_usd <= price_usd,
-        "Running costs nothing or more, and nothing is sold for more than it was bought for.",
-    )
-    months = [running_usd_per_month] * n_months
-    months[0] += price_usd
-    months[-1] -= resale_usd
-    return months
+    require(running_usd_per_month >= 0, f"Running costs nothing or more, not {running_usd_per_month} USD a month.")
+    return [price_usd + running_usd_per_month] + [running_usd_per_month] * (n_months - 1)
 
 
 def api_usd(*, n_months: int, m_tokens_per_month: float, usd_per_m: float, factor_per_year: float) -> list[float]:
@@ -120,6 +112,6 @@ def break_even_factor(*, n_months: int, commitment_usd_per_month: float, api_usd
 
 def _check_months(n_months: int) -> None:
     require(
-        1 <= n_months <= LONGEST_TERM and float(n_months).is_integer(),
+        isinstance(n_months, int) and 1 <= n_months <= LONGEST_TERM,
         f"A term is a whole number of months from 1 to {LONGEST_TERM:,}, not {n_months}.",
     )
