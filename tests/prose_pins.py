@@ -207,8 +207,8 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
     ),
     "06_utilization": (
         "cost \\$0.40 at 70% utilization and \\$2.78 at 10%",  # these are pinned where they are computed
-        "filled to 87% of its tokens",
-        "to 26% by bursts",
+        "filled to 85% of its tokens",
+        "to 25% by bursts",
         "nodes gave 68% of what",
         "25 minutes",
         "(1) 10%, (2) 40%, (3) 80%",

@@ -44,12 +44,12 @@ OUTPUT_PER_S = DAY["output_tokens"] / SECONDS_PER_DAY
 STREAMS = {speed: streams(tokens_per_s=OUTPUT_PER_S, tokens_per_s_per_user=speed) for speed in (20, 21, 22)}
 DECODE_GPUS = DAY["gpus_per_node"] * TOTALS.decode_nodes
 FRESH = TOTALS.fresh_tokens_per_s
-AT_PROFILE, AT_SGLANG = (
+AT_PROFILE, AT_SGLANG, AT_SGLANG_4K = (
     TOTALS.nodes_at(
         fresh_tokens_per_s=DAY[f"{of}_prefill_tokens_per_s_per_node"],
         output_tokens_per_s=DAY[f"{of}_decode_tokens_per_s_per_node"],
     )
-    for of in ("profile", "sglang")
+    for of in ("profile", "sglang", "sglang_4k")
 )
 INPUT_USD, OUTPUT_USD = TOTALS.usd_by_phase(usd_per_node_hour=RENT)
 EARNED = (
@@ -124,6 +124,11 @@ PRINTED = {
         "nodes that the profile's rates need": (f"{AT_PROFILE:.1f}", "153.6"),
         "of those in use": (f"{AT_PROFILE / DAY['average_nodes']:.0%}", "68%"),
         "at SGLang's rates": (f"{AT_SGLANG / DAY['average_nodes']:.0%}", "64%"),
+        "at those of twice the context": (f"{AT_SGLANG_4K / DAY['average_nodes']:.0%}", "76%"),
+        "tokens/s of a user of the profile": (
+            f"{DAY['profile_decode_tokens_per_s_per_node'] / 8 / DAY['profile_decode_requests_per_gpu']:.0f}",
+            "18",
+        ),
         "markup at the profile's rates": (f"{markup(income_usd=INCOME, cost_usd=AT_PROFILE * 24 * RENT):.0%}", "853%"),
     },
     "a million tokens": {

@@ -18,14 +18,13 @@ DAYS = st.lists(st.floats(0, 1e6, allow_subnormal=False), min_size=1, max_size=3
     lambda demand: max(demand) > 1e-3
 )
 RATES = st.floats(0.5, 1e4)
-HEADROOM = st.floats(0, 1)
 
 
 def day_of(demand: list[float]) -> Day:
     return Day(demand_per_s=tuple(demand))
 
 
-sizings = st.fixed_dictionaries({"per_device_per_s": RATES, "headroom": HEADROOM, "unit": st.integers(1, 30)})
+sizings = st.fixed_dictionaries({"per_device_per_s": RATES, "unit": st.integers(1, 30)})
 
 
 @given(demand=DAYS, sizing=sizings, lag=st.integers(0, 40), least=st.integers(0, 50))
@@ -38,8 +37,7 @@ def test_no_fleet_ever_has_fewer_devices_than_the_load_needs(demand, sizing, lag
     )
     for fleet in fleets:
         for serving, asked in zip(fleet.serving, day.demand_per_s, strict=True):
-            wanted = asked * (1 + sizing["headroom"])
-            assert serving * sizing["per_device_per_s"] >= wanted * (1 - 1e-6)
+            assert serving * sizing["per_device_per_s"] >= asked * (1 - 1e-6)
 
 
 @given(demand=DAYS, sizing=sizings, lag=st.integers(0, 5))
@@ -148,13 +146,8 @@ REFUSED = {
     "negative work": (lambda: DAY.when(-1), "zero or more"),
     "no device": (lambda: fixed(DAY, per_device_per_s=0), "rate is positive"),
     "negative device": (lambda: autoscaled(DAY, per_device_per_s=-1), "rate is positive"),
-    "headroom": (lambda: fixed(DAY, per_device_per_s=100, headroom=-0.1), "Headroom"),
     "unit": (lambda: fixed(DAY, per_device_per_s=100, unit=0), "units of at least one"),
     "lag": (lambda: autoscaled(DAY, per_device_per_s=100, lag=-1), "lag"),
-    "too few": (
-        lambda: fixed(DAY, per_device_per_s=100, largest=9),
-        "needs 10 devices and there are 9; no fleet of these",
-    ),
     "price": (lambda: fixed(DAY, per_device_per_s=100).usd(usd_per_device_hour=-2), "price"),
     "short": (
         lambda: Fleet(day=DAY, per_device_per_s=100, held=(1, 9), serving=(1, 9)),

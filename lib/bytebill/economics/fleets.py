@@ -1,6 +1,6 @@
 """What does a day cost? Fleets under a curve of demand: fixed, following it, or lent out when idle.
 
-    needed[i]   = least + unit * ceil((demand[i] * (1 + headroom) / per device - least) / unit)    [devices]
+    needed[i]   = least + unit * ceil((demand[i] / per device - least) / unit)    [devices]
     fixed       held[i] = the day's largest needed
     autoscaled  held[i] = the largest needed of i .. i + lag: a device is paid while it starts
     shared      held as fixed; what autoscaled would not hold is lent to other work
@@ -10,7 +10,7 @@
 Demand is in tokens (or requests, or any work) a second, and `per_device_per_s` says how much of it one device does
 within its latency limits (`bytebill.economics.load`): a fleet is sized by that, never by an average. A day repeats, and
 its curve is known ahead. Devices are conserved: held = serving + lent in every interval. Ignores chance within an
-interval (headroom is for that), failures, and what moving work costs. Used by chapters 06 and 10.
+interval (the rate of a device has room for that), failures, and what moving work costs. Used by chapter 06.
 """
 
 from bisect import bisect_left
@@ -158,27 +158,16 @@ class Fleet:
         return sum(devices) * self.day.interval_s / SECONDS_PER_HOUR
 
 
-def fixed(day: Day, *, per_device_per_s: float, headroom: float = 0.0, unit: int = 1, largest: float = inf) -> Fleet:
+def fixed(day: Day, *, per_device_per_s: float, unit: int = 1) -> Fleet:
     """As many devices all day as its peak needs, in whole units: a fleet that is started a day ahead.
 
     >>> fixed(Day(demand_per_s=(10.0, 95.0)), per_device_per_s=10).held
     (10, 10)
     """
-    return autoscaled(
-        day, per_device_per_s=per_device_per_s, headroom=headroom, unit=unit, lag=len(day.demand_per_s), largest=largest
-    )
+    return autoscaled(day, per_device_per_s=per_device_per_s, unit=unit, lag=len(day.demand_per_s))
 
 
-def autoscaled(
-    day: Day,
-    *,
-    per_device_per_s: float,
-    headroom: float = 0.0,
-    unit: int = 1,
-    lag: int = 0,
-    least: int = 0,
-    largest: float = inf,
-) -> Fleet:
+def autoscaled(day: Day, *, per_device_per_s: float, unit: int = 1, lag: int = 0, least: int = 0) -> Fleet:
     """As many as each interval needs, started `lag` intervals ahead, in units on top of the `least` it ever holds.
 
     >>> day = Day(demand_per_s=(10.0, 95.0, 20.0))
@@ -186,7 +175,7 @@ def autoscaled(
     [(1, 10, 2), (10, 10, 2)]
     """
     require(min(lag, least) >= 0, "A lag and a least number of devices are zero or more.")
-    needed = _needed(day, per_device_per_s, headroom=headroom, unit=unit, least=least, largest=largest)
+    needed = _needed(day, per_device_per_s, unit=unit, least=least)
     n, ahead = len(needed), min(lag, len(needed) - 1)
     held = tuple(max(needed[(i + j) % n] for j in range(ahead + 1)) for i in range(n))
     return Fleet(day=day, per_device_per_s=per_device_per_s, held=held, serving=held)
@@ -202,18 +191,9 @@ def shared(follows: Fleet) -> Fleet:
     return replace(follows, held=(max(follows.held),) * len(follows.held), serving=follows.held)
 
 
-def _needed(
-    day: Day, per_device_per_s: float, *, headroom: float, unit: int, least: int, largest: float
-) -> tuple[int, ...]:
-    """Devices that each interval's demand and headroom need, the least and whole units on top."""
+def _needed(day: Day, per_device_per_s: float, *, unit: int, least: int) -> tuple[int, ...]:
+    """Devices that each interval's demand needs, the least and whole units on top."""
     check_positive({"A device's rate [per second]": per_device_per_s})
-    require(0 <= headroom < inf, f"Headroom is a share of the demand, zero or more, not {headroom}.")
     require(unit >= 1, f"Devices come in units of at least one, not {unit}.")
-    alone = (demand * (1 + headroom) / per_device_per_s * (1 - _ROUNDING) for demand in day.demand_per_s)
-    needed = tuple(least + unit * max(0, ceil((n - least) / unit)) for n in alone)
-    require(
-        max(needed) <= largest,
-        f"The peak of {day.peak_per_s:,.6g} a second needs {max(needed):,} devices and there are {largest:,.0f}; "
-        "no fleet of these serves this day.",
-    )
-    return needed
+    alone = (demand / per_device_per_s * (1 - _ROUNDING) for demand in day.demand_per_s)
+    return tuple(least + unit * max(0, ceil((n - least) / unit)) for n in alone)
