@@ -67,11 +67,11 @@ def test_a_small_model_on_a_gpu_tells_of_launches_and_a_large_one_does_not():
     record = data.measured("h200-b-launch")
     peak, read = record["ceilings"]["peak_flops_per_s"]["bf16"], record["ceilings"]["read_bytes_per_s"]
     told = {}
-    for point in record["points"]:
-        if point["what"].startswith("step of") and point["batch_size"] == 1:
-            prompt_s = 1024 * point["weight_bytes"] / peak  # 16 bits: as many FLOPs a token as bytes
-            step = {"least_s": point["median_s"], "least_work_s": point["weight_bytes"] / read}
-            told[point["what"].removeprefix("step of "), point["way"]] = launches(prompt_s, **step)
+    for timed_step in record["points"]:
+        if timed_step["what"].startswith("step of") and timed_step["batch_size"] == 1:
+            prompt_s = 1024 * timed_step["weight_bytes"] / peak  # 16 bits: as many FLOPs a token as bytes
+            step = {"least_s": timed_step["median_s"], "least_work_s": timed_step["weight_bytes"] / read}
+            told[timed_step["what"].removeprefix("step of "), timed_step["way"]] = launches(prompt_s, **step)
     assert "7.1 ms here beside its work, longer than the 0.34 ms" in str(told["smollm2-135m", "launched"])
     assert told["llama-3-8b", "launched"] is None
     assert told["llama-3-8b", "replayed"] is None

@@ -135,6 +135,6 @@ def launches(work_s: float, *, least_s: float, least_work_s: float) -> str | Non
     if work_s >= beside_s:
         return None
     return (
-        f"Any step takes {beside_s * 1e3:.1f} ms here beside its work, longer than the {work_s * 1e3:.2f} ms of work that "
-        "is timed: what was measured tells of launches, so the verdict takes the record of a larger model."
+        f"Any step takes {beside_s * 1e3:.1f} ms here beside its work, longer than the {work_s * 1e3:.2f} ms of work "
+        "that is timed: this tells of launches, so the verdict rests on machines on record."
     )
