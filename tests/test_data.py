@@ -279,6 +279,41 @@ def test_measured_kernels_never_beat_their_datasheet() -> None:
         assert 2 * m * n * k / seconds <= device.peak("bf16")
 
 
+def test_two_cards_of_one_kind_agree_where_launches_are_not_timed() -> None:
+    """Chapter 1 says how far two H200s differ: in what each reads and multiplies, and in decode steps of an 8B.
+
+    The records were made by one kit on one software, on two days; a datasheet would have the ratio at 1.
+    """
+    records = {
+        part: (data.measured(f"h200-{part}"), data.measured(f"h200-b-{part}"))
+        for part in ("ceilings", "decode", "launch")
+    }
+    for first, second in records.values():
+        made, later = first["provenance"], second["provenance"]
+        assert made["date"] < later["date"] and not (made["tiny"] or later["tiny"])
+        assert [made[key] for key in ("device", "torch", "kit")] == [later[key] for key in ("device", "torch", "kit")]
+        assert (first["question"], first["conditions"]) == (second["question"], second["conditions"])
+        assert second["finished"] and not second["errors"]
+
+    def ratios(part: str, **like: object) -> list[float]:
+        ours, theirs = ([p for p in each["points"] if like.items() <= p.items()] for each in records[part])
+        assert [p.get("batch_size") for p in ours] == [p.get("batch_size") for p in theirs]
+        return [b["median_s"] / a["median_s"] for a, b in zip(ours, theirs, strict=True)]
+
+    first, second = records["ceilings"]
+    assert second["read_bytes_per_s"] / first["read_bytes_per_s"] == pytest.approx(1, abs=0.02)
+    for dtype in ("bf16", "fp8", "tf32"):
+        assert second["peak_flops_per_s"][dtype] / first["peak_flops_per_s"][dtype] == pytest.approx(1, abs=0.03)
+    steps = ratios("decode", what="step", graph=True)
+    assert len(steps) == 58 and min(steps) >= 0.90 and max(steps) <= 1.01
+    replayed, launched = (
+        [ratio for id in ("smollm2-135m", "llama-3-8b") for ratio in ratios("launch", what=f"step of {id}", way=way)]
+        for way in ("replayed", "launched")
+    )
+    assert max(abs(ratio - 1) for ratio in replayed) < 0.01
+    assert min(launched) > 1.1  # the same steps, launched by Python: the host's time, and no agreement
+
+
 def test_the_bibliography_is_valid_bibtex() -> None:
     database = pytest.importorskip("pybtex.database")
     entries = database.parse_file(data.REPOSITORY / "book" / "references.bib").entries

@@ -10,6 +10,7 @@ import psutil
 import pytest
 import torch
 
+from bytebill import data
 from bytebill.device import Device, cpu_name, pick, used_memory_bytes
 from bytebill.engine.serve import serve
 from bytebill.engine.transformer import Transformer
@@ -20,7 +21,7 @@ from bytebill.measure.decode import DecodePoint, median_error, point, taken_apar
 from bytebill.measure.decoders import build_stack, hollow
 from bytebill.measure.paging import attention_by_block_size
 from bytebill.measure.prefix import ttft_by_hit
-from bytebill.measure.timing import Timing, drift, timed
+from bytebill.measure.timing import Timing, drift, launches, timed
 from bytebill.models import model
 from bytebill.trials import bench, record
 
@@ -59,6 +60,22 @@ def test_a_call_and_its_reference_take_turns():
 def test_a_reference_that_moves_is_told():
     assert drift([40e9, 31e9]) is None
     assert "moved by 50%" in str(drift([40e9, 20e9]))
+
+
+def test_a_small_model_on_a_gpu_tells_of_launches_and_a_large_one_does_not():
+    """By the record of an H200: a prompt of 1,024 tokens (2 FLOPs a weight and token) beside one launched step."""
+    record = data.measured("h200-b-launch")
+    peak, read = record["ceilings"]["peak_flops_per_s"]["bf16"], record["ceilings"]["read_bytes_per_s"]
+    told = {}
+    for timed_step in record["points"]:
+        if timed_step["what"].startswith("step of") and timed_step["batch_size"] == 1:
+            prompt_s = 1024 * timed_step["weight_bytes"] / peak  # 16 bits: as many FLOPs a token as bytes
+            step = {"least_s": timed_step["median_s"], "least_work_s": timed_step["weight_bytes"] / read}
+            told[timed_step["what"].removeprefix("step of "), timed_step["way"]] = launches(prompt_s, **step)
+    assert "7.1 ms here beside its work, longer than the 0.34 ms" in str(told["smollm2-135m", "launched"])
+    assert told["llama-3-8b", "launched"] is None
+    assert told["llama-3-8b", "replayed"] is None
+    assert launches(1.0, least_s=1.5, least_work_s=0.5) is None and launches(1.0, least_s=1.6, least_work_s=0.5)
 
 
 def test_a_point_lies_between_the_two_bounds(cpu):

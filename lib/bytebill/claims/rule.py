@@ -65,14 +65,19 @@ def found(
     """A number found, with its interval.
 
     `samples` are the values of seeds: their median is the number and their range the interval. `machines` are the
-    values that the machines of `data/measured/` gave; they widen it, and so does the number itself. `flips` is the
+    values that the machines of `data/measured/` gave; they widen it, and so does the number itself. Without a number
+    and samples they answer alone: where what could be timed here is not what the claim speaks of. `flips` is the
     counterfactual, (input, number).
 
     >>> found(samples=[0.78, 0.8, 0.81], flips=("paged", 0.03)).value
     0.8
+    >>> found(machines={"H200, 16 users": 16.0, "H200, 64 users": 9.6}, flips=("64 tokens", 1.1)).low
+    9.6
     """
     others = tuple(map(float, (machines or {}).values()))
-    known = tuple(map(float, samples)) or (float(_given(value)), *others)
+    known = tuple(map(float, samples)) or (*(() if value is None else (float(value),)), *others)
+    if not known:
+        raise ValueError("a number or samples")
     number = median(known) if value is None else float(value)
     return Found(
         value=number,
@@ -307,12 +312,6 @@ def judge(
     )
     fill(verdict.to_json())
     return verdict
-
-
-def _given(value: float | None) -> float:
-    if value is None:
-        raise ValueError("a number or samples")
-    return value
 
 
 def _plain(number: float | None) -> float | None:

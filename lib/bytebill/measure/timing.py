@@ -118,3 +118,23 @@ def drift(rates: Sequence[float]) -> str | None:
     if moved <= DRIFT_LIMIT:
         return None
     return f"The reference moved by {moved:.0%} during this run ({ends}): something else was using the machine."
+
+
+def launches(work_s: float, *, least_s: float, least_work_s: float) -> str | None:
+    """A sentence where a load's work is less than what every step takes beside its own, else None.
+
+    `work_s` are the bytes and FLOPs of the load at ceilings measured here, `least_s` and `least_work_s` the smallest
+    step as timed and its own work. The difference of these two are launches and the like, which a step of any size has:
+    where it is longer than the load's work, timing the load tells of it. The claims speak of bytes and arithmetic.
+
+    >>> launches(124e-3, least_s=6.9e-3, least_work_s=3.3e-3)  # a prompt of 512 tokens on two CPU cores
+    >>> launches(0.2e-3, least_s=10.9e-3, least_work_s=0.06e-3)[:68]  # and on an H200
+    'Any step takes 10.8 ms here beside its work, longer than the 0.20 ms'
+    """
+    beside_s = least_s - least_work_s
+    if work_s >= beside_s:
+        return None
+    return (
+        f"Any step takes {beside_s * 1e3:.1f} ms here beside its work, longer than the {work_s * 1e3:.2f} ms of work "
+        "that is timed: this tells of launches, so the verdict rests on machines on record."
+    )
