@@ -199,11 +199,12 @@ def test_prefixes_that_wait_for_their_turn_take_memory_and_shared_ones_give_some
 
 
 def test_a_faster_clock_is_a_smaller_bill_and_the_tornado_is_ordered():
-    case = replace(CHAT, program="vllm", ttft_slo_s=inf)
+    case = replace(CHAT, program="vllm", ttft_slo_s=inf, n_hidden_tokens=200)
     assert replace(case, speed=2.0).tpot_s(8) == pytest.approx(case.tpot_s(8) / 2)
     rows = tornado(statement(case))
     spans = [high - low for low, high in rows.values()]
     assert spans == sorted(spans, reverse=True)
+    assert max(high for _, high in rows.values()) < inf  # hidden tokens are fewer where answers are shorter
     low, high = rows["usd_per_device_hour"]
     assert high / low == pytest.approx(1.3**2)
     assert rows["speed"][0] < statement(case).usd_per_month < rows["speed"][1]
@@ -242,7 +243,8 @@ def test_a_form_says_what_a_case_says_and_finds_its_fill_anew_for_other_limits()
         ({"modle": "x"}, "nearest: model"),
         ({"model": "llama-3-71b"}, "There is no model"),
         ({"devices": 3}, "split evenly"),
-        ({"devices": 1, "fill": 0.5}, "take more devices"),
+        ({"devices": 1, "fill": 0.5}, "take 2 devices"),
+        ({"tpot_slo_s": 0}, "A limit is a time above zero"),
         ({"requests_per_s": "many"}, "requests_per_s is a number"),
         ({"requests_per_s": True}, "requests_per_s is a number"),
         ({"n_input_tokens": 1.5}, "whole number"),
