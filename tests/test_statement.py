@@ -336,6 +336,13 @@ def test_an_api_is_paid_for_what_it_reads_writes_and_computes():
     assert by_host["Anthropic"].usd_per_request == pytest.approx((read + fresh + out) / 1e6)
     all_fresh = 30_000 * own.input_usd_per_m + 800 * own.output_usd_per_m
     assert by_host["Groq"].cache == "none" and by_host["Groq"].usd_per_request == pytest.approx(all_fresh / 1e6)
+    (in_a_day,) = offers(case, [api_price("Claude Sonnet 4.5", tier="batch")])
+    plain, half = (
+        offers(replace(case, hit_rate=0), [one.price])[0].usd_per_request for one in (by_host["Anthropic"], in_a_day)
+    )
+    assert half == pytest.approx(plain / 2) and plain == pytest.approx((30_000 * 3.0 + 800 * 15.0) / 1e6)
+    thinking = replace(case, n_output_tokens=1600, n_hidden_tokens=800)  # hidden tokens are billed as output
+    assert offers(thinking, [shared])[0].usd_per_request == pytest.approx((read + fresh + 2 * out) / 1e6)
     late = replace(case, prefix_gap_s=7200)  # longer than five minutes and an hour: nothing is found, so no cache
     assert offers(late, [shared])[0].cache == "none"
     again = replace(case, prefix_gap_s=1800)
