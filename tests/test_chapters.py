@@ -14,10 +14,12 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+from typer.testing import CliRunner
 
 from bytebill import chapters
 from bytebill.chapters import Book, execute
 from bytebill.claims import ledger
+from bytebill.cli import app
 from bytebill.errors import BytebillError
 from conftest import write_notebook
 
@@ -365,7 +367,12 @@ def test_a_chapter_takes_every_parameter_changed(name, others, tmp_path):
     """It runs to its end, and what it derives is another result."""
     (path,) = chapters.named([name], book=chapters.this_book())
     (outcome,) = chapters.run([name], parameters=others, into=tmp_path)
-    assert outcome.error is None and unmeasured(tmp_path / path.name) != unmeasured(path)
+    outputs = unmeasured(tmp_path / path.name)
+    assert outcome.error is None and outputs != unmeasured(path)
+    if case := others.get("case_file"):  # the command prints the chapter's page
+        (page,) = (output for output in outputs if "### Long prompts" in output)
+        said = CliRunner().invoke(app, ["price", "--case", case]).stdout.strip().splitlines()
+        assert len(said) > 10 and all(line in page for line in said)
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ by chapter 20.
 from bisect import bisect_left
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import inf
+from math import ceil, inf
 from typing import Any, Self
 
 from bytebill.deployment import Deployment
 from bytebill.economics.cost import HOURS_PER_DAY, check_positive, check_utilization
 from bytebill.errors import require
-from bytebill.memory import as_served
+from bytebill.memory import Footprint, as_served
 from bytebill.programs import PROGRAMS
 from bytebill.roofline import Load, tokens_per_pass, useful_share
 from bytebill.sim.clock import Clock
@@ -29,6 +29,7 @@ from bytebill.sim.steady import SteadyState
 
 HELD_SHARE = 0.97  # of a paged cache holds tokens: chapter 05
 LARGEST_BATCH = 4096
+ON_DEMAND = "on demand"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class Rental:
     replicas: int  # at most so many
     usd_per_device_hour: float
     hours_per_day: float = HOURS_PER_DAY  # paid
-    lost: float = 0.0  # share of the time in which the host takes them back
+    lost: float = 0.0  # share of these that serves nothing: the host takes them back, and others start
 
     def __post_init__(self) -> None:
         check_positive({f"A rent ({self.terms}) [USD per hour]": self.usd_per_device_hour})
@@ -123,8 +124,25 @@ class Case:
             f"{HOURS_PER_DAY / self.hours_per_day:.2f} times the mean at least, not {self.peak_over_mean:g}.",
         )
         require(
-            min(self.staff_usd_per_month, self.idle_usd_per_device_hour) >= 0,
-            "Staff costs nothing or more, and so much is an idle hour worth.",
+            min(self.ttft_slo_s, self.tpot_slo_s) > 0,
+            f"A limit is a time above zero, not {self.ttft_slo_s:g} and {self.tpot_slo_s:g} s.",
+        )
+        require(0 <= self.staff_usd_per_month < inf, f"Staff costs nothing or more, not {self.staff_usd_per_month}.")
+        terms = [*(each.terms for each in self.rentals), ON_DEMAND]
+        require(
+            len({*terms}) == len(terms),
+            f"Rentals are told apart by their terms, and '{ON_DEMAND}' is what no rental pays; name each otherwise.",
+        )
+        least = min(self.usd_per_device_hour, *(each.usd_per_device_hour for each in self.rentals), inf)
+        require(
+            0 <= self.idle_usd_per_device_hour <= least,
+            f"An idle hour is worth nothing or more, up to the least rent that is paid for one, {least:g} USD, not "
+            f"{self.idle_usd_per_device_hour:g}.",
+        )
+        need = self.n_input_tokens + self.n_output_tokens
+        require(
+            self.reserved_tokens is None or self.reserved_tokens >= need,
+            f"A sequence is promised slots for its {need:,} tokens at least, not {self.reserved_tokens}.",
         )
 
     def on(self, **changes: Any) -> Self:
@@ -148,6 +166,17 @@ class Case:
     def clock(self) -> Clock:
         """The clock of one replica; refuses a model that does not fit."""
         return Clock(self.served, self.constants)
+
+    @property
+    def fewest_devices(self) -> int | None:
+        """Devices of the smallest group that holds one request under its program; None where that is not known."""
+        by = PROGRAMS.get(self.program or "")
+        if by is None:
+            return None
+        there = Footprint(
+            deployment=self.deployment, program=by, utilization=self.memory_utilization, step_tokens=self.step_tokens
+        )
+        return there.fewest_devices(ceil(self.held_tokens), corner="value")
 
     @property
     def n_found_tokens(self) -> int:
