@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 from math import inf, nan
 
 import pytest
-from hypothesis import given, settings
+import yaml
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from bytebill.cli import app
 from bytebill.deployment import Deployment
 from bytebill.economics.prices import api_price
 from bytebill.errors import BytebillError
@@ -23,7 +29,7 @@ from bytebill.serving.workload.published import sharegpt_like
 from bytebill.sim.steady import SteadyState
 from bytebill.sim.usable import usable_share
 from bytebill.statement import HELD_SHARE, Case, Rental, as_json, markdown, offers, statement, tornado
-from bytebill.statement.form import CASE_FIELDS, Form
+from bytebill.statement.form import CASE_FIELDS, EXAMPLE, NEEDED, Form
 from bytebill.statement.levers import DOLLARS, as_filled, ranked, standard_levers
 
 CHAT = Case(
@@ -46,6 +52,8 @@ LEVERS = standard_levers(
     longest_tokens=8192,
     smaller=model("llama-3-8b"),
 )
+RESERVED = Rental(terms="contract", replicas=3, usd_per_device_hour=2.0)
+SPOT = Rental(terms="spot", replicas=2, usd_per_device_hour=1.5, lost=0.5)
 cases = st.builds(
     lambda **changes: replace(CHAT, **changes),
     n_input_tokens=st.integers(1, 6000),
@@ -95,8 +103,19 @@ def test_money_and_requests_are_conserved(case, staff, spare, least):
 
 
 @settings(max_examples=40, deadline=None)
-@given(case=cases, factor=st.floats(1, 4))
-def test_a_bill_never_falls_when_traffic_rent_or_strictness_rise(case, factor):
+@given(
+    case=cases,
+    factor=st.floats(1, 4),
+    least=st.integers(1, 5),
+    spare=st.integers(0, 2),
+    rentals=st.sampled_from([(), (RESERVED,), (RESERVED, SPOT)]),
+    idle=st.floats(0, 1.5),
+)
+@example(case=replace(CHAT, requests_per_s=10), factor=2.0, least=2, spare=0, rentals=(RESERVED,), idle=0.0)
+def test_a_bill_never_falls_when_traffic_rent_or_strictness_rise(case, factor, least, spare, rentals, idle):
+    """Also where the least number of replicas, and not the traffic, fills a contract."""
+    terms = {"min_replicas": least, "spare_replicas": spare, "rentals": rentals, "idle_usd_per_device_hour": idle}
+    case = replace(case, **terms)
     usd = statement(case).usd_per_month
     for harder in (
         {"requests_per_s": factor * case.requests_per_s},
@@ -105,16 +124,13 @@ def test_a_bill_never_falls_when_traffic_rent_or_strictness_rise(case, factor):
         {"tpot_slo_s": case.tpot_slo_s / factor},
         {"ttft_slo_s": case.ttft_slo_s / factor},
         {"fill": case.fill / factor},
-        {"spare_replicas": 1},
+        {"spare_replicas": spare + 1},
+        {"min_replicas": least + 1},
     ):
         try:
             assert statement(replace(case, **harder)).usd_per_month >= usd * (1 - 1e-9), harder
         except BytebillError as error:
             assert "even alone" in str(error)  # no fleet keeps such limits
-
-
-RESERVED = Rental(terms="contract", replicas=3, usd_per_device_hour=2.0)
-SPOT = Rental(terms="spot", replicas=2, usd_per_device_hour=1.5, lost=0.5)
 
 
 def test_rentals_are_filled_in_their_order_and_every_device_is_on_one():
@@ -148,10 +164,21 @@ def test_a_small_service_pays_for_whole_replicas():
 
 
 def test_a_lever_saves_the_difference_of_two_invoices():
-    lever = next(each for each in LEVERS if each.name == "contract for a year")
-    found = {each.lever.name: each for each in ranked(LEVERS, CHAT)}
-    (moved,) = lever.move(CHAT, as_filled)
-    assert found[lever.name].saved_usd == pytest.approx(statement(CHAT).usd_per_month - statement(moved).usd_per_month)
+    for found in ranked(LEVERS, CHAT):
+        usd = [sum(each for one in found.lever.move(CHAT, as_filled) for each in statement(one).invoice.values())]
+        usd.insert(1 if found.lever.in_place else 0, sum(statement(CHAT).invoice.values()))
+        assert found.saved_usd == pytest.approx(usd[0] - usd[1]), found.lever.name
+
+
+def test_the_least_and_the_spare_replicas_are_on_a_rental_too_and_money_is_not_lost_between_rentals():
+    quiet = replace(CHAT, requests_per_s=0.1, min_replicas=2, spare_replicas=1, rentals=(RESERVED,))
+    found = statement(quiet)
+    assert found.invoice == {"2 x 4 H100 SXM5, contract": pytest.approx(2 * 4 * 2.0 * 730)}
+    with pytest.raises(BytebillError, match="told apart by their terms"):
+        replace(quiet, rentals=(RESERVED, RESERVED))
+    by_day = replace(RESERVED, hours_per_day=8)
+    with pytest.raises(BytebillError, match=r"hold [34][0-9]% of a day's requests"):
+        statement(replace(CHAT, rentals=(replace(by_day, replicas=20),), peak_over_mean=1.0))
 
 
 def test_idle_hours_are_sold_and_staff_is_paid():
@@ -231,11 +258,65 @@ def test_a_form_says_what_a_case_says_and_finds_its_fill_anew_for_other_limits()
         ({"n_hidden_tokens": 211}, "of which a user sees one"),
         ({"ttft_slo_s": 0.105, "attainment": 1.0}, "of answers within the limits"),
         ({"usd_per_device_hour": None}, "A case needs usd_per_device_hour"),
+        ({"requests_per_s": 10**400}, "requests_per_s is a number"),
+        ({"peak_over_mean": inf}, "peak_over_mean is a number"),
+        ({"requests_per_s": 1e9, "fill": 1}, "no fleet has more than 1,000,000"),
+        ({"staff_usd_per_month": -1}, "Staff costs nothing or more"),
+        ({"idle_usd_per_device_hour": 3.5}, "up to the least rent"),
+        ({"reserved_tokens": 1000}, "promised slots for its 1,366 tokens"),
+        ({"n_input_tokens": 8000, "fill": 1}, "longer than the 8,192 that Llama-3-70B"),
+        ({"hit_rate": 0.9, "prefix_gap_s": 1e6}, "a shorter prefix_gap_s"),
+        ({"rentals": [{"terms": "spot", "replicas": 1, "usd_per_device_hour": 1, "lost": "half"}]}, "lost is a number"),
+        ({"accelerator": 100}, "a name or a device"),
+        ({"accelerator": {"name": "Mine"}}, "A device needs memory_gb, bandwidth_gb_per_s, tflops too"),
     ],
 )
 def test_a_form_that_cannot_be_is_refused_in_one_sentence(changes, sentence):
     with pytest.raises(BytebillError, match=sentence):
         Form.read({**FORM, **changes}).statement(n_requests=200)
+
+
+def test_the_example_has_every_field_and_its_second_half_the_defaults():
+    example = yaml.safe_load(EXAMPLE)
+    assert {*example, "name"} == {*CASE_FIELDS}
+    first = yaml.safe_load(EXAMPLE.partition("\n\n")[0])
+    assert {*NEEDED} <= {*first} < {*example} and Form.read(first) == Form.read(example)
+
+
+def test_a_device_of_ones_own_is_priced_as_the_same_on_file():
+    card = accelerator("mi300x")
+    own = {
+        "name": card.name,
+        "vendor": card.vendor,
+        "memory_gb": card.driver_bytes / 1e9,
+        "bandwidth_gb_per_s": card.bandwidth_bytes_per_s / 1e9,
+        "tflops": {dtype: rate / 1e12 for dtype, rate in card.peak_flops_per_s.items()},
+    }
+    on_file, described = (Form.read({**FORM, "accelerator": by, "fill": 1}).statement() for by in (card.id, own))
+    assert described.invoice == on_file.invoice and described.tpot_s == pytest.approx(on_file.tpot_s)
+
+
+@pytest.mark.parametrize("changes", [{}, {"n_draft_tokens": 3}, {"hit_rate": 0.5, "prefix_gap_s": 5}])
+def test_a_bill_never_falls_with_stricter_limits_where_the_fill_is_simulated(changes):
+    """Other draws leave other fills; the same draws never leave stricter limits more, nor a draft all of a replica."""
+    form, needed = Form.read({**FORM, **changes}), []
+    for times in (2, 1.2, 1.1, 1.05, 1, 0.95, 0.9, 0.6, 0.4):
+        there = replace(form.case, ttft_slo_s=2 * times, tpot_slo_s=0.05 * times)
+        with suppress(BytebillError):
+            needed.append(statement(form.filled(there, n_requests=100, seeds=(0, 1))).needed)
+    assert all(late >= soon * (1 - 1e-9) for soon, late in pairwise(needed)) and len(needed) >= 8
+    asked = replace(form.case, requests_per_s=40, usd_per_device_hour=9.0)
+    assert form.filled(asked, n_requests=100).fill == form.filled(n_requests=100).fill  # belongs to limits alone
+
+
+def test_the_command_prints_the_page_and_the_same_numbers_as_json(tmp_path):
+    path = tmp_path / "case.yaml"
+    path.write_text(yaml.safe_dump({**FORM, "fill": 0.5, "min_replicas": 3, "name": "a | b"}))
+    page, numbers = (CliRunner().invoke(app, ["price", "--case", str(path), *how]).stdout for how in ([], ["--json"]))
+    found = json.loads(numbers)
+    assert f"| Bill | USD {found['usd_per_month']:,.0f} a month," in page and found["replicas"] >= 3
+    assert sum(found["invoice_usd_per_month"].values()) == pytest.approx(found["usd_per_month"])
+    assert CliRunner().invoke(app, ["price"]).stdout == EXAMPLE
 
 
 @pytest.mark.parametrize("asked", [None, [], "model: x", 3])
@@ -259,12 +340,6 @@ def test_an_api_is_paid_for_what_it_reads_writes_and_computes():
     (kept_an_hour,) = offers(again, [shared])
     assert kept_an_hour.usd_per_request == pytest.approx((read + 9_000 * 6.0 + out) / 1e6)
     assert kept_an_hour.usd_per_month == pytest.approx(kept_an_hour.usd_per_request * 40 * 3600 * 730)
-
-
-def test_every_field_of_a_case_can_be_filled_in():
-    assert {"n_hidden_tokens", "prefix_gap_s", "rentals", "min_replicas", "staff_usd_per_month", "lengths"} <= {
-        *CASE_FIELDS
-    }
 
 
 def test_without_limits_all_of_a_replica_is_usable():

@@ -214,14 +214,17 @@ def fits(
 
 @app.command()
 def price(
-    case: Annotated[str, typer.Option(metavar="FILE.yaml", help="A deployment: see `bytebill.statement.form`.")],
+    case: Annotated[str | None, typer.Option(metavar="FILE.yaml", help="The form of a deployment, filled in.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Price a deployment of your own: batch, fleet, invoice, on one page."""
+    """Price a deployment of your own: batch, fleet, invoice, on one page. Without --case: the form, to be filled in."""
     from bytebill import statement
     from bytebill.data import read_yaml
-    from bytebill.statement.form import Form
+    from bytebill.statement.form import EXAMPLE, Form
 
+    if case is None:
+        typer.echo(EXAMPLE, nl=False)
+        return
     found = Form.read(read_yaml(case)).statement()
     if as_json:
         typer.echo(json.dumps(statement.as_json(found), allow_nan=False))

@@ -31,6 +31,7 @@ from math import ceil, floor
 from bytebill import hardware, models, programs
 from bytebill.deployment import Deployment, tensor_parallel_sizes
 from bytebill.errors import require, require_known
+from bytebill.hardware import Accelerator
 from bytebill.models import PRECISIONS, VECTORS, Matrix, ModelSpec, Precision, TokenCache, matrices
 from bytebill.programs import Program
 from bytebill.roofline import cache_copies
@@ -276,7 +277,7 @@ class Footprint:
 def footprint_of(
     model_id: str,
     *,
-    accelerator: str,
+    accelerator: str | Accelerator,
     n_devices: int = 1,
     program: str = "vllm",
     weights: str = "auto",
@@ -304,7 +305,7 @@ def footprint_of(
     return Footprint(
         deployment=Deployment(
             model=spec,
-            accelerator=hardware.accelerator(accelerator),
+            accelerator=hardware.accelerator(accelerator) if isinstance(accelerator, str) else accelerator,
             precision=replace(width, kv_bytes_per_value=1) if kv == "fp8" else width,
             n_devices=n_devices,
             attention=attention,

@@ -3,7 +3,7 @@
     batch       = the largest that memory holds and whose TPOT and TTFT keep the limits
     capacity    = batch / (first step + (n_out - 1) * TPOT)            requests/s of one replica, `sim.steady`
     needed      = peak rate / (capacity * fill)                        replicas, in fractions
-    replicas    = max(least, ceil(needed) + spare)                     whole ones are rented
+    replicas    = ceil(max(least, needed + spare))                     whole ones are rented
     utilization = mean rate / (replicas * capacity)                    an output, not an input
     invoice     = sum over rentals of replicas * devices * rent * hours + staff - idle hours * what they are worth
 
@@ -14,7 +14,7 @@ everything in front of the scheduler. Used by chapter 20.
 """
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, fsum
 
 from bytebill.economics.cost import (
@@ -25,8 +25,9 @@ from bytebill.economics.cost import (
     TOKENS_PER_PRICE,
 )
 from bytebill.errors import BytebillError, require
-from bytebill.statement.case import LARGEST_BATCH, Case, Rental
+from bytebill.statement.case import LARGEST_BATCH, ON_DEMAND, Case, Rental
 
+MOST_DEVICES = 1_000_000
 _ROUNDING = 1e-9  # a peak of exactly ten replicas needs ten
 
 
@@ -49,15 +50,15 @@ class Statement:
     @property
     def rented(self) -> list[tuple[Rental, int]]:
         """Whole replicas on each rental, the last that of the rest; of a spot rental more, for what is lost."""
-        case, left, found = self.case, self.needed, []
+        case, found = self.case, []
+        left = max(case.min_replicas, self.needed + case.spare_replicas)  # the least and the spare may be on a rental
         for rental in case.rentals:
             n = min(rental.replicas, ceil(left / (1 - rental.lost) - _ROUNDING))
             found.append((rental, n))
             left = max(0.0, left - n * (1 - rental.lost))
-        held = sum(n for _, n in found)
-        n_rest = max(case.min_replicas - held, ceil(left - _ROUNDING) + case.spare_replicas, 0)
+        n_rest = ceil(left - _ROUNDING)
         rest = Rental(
-            terms="on demand",
+            terms=ON_DEMAND,
             replicas=n_rest,
             usd_per_device_hour=case.usd_per_device_hour,
             hours_per_day=case.hours_per_day,
@@ -75,16 +76,14 @@ class Statement:
         return self.replicas * self.case.deployment.n_devices
 
     @property
-    def device_hours_per_month(self) -> float:
-        """That are paid for."""
-        a_day = sum(n * rental.hours_per_day for rental, n in self.rented) * self.case.deployment.n_devices
-        return a_day * HOURS_PER_MONTH / HOURS_PER_DAY
+    def serving(self) -> float:
+        """Replicas that serve, over the day: paid hours, but for those that a spot host takes back."""
+        return sum(n * rental.hours_per_day * (1 - rental.lost) for rental, n in self.rented) / HOURS_PER_DAY
 
     @property
     def utilization(self) -> float:
-        """Requests over what the paid replicas could serve; what a spot host takes back is not served."""
-        served = sum(n * rental.hours_per_day * (1 - rental.lost) for rental, n in self.rented) / HOURS_PER_DAY
-        return self.case.requests_per_s / (served * self.capacity_per_s)
+        """Requests over what the paid replicas could serve."""
+        return self.case.requests_per_s / (self.serving * self.capacity_per_s)
 
     @property
     def invoice(self) -> dict[str, float]:
@@ -102,8 +101,8 @@ class Statement:
         if case.staff_usd_per_month:
             lines["staff"] = case.staff_usd_per_month
         if case.idle_usd_per_device_hour:
-            idle = 1 - self.utilization
-            lines["idle hours, sold"] = -idle * self.device_hours_per_month * case.idle_usd_per_device_hour
+            idle_hours = (1 - self.utilization) * self.serving * group.n_devices * HOURS_PER_MONTH
+            lines["idle hours, sold"] = -idle_hours * case.idle_usd_per_device_hour
         return lines
 
     @property
@@ -152,10 +151,21 @@ def statement(case: Case) -> Statement:
     (10.5, 'slots')
     """
     most = min(case.memory_batch, case.max_batch_size, LARGEST_BATCH)
+    need, made_for = case.n_input_tokens + case.n_output_tokens, case.deployment.model.context_len
+    require(
+        most >= 1 or case.prefix_gap_s * case.hit_rate == 0 or replace(case, prefix_gap_s=0).memory_batch == 0,
+        f"{case.name}: the prefixes that wait {case.prefix_gap_s:g} s for their next turn leave no room for a request; "
+        "take more devices, a shorter prefix_gap_s or a lower hit_rate.",
+    )
     require(
         most >= 1,
         f"{case.name}: beside the weights there is room for {case.served.kv_tokens:,} tokens of cache, and a "
         f"request needs {case.held_tokens:,.0f}; take more devices, fewer bits or shorter prompts.",
+    )
+    require(
+        need <= made_for,
+        f"{case.name}: a request of {need:,} tokens is longer than the {made_for:,} that {case.deployment.model.name} "
+        "was made for; shorten it, or take another model.",
     )
     # the largest batch that keeps the limits, by halving; times never fall as the batch grows
     batch_size = bisect_left(range(1, most + 1), True, key=lambda n: _broken(case, n) is not None)
@@ -164,7 +174,7 @@ def statement(case: Case) -> Statement:
             f"{case.name}: even alone, a request takes {case.ttft_s(1) * 1e3:.0f} ms to its first token and "
             f"{case.tpot_s(1) * 1e3:.1f} ms for each further one, which breaks the limits; take more or faster devices."
         )
-    return Statement(
+    found = Statement(
         case=case,
         batch_size=batch_size,
         limit="memory" if batch_size == case.memory_batch else _broken(case, batch_size + 1) or "slots",
@@ -172,6 +182,18 @@ def statement(case: Case) -> Statement:
         ttft_s=case.ttft_s(batch_size),
         capacity_per_s=case.requests_per_s_of_one(batch_size),
     )
+    n_devices = (max(found.needed, case.min_replicas) + case.spare_replicas) * case.deployment.n_devices
+    require(
+        n_devices <= MOST_DEVICES,
+        f"{case.name}: this takes {n_devices:.3g} devices, and no fleet has more than {MOST_DEVICES:,}; ask for a "
+        "lower rate or peak, or for fewer replicas.",
+    )
+    require(
+        found.utilization <= case.fill * (1 + _ROUNDING),
+        f"{case.name}: the hours that are paid hold {case.fill / found.utilization:.0%} of a day's requests; pay for "
+        "longer hours (hours_per_day, rentals too), or raise min_replicas.",
+    )
+    return found
 
 
 def _broken(case: Case, batch_size: int) -> str | None:

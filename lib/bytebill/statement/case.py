@@ -29,6 +29,7 @@ from bytebill.sim.steady import SteadyState
 
 HELD_SHARE = 0.97  # of a paged cache holds tokens: chapter 05
 LARGEST_BATCH = 4096
+ON_DEMAND = "on demand"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class Rental:
     replicas: int  # at most so many
     usd_per_device_hour: float
     hours_per_day: float = HOURS_PER_DAY  # paid
-    lost: float = 0.0  # share of the time in which the host takes them back
+    lost: float = 0.0  # share of these that serves nothing: the host takes them back, and others start
 
     def __post_init__(self) -> None:
         check_positive({f"A rent ({self.terms}) [USD per hour]": self.usd_per_device_hour})
@@ -122,9 +123,22 @@ class Case:
             f"A day's requests within {self.hours_per_day:g} hours have a peak of "
             f"{HOURS_PER_DAY / self.hours_per_day:.2f} times the mean at least, not {self.peak_over_mean:g}.",
         )
+        require(0 <= self.staff_usd_per_month < inf, f"Staff costs nothing or more, not {self.staff_usd_per_month}.")
+        terms = [*(each.terms for each in self.rentals), ON_DEMAND]
         require(
-            min(self.staff_usd_per_month, self.idle_usd_per_device_hour) >= 0,
-            "Staff costs nothing or more, and so much is an idle hour worth.",
+            len({*terms}) == len(terms),
+            f"Rentals are told apart by their terms, and '{ON_DEMAND}' is what no rental pays; name each otherwise.",
+        )
+        least = min(self.usd_per_device_hour, *(each.usd_per_device_hour for each in self.rentals), inf)
+        require(
+            0 <= self.idle_usd_per_device_hour <= least,
+            f"An idle hour is worth nothing or more, up to the least rent that is paid for one, {least:g} USD, not "
+            f"{self.idle_usd_per_device_hour:g}.",
+        )
+        need = self.n_input_tokens + self.n_output_tokens
+        require(
+            self.reserved_tokens is None or self.reserved_tokens >= need,
+            f"A sequence is promised slots for its {need:,} tokens at least, not {self.reserved_tokens}.",
         )
 
     def on(self, **changes: Any) -> Self:

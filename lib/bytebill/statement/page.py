@@ -21,13 +21,14 @@ def markdown(found: Statement) -> str:
     hidden = f" ({case.n_hidden_tokens:,} of them hidden)" if case.n_hidden_tokens else ""
     rows = {
         "Model": group.model.name,
-        "Precision": f"{group.precision.name}, {group.n_devices} devices a replica",
+        "Precision": f"{group.precision.name}, {_n(group.n_devices, 'device')} a replica",
         "Context": f"{case.n_input_tokens:,} tokens in{cached}, {case.n_output_tokens:,} out{hidden}, on average",
-        "Batch": f"{found.batch_size} at once at most (limit: {found.limit}); {peak:.0f} at the peak, "
+        "Batch": f"{found.batch_size} at once at most in a replica (limit: {found.limit}); {peak:.0f} at the peak, "
         f"{mean:.1f} on average",
-        "Utilization": f"{found.utilization:.0%} of {found.replicas} replicas over the day; {case.fill:.0%} of a "
+        "Utilization": f"{found.utilization:.0%} of {_n(found.replicas, 'replica')} over the day; {case.fill:.0%} of a "
         f"replica is promised, and {found.needed:.2f} replicas are needed",
-        "Hardware": f"{found.n_devices} x {group.accelerator.name} at USD {case.usd_per_device_hour:.2f} an hour",
+        "Hardware": f"{found.n_devices} x {group.accelerator.name} at USD {case.usd_per_device_hour:.2f} an hour"
+        f"{' where no rental says otherwise' if case.rentals else ''}",
         "Traffic": f"{case.requests_per_s:g} requests/s on average, {case.peak_over_mean:.2f} times that at peak",
         "Latency, no queue": f"TTFT {_ms(found.ttft_s)}, TPOT {_ms(found.tpot_s)} "
         f"(limits: TTFT {_ms(case.ttft_slo_s)}, TPOT {_ms(case.tpot_slo_s)})",
@@ -36,10 +37,13 @@ def markdown(found: Statement) -> str:
         "Price": f"USD {found.usd_per_m_output:.2f} per million output tokens, input included; "
         f"{found.at_scale_usd_per_request / case.n_output_tokens * 1e6:.2f} if replicas came in fractions",
     }
+    swings = [f"{name} {low:,.0f} to {high:,.0f}" for name, (low, high) in tornado(found).items() if high < inf]
+    rows["Hangs on"] = f"{'; '.join(swings[:3])} USD a month, with rent off by 1.3, lengths and peak by 1.5"
     if by := PROGRAMS.get(case.program or ""):
         error = exp(case.constants.error) - 1
         rows["Clock"] = f"{by.name}'s, at least eight of ten predictions within {error:.0%}"
-    return "\n".join([f"### {case.name}", "", "| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())])
+    told = {key.replace("|", "/"): text.replace("|", "/") for key, text in rows.items()}  # a bar would end its cell
+    return "\n".join([f"### {case.name}", "", "| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in told.items())])
 
 
 def as_json(found: Statement) -> dict[str, Any]:
@@ -96,6 +100,10 @@ def tornado(found: Statement, factors: Mapping[str, float] = RANGES) -> dict[str
                 usd[i] = statement(replace(case, **{name: chosen})).usd_per_month
         rows[name] = (min(usd), max(usd))
     return dict(sorted(rows.items(), key=lambda row: row[1][0] - row[1][1]))
+
+
+def _n(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _ms(seconds: float) -> str:
