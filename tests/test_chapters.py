@@ -14,10 +14,12 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+from typer.testing import CliRunner
 
 from bytebill import chapters
 from bytebill.chapters import Book, execute
 from bytebill.claims import ledger
+from bytebill.cli import app
 from bytebill.errors import BytebillError
 from conftest import write_notebook
 
@@ -377,6 +379,16 @@ def test_a_chapter_takes_every_parameter_changed(name, others, tmp_path):
     (path,) = chapters.named([name], book=chapters.this_book())
     (outcome,) = chapters.run([name], parameters=others, into=tmp_path)
     assert outcome.error is None and unmeasured(tmp_path / path.name) != unmeasured(path)
+
+
+def test_the_command_prints_the_page_of_the_chapter(tmp_path):
+    """The form that `bytebill price` hands out is chapter 20's default."""
+    form = tmp_path / "form.yaml"
+    form.write_text(CliRunner().invoke(app, ["price"]).stdout + "name: Chat assistant\n", encoding="utf-8")
+    said = CliRunner().invoke(app, ["price", "--case", str(form)]).stdout.strip().splitlines()
+    (path,) = chapters.named(["20"], book=chapters.this_book())
+    (page,) = (output for output in unmeasured(path) if "### Chat assistant" in output)
+    assert len(said) > 10 and all(line in page for line in said)
 
 
 @pytest.mark.parametrize(

@@ -199,11 +199,12 @@ def test_prefixes_that_wait_for_their_turn_take_memory_and_shared_ones_give_some
 
 
 def test_a_faster_clock_is_a_smaller_bill_and_the_tornado_is_ordered():
-    case = replace(CHAT, program="vllm", ttft_slo_s=inf)
+    case = replace(CHAT, program="vllm", ttft_slo_s=inf, n_hidden_tokens=200)
     assert replace(case, speed=2.0).tpot_s(8) == pytest.approx(case.tpot_s(8) / 2)
     rows = tornado(statement(case))
     spans = [high - low for low, high in rows.values()]
     assert spans == sorted(spans, reverse=True)
+    assert max(high for _, high in rows.values()) < inf  # hidden tokens are fewer where answers are shorter
     low, high = rows["usd_per_device_hour"]
     assert high / low == pytest.approx(1.3**2)
     assert rows["speed"][0] < statement(case).usd_per_month < rows["speed"][1]
@@ -242,7 +243,8 @@ def test_a_form_says_what_a_case_says_and_finds_its_fill_anew_for_other_limits()
         ({"modle": "x"}, "nearest: model"),
         ({"model": "llama-3-71b"}, "There is no model"),
         ({"devices": 3}, "split evenly"),
-        ({"devices": 1, "fill": 0.5}, "take more devices"),
+        ({"devices": 1, "fill": 0.5}, "take 2 devices"),
+        ({"tpot_slo_s": 0}, "A limit is a time above zero"),
         ({"requests_per_s": "many"}, "requests_per_s is a number"),
         ({"requests_per_s": True}, "requests_per_s is a number"),
         ({"n_input_tokens": 1.5}, "whole number"),
@@ -334,6 +336,13 @@ def test_an_api_is_paid_for_what_it_reads_writes_and_computes():
     assert by_host["Anthropic"].usd_per_request == pytest.approx((read + fresh + out) / 1e6)
     all_fresh = 30_000 * own.input_usd_per_m + 800 * own.output_usd_per_m
     assert by_host["Groq"].cache == "none" and by_host["Groq"].usd_per_request == pytest.approx(all_fresh / 1e6)
+    (in_a_day,) = offers(case, [api_price("Claude Sonnet 4.5", tier="batch")])
+    plain, half = (
+        offers(replace(case, hit_rate=0), [one.price])[0].usd_per_request for one in (by_host["Anthropic"], in_a_day)
+    )
+    assert half == pytest.approx(plain / 2) and plain == pytest.approx((30_000 * 3.0 + 800 * 15.0) / 1e6)
+    thinking = replace(case, n_output_tokens=1600, n_hidden_tokens=800)  # hidden tokens are billed as output
+    assert offers(thinking, [shared])[0].usd_per_request == pytest.approx((read + fresh + 2 * out) / 1e6)
     late = replace(case, prefix_gap_s=7200)  # longer than five minutes and an hour: nothing is found, so no cache
     assert offers(late, [shared])[0].cache == "none"
     again = replace(case, prefix_gap_s=1800)

@@ -13,6 +13,7 @@ nor attended to. Used by chapter 20.
 from dataclasses import replace
 from functools import lru_cache
 from math import inf, sqrt
+from statistics import fmean
 
 from bytebill.deployment import Deployment
 from bytebill.errors import require
@@ -62,15 +63,15 @@ def usable_share(
     policy = replace(
         policy, token_budget=step_tokens or policy.token_budget, n_slots=min(n_slots or policy.n_slots, policy.n_slots)
     )
-    late = 0.0  # share of answers, at the last rate tried
+    allowed = 1 - slo.attainment + 1e-9
+    late: list[float] = []  # shares of answers, by draw, at the last rate tried
 
     def kept(share: float) -> bool:
-        nonlocal late
-        late = 0.0
-        for seed in seeds:  # the first draws often have too many late answers already
+        late.clear()
+        for seed in seeds:
             met = _served(deployment, policy, constants, *lengths, n_requests, share * capacity_per_s, seed)
-            late += (1 - slo.share(met)) / len(seeds)
-            if late > 1 - slo.attainment + 1e-9:
+            late.append(1 - slo.share(met))
+            if sum(late) > len(seeds) * allowed:
                 return False
         return True
 
@@ -80,7 +81,7 @@ def usable_share(
     while not kept(low):
         require(
             low > _LEAST,
-            f"Even all but idle, a replica gives at most {1 - late:.1%} of answers within the limits, and "
+            f"Even all but idle, a replica gives {1 - fmean(late):.1%} of answers within the limits, and "
             f"{slo.attainment:.1%} are asked for; loosen a limit, ask for a smaller share (attainment), or take faster "
             "devices.",
         )

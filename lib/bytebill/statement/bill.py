@@ -160,7 +160,8 @@ def statement(case: Case) -> Statement:
     require(
         most >= 1,
         f"{case.name}: beside the weights there is room for {case.served.kv_tokens:,} tokens of cache, and a "
-        f"request needs {case.held_tokens:,.0f}; take more devices, fewer bits or shorter prompts.",
+        f"request needs {case.held_tokens:,.0f}; take {case.fewest_devices or 'more'} devices, fewer bits or shorter "
+        "prompts.",
     )
     require(
         need <= made_for,
@@ -172,7 +173,8 @@ def statement(case: Case) -> Statement:
     if batch_size == 0:
         raise BytebillError(
             f"{case.name}: even alone, a request takes {case.ttft_s(1) * 1e3:.0f} ms to its first token and "
-            f"{case.tpot_s(1) * 1e3:.1f} ms for each further one, which breaks the limits; take more or faster devices."
+            f"{case.tpot_s(1) * 1e3:.1f} ms for each further one, which breaks the limits; take longer ones, or more "
+            "or faster devices."
         )
     found = Statement(
         case=case,

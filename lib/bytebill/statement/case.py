@@ -13,13 +13,13 @@ by chapter 20.
 from bisect import bisect_left
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import inf
+from math import ceil, inf
 from typing import Any, Self
 
 from bytebill.deployment import Deployment
 from bytebill.economics.cost import HOURS_PER_DAY, check_positive, check_utilization
 from bytebill.errors import require
-from bytebill.memory import as_served
+from bytebill.memory import Footprint, as_served
 from bytebill.programs import PROGRAMS
 from bytebill.roofline import Load, tokens_per_pass, useful_share
 from bytebill.sim.clock import Clock
@@ -123,6 +123,10 @@ class Case:
             f"A day's requests within {self.hours_per_day:g} hours have a peak of "
             f"{HOURS_PER_DAY / self.hours_per_day:.2f} times the mean at least, not {self.peak_over_mean:g}.",
         )
+        require(
+            min(self.ttft_slo_s, self.tpot_slo_s) > 0,
+            f"A limit is a time above zero, not {self.ttft_slo_s:g} and {self.tpot_slo_s:g} s.",
+        )
         require(0 <= self.staff_usd_per_month < inf, f"Staff costs nothing or more, not {self.staff_usd_per_month}.")
         terms = [*(each.terms for each in self.rentals), ON_DEMAND]
         require(
@@ -162,6 +166,17 @@ class Case:
     def clock(self) -> Clock:
         """The clock of one replica; refuses a model that does not fit."""
         return Clock(self.served, self.constants)
+
+    @property
+    def fewest_devices(self) -> int | None:
+        """Devices of the smallest group that holds one request under its program; None where that is not known."""
+        by = PROGRAMS.get(self.program or "")
+        if by is None:
+            return None
+        there = Footprint(
+            deployment=self.deployment, program=by, utilization=self.memory_utilization, step_tokens=self.step_tokens
+        )
+        return there.fewest_devices(ceil(self.held_tokens), corner="value")
 
     @property
     def n_found_tokens(self) -> int:

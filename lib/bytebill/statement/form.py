@@ -201,7 +201,7 @@ def _device(asked: Mapping[Any, Any]) -> Accelerator:
     for dtype in peaks:
         require_known("dtype", str(dtype), DTYPES)
     return Accelerator(
-        id="own",
+        id=given["name"],
         name=given["name"],
         vendor=given.get("vendor", ""),
         memory_bytes=given["memory_gb"] * 1e9,
