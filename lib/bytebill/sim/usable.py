@@ -6,7 +6,7 @@ A closed form knows mean lengths and an empty queue. Here lengths are those of a
 case's means, arrivals are Poisson, and the program cuts prompts as it does. Answers of several draws are counted
 together, since one draw is off by a tenth; the share is found by halving on points that limits do not move, so that
 stricter ones never leave more. Runs are short: where a limit is long beside a run, a queue that grows slowly is not
-seen, and a share near 1 is too high by up to a tenth. Tokens that a prefix cache has are not computed, and neither kept
+seen, and a share near 1 is too high by up to a fifth. Tokens that a prefix cache has are not computed, and neither kept
 nor attended to. Used by chapter 20.
 """
 
