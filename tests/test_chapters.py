@@ -348,11 +348,25 @@ OTHERS = {
             "tpot_slo_s": 0.1,
             "usd_per_gpu_hour": 1.09,
             "api_model": "no such model",
+            "n_drawn": 60,
         },
-        {"program": "vllm", "model_id": "openai/gpt-oss-120b", "precision_name": "auto", "n_devices": 1},
-        {"n_input_tokens": 20_000, "n_output_tokens": 500, "hit_rate": 0.9, "ttft_slo_s": 6.0, "tpot_slo_s": 0.1},
-        {"ttft_slo_s": float("inf"), "tpot_slo_s": float("inf"), "program": "trtllm", "peak_over_mean": 1.0},
-        {"case_file": FORM_OF_A_CASE},
+        {"model_id": "openai/gpt-oss-120b", "precision_name": "auto", "n_devices": 1, "n_drawn": 60},
+        {
+            "n_input_tokens": 20_000,
+            "n_output_tokens": 500,
+            "hit_rate": 0.9,
+            "ttft_slo_s": 6.0,
+            "tpot_slo_s": 0.1,
+            "n_drawn": 60,
+        },
+        {
+            "ttft_slo_s": float("inf"),
+            "tpot_slo_s": float("inf"),
+            "program": "trtllm",
+            "peak_over_mean": 1.0,
+            "n_drawn": 60,
+        },
+        {"case_file": FORM_OF_A_CASE, "n_drawn": 60},
     ],
     "what_fits": [{"model_id": "llama-3-8b", "accelerator_id": "l40s", "n_devices": 1, "context_len": 5000}],
     "two_clocks": [{}],
@@ -367,12 +381,17 @@ def test_a_chapter_takes_every_parameter_changed(name, others, tmp_path):
     """It runs to its end, and what it derives is another result."""
     (path,) = chapters.named([name], book=chapters.this_book())
     (outcome,) = chapters.run([name], parameters=others, into=tmp_path)
-    outputs = unmeasured(tmp_path / path.name)
-    assert outcome.error is None and outputs != unmeasured(path)
-    if case := others.get("case_file"):  # the command prints the chapter's page
-        (page,) = (output for output in outputs if "### Long prompts" in output)
-        said = CliRunner().invoke(app, ["price", "--case", case]).stdout.strip().splitlines()
-        assert len(said) > 10 and all(line in page for line in said)
+    assert outcome.error is None and unmeasured(tmp_path / path.name) != unmeasured(path)
+
+
+def test_the_command_prints_the_page_of_the_chapter(tmp_path):
+    """The form that `bytebill price` hands out is chapter 20's default."""
+    form = tmp_path / "form.yaml"
+    form.write_text(CliRunner().invoke(app, ["price"]).stdout + "name: Chat assistant\n", encoding="utf-8")
+    said = CliRunner().invoke(app, ["price", "--case", str(form)]).stdout.strip().splitlines()
+    (path,) = chapters.named(["20"], book=chapters.this_book())
+    (page,) = (output for output in unmeasured(path) if "### Chat assistant" in output)
+    assert len(said) > 10 and all(line in page for line in said)
 
 
 @pytest.mark.parametrize(

@@ -163,9 +163,6 @@ def test_tiers_are_kept_apart() -> None:
     assert sum(len(listed(tier=tier)) for tier in tiers) == len(ALL) and len(tiers) > 1
 
 
-REBUILT_LATER = {"20_price_your_own"}  # it takes the last of the contracts still
-
-
 def test_nobody_picks_a_rent_by_its_place() -> None:
     """`rent_of` says which rent is meant; the first or last of a list is whatever was filed."""
     places = re.compile(r"next\([^\n]*\brents\(|\brents\([^)\n]*\)\[")
@@ -174,4 +171,4 @@ def test_nobody_picks_a_rent_by_its_place() -> None:
     for path in (root / "notebooks").glob("*.ipynb"):
         code = (cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
         texts[path] = "\n".join(code)
-    assert {path.stem for path, text in texts.items() if places.search(text)} <= REBUILT_LATER
+    assert not [path.stem for path, text in texts.items() if places.search(text)]

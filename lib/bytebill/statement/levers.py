@@ -162,10 +162,16 @@ def _with_narrow_cache(group: Deployment) -> Deployment:
 
 def _cheapest_group(case: Case, filled: Filled) -> Case:
     """The case on its devices, or on as many halved as often as one likes, where the bill is the smallest."""
-    found: list[Statement] = []
+    groups: list[tuple[float, Case]] = []  # with what they cost at least, as if all of a replica were usable
     for halvings in range(case.deployment.n_devices.bit_length()):
+        there = case.on(n_devices=case.deployment.n_devices >> halvings)
         with suppress(BytebillError):  # too small for the model or its limits
-            found.append(statement(filled(case.on(n_devices=case.deployment.n_devices >> halvings))))
+            groups.append((statement(replace(there, fill=1.0)).usd_per_month, there))
+    found: list[Statement] = []
+    for least_usd, there in sorted(groups, key=lambda group: group[0]):
+        if all(least_usd <= each.usd_per_month for each in found):  # a fill takes long to find
+            with suppress(BytebillError):  # too much of it is late
+                found.append(statement(filled(there)))
     require(
         bool(found),
         f"{case.name}: no group of up to {case.deployment.n_devices} {case.deployment.accelerator.name} serves it.",
