@@ -434,6 +434,23 @@ def test_a_cheaper_hour_moves_no_byte_and_a_narrower_weight_does():
     assert found["8-bit weights"].bytes_factor > 1.5
 
 
+@pytest.mark.parametrize("fills", [{4: 0.9, 2: 0.3, 1: 0.8}, {4: 0.4, 2: 0.9, 1: 0.1}, {4: 1.0, 2: 1.0, 1: 1.0}])
+def test_the_cheapest_group_is_found_and_hopeless_ones_are_not_simulated(fills):
+    tried = []
+
+    def filled(case):
+        tried.append(case.deployment.n_devices)
+        return replace(case, fill=fills[case.deployment.n_devices])
+
+    lever = next(each for each in LEVERS if each.name == "4-bit weights")
+    (moved,) = lever.move(CHAT, filled)
+    n_tried = len(tried)
+    assert statement(moved).usd_per_month == min(
+        statement(filled(replace(moved.on(n_devices=n), fill=1.0))).usd_per_month for n in (4, 2, 1)
+    )
+    assert n_tried == 1 or min(fills.values()) < 1  # the others would be dearer even if all of them were usable
+
+
 def test_a_lever_that_cannot_be_pulled_is_left_out():
     there = CHAT.on(
         model=model("llama-3-8b"), n_devices=1, precision=precision("int4"), accelerator=accelerator("tpu-v5e")
