@@ -322,6 +322,23 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
         "and 7% of",
         "25 minutes",
     ),
+    "20_price_your_own": (
+        "costs \\$2.58 to \\$22.97 a million",  # these are pinned where they are computed
+        "and \\$92 for a small service",
+        "take 48 H100s and \\$122,290 a month",
+        "bring that to \\$46,428",
+        "the price 17 to 48 times",
+        "latency 8.9 times, the rent of one device 4.6, the shape of the day 5, the tokens that are counted 6.5",
+        "of November, \\$3.99, all is 14% dearer",
+        "1.83 on TensorRT-LLM, 0.85 for the H200",
+        "serves 5.28 requests",
+        "It saves \\$40,763 a month, 33%",
+        "25 minutes",  # and these are given
+        "99% of the answers",
+        "hold at 0.7",
+        "by November 2026",
+        "the rent by 1.3",
+    ),
     "what_fits": (
         "12 minutes",
         "At 131,072 tokens",
