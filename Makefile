@@ -34,7 +34,7 @@ refresh: $(READY)  ## run every chapter and, only if all pass, replace the commi
 
 # Two tests at once, a core each: pinned threads would put both on the first one.
 test: $(READY) lint  ## everything that CI checks
-	OMP_NUM_THREADS=1 OMP_PROC_BIND=false pytest -n auto --maxprocesses 4
+	OMP_NUM_THREADS=1 OMP_PROC_BIND=false pytest -n auto --maxprocesses 4 --dist worksteal
 	BYTEBILL_PINS=strict pytest --nbval --nbval-sanitize-with tests/nbval.cfg notebooks
 	bytebill book --committed
 	python -m bytebill.site.browser _build/html
