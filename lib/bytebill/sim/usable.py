@@ -81,8 +81,8 @@ def usable_share(
     while not kept(low):
         require(
             low > _LEAST,
-            f"Even all but idle, a replica gives {1 - fmean(late):.1%} of answers within the limits, and "
-            f"{slo.attainment:.1%} are asked for; loosen a limit, ask for a smaller share (attainment), or take faster "
+            f"Even all but idle, a replica gives {1 - fmean(late):.2%} of answers within the limits, and "
+            f"{slo.attainment:.2%} are asked for; loosen a limit, ask for a smaller share (attainment), or take faster "
             "devices.",
         )
         low, high = low / _STEP, low

@@ -12,6 +12,7 @@ from bytebill.sim.constants import CALIBRATED
 from bytebill.statement.bill import Statement, statement
 
 RANGES = {"usd_per_device_hour": 1.3, "peak_over_mean": 1.5, "n_output_tokens": 1.5, "n_input_tokens": 1.5}
+_LITTLE = 0.1  # of a replica: below it limits, not load, size the fleet
 
 
 def markdown(found: Statement) -> str:
@@ -20,23 +21,24 @@ def markdown(found: Statement) -> str:
     mean, peak = found.in_flight
     cached = f", {case.hit_rate:.0%} of it cached" if case.hit_rate else ""
     hidden = f" ({case.n_hidden_tokens:,} of them hidden)" if case.n_hidden_tokens else ""
+    little = " (so little: try more devices a replica)" if case.fill < _LITTLE else ""
     rows = {
         "Model": group.model.name,
         "Precision": f"{group.precision.name}, {_n(group.n_devices, 'device')} a replica",
         "Context": f"{case.n_input_tokens:,} tokens in{cached}, {case.n_output_tokens:,} out{hidden}, on average",
-        "Batch": f"{found.batch_size} at once at most in a replica (limit: {found.limit}); {peak:.0f} at the peak, "
-        f"{mean:.1f} on average",
+        "Batch": f"{found.batch_size} at once at most in a replica (limit: {found.limit}); "
+        f"{_flight(peak, 0)} at the peak, {_flight(mean, 1)} on average",
         "Utilization": f"{found.utilization:.0%} of {_n(found.replicas, 'replica')} over the day; {case.fill:.0%} of a "
-        f"replica is promised, and {found.needed:.2f} replicas are needed",
-        "Hardware": f"{found.n_devices} x {group.accelerator.name} at USD {case.usd_per_device_hour:.2f} an hour"
+        f"replica is promised{little}, and {found.needed:,.2f} replicas are needed",
+        "Hardware": f"{found.n_devices:,} x {group.accelerator.name} at USD {case.usd_per_device_hour:.2f} an hour"
         f"{' where no rental says otherwise' if case.rentals else ''}",
         "Traffic": f"{case.requests_per_s:g} requests/s on average, {case.peak_over_mean:.2f} times that at peak",
         "Latency, no queue": f"TTFT {_ms(found.ttft_s)}, TPOT {_ms(found.tpot_s)} "
         f"(limits: TTFT {_ms(case.ttft_slo_s)}, TPOT {_ms(case.tpot_slo_s)})",
         **{f"USD a month: {name}": f"{usd:,.0f}" for name, usd in found.invoice.items()},
-        "Bill": f"USD {found.usd_per_month:,.0f} a month, {found.usd_per_request * 1e3:.2f} for a thousand requests",
-        "Price": f"USD {found.usd_per_m_output:.2f} per million output tokens, input included; "
-        f"{found.at_scale_usd_per_request / case.n_output_tokens * 1e6:.2f} if replicas came in fractions",
+        "Bill": f"USD {found.usd_per_month:,.0f} a month, {found.usd_per_request * 1e3:,.2f} for a thousand requests",
+        "Price": f"USD {found.usd_per_m_output:,.2f} per million output tokens, input included; "
+        f"{found.at_scale_usd_per_request / case.n_output_tokens * 1e6:,.2f} if replicas came in fractions",
     }
     swings = [f"{name} {low:,.0f} to {high:,.0f}" for name, (low, high) in tornado(found).items() if high < inf]
     rows["Hangs on"] = f"{'; '.join(swings[:3])} USD a month, with rent off by 1.3, lengths and peak by 1.5"
@@ -109,6 +111,10 @@ def tornado(found: Statement, factors: Mapping[str, float] = RANGES) -> dict[str
 
 def _n(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _flight(n: float, digits: int) -> str:
+    return f"{n:.{digits}f}" if n >= 1 else f"{n:.2g}"
 
 
 def _ms(seconds: float) -> str:
