@@ -225,11 +225,12 @@ def price(
     if case is None:
         typer.echo(EXAMPLE, nl=False)
         return
-    found = Form.read(read_yaml(case)).statement()
+    form = Form.read(read_yaml(case))
+    found = form.statement()
     if as_json:
         typer.echo(json.dumps(statement.as_json(found), allow_nan=False))
     else:
-        typer.echo(statement.markdown(found))
+        typer.echo(statement.markdown(found, lengths=form.lengths, attainment=form.attainment))
 
 
 @app.command("model")

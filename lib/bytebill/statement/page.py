@@ -15,12 +15,18 @@ RANGES = {"usd_per_device_hour": 1.3, "peak_over_mean": 1.5, "n_output_tokens": 
 _LITTLE = 0.1  # of a replica: below it limits, not load, size the fleet
 
 
-def markdown(found: Statement) -> str:
-    """One page for a design document: the price, and the qualifiers without which it says nothing."""
+def markdown(found: Statement, *, lengths: str | None = None, attainment: float = 0.99) -> str:
+    """One page for a design document: the price, and the qualifiers without which it says nothing.
+
+    `lengths` and `attainment` are those of the form whose fill was simulated; without them it was given.
+    """
     case, group = found.case, found.case.deployment
     mean, peak = found.in_flight
     cached = f", {case.hit_rate:.0%} of it cached" if case.hit_rate else ""
     hidden = f" ({case.n_hidden_tokens:,} of them hidden)" if case.n_hidden_tokens else ""
+    simulated = (
+        f": {attainment:.1%} of the answers in time, lengths of {lengths}, simulated" if lengths else ", as given"
+    )
     little = " (so little: try more devices a replica)" if case.fill < _LITTLE else ""
     rows = {
         "Model": group.model.name,
@@ -28,8 +34,9 @@ def markdown(found: Statement) -> str:
         "Context": f"{case.n_input_tokens:,} tokens in{cached}, {case.n_output_tokens:,} out{hidden}, on average",
         "Batch": f"{found.batch_size} at once at most in a replica (limit: {found.limit}); "
         f"{_flight(peak, 0)} at the peak, {_flight(mean, 1)} on average",
-        "Utilization": f"{found.utilization:.0%} of {_n(found.replicas, 'replica')} over the day; {case.fill:.0%} of a "
-        f"replica is promised{little}, and {found.needed:,.2f} replicas are needed",
+        "Fill": f"{case.fill:.0%} of a replica is promised{simulated}{little}",
+        "Utilization": f"{found.utilization:.0%} of {_n(found.replicas, 'replica')} over the day; "
+        f"{found.needed:,.2f} are needed",
         "Hardware": f"{found.n_devices:,} x {group.accelerator.name} at USD {case.usd_per_device_hour:.2f} an hour"
         f"{' where no rental says otherwise' if case.rentals else ''}",
         "Traffic": f"{case.requests_per_s:g} requests/s on average, {case.peak_over_mean:.2f} times that at peak",
@@ -41,12 +48,15 @@ def markdown(found: Statement) -> str:
         f"{found.at_scale_usd_per_request / case.n_output_tokens * 1e6:,.2f} if replicas came in fractions",
     }
     swings = [f"{name} {low:,.0f} to {high:,.0f}" for name, (low, high) in tornado(found).items() if high < inf]
-    rows["Hangs on"] = f"{'; '.join(swings[:3])} USD a month, with rent off by 1.3, lengths and peak by 1.5"
+    rows["Hangs on"] = (
+        f"{'; '.join(swings[:3])} USD a month, with rent off by 1.3, lengths and peak by 1.5, at this fill"
+    )
     if by := PROGRAMS.get(case.program or ""):
         error = exp(case.constants.error) - 1
         known = group.accelerator.id in CALIBRATED
-        rows["Clock"] = f"{by.name}'s, at least eight of ten predictions within {error:.0%}" + (
-            "" if known else " on other devices; kernels of this one were not measured"
+        rows["Clock"] = (
+            f"{by.name}'s, at least eight of ten predictions within {error:.0%}; take the bill as a floor"
+            + ("" if known else ", for kernels of this device were not measured")
         )
     told = {key.replace("|", "/"): text.replace("|", "/") for key, text in rows.items()}  # a bar would end its cell
     return "\n".join([f"### {case.name}", "", "| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in told.items())])
