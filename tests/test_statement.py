@@ -469,6 +469,6 @@ def test_a_paged_cache_holds_tokens_in_the_share_of_its_slots_that_a_statement_t
 
 def test_a_page_says_when_limits_leave_little_of_a_replica_and_rounds_nobody_to_zero():
     page = markdown(statement(replace(CHAT, requests_per_s=0.01, fill=0.05)))
-    assert "5% of a replica is promised (so little: try more devices a replica)" in page
+    assert "5% of a replica is promised, as given (so little: try more devices a replica)" in page
     assert "; 0 at the peak" not in page and " 0.0 on average" not in page
     assert "so little" not in markdown(statement(replace(CHAT, fill=0.5)))

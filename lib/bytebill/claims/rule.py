@@ -164,7 +164,10 @@ class Verdict:
         """What made the word, in one line."""
         failing = [part for key, part in self.claim.parts.items() if part.outcome(self.found[key].value) != "holds"]
         if failing:
-            return "; ".join(f"{part.text}: {self._number(part)}, not {part.test}" for part in failing)
+            said = "; ".join(f"{part.text}: {self._number(part)}, not {part.test}" for part in failing)
+            return (
+                f"the claim names no source, and what can be tried fails: {said}" if self.word == UNTESTABLE else said
+            )
         if self.reach is None:
             return f"all parts hold; {self.claim.reach_text or 'it is about one case'}"
         return f"all parts hold, in {self.reach.shares[0]:.0%} of {self.reach.n} {self.claim.panel}"
