@@ -103,6 +103,13 @@ def test_the_words_of_the_old_scale_are_gone() -> None:
     assert re.findall(old, whole_text()) == []
 
 
+def test_the_changelog_tells_each_claims_word_once() -> None:
+    told = re.findall(
+        r"^- \*\*(C\d\d)\*\*", (data.REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert sorted(told) == sorted(CLAIMS)
+
+
 def test_labels_exist() -> None:
     text = whole_text()
     labels = set(re.findall(r"^\(([\w-]+)\)=|^:label: ([\w-]+)", text, flags=re.M))
