@@ -98,17 +98,6 @@ def table(*headings: str, rows: Iterable[Any] | Mapping[Any, Any]) -> Shown:
     )
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows of text under their headings.
-
-    >>> print_table(("device", "GB/s"), [("H100", 3350), ("A100", 2039)])
-    device  GB/s
-    H100    3350
-    A100    2039
-    """
-    print("\n".join(_aligned([[str(cell) for cell in row] for row in (headings, *rows)])))
-
-
 def source(function: Callable[..., Any]) -> Shown:
     """A function of the package as it stands, without its docstring.
 

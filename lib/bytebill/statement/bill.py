@@ -10,7 +10,7 @@
 Everything is a closed form of the book's clock at mean lengths, so a statement takes milliseconds and a lever can
 be tried on it (`bytebill.statement.levers`). `at_scale` is the price without the rounding: what a fleet of many
 replicas tends to. Ignores the spread of lengths, queues (a p99 is the simulator's to give: `sim.usable`), and
-everything in front of the scheduler. Used by chapter 20.
+everything in front of the scheduler. Used by chapters 11 to 13, 15 and 20.
 """
 
 from bisect import bisect_left

@@ -7,7 +7,8 @@ The ranking is by what would be invoiced: a small fleet cannot rent a third of a
 (`in_place`) is priced by letting go of it: what it saves today. Each says which
 term of the equation it moves, as the book's chapters found it: the bytes of a token, the tokens that share
 a read, the arithmetic, or the dollars of an hour; whether bytes per token did fall is computed beside it, not
-believed. Factors of several levers do not multiply: the second finds less to save. Used by chapter 20.
+believed. Factors of several levers do not multiply: the second finds less to save. Used by chapters
+11, 12, 15 and 20.
 """
 
 from collections.abc import Callable, Sequence
