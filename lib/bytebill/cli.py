@@ -215,6 +215,9 @@ def fits(
 @app.command()
 def price(
     case: Annotated[str | None, typer.Option(metavar="FILE.yaml", help="The form of a deployment, filled in.")] = None,
+    program: Annotated[
+        str | None, typer.Option(metavar="FILE.json", help="Your server as `bytebill probe` found it, as its program.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Price a deployment of your own: batch, fleet, invoice, on one page. Without --case: the form, to be filled in."""
@@ -225,12 +228,50 @@ def price(
     if case is None:
         typer.echo(EXAMPLE, nl=False)
         return
-    form = Form.read(read_yaml(case))
+    asked = read_yaml(case)
+    form = Form.read({**asked, "program": program} if program and isinstance(asked, dict) else asked)
     found = form.statement()
     if as_json:
         typer.echo(json.dumps(statement.as_json(found), allow_nan=False))
     else:
         typer.echo(statement.markdown(found, lengths=form.lengths, attainment=form.attainment))
+
+
+@app.command("probe")
+def probe_server(
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="An OpenAI-compatible server, as http://localhost:8000/v1.")
+    ],
+    model: Annotated[str, typer.Option(metavar="NAME", help="The model, as the server calls it.")],
+    accelerator: Annotated[str, typer.Option(metavar="ID", help="What it runs on: a device of the register.")],
+    shape: Annotated[
+        str | None, typer.Option(metavar="ID|CONFIG.json", help="The model, as the register calls it; as the server.")
+    ] = None,
+    devices: Annotated[int, typer.Option(metavar="N", help="Devices that hold it together.")] = 1,
+    weights: Annotated[str, typer.Option(help="auto, bf16, fp8, int8, int4, mxfp4 or nvfp4.")] = "auto",
+    kv: Annotated[str, typer.Option(help="Width of the cache: bf16 or fp8.")] = "bf16",
+    like: Annotated[str, typer.Option(help="The program it is most like: vllm, sglang or trtllm.")] = "vllm",
+    key_env: Annotated[str | None, typer.Option(metavar="VAR", help="Environment variable with the key.")] = None,
+    prompt_tokens: Annotated[int, typer.Option(metavar="N", help="The longest prompt.")] = 512,
+    answer_tokens: Annotated[int, typer.Option(metavar="N", help="The longest answer.")] = 64,
+    at_once: Annotated[int, typer.Option(metavar="N", help="Most requests at once.")] = 16,
+    max_minutes: Annotated[float, typer.Option(metavar="N", help="It ends by then.")] = 3.0,
+    out: Annotated[str | None, typer.Option(metavar="FILE.json", help="The program's file, for `price`.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a server of yours, fit its constants, and hold their predictions to loads they have not seen."""
+    from bytebill.chapters import watch
+    from bytebill.trials import probe
+
+    allowed = probe.Allowed(
+        n_input_tokens=prompt_tokens, n_output_tokens=answer_tokens, n_at_once=at_once, minutes=max_minutes
+    )
+    group = probe.group_of(shape or model, accelerator=accelerator, n_devices=devices, weights=weights, kv=kv)
+    with watch.counter(console=Console(stderr=True)) as count:
+        found = probe.run(url, model=model, group=group, allowed=allowed, like=like, key_env=key_env, progress=count)
+    if out is not None:
+        Path(out).write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
+    typer.echo(json.dumps(found.to_json()) if as_json else probe.as_text(found))
 
 
 @app.command("model")

@@ -25,6 +25,7 @@ from bytebill.roofline import Load, tokens_per_pass, useful_share
 from bytebill.sim.clock import Clock
 from bytebill.sim.closed_loop import REQUEST_S
 from bytebill.sim.constants import IDEAL, Constants, calibrated_constants
+from bytebill.sim.own_program import OwnProgram
 from bytebill.sim.steady import SteadyState
 
 HELD_SHARE = 0.97  # of a paged cache holds tokens: chapter 05
@@ -83,6 +84,7 @@ class Case:
     n_draft_tokens: int = 0  # guessed ahead in each step, by something that costs nothing
     acceptance_rate: float = 0.7
     speed: float = 1.0  # times as fast as the clock says: its error, to be tried
+    own: OwnProgram | None = None  # measured on its owner's server; None: as the program is calibrated
 
     def __post_init__(self) -> None:
         check_positive(
@@ -152,6 +154,8 @@ class Case:
     @property
     def constants(self) -> Constants:
         """The constants of the program on these devices."""
+        if self.own:
+            return self.own.constants
         return calibrated_constants(self.program, self.deployment.accelerator.id) if self.program else IDEAL
 
     @cached_property
@@ -218,7 +222,7 @@ class Case:
     def ttft_s(self, batch_size: int) -> float:
         """Time to the first token with nobody in the queue [s]: a program's front end, half a step until the next
         begins, then its own."""
-        front_s = REQUEST_S if self.program else 0.0
+        front_s = self.own.request_s if self.own else REQUEST_S if self.program else 0.0
         return front_s + self._first_step_s(batch_size) + self.tpot_s(batch_size) / 2
 
     def requests_per_s_of_one(self, batch_size: int) -> float:

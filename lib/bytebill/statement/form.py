@@ -23,6 +23,7 @@ from typing import Any, Self
 from bytebill.errors import require, require_known
 from bytebill.hardware import Accelerator
 from bytebill.memory import footprint_of
+from bytebill.sim.own_program import own_program
 from bytebill.sim.usable import usable_share
 from bytebill.statement.bill import Statement, statement
 from bytebill.statement.case import Case, Rental
@@ -36,7 +37,7 @@ _GROUP: dict[str, Any] = {
     "attention": "tensor",
 }
 _OWN = {"model", *_GROUP, "lengths", "attainment"}
-_CASE = {field.name: field for field in fields(Case) if field.name not in ("deployment", "program")}
+_CASE = {field.name: field for field in fields(Case) if field.name not in ("deployment", "program", "own")}
 CASE_FIELDS = (*sorted(_OWN), *_CASE)
 NEEDED = ("model", "accelerator", "n_input_tokens", "n_output_tokens", "requests_per_s", "usd_per_device_hour")
 DTYPES = ("bf16", "fp16", "fp8", "int8", "fp4")  # of whose products a device has units
@@ -65,7 +66,7 @@ tpot_slo_s: 0.05              # and of each further one
 usd_per_device_hour: 3.49     # rents with their dates: data/gpu_rents.csv
 
 # What you leave out is as below.
-program: vllm                 # or sglang, trtllm: its speed, and the memory that it takes
+program: vllm                 # or sglang, trtllm, FILE.json of `bytebill probe`: its speed, and the memory it takes
 weights: auto                 # as published; or bf16, fp8, int8, int4, mxfp4, nvfp4
 kv: bf16                      # width of the cache; or fp8
 attention: tensor             # devices share heads; data: each has its own users
@@ -118,12 +119,17 @@ class Form:
         given = _filled_in(asked)
         _require_all("A case", given, NEEDED)
         group = {name: given.get(name, default) for name, default in _GROUP.items()}
+        own = None
+        if str(group["program"]).endswith(".json"):
+            card = group["accelerator"]
+            own = own_program(group["program"], card if isinstance(card, str) else card.id)
+            group["program"] = own.like
         served = footprint_of(given["model"], n_devices=group.pop("devices"), **group)
         auto = given.get("fill", "auto") == "auto"
         chosen = {name: value for name, value in given.items() if name in _CASE and not (name == "fill" and auto)}
         chosen.setdefault("name", f"{served.deployment.model.name} on {served.deployment.accelerator.name}")
         chosen["rentals"] = tuple(_rental(each) for each in chosen.get("rentals") or ())
-        case = Case(deployment=served.deployment, program=group["program"], **chosen)
+        case = Case(deployment=served.deployment, program=group["program"], own=own, **chosen)
         return cls(
             case=case,
             lengths=given.get("lengths", "azure-conv") if auto else None,

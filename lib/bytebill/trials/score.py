@@ -13,7 +13,6 @@ model would. A row that cannot be predicted says why and stops nothing.
 """
 
 import csv
-import json
 import math
 import os
 import re
@@ -33,7 +32,8 @@ from bytebill.programs import program
 from bytebill.serving import Policy
 from bytebill.sim import ClosedLoop, Constants
 from bytebill.sim.closed_loop import POLICIES, REQUEST_S, policy_of
-from bytebill.sim.constants import NAMES, Estimate, calibrated_constants
+from bytebill.sim.constants import calibrated_constants
+from bytebill.sim.own_program import own_program
 
 SERVED_COLUMNS = (
     *("program", "model", "accelerator", "n_devices", "weights", "kv"),
@@ -47,7 +47,6 @@ MOST_ROWS = 1_000_000
 SHORTEST_MS, LONGEST_MS = 1e-6, 1e9  # that can be meant
 LONGEST_NUMBER = 40  # characters of a cell
 MOST_COUNTED = 10**12  # of anything that is counted
-LEAST_CONSTANT = 1e-12
 MOST_UTILIZATION = 0.98  # that servers have been started with
 PARALLEL_ROWS = 64  # from which on it is worth to start processes
 _DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?", re.ASCII)
@@ -285,29 +284,10 @@ def _ways(group: Deployment) -> tuple[str, ...]:
 def _program(name: str, card: Accelerator) -> tuple[str, Constants, Policy]:
     """The program that one is like, and constants and policy: of a program the book knows, or of a file."""
     if name.endswith(".json"):
-        return _own_program(Path(name), card)
+        own = own_program(name, card.id)
+        return own.like, own.constants, Policy(**own.policy) if own.policy else policy_of(own.like, card)
     require_known("program", name, POLICIES)
     return name, calibrated_constants(name, card.id), policy_of(name, card)
-
-
-def _own_program(path: Path, card: Accelerator) -> tuple[str, Constants, Policy]:
-    """A program of one's own: {"like": "vllm", "layer_s": 5e-5, ..., "policy": {"kind": "chunked", ...}}."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-        require(isinstance(found, dict), f"{path.name} is no program: not an object of names and values.")
-        like, policy = found.pop("like", "vllm"), found.pop("policy", None)
-        require_known("program", str(like), POLICIES)
-        for name, value in found.items():
-            require_known("constant of a program", name, NAMES)
-            require(
-                (type(value) in (int, float) and LEAST_CONSTANT < value < MOST_COUNTED) or value == 0,
-                f"{path.name}: {name} is {str(value)[:40]}, not a number in SI units.",
-            )
-        own: dict[str, Any] = {name: Estimate.exact(float(value)) for name, value in found.items()}
-        constants = replace(calibrated_constants(like, card.id), **own)
-        return like, constants, Policy(**policy) if policy else policy_of(like, card)
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise BytebillError(f"The program {path.name} cannot be read: {' '.join(str(error).split())}.") from error
 
 
 def _rows(path: Path) -> Iterator[Cells]:

@@ -1,0 +1,253 @@
+"""How fast does a server answer? Streamed completions of any OpenAI-compatible endpoint, each piece with its time.
+
+    TTFT = first piece - request sent
+    TPOT = (last piece - first piece) / (output tokens - 1)       tokens as the server counts them (`usage`)
+
+Polite: at most `n_at_once` requests, a pause where the server asks for one (429, 503), an end at the first error, and
+at the deadline. Nothing goes to another host, no redirect is followed, no proxy of the environment is asked, and a key
+is sent over an encrypted connection or to this machine alone. Prompts are random words, so that no prefix cache finds
+them. Ignores pieces that carry several tokens: gaps between pieces are no ITL of tokens, and are not told.
+"""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+
+from bytebill.errors import BytebillError, require
+
+WORDS = ("time", "year", "way", "day", "thing", "world", "life", "hand", "part", "eye", "place", "work", "week", "case")
+MOST_PAUSES, LONGEST_PAUSE_S = 5, 30.0
+LONGEST_LINE = 1 << 20  # characters of one event: a server that sends more is not one
+_PATHS = ("completions", "chat/completions")
+_BUSY = (429, 503)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One streamed answer: when it was asked for, when its first and its last piece came, and its tokens."""
+
+    asked_s: float
+    first_s: float
+    last_s: float
+    n_input_tokens: int
+    n_output_tokens: int
+
+    @property
+    def ttft_s(self) -> float:
+        return self.first_s - self.asked_s
+
+    @property
+    def tpot_s(self) -> float | None:
+        """None for an answer of one token, which has no time per token."""
+        return (self.last_s - self.first_s) / (self.n_output_tokens - 1) if self.n_output_tokens > 1 else None
+
+
+@dataclass(kw_only=True)
+class Endpoint:
+    """A server to be asked, inside `async with`."""
+
+    url: str  # up to and with /v1
+    model: str
+    key: str | None = field(default=None, repr=False)
+    deadline_s: float  # by `time.monotonic`
+    seed: int = 0
+    path: str = _PATHS[0]
+    to_the_end: bool = True  # asks to go on after an end of text, which not every server knows
+    tokens_per_word: float = 1.0  # of its tokenizer, as its first answer tells
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        require(
+            parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query and parts.username is None,
+            f"A server's address is like http://localhost:8000/v1, not {self.url[:80]!r}.",
+        )
+        require(
+            self.key is None or parts.scheme == "https" or _is_here(parts.hostname or ""),
+            "A key is sent over https, or to this machine; this address would show it to everyone between.",
+        )
+        self.url = self.url.rstrip("/")
+        self._random = random.Random(self.seed)
+
+    async def __aenter__(self) -> Self:
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        limits = httpx.Limits(max_connections=None)
+        self._client = httpx.AsyncClient(
+            headers=headers, timeout=httpx.Timeout(60.0, pool=None), limits=limits, trust_env=False
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+
+    async def find(self) -> None:
+        """Which path answers, whether it goes on to the end, and how many tokens a word has. Raises if none does."""
+        refused = ""
+        for self.path in _PATHS:
+            for self.to_the_end in (True, False):
+                try:
+                    first = await self.ask(n_input_tokens=32, n_output_tokens=2)
+                    self.tokens_per_word = max(1, first.n_input_tokens) / 32
+                    return
+                except _RefusedError as error:
+                    refused = str(error)
+        raise BytebillError(refused)
+
+    async def ask(self, *, n_input_tokens: int, n_output_tokens: int) -> Answer:
+        """One answer, to about so many tokens of prompt. Raises `BytebillError` where there is none."""
+        body = self._body(n_input_tokens, n_output_tokens)
+        for n_pauses in range(MOST_PAUSES + 1):
+            pause_s = await self._try(body)
+            if isinstance(pause_s, Answer):
+                return pause_s
+            require(n_pauses < MOST_PAUSES, f"The server asked for {MOST_PAUSES} pauses in a row; try at another time.")
+            require(time.monotonic() + pause_s < self.deadline_s, "The server asked for a pause beyond the time limit.")
+            await asyncio.sleep(pause_s)
+        raise AssertionError
+
+    async def _try(self, body: dict[str, Any]) -> Answer | float:
+        """An answer, or the seconds that the server wants to be left alone."""
+        asked_s = time.monotonic()
+        left_s = self.deadline_s - asked_s
+        require(left_s > 0, "The time limit is over.")
+        try:
+            async with asyncio.timeout(left_s):
+                async with self._client.stream("POST", f"{self.url}/{self.path}", json=body) as got:
+                    if got.status_code in _BUSY:
+                        return _pause_s(got.headers.get("Retry-After", ""))
+                    if got.status_code != 200:
+                        await got.aread()
+                        raise _RefusedError(f"The server answered {got.status_code}{_reason(got.text)}.")
+                    return await self._read(got, asked_s)
+        except TimeoutError:
+            raise BytebillError("The time limit was over before the server had answered.") from None
+        except httpx.HTTPError as error:
+            raise BytebillError(f"The server at {self.url} does not answer ({type(error).__name__}).") from None
+
+    async def _read(self, got: httpx.Response, asked_s: float) -> Answer:
+        """The pieces of a stream; the last, without text, tells the tokens."""
+        first_s = last_s = None
+        usage: Any = None
+        async for line in got.aiter_lines():
+            require(len(line) < LONGEST_LINE, "The server sent an event that is too long to be one.")
+            if not line.startswith("data:") or line.endswith("[DONE]"):
+                continue
+            piece = _piece(line[5:])
+            if piece["text"]:
+                last_s = time.monotonic()
+                first_s = first_s or last_s
+            usage = piece["usage"] or usage
+        require(first_s is not None, "The server streamed an answer without a word in it.")
+        counts = [
+            usage.get(name) if isinstance(usage, dict) else None for name in ("prompt_tokens", "completion_tokens")
+        ]
+        require(
+            all(type(n) is int and 0 < n < 1 << 24 for n in counts),
+            "The server does not tell how many tokens an answer had (usage, asked for by stream_options).",
+        )
+        return Answer(
+            asked_s=asked_s,
+            first_s=first_s or 0.0,
+            last_s=last_s or 0.0,
+            n_input_tokens=counts[0] or 0,
+            n_output_tokens=counts[1] or 0,
+        )
+
+    def _body(self, n_input_tokens: int, n_output_tokens: int) -> dict[str, Any]:
+        n_words = max(1, round(n_input_tokens / self.tokens_per_word))
+        text = " ".join(self._random.choices(WORDS, k=n_words))
+        chat = self.path != _PATHS[0]
+        asked: dict[str, Any] = {"messages": [{"role": "user", "content": text}]} if chat else {"prompt": text}
+        asked |= {"model": self.model, "max_tokens": n_output_tokens, "temperature": 0.0, "stream": True}
+        asked |= {"stream_options": {"include_usage": True}}
+        return asked | ({"ignore_eos": True} if self.to_the_end else {})
+
+
+async def closed_loop(
+    ask: Callable[[], Awaitable[Answer]], *, n_at_once: int, n_rounds: int, until_s: float
+) -> list[Answer]:
+    """Answers to so many users, each of whom asks again when answered, for so many rounds or until a time.
+
+    The first error ends it for all.
+    """
+    found: list[Answer] = []
+
+    async def user() -> None:
+        for _ in range(n_rounds):
+            if time.monotonic() < until_s:
+                found.append(await ask())
+
+    try:
+        async with asyncio.TaskGroup() as users:
+            for _ in range(n_at_once):
+                users.create_task(user())
+    except* BytebillError as errors:
+        raise errors.exceptions[0] from None
+    return found
+
+
+class _RefusedError(BytebillError):
+    """An answer other than 200: another way of asking may do."""
+
+
+def _piece(text: str) -> dict[str, Any]:
+    """The text and the usage of an event, whatever a server sends."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BytebillError("The server streams something else than JSON.") from None
+    if not isinstance(found, dict):
+        raise BytebillError("The server streams something else than JSON objects.")
+    require("error" not in found, f"The server broke off{_reason(text)}.")
+    choices = found.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    delta = choice.get("delta")
+    said = delta if isinstance(delta, dict) else {}
+    return {
+        "text": choice.get("text") or said.get("content") or said.get("reasoning_content"),
+        "usage": found.get("usage"),
+    }
+
+
+def _reason(text: str) -> str:
+    """What a server says of an error, cut, in printable letters.
+
+    >>> _reason('{"error": {"message": "no such model"}}'), _reason("")
+    (': no such model', '')
+    """
+    try:
+        found = json.loads(text)
+        error = found.get("error", found) if isinstance(found, dict) else found
+        text = str(error.get("message", error) if isinstance(error, dict) else error)
+    except (ValueError, RecursionError):
+        pass
+    told = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())[:160].rstrip(".")
+    return f": {told}" if told else ""
+
+
+def _pause_s(retry_after: str) -> float:
+    """What a server asks for, up to a limit; a second where it does not say.
+
+    >>> _pause_s("2"), _pause_s("9999"), _pause_s("Wed, 21 Oct 2026 07:28:00 GMT")
+    (2.0, 30.0, 1.0)
+    """
+    return min(LONGEST_PAUSE_S, float(retry_after)) if retry_after.isascii() and retry_after.isdigit() else 1.0
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host is this machine.
+
+    >>> [_is_here(host) for host in ("localhost", "127.0.0.1", "::1", "example.org")]
+    [True, True, True, False]
+    """
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
