@@ -6,16 +6,17 @@
 Polite: at most `n_at_once` requests, a pause where the server asks for one (429, 503), an end at the first error, and
 at the deadline. Nothing goes to another host, no redirect is followed, no proxy of the environment is asked, and a key
 is sent over an encrypted connection or to this machine alone. Prompts are random words, so that no prefix cache finds
-them. Ignores pieces that carry several tokens: gaps between pieces are no ITL of tokens, and are not told.
+them. Ignores which tokens of a piece came when: where pieces carry several, gaps between them are no ITL.
 """
 
 import asyncio
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from itertools import pairwise
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -32,13 +33,20 @@ _BUSY = (429, 503)
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One streamed answer: when it was asked for, when its first and its last piece came, and its tokens."""
+    """One streamed answer: when it was asked for, when each of its pieces came, and its tokens."""
 
     asked_s: float
-    first_s: float
-    last_s: float
+    pieces_s: tuple[float, ...]
     n_input_tokens: int
     n_output_tokens: int
+
+    @property
+    def first_s(self) -> float:
+        return self.pieces_s[0]
+
+    @property
+    def last_s(self) -> float:
+        return self.pieces_s[-1]
 
     @property
     def ttft_s(self) -> float:
@@ -107,7 +115,7 @@ class Endpoint:
             pause_s = await self._try(body)
             if isinstance(pause_s, Answer):
                 return pause_s
-            require(n_pauses < MOST_PAUSES, f"The server asked for {MOST_PAUSES} pauses in a row; try at another time.")
+            require(n_pauses < MOST_PAUSES, f"The server put us off {MOST_PAUSES} times in a row; try at another time.")
             require(time.monotonic() + pause_s < self.deadline_s, "The server asked for a pause beyond the time limit.")
             await asyncio.sleep(pause_s)
         raise AssertionError
@@ -128,12 +136,14 @@ class Endpoint:
                     return await self._read(got, asked_s)
         except TimeoutError:
             raise BytebillError("The time limit was over before the server had answered.") from None
+        except httpx.RemoteProtocolError:
+            return 0.0  # it hung up on a connection that was kept open, as servers do after some: another will do
         except httpx.HTTPError as error:
             raise BytebillError(f"The server at {self.url} does not answer ({type(error).__name__}).") from None
 
     async def _read(self, got: httpx.Response, asked_s: float) -> Answer:
         """The pieces of a stream; the last, without text, tells the tokens."""
-        first_s = last_s = None
+        pieces_s: list[float] = []
         usage: Any = None
         async for line in got.aiter_lines():
             require(len(line) < LONGEST_LINE, "The server sent an event that is too long to be one.")
@@ -141,10 +151,9 @@ class Endpoint:
                 continue
             piece = _piece(line[5:])
             if piece["text"]:
-                last_s = time.monotonic()
-                first_s = first_s or last_s
+                pieces_s.append(time.monotonic())
             usage = piece["usage"] or usage
-        require(first_s is not None, "The server streamed an answer without a word in it.")
+        require(bool(pieces_s), "The server streamed an answer without a word in it.")
         counts = [
             usage.get(name) if isinstance(usage, dict) else None for name in ("prompt_tokens", "completion_tokens")
         ]
@@ -153,11 +162,7 @@ class Endpoint:
             "The server does not tell how many tokens an answer had (usage, asked for by stream_options).",
         )
         return Answer(
-            asked_s=asked_s,
-            first_s=first_s or 0.0,
-            last_s=last_s or 0.0,
-            n_input_tokens=counts[0] or 0,
-            n_output_tokens=counts[1] or 0,
+            asked_s=asked_s, pieces_s=tuple(pieces_s), n_input_tokens=counts[0] or 0, n_output_tokens=counts[1] or 0
         )
 
     def _body(self, n_input_tokens: int, n_output_tokens: int) -> dict[str, Any]:
@@ -168,6 +173,28 @@ class Endpoint:
         asked |= {"model": self.model, "max_tokens": n_output_tokens, "temperature": 0.0, "stream": True}
         asked |= {"stream_options": {"include_usage": True}}
         return asked | ({"ignore_eos": True} if self.to_the_end else {})
+
+
+def step_times_s(answers: Sequence[Answer], *, n_at_once: int) -> list[float]:
+    """Times of steps in which so many answers got a token each, and nobody's prompt was computed or waited.
+
+    A gap between two pieces counts if, all through it, `n_at_once` answers were between their first and their last
+    piece and none between its question and its first. A piece of several tokens counts as as many steps.
+
+    >>> one = Answer(asked_s=0, pieces_s=(1.0, 1.1, 1.2, 1.3), n_input_tokens=8, n_output_tokens=4)
+    >>> two = Answer(asked_s=0, pieces_s=(1.15, 1.2, 1.3), n_input_tokens=8, n_output_tokens=3)
+    >>> [round(each, 2) for each in step_times_s([one, two], n_at_once=2)]    # before 1.15 a prompt was computed
+    [0.1, 0.05, 0.1]
+    """
+    found = []
+    for answer in answers:
+        n_gaps = len(answer.pieces_s) - 1
+        for begin_s, end_s in pairwise(answer.pieces_s):
+            waiting = any(each.asked_s < end_s and each.first_s > begin_s for each in answers)
+            n_decoding = sum(each.first_s <= begin_s and each.last_s >= end_s for each in answers)
+            if not waiting and n_decoding == n_at_once:
+                found.append((end_s - begin_s) * n_gaps / max(1, answer.n_output_tokens - 1))
+    return found
 
 
 async def closed_loop(

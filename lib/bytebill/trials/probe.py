@@ -1,15 +1,15 @@
 """How fast is a server of yours, and what does that say of loads it was not tried at? Any OpenAI-compatible endpoint.
 
     1 prompts of growing length, one at a time           TTFT    the front end, and what a prompt's tokens cost
-    2 users in a closed loop, 1, 2, 4, ...               TPOT    what a step costs, and what a user adds to it
+    2 users in a closed loop, 1, 2, 4, ...               steps   what a step costs, and what a user adds to it
     3 the constants of the program that fit these        `bytebill.trials.fit`
     4 loads held out of the fit: predicted, then run     predicted over measured
 
-Users of a loop ask for equal lengths and start together, so that all of them decode at once and TPOT is a step's time.
-What is left over of the time to the first token is the front end's. The held-out loads have other lengths and numbers
-of users, and differ in length among each other. Everything is told with its range, and written as a program's file
-that `bytebill price --program` and `bytebill score` read. Ignores what chance does to one run: the held-out loads show
-it. A server that does other work meanwhile is measured with it.
+Of a loop those gaps between tokens count in which all of its users decode and none waits: they are steps, and nothing
+else. What is left over of the time to the first token is the front end's. The held-out loads have other lengths and
+numbers of users, and differ in length among each other. Everything is told with its range, and written as a program's
+file that `bytebill price --program` and `bytebill score` read. Ignores what chance does to one run: the held-out loads
+show it. A server that does other work meanwhile is measured with it.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from bytebill.deployment import Deployment
 from bytebill.display import Shown, table
 from bytebill.errors import require, require_known
 from bytebill.hardware import Accelerator
-from bytebill.measure.endpoint import Answer, Endpoint, closed_loop
+from bytebill.measure.endpoint import Answer, Endpoint, closed_loop, step_times_s
 from bytebill.memory.footprint import WIDTHS
 from bytebill.models import checkpoint_precision, find
 from bytebill.roofline import Load
@@ -99,9 +99,9 @@ class Loop:
     n_input_tokens: int
     n_output_tokens: int
     n_answers: int
-    n_waited: int  # of these, for longer than an answer takes: the server had no place for them
     ttft_s: float
     tpot_s: float
+    step_s: float | None  # the median step in which all of its users got a token; None: there was none
     seconds: float
 
     @property
@@ -218,10 +218,14 @@ async def probe(
                 notes.append(f"The time limit left no room for {n_at_once} users at once.")
                 break
             loop = await _loop(server, _equal(allowed), n_at_once=n_at_once, until_s=fit_until_s)
-            if loop.n_waited > loop.n_answers // 10:
-                notes.append(f"The server runs fewer than {n_at_once} at once: the others waited for a whole answer.")
+            if loop.step_s is None:
+                notes.append(
+                    f"Of {n_at_once} users some always waited: the server runs fewer at once, or answers are too short "
+                    "beside prompts."
+                )
                 break
             loops.append(loop)
+        require(bool(loops), "Not one step was seen in which nothing but one answer went on; ask for longer answers.")
         program = fitted(group, prompts, loops, like=like)
         held = []
         for n_at_once, *lengths in allowed.held:
@@ -254,7 +258,8 @@ def fitted(group: Deployment, prompts: Sequence[tuple[int, float]], loops: Seque
     require(bool(more), "Longer prompts took no longer: a cache answers them, or they are too short to tell.")
     points = [Observation(name=f"{n} tokens", measured=s, predict=partial(_more_s, group, n, n_short)) for n, s in more]
     points += [
-        Observation(name=loop.name, measured=loop.tpot_s, predict=partial(_step_s, group, loop)) for loop in loops
+        Observation(name=loop.name, measured=loop.step_s or 0.0, predict=partial(_step_s, group, loop))
+        for loop in loops
     ]
     constants = calibrate(points, start=Constants.exact(bandwidth_share=0.7, flops_share=0.5), free=FREE)
     clock = Clock(group, constants)
@@ -271,7 +276,8 @@ def as_table(found: Probed) -> Shown:
         rows.append(("prompt, fitted", 1, n, 1, "TTFT", seconds, predicted_s, predicted_s / seconds))
     for loop in found.loops:
         predicted_s = found.clock.step_s(loop.decodes)
-        rows.append((*loop.row("fitted"), "TPOT", loop.tpot_s, predicted_s, predicted_s / loop.tpot_s))
+        measured_s = loop.step_s or 0.0
+        rows.append((*loop.row("fitted"), "step", measured_s, predicted_s, predicted_s / measured_s))
     for loop, each in found.held:
         rows.append((*loop.row("held out"), "TPOT", loop.tpot_s, each.tpot_s, each.tpot_s / loop.tpot_s))
         rows.append((*loop.row("held out"), "TTFT", loop.ttft_s, each.ttft_s, each.ttft_s / loop.ttft_s))
@@ -310,7 +316,8 @@ def _predicted(group: Deployment, program: OwnProgram, n_at_once: int, n_in: int
 
 
 def _equal(allowed: Allowed) -> list[tuple[int, int]]:
-    return [(n, n) for n in (allowed.n_input_tokens, allowed.n_output_tokens)]
+    """Lengths of a loop that is fitted: short prompts, so that users decode together most of the time."""
+    return [(n, n) for n in (max(8, round(PROMPT_SHARES[0] * allowed.n_input_tokens)), allowed.n_output_tokens)]
 
 
 async def _prompts(server: Endpoint, allowed: Allowed) -> list[tuple[int, float]]:
@@ -339,14 +346,14 @@ async def _loop(
     answers = await closed_loop(ask, n_at_once=n_at_once, n_rounds=N_ROUNDS, until_s=until_s)
     rates = [each.tpot_s for each in answers if each.tpot_s is not None]
     require(bool(rates), "The server ended its answers after one token, which has no time per token.")
-    whole_s = median(each.last_s - each.first_s for each in answers)
+    steps_s = step_times_s(answers, n_at_once=n_at_once)
     return Loop(
         n_at_once=n_at_once,
         n_input_tokens=round(fmean(each.n_input_tokens for each in answers)),
         n_output_tokens=round(fmean(each.n_output_tokens for each in answers)),
         n_answers=len(answers),
-        n_waited=sum(each.ttft_s > whole_s for each in answers),
         ttft_s=fmean(each.ttft_s for each in answers),
         tpot_s=fmean(rates),
+        step_s=median(steps_s) if steps_s else None,
         seconds=time.monotonic() - begun_s,
     )

@@ -1,0 +1,246 @@
+"""A probe measures a real server and survives whatever else answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bytebill.deployment import Deployment
+from bytebill.errors import BytebillError
+from bytebill.hardware import Accelerator
+from bytebill.measure.endpoint import Endpoint
+from bytebill.models import model, precision
+from bytebill.roofline import Load
+from bytebill.sim import Clock, Constants
+from bytebill.sim.own_program import own_program
+from bytebill.statement.form import Form
+from bytebill.trials import probe
+
+LLAMA_CPP = """
+import sys, time, xllamacpp
+from bytebill.engine.weights.smollm2 import gguf_file
+set = xllamacpp.CommonParams()
+set.model.path, set.n_ctx, set.n_parallel, set.port = str(gguf_file()), 512 * 4, 4, 0
+set.cpuparams.n_threads = 1
+server = xllamacpp.Server(set)
+print(server.listening_address, flush=True)
+sys.stdin.read()
+"""
+CARD = Accelerator(
+    id="this-machine", name="Here", memory_bytes=8e9, bandwidth_bytes_per_s=2e10, peak_flops_per_s={"bf16": 2e11}
+)
+GROUP = Deployment(model=model("smollm2-135m"), accelerator=CARD, precision=precision("bf16"))
+SMALL = probe.Allowed(n_input_tokens=64, n_output_tokens=16, n_at_once=4, minutes=2)
+
+
+def test_what_was_known_is_found_again() -> None:
+    """The fit is no ornament: times made by known constants lead back to them, the front end's too."""
+    true = Constants.exact(bandwidth_share=0.62, flops_share=0.41, step_s=2e-3, sequence_s=3e-4)
+    clock = Clock(GROUP, true)
+    prompts = [(n, 0.02 + clock.step_s(Load.prefill(n_tokens=n))) for n in (64, 256, 512)]
+    loops = [_loop(n, clock.step_s(Load.decode(batch_size=n, context_len=512 + 32))) for n in (1, 2, 4, 8, 16)]
+    found = probe.fitted(GROUP, prompts, loops, like="vllm")
+    for loop in loops:
+        assert Clock(GROUP, found.constants).step_s(loop.decodes) == pytest.approx(loop.tpot_s, rel=0.01)
+    assert found.request_s == pytest.approx(0.02, rel=0.15)
+    assert found.constants.flops_share.value == pytest.approx(0.41, rel=0.1)
+    assert found.constants.sequence_s.value == pytest.approx(3e-4, rel=0.1)
+
+
+def test_prompts_that_take_no_longer_are_no_measurement() -> None:
+    with pytest.raises(BytebillError, match="Longer prompts took no longer"):
+        probe.fitted(GROUP, [(64, 0.1), (512, 0.1)], [_loop(1, 0.01)], like="vllm")
+
+
+@pytest.mark.skipif(find_spec("xllamacpp") is None, reason="llama.cpp's server (xllamacpp) is not installed")
+def test_a_real_server_is_measured_and_priced(tmp_path: Path) -> None:
+    with _llama_cpp() as url:
+        found = probe.run(url, model="SmolLM2", group=GROUP, allowed=SMALL)
+    assert found.loops[0].n_at_once == 1 and found.seconds < 60 * SMALL.minutes
+    assert all(loop.n_output_tokens == SMALL.n_output_tokens for loop in found.loops)
+    assert [n for n, _ in found.prompts] == sorted(n for n, _ in found.prompts) and found.held
+    assert found.program.constants.bandwidth_share.value > 0 and "held out" in probe.as_text(found)
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(found.to_json()))
+    assert own_program(file, "h100-sxm").constants.sequence_s == found.program.constants.sequence_s
+    asked = {"model": "llama-3.1-8b", "accelerator": "h100-sxm", "n_input_tokens": 500, "n_output_tokens": 100}
+    asked |= {"requests_per_s": 0.01, "usd_per_device_hour": 3, "fill": 0.5}
+    plain, mine = (Form.read(asked | {"program": name}).statement() for name in ("vllm", str(file)))
+    assert mine.tpot_s != plain.tpot_s
+
+
+def test_its_users_wait_for_a_place_and_that_is_told() -> None:
+    if find_spec("xllamacpp") is None:
+        pytest.skip("llama.cpp's server (xllamacpp) is not installed")
+    with _llama_cpp() as url:
+        found = probe.run(
+            url,
+            model="SmolLM2",
+            group=GROUP,
+            allowed=probe.Allowed(n_input_tokens=64, n_output_tokens=16, n_at_once=8, minutes=2),
+        )
+    assert found.loops[-1].n_at_once <= 4 and found.notes
+
+
+def _answer(*lines: str) -> bytes:
+    return "".join(f"data: {line}\n\n" for line in lines).encode()
+
+
+WORD = '{"choices": [{"text": "a"}]}'
+SERVERS: dict[str, tuple[int, dict[str, str], bytes, str]] = {
+    "no JSON": (200, {}, _answer("{nope"), "something else than JSON"),
+    "a list": (200, {}, _answer("[1]"), "something else than JSON objects"),
+    "an error amid": (200, {}, _answer(WORD, '{"error": {"message": "out of memory"}}'), "broke off: out of memory"),
+    "no word": (200, {}, _answer('{"choices": []}', "[DONE]"), "without a word"),
+    "no usage": (200, {}, _answer(WORD, "[DONE]"), "does not tell how many tokens"),
+    "strange usage": (
+        200,
+        {},
+        _answer(WORD, '{"usage": {"prompt_tokens": "9", "completion_tokens": -1}}'),
+        "does not tell",
+    ),
+    "a wrong key": (401, {}, b'{"error": {"message": "no such key"}}', "answered 401: no such key"),
+    "another host": (302, {"Location": "http://example.org/v1"}, b"", "answered 302"),
+    "busy for ever": (429, {"Retry-After": "0"}, b"", "times in a row"),
+    "busy for an hour": (503, {"Retry-After": "3600"}, b"", "pause beyond the time limit"),
+    "control letters": (400, {}, b"\x1b[31mred", "answered 400: [31mred"),
+}
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_that_misbehaves_is_one_sentence(name: str) -> None:
+    status, headers, body, said = SERVERS[name]
+    with _playing(status, headers, body) as url, pytest.raises(BytebillError) as error:
+        _ask(url)
+    assert said in str(error.value) and "\x1b" not in str(error.value)
+
+
+def test_a_server_that_never_ends_is_left_at_the_time_limit() -> None:
+    begun_s = time.monotonic()
+    with _playing(200, {}, _answer(WORD), hangs=True) as url, pytest.raises(BytebillError, match="time limit"):
+        _ask(url, limit_s=0.5)
+    assert time.monotonic() - begun_s < 20
+
+
+def test_a_key_is_never_shown_and_goes_to_no_stranger() -> None:
+    with pytest.raises(BytebillError, match="sent over https"):
+        Endpoint(url="http://example.org/v1", model="m", key="secret", deadline_s=0)
+    assert "secret" not in repr(Endpoint(url="http://127.0.0.1:1/v1", model="m", key="secret", deadline_s=0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ftp://x"], "A server's address is like"),
+        (["http://127.0.0.1:1/v1"], "does not answer"),
+        (["http://127.0.0.1:1/v1", "--key-env", "NO_SUCH_VARIABLE"], "no variable NO_SUCH_VARIABLE"),
+        (["http://127.0.0.1:1/v1", "--at-once", "0"], "users at once"),
+        (["http://127.0.0.1:1/v1", "--max-minutes", "1e9"], "minutes"),
+        (["http://127.0.0.1:1/v1", "--like", "ollama"], "ollama"),
+    ],
+)
+def test_the_command_refuses_in_a_sentence(arguments: list[str], said: str) -> None:
+    command = [sys.executable, "-m", "bytebill.cli", "probe", *arguments]
+    command += ["--model", "m", "--shape", "llama-3.1-8b", "--accelerator", "h100-sxm"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+
+
+PROGRAMS = {
+    "no object": ("[1]", "not an object"),
+    "no JSON": ("{", "cannot be read"),
+    "unknown": ('{"speed_s": 1}', "speed_s"),
+    "a text": ('{"step_s": "fast"}', "not a number"),
+    "out of order": ('{"step_s": [0.3, 0.2, 0.1]}', "in that order"),
+    "beyond physics": ('{"bandwidth_share": 1.5}', "share"),
+    "a front end for ever": ('{"request_s": 1e9}', "request_s"),
+    "nan": ('{"step_s": NaN}', "not a number"),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_programs_file_is_hostile_input(name: str, tmp_path: Path) -> None:
+    text, said = PROGRAMS[name]
+    (tmp_path / "mine.json").write_text(text)
+    with pytest.raises(BytebillError, match=said):
+        own_program(tmp_path / "mine.json", "h100-sxm")
+
+
+def _loop(n_at_once: int, tpot_s: float) -> probe.Loop:
+    return probe.Loop(
+        n_at_once=n_at_once,
+        n_input_tokens=512,
+        n_output_tokens=64,
+        n_answers=3 * n_at_once,
+        ttft_s=0.1,
+        tpot_s=tpot_s,
+        step_s=tpot_s,
+        seconds=1.0,
+    )
+
+
+def _ask(url: str, *, limit_s: float = 10.0) -> None:
+    async def once() -> None:
+        async with Endpoint(url=url, model="m", deadline_s=time.monotonic() + limit_s) as server:
+            await server.find()
+
+    asyncio.run(once())
+
+
+@contextmanager
+def _llama_cpp() -> Iterator[str]:
+    """llama.cpp's own server with SmolLM2, four at once, on a free port of this machine."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", LLAMA_CPP],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().strip() + "/v1"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def _playing(status: int, headers: dict[str, str], body: bytes, *, hangs: bool = False) -> Iterator[str]:
+    """A server that gives one answer to everything: what a real one does at its worst."""
+    over = threading.Event()
+
+    class Player(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            for header in headers.items():
+                self.send_header(*header)
+            self.end_headers()
+            self.wfile.write(body)
+            self.wfile.flush()
+            if hangs:
+                over.wait(30)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Player) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        over.set()
+        server.shutdown()
