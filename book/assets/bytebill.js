@@ -20,7 +20,7 @@
   });
 
   const scrollers =
-    ".bb-verdict, .cell_output .text_html, .cell_output pre, .pst-scrollable-table-container, mjx-container[display]";
+    ".bb-verdict, .cell_output .text_html, .cell_output pre, .pst-scrollable-table-container, div.math";
   const markScrollers = () => {
     for (const box of document.querySelectorAll(scrollers)) {
       if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;

@@ -8,8 +8,9 @@
     number_by_name   Sphinx numbers chapters by their place in the table of contents; the text means the number in
                      their file's name, and some chapters are not written yet
 
-`verdict_nodes` shows verdicts natively, `dark` draws twins for the dark, `build` renders, `check` and `browser` look at
-what came out.
+`verdict_nodes` shows verdicts natively, `formulas` writes MathML and `math_font` its font, `cover` the first page,
+`dark` draws twins for the dark, `lean` takes out what a page does not use, `build` renders, `check` and `browser` look
+at what came out.
 """
 
 import re
@@ -79,14 +80,15 @@ def number_by_name(app: Sphinx) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
-    from bytebill.site import dark  # matplotlib comes with it, which the checks of the pages do without
+    from bytebill.site import dark, formulas, lean, math_font  # matplotlib comes with `dark`
 
     handlers: dict[str, tuple[Any, ...]] = {
         "builder-inited": (share_handlers, number_by_name),
         "doctree-read": (share_anchors,),
-        "html-page-context": (drop_twin_ids, dark.pair_drawings),
-        "build-finished": (dark.write_twins,),
+        "html-page-context": (drop_twin_ids, dark.pair_drawings, math_font.style_formulas),
+        "build-finished": (dark.write_twins, math_font.write_font, lean.trim),
     }
+    formulas.setup(app)
     for event, ours in handlers.items():
         for handler in ours:
             app.connect(event, handler)
