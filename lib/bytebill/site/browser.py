@@ -1,10 +1,9 @@
 """What do the pages do in a real browser? Each is opened in headless Chromium, served from this machine.
 
-Wrong is: a request to another host, an error or warning in the console, an answer of 400 or more, a formula that
-MathJax could not read, a picture that cannot be shown, a page wider than a phone, and a ledger that cannot be used
-(`ledger_trial`). With `--shots
-FOLDER` each page is also photographed: at a desk, on a phone, in the dark. No browser here: that is said, and the exit
-code is 0.
+Wrong is: a request to another host, an error or warning in the console, an answer of 400 or more, a formula that is
+not drawn, a picture that cannot be shown, a page wider than a phone or heavier than `PAGE_LIMIT_BYTES` with
+all it loads before anybody clicks, and a ledger that cannot be used (`ledger_trial`). With `--shots FOLDER`
+each page is also photographed: at a desk, on a phone, in the dark. No browser here: that is said, and the exit code is 0.
 
 Usage: python -m bytebill.site.browser _build/html [PAGE ...] [--shots FOLDER]
 """
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bytebill.site import check, ledger_trial
+from bytebill.units import MB
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 FLAGS = (
@@ -39,7 +39,13 @@ VIEWS: Mapping[str, tuple[dict[str, int], str]] = {
 }
 BROKEN = """() => [...document.images].filter(each => each.checkVisibility() && each.complete && !each.naturalWidth)
     .map(each => each.getAttribute("src"))"""
-SETTLED = "async () => { await document.fonts.ready; if (window.MathJax?.startup) await MathJax.startup.promise; }"
+SETTLED = "() => document.fonts.ready.then(() => true)"
+UNDRAWN = """() => [...document.querySelectorAll("div.math, span.math")].filter(each => {
+    const drawn = each.querySelector("math");
+    return !drawn || drawn.querySelector("merror") || (drawn.checkVisibility() && !drawn.getBoundingClientRect().width);
+}).length"""
+FIRST_PAGES = ("index.html", "book/index.html")  # the first leads on to the second
+PAGE_LIMIT_BYTES = {True: 1.0 * MB, False: 1.5 * MB}  # of a first page, of any other; raw, as a plain server sends them
 PATIENCE_MS = 20_000
 
 
@@ -85,6 +91,7 @@ def look(root: Path, names: Sequence[str], *, program: str, shots: Path | None =
 def _load(page: Any, base: str, name: str) -> list[str]:
     """Open one page and wait until it has settled; what it asked for in vain, and what it complained of."""
     faults: list[str] = []
+    loaded: list[int] = []
 
     def route(asked: Any) -> None:
         url = asked.request.url
@@ -98,16 +105,26 @@ def _load(page: Any, base: str, name: str) -> list[str]:
         if message.type in ("error", "warning"):
             faults.append(f"console {message.type}: {message.text[:200]}")
 
+    def response(got: Any) -> None:
+        loaded.append(int(got.headers.get("content-length", 0)))
+        if got.status >= 400:
+            faults.append(f"{got.status} {got.url}")
+
     page.route("**/*", route)
     page.on("console", console)
     page.on("pageerror", lambda error: faults.append(f"script error: {str(error)[:200]}"))
-    page.on("response", lambda got: faults.append(f"{got.status} {got.url}") if got.status >= 400 else None)
+    page.on("response", response)
     _show(page, "desk")
     page.goto(base + name, wait_until="networkidle", timeout=PATIENCE_MS)
     page.evaluate(SETTLED)
-    if n_errors := page.locator("mjx-merror").count():
-        faults.append(f"{n_errors} formulas could not be read")
-    return faults
+    if n_undrawn := page.evaluate(UNDRAWN):
+        faults.append(f"{n_undrawn} formulas are not drawn")
+    return [*faults, *_overweight(name, sum(loaded))]
+
+
+def _overweight(name: str, n_bytes: int) -> list[str]:
+    most = PAGE_LIMIT_BYTES[name in FIRST_PAGES]
+    return [f"weighs {n_bytes / MB:.2f} MB, more than {most / MB:g}"] if n_bytes > most else []
 
 
 def _show(page: Any, view: str) -> list[str]:

@@ -9,8 +9,8 @@
                      their file's name, and some chapters are not written yet
 
 `verdict_nodes` shows verdicts natively, `formulas` writes MathML and `math_font` its font, `cover` the first page,
-`dark` draws twins for the dark, `lean` takes out what a page does not use, `build` renders, `check` and `browser` look
-at what came out.
+`dark` draws twins for the dark, `lean` and `icons` take out what a page does not use, `build` renders,
+`check` and `browser` look at what came out.
 """
 
 import re
@@ -80,15 +80,16 @@ def number_by_name(app: Sphinx) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
-    from bytebill.site import dark, formulas, lean, math_font  # matplotlib comes with `dark`
+    from bytebill.site import cover, dark, formulas, icons, lean, math_font  # matplotlib comes with `dark`
 
     handlers: dict[str, tuple[Any, ...]] = {
         "builder-inited": (share_handlers, number_by_name),
         "doctree-read": (share_anchors,),
-        "html-page-context": (drop_twin_ids, dark.pair_drawings, math_font.style_formulas),
-        "build-finished": (dark.write_twins, math_font.write_font, lean.trim),
+        "html-page-context": (drop_twin_ids, dark.pair_drawings, math_font.style_formulas, cover.dress_cover),
+        "build-finished": (dark.write_twins, math_font.write_font, lean.trim, icons.write_icons),
     }
-    formulas.setup(app)
+    formulas.offer_mathml(app)
+    app.add_directive("cover", cover.CoverDirective)
     for event, ours in handlers.items():
         for handler in ours:
             app.connect(event, handler)

@@ -87,7 +87,7 @@ def _visitor(tag: str, *, block: bool) -> Callable[[Any, nodes.Element], None]:
     return visit
 
 
-def setup(app: Sphinx) -> None:
+def offer_mathml(app: Sphinx) -> None:
     """Offer the renderer that `html_math_renderer` names."""
     inline, block = _visitor("span", block=False), _visitor("div", block=True)
     app.add_html_math_renderer(RENDERER, inline_renderers=(inline, None), block_renderers=(block, None))

@@ -41,12 +41,12 @@ def _italic(letter: str) -> str:
     return ""
 
 
-def cut(text: str, *, target: Path) -> None:
-    """Write a font with these letters alone, and with what makes brackets and roots grow."""
+def cut(text: str, *, source: Path, target: Path) -> None:
+    """Write a font with these letters alone, and with what makes brackets and roots grow where it has that."""
     from fontTools import subset
 
     options = subset.Options(flavor="woff", layout_features=["ssty", "kern"], hinting=False, notdef_outline=True)
-    font = subset.load_font(str(files("ziamath.fonts") / "STIXTwoMath-Regular.ttf"), options)
+    font = subset.load_font(str(source), options)
     cutter = subset.Subsetter(options)
     cutter.populate(text=text)
     cutter.subset(font)
@@ -65,4 +65,5 @@ def write_font(app: Sphinx, exception: Exception | None) -> None:
         out = Path(app.outdir)
         text = letters(path.read_text(encoding="utf-8") for path in out.rglob("*.html"))
         if text:
-            cut(text, target=out / "_static" / NAME)
+            whole = Path(str(files("ziamath.fonts") / "STIXTwoMath-Regular.ttf"))
+            cut(text, source=whole, target=out / "_static" / NAME)
