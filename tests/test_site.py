@@ -18,7 +18,7 @@ from bytebill import claims
 from bytebill.claims import ledger, ledger_page, view
 from bytebill.claims.register import COUNTED_KINDS
 from bytebill.errors import BytebillError
-from bytebill.site import browser, build, check, dark, verdict_nodes
+from bytebill.site import browser, build, check, dark, formulas, verdict_nodes
 from bytebill.site.extension import share_anchors, tidy_scripts
 from sample_verdicts import SAMPLES
 
@@ -286,8 +286,8 @@ def test_the_configuration_names_files_that_are_there():
     sphinx = config["sphinx"]["config"]
     (assets,) = (ROOT / folder for folder in sphinx["html_static_path"])
     assert config["execute"]["execute_notebooks"] == "off"
-    ours = [*sphinx["html_css_files"], *(name for name, _ in sphinx["html_js_files"]), sphinx["mathjax_path"]]
+    ours = [*sphinx["html_css_files"], *(name for name, _ in sphinx["html_js_files"])]
     files = [assets / name for name in ours] + [ROOT / name for name in config["bibtex_bibfiles"]]
     files += [ROOT / config["logo"], ROOT / config["html"]["favicon"]]
     assert [str(file) for file in files if not file.is_file()] == []
-    assert (assets / "vendor" / "mathjax" / "LICENSE").is_file()
+    assert sphinx["html_math_renderer"] == formulas.RENDERER

@@ -3,7 +3,8 @@
 Wrong is: a request to another host, an error or warning in the console, an answer of 400 or more, a formula that is
 not drawn, a picture that cannot be shown, a page wider than a phone or heavier than `PAGE_LIMIT_BYTES` with
 all it loads before anybody clicks, and a ledger that cannot be used (`ledger_trial`). With `--shots FOLDER`
-each page is also photographed: at a desk, on a phone, in the dark. No browser here: that is said, and the exit code is 0.
+each page is also photographed: at a desk, on a phone, in the dark. No browser here: that is said, and
+the exit code is 0.
 
 Usage: python -m bytebill.site.browser _build/html [PAGE ...] [--shots FOLDER]
 """

@@ -74,7 +74,7 @@ def receipt(n_users: int) -> Receipt:
         rent=f"${usd_per_hour:.2f} an hour",
         price=f"${price:.2f}",
         used=show(float(f"{bounds.compute_s / bounds.max_s:.2g}"), unit="fraction"),
-        room="fit" if n_users <= most else f"too many: {most} fit",
+        room="fits in memory" if n_users <= most else f"too many: {most} fit in memory",
     )
 
 
@@ -122,7 +122,8 @@ def _slider() -> str:
         f'<b data-bill="users">{first.users}</b></label>'
         f'<input id="bb-users" type="range" min="0" max="{len(USERS) - 1}" step="1" value="0" '
         f'aria-valuetext="{first.users}">'
-        f'<p class="bb-small" role="status">{shown} a million tokens · <span data-bill="room">{first.room}</span></p>'
+        f'<p class="bb-small" role="status">A step on {deployment().n_devices} H100: {shown} a million tokens · '
+        f'<span data-bill="room">{first.room}</span></p>'
         "</div>"
     )
 

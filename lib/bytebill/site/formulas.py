@@ -56,6 +56,8 @@ def _tidy(root: Element) -> None:
             each.set("mathvariant", "normal")
         elif each.tag == "mi" and each.text == ":":
             each.tag = "mo"
+        elif each.tag == "mo" and each.text == "/":
+            each.attrib.update(lspace="0", rspace="0")
         elif each.tag == "mspace" and each.get("width") in _SPACES:
             each.set("width", _SPACES[each.attrib["width"]])
         elif each.tag == "mover" and each.get("accent"):

@@ -18,6 +18,7 @@ _FORMULA = re.compile(r"<math\b.*?</math>", re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
 # A single letter is set from the block of italics: where these begin, and with which letter.
 _ITALICS = (("A", "Z", 0x1D434), ("a", "z", 0x1D44E), ("Α", "Ω", 0x1D6E2), ("α", "ω", 0x1D6FC))
+_ROOT = "√"  # is drawn where `msqrt` says so, and written nowhere
 _EXCEPT = {"\U0001d455": "ℎ"}  # this one letter stands elsewhere
 
 
@@ -25,12 +26,13 @@ def letters(pages: Iterable[str]) -> str:
     """What the formulas of some pages are written with, italics included.
 
     >>> letters(["<p>not this</p> <math><mi>h</mi><mo>&lt;</mo><mi>κ</mi></math>"])
-    '<hκℎ𝜅'
+    '<hκℎ√𝜅'
     """
     found = {
         each for page in pages for formula in _FORMULA.findall(page) for each in unescape(_TAG.sub("", formula)).strip()
     }
-    return "".join(sorted(found | {italic for each in found if (italic := _italic(each))}))
+    italics = {italic for each in found if (italic := _italic(each))}
+    return "".join(sorted(found | italics | {_ROOT})) if found else ""
 
 
 def _italic(letter: str) -> str:
