@@ -8,7 +8,8 @@
     number_by_name   Sphinx numbers chapters by their place in the table of contents; the text means the number in
                      their file's name, and some chapters are not written yet
 
-`verdict_nodes` shows verdicts natively, `dark` draws twins for the dark, `build` renders, `check` and `browser` look at
+`verdict_nodes` shows verdicts natively, `gathered` copies pieces of all chapters onto one page, `dark` draws twins for
+the dark, `build` renders, `check` and `browser` look at
 what came out.
 """
 
@@ -79,7 +80,9 @@ def number_by_name(app: Sphinx) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
-    from bytebill.site import dark  # matplotlib comes with it, which the checks of the pages do without
+    from bytebill.site import dark, gathered  # matplotlib comes along, which the checks of the pages do without
+
+    gathered.register(app)
 
     handlers: dict[str, tuple[Any, ...]] = {
         "builder-inited": (share_handlers, number_by_name),
