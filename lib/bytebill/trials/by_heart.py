@@ -49,8 +49,8 @@ class Known:
         if self.unit in PREFIXED or self.unit == "fraction":
             return show(self.value, unit=self.unit)
         number = self.value * 1e3 if self.unit == "ms" else self.value
-        whole = number == int(number)
-        return f"{plain(number if whole else float(f'{number:.{self.digits}g}'))} {self.unit}".strip()
+        exact = number if number == int(number) else float(f"{number:.{self.digits}g}")
+        return f"{exact:,.15g} {self.unit}".strip()
 
 
 @dataclass(frozen=True, kw_only=True)
