@@ -1,6 +1,6 @@
 # The Byte Bill, from a bare machine: `make book` and `make test`. `make help` lists the rest.
 
-.PHONY: help setup book render refresh test lint browser serve clean
+.PHONY: help setup book render refresh test lint browser slides pdf serve clean
 .DEFAULT_GOAL := help
 
 VENV := .venv
@@ -46,6 +46,12 @@ lint: $(READY)  ## ruff (format and rules) and mypy
 
 browser: $(READY)  ## photograph the rendered pages into _build/shots: at a desk, on a phone, in the dark
 	python -m bytebill.site.browser _build/html --shots _build/shots
+
+slides: $(READY)  ## make the slides of the three sessions anew from the rendered book
+	@bytebill slides
+
+pdf: $(READY)  ## print the rendered pages and the slides into _build/pdf (needs Chromium)
+	@bytebill pdf
 
 serve: $(READY)  ## show the rendered book on this machine
 	@test -f _build/html/index.html || $(call stop,nothing is rendered yet; first: make book or make render)

@@ -165,6 +165,7 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
     ),
     "09_interference": ("vLLM of 2024", "In May 2025", "pull request 17885"),
     "14_speculative_decoding": ("end at 4,096", "70B in 2024", "published as 1.77", "under a minute"),
+    "twenty_numbers": ("5 minutes", "2,500 tokens a second are the article's"),
     "definitions": ("8 minutes", "are 0 s apart", "a 95% interval"),
     "two_clocks": ("as it was in 2023", "vLLM of 2023", "vLLM of 2024", "torch 2.11"),
     "12_routing": (

@@ -1,4 +1,4 @@
-"""How are the sources rendered? Jupyter Book into `_build/html`, every warning an error, then a check of the pages.
+"""How are the sources rendered? Jupyter Book into `_build/html`, every warning an error, slides, and a check.
 
 The old pages go first, because Jupyter Book would leave those of a chapter that is no more. The log stays quiet while
 all is well and is printed when it is not, unless the disk was at fault: then one sentence says more.
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from bytebill.errors import BytebillError
-from bytebill.site import check
+from bytebill.site import check, slides
 
 BUILDER = "from jupyter_book.cli.main import main; main()"  # it cannot be run with -m
 STRICT = ("-W", "--keep-going", "-n", "--all", "-q")
@@ -32,6 +32,7 @@ def render(source: Path, *, root: Path) -> Path:
                 raise BytebillError(f"The book was not rendered into {html}: {os.strerror(number).lower()}.")
         sys.stderr.write(done.stdout + done.stderr)
         raise BytebillError("The book was not rendered: Sphinx warned (above), and a warning counts as an error.")
+    slides.write_decks(html)
     if found := check.problems(html):
         sys.stderr.write("\n".join(found) + "\n")
         raise BytebillError(f"The book was rendered, and {len(found)} faults were found in its pages (above).")

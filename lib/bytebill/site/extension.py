@@ -9,8 +9,8 @@
                      their file's name, and some chapters are not written yet
 
 `verdict_nodes` shows verdicts natively, `formulas` writes MathML and `math_font` its font, `cover` the first page,
-`dark` draws twins for the dark, `lean` and `icons` take out what a page does not use, `build` renders,
-`check` and `browser` look at what came out.
+`gathered` copies pieces of all chapters onto one page, `dark` draws twins for the dark, `lean` and `icons` take out
+what a page does not use, `build` renders, `check` and `browser` look at what came out.
 """
 
 import re
@@ -80,7 +80,9 @@ def number_by_name(app: Sphinx) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
-    from bytebill.site import cover, dark, formulas, icons, lean, math_font  # matplotlib comes with `dark`
+    from bytebill.site import cover, dark, formulas, gathered, icons, lean, math_font  # matplotlib comes with `dark`
+
+    gathered.register(app)
 
     handlers: dict[str, tuple[Any, ...]] = {
         "builder-inited": (share_handlers, number_by_name),
