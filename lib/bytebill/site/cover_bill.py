@@ -11,6 +11,7 @@ from functools import cache
 from html import escape
 
 from bytebill.deployment import Deployment
+from bytebill.display import scrolling
 from bytebill.economics.cost import usd_per_million_tokens
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
@@ -137,10 +138,10 @@ def _table() -> str:
         + "</tr>"
         for row in receipts()
     )
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     return (
-        f'<details class="bb-nine" open><summary>1 to {USERS[-1]} users in a table</summary><div class="bb-scroll">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-        f'<p class="bb-small">{_conditions()}</p></details>'
+        f'<details class="bb-nine" open><summary>1 to {USERS[-1]} users in a table</summary>'
+        f'{scrolling(table, name="Users in a table")}<p class="bb-small">{_conditions()}</p></details>'
     )
 
 
@@ -160,7 +161,8 @@ def _receipt(first: Receipt) -> str:
     return (
         '<div class="bb-receipt" role="group" aria-label="The bill"><div class="bb-paper">'
         f'<p class="bb-receipt-name"><b>THE BYTE BILL</b></p><p>{escape(group.model.name)}, bf16</p>'
-        f'<p>{group.n_devices} x H100, <span data-bill="users">{first.users}</span></p><dl>{lines}</dl>'
+        f'<p>{group.n_devices} x H100, <span data-bill="users">{first.users}</span></p>'
+        f'<p data-bill="room">{first.room}</p><dl>{lines}</dl>'
         f'<dl class="bb-total">{_line("a million tokens", "price", first)}</dl>'
         f"<dl>{_line('arithmetic used', 'used', first)}</dl>"
         f'<p class="bb-receipt-end">{receipts()[0].users} alone: {receipts()[0].price}</p></div></div>'
