@@ -27,7 +27,7 @@ PARTS = ("bill", "claims", "doors", "chapters")
 COVER_STYLE, COVER_SCRIPT = "cover.css", "cover.js"
 # Where the doors lead: the first page that is there, and a place on it.
 PRICE = (("book/price_calculator", ""), ("notebooks/20_price_your_own", ""))
-TEACH = (("book/teaching", "#session-an-hour"), ("notebooks/01_decode_moves_the_model", "#teaching-this"))
+TEACH = (("book/teaching", "#session-an-hour"), ("book/how_to_read", "#an-hour"))
 
 
 class CoverDirective(Directive):
@@ -76,7 +76,7 @@ def doors_html(entries: tuple[Entry, ...], *, book: chapters.Book) -> str:
         f'<a href="{LEDGER}">every claim with what to say instead</a>, and {stop}.',
         "I have a deployment to price": "Put in model, GPU, context and load, and see which levers pay: "
         f'<a href="{price}">price your own</a>.',
-        "I have to teach it tomorrow": f'<a href="{teach}">A session with its board drawing</a>, the questions to ask '
+        "I have to teach it tomorrow": f'<a href="{teach}">A session of an hour</a>, with the questions to ask '
         "and the wrong answers to expect.",
     }
     shown = "".join(f'<div class="bb-door"><h3>{name}</h3><p>{text}</p></div>' for name, text in doors.items())

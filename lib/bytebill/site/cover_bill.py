@@ -11,6 +11,7 @@ from functools import cache
 from html import escape
 
 from bytebill.deployment import Deployment
+from bytebill.display import scrolling
 from bytebill.economics.cost import usd_per_million_tokens
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
@@ -19,7 +20,7 @@ from bytebill.units import plain, show, si
 ROUND_N_PARAMS = 70e9
 ROUND_BYTES_PER_WEIGHT = 2
 RENT_USD_PER_HOUR = 2.50  # of one H100: the illustrative rent of claim C19
-CONTEXT_LEN = 128
+CONTEXT_LEN, LONGER_LEN = 128, 1024
 USERS = tuple(2**n for n in range(9))
 RECEIPT_LINES = (
     ("a step reads", "read"),
@@ -129,7 +130,14 @@ def _slider() -> str:
 
 
 def _table() -> str:
-    names = {"users": "Users", "step": "Step", "rate": "Output", "price": "A million", "used": "Used", "room": "Memory"}
+    names = {
+        "users": "Users",
+        "step": "Step",
+        "rate": "Output",
+        "price": "A million tokens",
+        "used": "Arithmetic used",
+        "room": "Memory",
+    }
     head = "".join(f'<th scope="col">{name}</th>' for name in names.values())
     rows = "".join(
         f'<tr><th scope="row">{row.users}</th>'
@@ -137,10 +145,10 @@ def _table() -> str:
         + "</tr>"
         for row in receipts()
     )
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     return (
-        f'<details class="bb-nine" open><summary>1 to {USERS[-1]} users in a table</summary><div class="bb-scroll">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-        f'<p class="bb-small">{_conditions()}</p></details>'
+        f'<details class="bb-nine" open><summary>1 to {USERS[-1]} users in a table</summary>'
+        f'{scrolling(table, name="Users in a table")}</details><p class="bb-small">{_conditions()}</p>'
     )
 
 
@@ -148,8 +156,8 @@ def _conditions() -> str:
     group = deployment()
     return (
         f"{group.model.name} in bf16 on {group.n_devices} H100 at published rates, the least a step can take; "
-        f"{CONTEXT_LEN} tokens of context a user. Used: the share of the arithmetic. Memory: two cards hold "
-        f"{group.users(CONTEXT_LEN)} such users, or {group.users(1024)} with 1,024 tokens each."
+        f"{CONTEXT_LEN} tokens of context a user. The memory holds {group.users(CONTEXT_LEN)} such users, or "
+        f"{group.users(LONGER_LEN)} with {LONGER_LEN:,} tokens each."
     )
 
 
@@ -160,7 +168,8 @@ def _receipt(first: Receipt) -> str:
     return (
         '<div class="bb-receipt" role="group" aria-label="The bill"><div class="bb-paper">'
         f'<p class="bb-receipt-name"><b>THE BYTE BILL</b></p><p>{escape(group.model.name)}, bf16</p>'
-        f'<p>{group.n_devices} x H100, <span data-bill="users">{first.users}</span></p><dl>{lines}</dl>'
+        f'<p>{group.n_devices} x H100, <span data-bill="users">{first.users}</span></p>'
+        f'<p data-bill="room">{first.room}</p><dl>{lines}</dl>'
         f'<dl class="bb-total">{_line("a million tokens", "price", first)}</dl>'
         f"<dl>{_line('arithmetic used', 'used', first)}</dl>"
         f'<p class="bb-receipt-end">{receipts()[0].users} alone: {receipts()[0].price}</p></div></div>'

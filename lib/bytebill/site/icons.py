@@ -19,6 +19,9 @@ _NAME = re.compile(r"\bfa-[a-z0-9-]+")
 _ESCAPED, _PLAIN = re.compile(r"\\([ef][0-9a-f]{3})\b"), re.compile("[\ue000-\uf8ff]")  # a private area of Unicode
 _LOAD = re.compile(r"url\([^()]*fa-solid-900\.woff2\) format\(\"woff2\"\),")
 
+# The script made pictures of the icons; where the sheet speaks of these, it now means letters.
+_PICTURES = {"form.bd-search svg": "form.bd-search i", ".search-button-field>:not(svg)": ".search-button-field>:not(i)"}
+
 
 def slim(style: str, *, named: Iterable[str]) -> str:
     """A style sheet without the icons that nobody names, whose font is the one that `write_icons` cuts.
@@ -28,6 +31,8 @@ def slim(style: str, *, named: Iterable[str]) -> str:
     """
     wanted = {*named}
     kept = _RULE.sub(lambda rule: rule.group() if wanted & {*_NAME.findall(rule["names"])} else "", style)
+    for picture, letter in _PICTURES.items():
+        kept = kept.replace(picture, letter)
     return _LOAD.sub('url(../vendor/fontawesome/webfonts/fa-solid-900.woff) format("woff"),', kept)
 
 
