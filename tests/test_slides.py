@@ -1,4 +1,4 @@
-"""Are there slides for each session, made of the chapters' own words, that a keyboard moves and that need no network?"""
+"""Are there slides for each session, made of the chapters' words, that a keyboard moves and that need no network?"""
 
 from __future__ import annotations
 

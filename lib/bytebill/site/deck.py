@@ -184,15 +184,15 @@ def _figure(pages: Pages, page: str, figure: Tag) -> Slide:
 
 
 def _claim(pages: Pages, page: str, head: Tag) -> Slide:
-    name, claim, say = (head.select_one(f".bb-opening-{part}") for part in ("head", "claim", "strip"))
-    said = head.select_one(".bb-say")
-    strip = head.select_one("svg")
+    name, claim = (head.select_one(f".bb-opening-{part}") for part in ("head", "claim"))
+    said, strip = head.select_one(".bb-say"), head.select_one("svg")
     assert name is not None and claim is not None, f"{page}: a claim without its sentence"
-    drawn = str(say.svg) if say is not None and say.svg else ""
     instead = f"<p><b>Say: {moved(said, page)}</b></p>" if said else ""
     notes = f"<p>{strip['aria-label']}</p>" if strip else ""
     return Slide(
-        kind="claim", html=f"<h2>{moved(name, page)}</h2><p>“{moved(claim, page)}”</p>{drawn}{instead}", notes=notes
+        kind="claim",
+        html=f"<h2>{moved(name, page)}</h2><p>“{moved(claim, page)}”</p>{strip or ''}{instead}",
+        notes=notes,
     )
 
 
@@ -205,9 +205,10 @@ def _takeaway(pages: Pages, page: str) -> Slide:
         for each in pages.teaching(page).find_all("p", recursive=False)
         if "goal" not in each.get_text()[:12].lower()
     ]
+    name = box.select_one(".admonition-title")
     return Slide(
         kind="takeaway",
-        html=f"<h2>{pages.head(page)[0]}</h2>{text}",
+        html=f"<p>{_words(name) if name else ''}</p><h2>{pages.head(page)[0]}</h2>{text}",
         notes="".join(f"<p>{moved(each, page)}</p>" for each in wrong),
     )
 

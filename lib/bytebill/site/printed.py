@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bs4 import BeautifulSoup
+
 from bytebill.errors import require
 from bytebill.site import browser, check
 from bytebill.site.slides import FOLDER
@@ -23,8 +25,12 @@ DECK_READY = "() => window.Reveal && Reveal.isReady() && document.querySelector(
 
 def printable(html: Path) -> list[str]:
     """The pages of a rendered book that somebody wrote, the decks last."""
-    found = [path for path in check.pages(html) if path.name not in check.MACHINE_MADE]
+    found = [path for path in check.pages(html) if _is_ours(path)]
     return [path.relative_to(html).as_posix() for path in sorted(found, key=lambda path: path.parent.name == FOLDER)]
+
+
+def _is_ours(path: Path) -> bool:
+    return check.Page(path, BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")).is_ours
 
 
 def to_pdf(html: Path, into: Path, *, only: Sequence[str] = ()) -> Iterator[Path]:

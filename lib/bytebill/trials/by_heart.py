@@ -7,6 +7,7 @@ guess on the worksheet, whose key is the same number. The page `twenty_numbers` 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 from bytebill import display
 from bytebill.deployment import Deployment
@@ -41,11 +42,11 @@ class Known:
 
         >>> Known(what="a read", value=0.0415, unit="ms", sum="bytes over bandwidth", chapter=1).said
         '41.5 ms'
-        >>> Known(what="a million tokens", value=28.8, unit="USD", sum="rent over rate", chapter=1, digits=2).said
+        >>> Known(what="a million tokens", value=28.8, unit="USD", sum="rent over rate", chapter=1).said
         '$29'
         """
         if self.unit == "USD":
-            return f"${self.value:,.{self.digits}g}"
+            return f"${self.value:,.{0 if self.value >= 10 else 2}f}"
         if self.unit in PREFIXED or self.unit == "fraction":
             return show(self.value, unit=self.unit)
         number = self.value * 1e3 if self.unit == "ms" else self.value
@@ -80,6 +81,16 @@ class Setting:
         """The least times of that token."""
         return step_time_bounds(self.cost, accelerator=self.card)
 
+    @property
+    def user(self) -> str:
+        """A user in words."""
+        return f"a user of {self.context_len:,} tokens"
+
+    @property
+    def token_bytes(self) -> float:
+        """What the cache keeps of one token."""
+        return kv_stored_bytes_per_token(self.llm, precision=self.bits16)
+
     def on(self, n_cards: int) -> Footprint:
         """The model under vLLM's defaults on so many cards."""
         return footprint_of(self.llm.id, accelerator=self.card.id, n_devices=n_cards)
@@ -105,7 +116,7 @@ def card(setting: Setting) -> tuple[Known, ...]:
     >>> len(found), found[3].what, found[3].said
     (20, 'its ridge point', '295 FLOP/byte')
     """
-    return tuple(known for part in (_device, _token, _memory, _sharing) for known in part(setting))
+    return tuple(known for part in (_device, _read, _one_user, _cache, _users, _sharing) for known in part(setting))
 
 
 def as_card(known: Iterable[Known]) -> display.Shown:
@@ -159,12 +170,9 @@ def _device(of: Setting) -> Iterator[Known]:
     )
 
 
-def _token(of: Setting) -> Iterator[Known]:
-    """One token for one user."""
-    stored, rent = weight_bytes(of.llm, precision=of.bits16), f"${of.usd_per_hour:.2f} an hour"
-    least_s, read, name = of.bounds.max_s, of.cost.weight_bytes, of.llm.name
-    usd = usd_per_million_tokens(usd_per_hour=of.usd_per_hour, tokens_per_s=1 / least_s)
-    for_one = f"an {of.card.name} write for one user of {name} in 16 bits"
+def _read(of: Setting) -> Iterator[Known]:
+    """What one token reads."""
+    stored, read, name = weight_bytes(of.llm, precision=of.bits16), of.cost.weight_bytes, of.llm.name
     yield Known(
         what=f"{name} in 16 bits, stored",
         value=stored,
@@ -191,57 +199,65 @@ def _token(of: Setting) -> Iterator[Known]:
         chapter=1,
         ask="And how long does the arithmetic of that token take?",
     )
+
+
+def _one_user(of: Setting) -> Iterator[Known]:
+    """What that is for one user."""
+    least_s, rent = of.bounds.max_s, f"${of.usd_per_hour:.2f} an hour"
     yield Known(
         what="tokens a second for one user, at most",
         value=1 / least_s,
         unit="tokens/s",
         sum=f"1 / {si(least_s, 's')}",
         chapter=1,
-        ask=f"How many tokens a second can {for_one}, at most?",
+        ask=f"How many tokens a second can an {of.card.name} write for one user of {of.llm.name} in 16 bits, at most?",
     )
     yield Known(
         what="a million such tokens",
-        value=usd,
+        value=usd_per_million_tokens(usd_per_hour=of.usd_per_hour, tokens_per_s=1 / least_s),
         unit="USD",
-        digits=2,
         sum=f"{rent} / {1 / least_s:.1f} tokens/s",
         chapter=1,
         ask=f"What do a million of those tokens cost, at {rent}?",
     )
 
 
-def _memory(of: Setting) -> Iterator[Known]:
-    """What must fit."""
-    token = kv_stored_bytes_per_token(of.llm, precision=of.bits16)
-    n_cards, n_users = of.served.deployment.n_devices, int(of.served.users(of.context_len))
-    user = f"a user of {of.context_len:,} tokens"
+def _cache(of: Setting) -> Iterator[Known]:
+    """What a user keeps in memory."""
+    token, shape = of.token_bytes, (of.llm.n_layers, of.llm.n_kv_heads, of.llm.d_head)
+    product = "2 × {} layers × {} KV heads × {} × 2 bytes".format(*shape)
     yield Known(
         what="cache of one token",
         value=token,
         unit="bytes",
-        sum=f"2 × {of.llm.n_layers} layers × {of.llm.n_kv_heads} KV heads × {of.llm.d_head} × 2 bytes",
+        sum=product if token == 2 * prod(shape) * 2 else "what each kind of layer keeps of a token",
         chapter=2,
     )
     yield Known(
-        what=f"cache of {user}",
+        what=f"cache of {of.user}",
         value=token * of.context_len,
         unit="B",
         sum=f"{of.context_len:,} × {plain(token)} bytes",
         chapter=2,
-        ask=f"How many bytes does {user} keep in memory?",
+        ask=f"How many bytes of {of.llm.name}'s cache does {of.user} keep in memory?",
     )
+
+
+def _users(of: Setting) -> Iterator[Known]:
+    """What must fit."""
+    n_cards, each_bytes = of.served.deployment.n_devices, of.token_bytes * of.context_len
     yield Known(
         what=f"{of.card.name}s for the first such user",
         value=n_cards,
         sum="weights, then what a server keeps, then users; a group doubles",
         chapter=2,
-        ask=f"How many {of.card.name}s does the first {user[2:]} of {of.llm.name} need, under vLLM's defaults?",
+        ask=f"How many {of.card.name}s does the first {of.user[2:]} of {of.llm.name} need, under vLLM's defaults?",
     )
     yield Known(
         what="such users on them",
-        value=n_users,
+        value=int(of.served.users(of.context_len)),
         unit="users",
-        sum=f"{si(n_cards * of.served.at('value').cache_bytes, 'B')} for caches / {si(token * of.context_len, 'B')}",
+        sum=f"{si(n_cards * of.served.at('value').cache_bytes, 'B')} for caches / {si(each_bytes, 'B')}",
         chapter=2,
         ask="How many such users do those cards keep?",
     )
