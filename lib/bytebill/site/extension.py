@@ -20,6 +20,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from bytebill import chapters
+from bytebill.site import mend
 
 ANCHOR_PREFIX = "claim-"
 
@@ -85,7 +86,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "builder-inited": (share_handlers, number_by_name),
         "doctree-read": (share_anchors,),
         "html-page-context": (drop_twin_ids, dark.pair_drawings),
-        "build-finished": (dark.write_twins,),
+        "build-finished": (dark.write_twins, mend.mend_pages),
     }
     for event, ours in handlers.items():
         for handler in ours:
