@@ -49,7 +49,7 @@ RUN = """async ([options, contrast, asked]) => {
     if (!known.has(look)) looks.set(look, each);
   }
   const ask = async (where, wanted) => {
-    const found = await axe.run(where, { ...wanted, resultTypes: ["violations"] });
+    const found = await axe.run(where, { ...wanted, resultTypes: ["violations"], preload: false });
     return found.violations.flatMap((rule) => rule.nodes.map((node) => [rule.id, node.html]));
   };
   const faults = options ? await ask(document, options) : [];
@@ -82,7 +82,7 @@ WATCHED = """() => {
   const missed = [...rest.keys()].filter((each) => !reached.has(each) && each.checkVisibility());
   return [missed.map(short), [...unseen].map(short)];
 }"""
-CUT = """(mayScroll) => {
+CUT_EDGES = """(mayScroll) => {
   const seen = [...document.querySelectorAll(".bd-article *")].filter((each) =>
     each.clientWidth > 1 && each.scrollWidth > each.clientWidth + 1 && !each.closest("svg, .math, .visually-hidden")
     && each.checkVisibility() && !each.matches("input, select"));
@@ -101,7 +101,7 @@ def axe() -> str:
     return str(AXE_SCRIPT)
 
 
-def faults(page: Any, view: str, *, asked: set[str]) -> Iterator[str]:
+def barriers(page: Any, view: str, *, asked: set[str]) -> Iterator[str]:
     """What axe finds on a page as it is shown now, and what is cut there; `asked` keeps the looks that are well."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(axe())
@@ -110,7 +110,9 @@ def faults(page: Any, view: str, *, asked: set[str]) -> Iterator[str]:
         asked.update(looks)
     yield from (f"axe: {rule} ({view}): {html[:160]}" for rule, html in found)
     if view != "dark":
-        yield from (f"is cut or scrolls sideways ({view}): {what}" for what in page.evaluate(CUT, view == "phone"))
+        yield from (
+            f"is cut or scrolls sideways ({view}): {what}" for what in page.evaluate(CUT_EDGES, view == "phone")
+        )
 
 
 def unreached(page: Any) -> Iterator[str]:

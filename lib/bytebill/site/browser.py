@@ -73,7 +73,7 @@ def look(root: Path, names: Sequence[str], *, program: str, shots: Path | None =
             page = browser.new_page(reduced_motion="reduce")
             faults = _load(page, base, name)
             for view in VIEWS:
-                faults += [*_show(page, view), *access.faults(page, view, asked=asked)]
+                faults += [*_show(page, view), *access.barriers(page, view, asked=asked)]
                 if shots:
                     stem = name.removesuffix(".html").replace("/", "_")
                     page.screenshot(path=shots / f"{stem}_{view}.png", full_page=True)
