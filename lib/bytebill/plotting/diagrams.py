@@ -51,8 +51,22 @@ def _arrow(x1: float, y1: float, x2: float, y2: float, *, colour: str = INK) -> 
     return f'<path d="M{x1:g} {y1:g}L{x2:g} {y2:g}{head}" fill="none" stroke="{colour}" stroke-width="1.6"/>'
 
 
+def _titled(title: str, parts: Iterable[str], *, height: float) -> str:
+    """A drawing below the name of its case."""
+    return _drawing(
+        [_label(8, 18, title, bold=True), '<g transform="translate(0 24)">', *parts, "</g>"], height=height + 24
+    )
+
+
 def kv_cache(
-    *, n_layers: int, n_kv_heads: int, bytes_of_cell: float, bytes_of_token: float, bytes_read: float, context_len: int
+    *,
+    model: str,
+    n_layers: int,
+    n_kv_heads: int,
+    bytes_of_cell: float,
+    bytes_of_token: float,
+    bytes_read: float,
+    context_len: int,
 ) -> str:
     """Layers by tokens: a step reads every column and writes one."""
     left, top, side, n_columns, rows = 66, 46, 24, 10, (1, 2, 3, n_layers)
@@ -75,12 +89,10 @@ def kv_cache(
         _label(8, foot + 96, f"Written a step: {n_layers} cells = {bytes_of_token:,.0f} bytes."),
         _label(8, foot + 115, f"Read a step at {context_len:,} tokens: {bytes_read / 1e9:.2f} GB."),
     ]
-    return _drawing(parts, height=foot + 125)
+    return _titled(model, parts, height=foot + 125)
 
 
-def prefill_and_decode(
-    *, prefill_s: float, step_s: float, n_input: int, n_output: int, model: str, devices: str
-) -> str:
+def prefill_and_decode(*, prefill_s: float, step_s: float, n_input: int, n_output: int, model: str) -> str:
     """One request on two axes of time: the first moments, and the whole."""
     left, right, n_shown = 8, 352, 8
     first_s = prefill_s + n_shown * step_s
@@ -89,7 +101,7 @@ def prefill_and_decode(
     tight = (right - left) / whole_s
     wide, each = prefill_s * scale, step_s * scale
     parts = [
-        _label(left, 18, f"{model}, {devices}", bold=True),
+        _label(left, 18, model, bold=True),
         _label(left, 38, f"The first {first_s * 1e3:,.0f} ms"),
         _box(left, 48, wide, 70, colour=FLOPS, filled=0.35),
         _label(left + 6, 70, "prefill:"),
@@ -199,7 +211,9 @@ def experts_met(*, n_experts: int, met: dict[int, int], n_each: int, n_shared: i
     return _drawing(parts, height=84 + n_experts / across * side + 46)
 
 
-def hand_over(*, n_input: int, cache_bytes: float, step_bytes: float, prefill_s: float, step_s: float) -> str:
+def hand_over(
+    *, model: str, n_input: int, cache_bytes: float, step_bytes: float, prefill_s: float, step_s: float
+) -> str:
     """Prompts here, tokens there, and a cache that moves once."""
     parts = [
         _label(8, 18, "prefill pool", bold=True),
@@ -219,4 +233,4 @@ def hand_over(*, n_input: int, cache_bytes: float, step_bytes: float, prefill_s:
         _label(8, 138, f"The cache of {n_input:,} tokens crosses once: as many"),
         _label(8, 156, f"bytes as {cache_bytes / step_bytes:.1%} of what one decode step reads."),
     ]
-    return _drawing(parts, height=166)
+    return _titled(model, parts, height=166)

@@ -2,9 +2,9 @@
 
 Wrong is: a request to another host, an error or warning in the console, an answer of 400 or more, a formula that
 MathJax could not read, a picture that cannot be shown, a page wider than a phone, a ledger that cannot be used
-(`ledger_trial`), and what keeps somebody from using a page (`access`). Two browsers share the pages. With `--shots
-FOLDER` each page is also photographed: at a desk, on a phone, in the dark. No browser here: that is said, and the exit
-code is 0.
+(`ledger_trial`), and what keeps somebody from using a page (`access`). Two browsers share the pages, and some pages are
+opened as files, with no server. With `--shots FOLDER` each page is also photographed: at a desk, on a phone, in the
+dark. No browser here: that is said, and the exit code is 0.
 
 Usage: python -m bytebill.site.browser _build/html [PAGE ...] [--shots FOLDER]
 """
@@ -43,6 +43,7 @@ BROKEN = """() => [...document.images].filter(each => each.checkVisibility() && 
 SETTLED = "async () => { await document.fonts.ready; if (window.MathJax?.startup) await MathJax.startup.promise; }"
 PATIENCE_MS = 60_000  # a page is ready in one second, and a busy machine is not hurried
 N_BROWSERS = 2
+AS_FILES = 6  # every sixth page is opened without a server too
 
 
 def executable() -> str | None:
@@ -80,6 +81,21 @@ def look(root: Path, names: Sequence[str], *, program: str, shots: Path | None =
             _show(page, "desk")
             faults += [*access.unreached(page), *ledger_trial.faults(page)]
             found += [f"{name}: {fault}" for fault in faults]
+            page.close()
+        browser.close()
+    return found
+
+
+def open_as_files(root: Path, names: Sequence[str], *, program: str) -> list[str]:
+    """Open pages as files, with no server; what is wrong, one line each."""
+    from playwright.sync_api import sync_playwright
+
+    found: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=flags())
+        for name in names:
+            page = browser.new_page(reduced_motion="reduce")
+            found += [f"{name} as a file: {fault}" for fault in _load(page, f"{root.as_uri()}/", name)]
             page.close()
         browser.close()
     return found
@@ -156,6 +172,7 @@ def main() -> int:
     if given.shots:
         given.shots.mkdir(parents=True, exist_ok=True)
     found = look_at_once(root, names, program=program, shots=given.shots)
+    found += open_as_files(root, names[::AS_FILES], program=program)
     print(
         "\n".join(found)
         or f"{len(names)} pages in Chromium: no outside request, no console error, nothing cut, nobody kept out."

@@ -19,6 +19,7 @@ MENDED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r'<div id="pst-primary-sidebar" class',
             '<div id="pst-primary-sidebar" role="complementary" aria-label="Book" class',
         ),
+        (r'role="doc-biblioentry"', 'role="listitem"'),  # withdrawn from the standard, and no child of a list
         (r'<th class="head"><p></p></th>', '<td class="head"></td>'),
     )
 )

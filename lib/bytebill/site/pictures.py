@@ -46,9 +46,11 @@ def five() -> dict[str, str]:
     """Every picture by its name."""
     moe, llm = MIXTURE.moe, CASE.model
     assert moe
+    case = f"{llm.name}, {CASE.precision.name}, {CASE.n_devices} × {CASE.accelerator.name}"
     n_input, n_output = REFERENCE.n_input_tokens, REFERENCE.n_output_tokens
     return {
         "kv_cache": diagrams.kv_cache(
+            model=f"{llm.name}, {CASE.precision.name}",
             n_layers=llm.n_layers,
             n_kv_heads=llm.n_kv_heads,
             bytes_of_cell=TOKEN_BYTES / llm.n_layers,
@@ -57,12 +59,7 @@ def five() -> dict[str, str]:
             context_len=CONTEXT_LEN,
         ),
         "prefill_and_decode": diagrams.prefill_and_decode(
-            prefill_s=PREFILL_S,
-            step_s=STEP_S,
-            n_input=n_input,
-            n_output=n_output,
-            model=f"{llm.name}, {CASE.precision.name}",
-            devices=f"{CASE.n_devices} × {CASE.accelerator.name}",
+            prefill_s=PREFILL_S, step_s=STEP_S, n_input=n_input, n_output=n_output, model=case
         ),
         "slots": diagrams.slots(static=IN_BATCHES, continuous=REFILLED, n_slots=N_SLOTS),
         "experts": diagrams.experts_met(
@@ -73,6 +70,7 @@ def five() -> dict[str, str]:
             model=MIXTURE.name,
         ),
         "two_pools": diagrams.hand_over(
+            model=case,
             n_input=n_input,
             cache_bytes=n_input * TOKEN_BYTES,
             step_bytes=STEP_BYTES,
