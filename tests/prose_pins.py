@@ -12,7 +12,9 @@ import re
 from bytebill.claims import CLAIMS
 from bytebill.hardware import accelerator
 from bytebill.models import kv_stored_bytes_per_token, model, precision, weight_bytes
+from bytebill.plotting.diagrams import n_steps
 from bytebill.roofline import critical_batch
+from bytebill.site import pictures
 from bytebill.trials.panels import REFERENCE
 from bytebill.units import GB, MB, TB, TFLOP, GiB
 
@@ -79,6 +81,34 @@ PINS: dict[str, dict[str, float]] = {
         "FLOP/byte to [591]": SPARSE_FLOPS_PER_S / H100.bandwidth_bytes_per_s,
         "At most [23.9] tokens/s": 1 / READ_S,
         "another [538] MB of disk": 4 * model("smollm2-135m").n_params / MB,
+    },
+    "pictures.md": {
+        "prompts of [1,155] tokens": REFERENCE.n_input_tokens,
+        "answers of [211].": REFERENCE.n_output_tokens,
+        "layers 1, 2, 3 to [80], columns": pictures.CASE.model.n_layers,
+        "writes [327,680] bytes a token": pictures.TOKEN_BYTES,
+        "at [8,192] tokens of context": pictures.CONTEXT_LEN,
+        "each step reads [2.68] GB": pictures.CONTEXT_LEN * pictures.TOKEN_BYTES / GB,
+        "prefill of [1,155] tokens in": REFERENCE.n_input_tokens,
+        "tokens in [40] ms, is": pictures.PREFILL_S * 1e3,
+        "Prefill takes [40] ms": pictures.PREFILL_S * 1e3,
+        "ms for [1,155] tokens, and": REFERENCE.n_input_tokens,
+        "of the answer [10] ms": pictures.STEP_S * 1e3,
+        "decode is [98]% of the time": 100 * pictures.DECODE_SHARE,
+        "the same [12] requests": len(pictures.LENGTHS),
+        "in [16] steps": n_steps(pictures.REFILLED),
+        "instead of [24]:": n_steps(pictures.IN_BATCHES),
+        "fall from [43]%": 100 * pictures.idle_share(pictures.IN_BATCHES),
+        "to [14]%": 100 * pictures.idle_share(pictures.REFILLED),
+        "One token lights [8] of them": pictures.met(1),
+        "8 tokens [57], and": pictures.met(8),
+        "and 64 tokens [222].": pictures.met(64),
+        "meets 8 experts of [256]": pictures.MIXTURE.moe.n_experts,
+        "nearly all: [57] with 8 tokens": pictures.met(8),
+        "tokens, [222] with 64": pictures.met(64),
+        "moves once, [378] MB": REFERENCE.n_input_tokens * pictures.TOKEN_BYTES / MB,
+        "MB for [1,155] tokens:": REFERENCE.n_input_tokens,
+        "as [0.3]% of what": 100 * REFERENCE.n_input_tokens * pictures.TOKEN_BYTES / pictures.STEP_BYTES,
     },
     "notation.md": {
         "groups of 128 takes [4.25] bits": INT4.bits_per_weight,

@@ -19,16 +19,17 @@
     for (const folded of opened.splice(0)) folded.open = false;
   });
 
+  // What is too wide can be scrolled by the keyboard. A box changes its size when the window does or when it unfolds.
   const scrollers =
-    ".bb-verdict, .cell_output .text_html, .cell_output pre, .pst-scrollable-table-container, div.math";
-  const markScrollers = () => {
-    for (const box of document.querySelectorAll(scrollers)) {
-      if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
-      else box.removeAttribute("tabindex");
-    }
+    ".bb-verdict, .cell_output .text_html, .bd-article pre, .cell_output figure, .pst-scrollable-table-container, " +
+    ".bb-wide, div.math";
+  const mark = (box) => {
+    const scrolls = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX);
+    if (scrolls) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
   };
-  addEventListener("load", markScrollers);
-  addEventListener("resize", markScrollers);
+  const sizes = new ResizeObserver((changed) => changed.forEach(({ target }) => mark(target)));
+  addEventListener("load", () => document.querySelectorAll(scrollers).forEach((box) => sizes.observe(box)));
 
   const ledger = document.querySelector(".bb-ledger");
   if (!ledger) return;

@@ -80,7 +80,7 @@ def number_by_name(app: Sphinx) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
-    from bytebill.site import cover, dark, formulas, gathered, icons, lean, math_font  # matplotlib comes with `dark`
+    from bytebill.site import cover, dark, formulas, gathered, icons, lean, math_font, mend  # matplotlib: `dark`
 
     gathered.register(app)
 
@@ -88,7 +88,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "builder-inited": (share_handlers, number_by_name),
         "doctree-read": (share_anchors,),
         "html-page-context": (drop_twin_ids, dark.pair_drawings, math_font.style_formulas, cover.dress_cover),
-        "build-finished": (dark.write_twins, math_font.write_font, lean.trim, icons.write_icons),
+        "build-finished": (dark.write_twins, math_font.write_font, lean.trim, icons.write_icons, mend.mend_pages),
     }
     formulas.offer_mathml(app)
     app.add_directive("cover", cover.CoverDirective)
