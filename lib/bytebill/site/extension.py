@@ -8,8 +8,8 @@
     number_by_name   Sphinx numbers chapters by their place in the table of contents; the text means the number in
                      their file's name, and some chapters are not written yet
 
-`verdict_nodes` shows verdicts natively, `dark` draws twins for the dark, `build` renders, `check` and `browser` look at
-what came out.
+`verdict_nodes` shows verdicts natively, `dark` draws twins for the dark, `provenance` dates a page's numbers, `build`
+renders, `check` and `browser` look at what came out.
 """
 
 import re
@@ -20,6 +20,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from bytebill import chapters
+from bytebill.site import provenance
 
 ANCHOR_PREFIX = "claim-"
 
@@ -84,11 +85,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
     handlers: dict[str, tuple[Any, ...]] = {
         "builder-inited": (share_handlers, number_by_name),
         "doctree-read": (share_anchors,),
-        "html-page-context": (drop_twin_ids, dark.pair_drawings),
+        "html-page-context": (drop_twin_ids, dark.pair_drawings, provenance.add_line),
         "build-finished": (dark.write_twins,),
     }
     for event, ours in handlers.items():
         for handler in ours:
             app.connect(event, handler)
     app.connect("html-page-context", tidy_scripts, priority=900)  # after whoever adds scripts
+    app.add_css_file("aids.css")
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
