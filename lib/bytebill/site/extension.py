@@ -8,8 +8,8 @@
     number_by_name   Sphinx numbers chapters by their place in the table of contents; the text means the number in
                      their file's name, and some chapters are not written yet
 
-`verdict_nodes` shows verdicts natively, `dark` draws twins for the dark, `provenance` dates a page's numbers, `build`
-renders, `check` and `browser` look at what came out.
+`verdict_nodes` shows verdicts natively, `dark` draws twins for the dark, `provenance` dates a page's numbers, `search`
+makes them findable, `build` renders, `check` and `browser` look at what came out.
 """
 
 import re
@@ -20,7 +20,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from bytebill import chapters
-from bytebill.site import provenance
+from bytebill.site import provenance, search
 
 ANCHOR_PREFIX = "claim-"
 
@@ -83,10 +83,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     from bytebill.site import dark  # matplotlib comes with it, which the checks of the pages do without
 
     handlers: dict[str, tuple[Any, ...]] = {
-        "builder-inited": (share_handlers, number_by_name),
+        "builder-inited": (share_handlers, number_by_name, search.leave_own_index_empty),
         "doctree-read": (share_anchors,),
-        "html-page-context": (drop_twin_ids, dark.pair_drawings, provenance.add_line),
-        "build-finished": (dark.write_twins,),
+        "html-page-context": (drop_twin_ids, dark.pair_drawings, provenance.add_line, search.load_script),
+        "build-finished": (dark.write_twins, search.write_entries),
     }
     for event, ours in handlers.items():
         for handler in ours:
