@@ -4,11 +4,13 @@
                      Jupyter Book adds thebe, which would ask another host, even where it is switched off
     drop_twin_ids    sphinx-exercise gives the inside of every exercise of a page the same id
     share_handlers   sphinx-exercise claims the builder 'singlehtml' and thereby hides all 'html' handlers from it
-    share_anchors    lets Markdown link to a verdict on another page, `[C01](01_name.ipynb#claim-c01)`
+    share_anchors    lets Markdown link to a verdict on another page, `[C01](01_name.ipynb#claim-c01)`, and to a row of
+                     the ledger, `[C01](ledger.ipynb#C01)`
     number_by_name   Sphinx numbers chapters by their place in the table of contents; the text means the number in
                      their file's name, and some chapters are not written yet
 
-`verdict_nodes` shows verdicts natively, `dark` draws twins for the dark, `provenance` dates a page's numbers, `search`
+`citations`, `conclusions` and `data_page` make the list of works, the changes and the tables of data into pages that
+lead to each other, `verdict_nodes` shows verdicts natively, `dark` draws twins for the dark, `provenance` dates a page's numbers, `search`
 makes them findable, `build` renders, `check` and `browser` look at what came out.
 """
 
@@ -20,9 +22,10 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from bytebill import chapters
-from bytebill.site import provenance, search
+from bytebill.site import citations, conclusions, data_page, provenance, search
 
 ANCHOR_PREFIX = "claim-"
+LEDGER_ROW = re.compile(r'<li class="bb-row[^>]* id="(C\d\d)"')
 
 
 def tidy_scripts(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
@@ -49,11 +52,13 @@ def share_handlers(app: Sphinx) -> None:
 
 
 def share_anchors(app: Sphinx, doctree: nodes.document) -> None:
-    """Add the page's verdicts to the anchors that MyST knows of it."""
+    """Add the page's verdicts, and the ledger's rows, to the anchors that MyST knows of it."""
     slugs = app.env.metadata[app.env.docname].setdefault("myst_slugs", {})
     for name, id in doctree.nameids.items():
         if name.startswith(ANCHOR_PREFIX) and id:
             slugs[name] = (0, id, name.removeprefix(ANCHOR_PREFIX).upper())
+    for row in LEDGER_ROW.findall("".join(raw.astext() for raw in doctree.findall(nodes.raw))):
+        slugs[row] = (0, row, row)
 
 
 def number_by_name(app: Sphinx) -> None:
@@ -84,8 +89,16 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
     handlers: dict[str, tuple[Any, ...]] = {
         "builder-inited": (share_handlers, number_by_name, search.leave_own_index_empty),
+        "env-before-read-docs": (citations.tell_apart,),
         "doctree-read": (share_anchors,),
-        "html-page-context": (drop_twin_ids, dark.pair_drawings, provenance.add_line, search.load_script),
+        "html-page-context": (
+            drop_twin_ids,
+            dark.pair_drawings,
+            citations.link_back,
+            data_page.link_names,
+            provenance.add_line,
+            search.load_script,
+        ),
         "build-finished": (dark.write_twins, search.write_entries),
     }
     for event, ours in handlers.items():
@@ -93,4 +106,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
             app.connect(event, handler)
     app.connect("html-page-context", tidy_scripts, priority=900)  # after whoever adds scripts
     app.add_css_file("aids.css")
+    app.add_js_file("aids.js", loading_method="defer")
+    citations.register_style()
+    app.add_directive("conclusions", conclusions.Conclusions)
+    app.add_directive("data-tables", data_page.DataTables)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
