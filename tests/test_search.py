@@ -22,7 +22,7 @@ LEDGER = """<article><section id="the-ledger"><h1>The ledger</h1><ul>
 <dl><dt id="term-queue">queue</dt><dd>Requests that wait, colourful and grey.</dd></dl></section></article>"""
 
 
-def found(html: str, address: str = "a.html") -> dict[str, search.Entry]:
+def found(html: str, address: str = "a.html") -> dict[str, search.Findable]:
     return {each.address: each for each in search.entries(html, address=address)}
 
 
@@ -95,5 +95,7 @@ def test_queries_in_a_browser_with_and_without_a_server(tmp_path: Path) -> None:
             page.goto(start + "search.html")
             hits = {query: search_trial.hit_addresses(page, query) for query in WANTED}
             assert hits == WANTED
-            assert list(search_trial.faults(page))  # a book without its chapters fails the trial of the built site
+            assert list(
+                search_trial.search_faults(page)
+            )  # a book without its chapters fails the trial of the built site
         program.close()

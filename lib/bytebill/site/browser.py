@@ -75,7 +75,7 @@ def look(root: Path, names: Sequence[str], *, program: str, shots: Path | None =
                 if shots:
                     stem = name.removesuffix(".html").replace("/", "_")
                     page.screenshot(path=shots / f"{stem}_{view}.png", full_page=True)
-            found += [f"{name}: {fault}" for fault in (*ledger_trial.faults(page), *search_trial.faults(page))]
+            found += [f"{name}: {fault}" for fault in (*ledger_trial.faults(page), *search_trial.search_faults(page))]
             page.close()
         browser.close()
     return found

@@ -28,10 +28,10 @@ _CODE = re.compile(
 )
 
 
-def anchor(name: str) -> str:
+def card_anchor(name: str) -> str:
     """The name of a card's place on the page.
 
-    >>> anchor("api_prices")
+    >>> card_anchor("api_prices")
     'table-api-prices'
     """
     return f"table-{name.replace('_', '-')}"
@@ -63,7 +63,7 @@ class DataTables(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """The cards, by name."""
         names = sorted((*data.names(), *OTHERS))
-        return [*(self._box(anchor(name), card(name)) for name in names), self._records()]
+        return [*(self._box(card_anchor(name), card(name)) for name in names), self._records()]
 
     def _box(self, id: str, lines: list[str]) -> nodes.container:
         box = nodes.container(ids=[id], classes=["bb-table-card"])
@@ -100,7 +100,7 @@ def linked(body: str, *, uri: str) -> str:
         name = found["table"] or "measured"
         if found["table"] and name not in known:
             return str(found[1])
-        return f'<a class="bb-data" href="{uri}#{anchor(name)}">{found[1]}</a>'
+        return f'<a class="bb-data" href="{uri}#{card_anchor(name)}">{found[1]}</a>'
 
     return _CODE.sub(link, body)
 

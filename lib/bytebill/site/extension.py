@@ -10,8 +10,9 @@
                      their file's name, and some chapters are not written yet
 
 `citations`, `conclusions` and `data_page` make the list of works, the changes and the tables of data into pages that
-lead to each other, `verdict_nodes` shows verdicts natively, `dark` draws twins for the dark, `provenance` dates a page's numbers, `search`
-makes them findable, `build` renders, `check` and `browser` look at what came out.
+lead to each other, `own_units` converts, `launch` offers chapters elsewhere, `provenance` dates a page's numbers,
+`search` makes them findable, `verdict_nodes` shows verdicts natively, `dark` draws twins for the dark, `build` renders,
+`check` and `browser` look at what came out.
 """
 
 import re
@@ -22,7 +23,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from bytebill import chapters
-from bytebill.site import citations, conclusions, data_page, provenance, search
+from bytebill.site import citations, conclusions, data_page, launch, own_units, provenance, search
 
 ANCHOR_PREFIX = "claim-"
 LEDGER_ROW = re.compile(r'<li class="bb-row[^>]* id="(C\d\d)"')
@@ -88,6 +89,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     from bytebill.site import dark  # matplotlib comes with it, which the checks of the pages do without
 
     handlers: dict[str, tuple[Any, ...]] = {
+        "config-inited": (launch.offer,),
         "builder-inited": (share_handlers, number_by_name, search.leave_own_index_empty),
         "env-before-read-docs": (citations.tell_apart,),
         "doctree-read": (share_anchors,),
@@ -109,5 +111,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_js_file("aids.js", loading_method="defer")
     citations.register_style()
     app.add_directive("conclusions", conclusions.Conclusions)
+    app.add_directive("launch", launch.Launch)
+    app.add_directive("own-units", own_units.OwnUnits)
     app.add_directive("data-tables", data_page.DataTables)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -50,7 +50,7 @@ def of_notebook(notebook: Mapping[str, Any]) -> Provenance:
     """
     cells = notebook["cells"]
     text = "\n".join("".join(cell["source"]) for cell in cells)
-    found = named(text) | set(notebook.get("metadata", {}).get("bytebill", {}).get("reads", ()))
+    found = named_files(text) | set(notebook.get("metadata", {}).get("bytebill", {}).get("reads", ()))
     return Provenance(
         tables=tuple(sorted(found & set(_files()))),
         records=tuple(sorted(found & _records())),
@@ -59,10 +59,10 @@ def of_notebook(notebook: Mapping[str, Any]) -> Provenance:
     )
 
 
-def named(text: str) -> set[str]:
+def named_files(text: str) -> set[str]:
     """Files of `data/` that a text names, without their endings.
 
-    >>> sorted(named("from `data/models.csv` and data/measured/h200-decode.json, not data/"))
+    >>> sorted(named_files("from `data/models.csv` and data/measured/h200-decode.json, not data/"))
     ['h200-decode', 'models']
     """
     return {found[2] for found in _NAMED.finditer(text)}
@@ -73,7 +73,7 @@ def of_source(path: Path) -> Provenance:
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".ipynb":
         return of_notebook(json.loads(text))
-    found = named(text)
+    found = named_files(text)
     return Provenance(tables=tuple(sorted(found & set(_files()))), records=tuple(sorted(found & _records())))
 
 

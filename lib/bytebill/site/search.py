@@ -26,7 +26,7 @@ ENTRIES = "search_entries.js"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class Findable:
     """One thing to be found: where it is, what it is called, what stands there."""
 
     address: str
@@ -36,7 +36,7 @@ class Entry:
     text: str
 
 
-def entries(html: str, *, address: str) -> Iterator[Entry]:
+def entries(html: str, *, address: str) -> Iterator[Findable]:
     """What one built page has to find, in its order.
 
     >>> page = '<article><section id="a"><h1>Batch</h1><p>One.</p><section id="b"><h2>More</h2><p>33.8</p></section>'
@@ -51,7 +51,7 @@ def entries(html: str, *, address: str) -> Iterator[Entry]:
     heading = article.find("h1")
     page = _words(heading) if isinstance(heading, Tag) else address
     for place in article.select(OWN):
-        yield Entry(
+        yield Findable(
             address=f"{address}#{place['id']}", page=page, title=_title(place), kind=_kind(place), text=_own_text(place)
         )
 

@@ -21,13 +21,13 @@ QUERIES: Mapping[str, str] = {
     "quantization": "notebooks/11_quantization.html",
     "deepseek cost-profit margin": "notebooks/10_deepseek_reanalysed.html",
 }
-SPELLINGS = (("utilization", "utilisation"), ("quantization", "quantisation"), ("gray", "grey"), ("c13", "C-13"))
+SAME_WORDS = (("utilization", "utilisation"), ("quantization", "quantisation"), ("gray", "grey"), ("c13", "C-13"))
 # Printed by a cell and by no prose: it is found at all, and the page has it.
 PRINTED = ("33.8", "1,155", "139")
 FIRST = ".bb-found > li > a"
 
 
-def faults(page: Any) -> Iterator[str]:
+def search_faults(page: Any) -> Iterator[str]:
     """What is wrong with the search on a loaded search page; nothing elsewhere."""
     if not page.url.split("?")[0].endswith("/search.html"):
         return
@@ -35,7 +35,7 @@ def faults(page: Any) -> Iterator[str]:
         hits = hit_addresses(page, query)[:2]
         if not any(hit.startswith(wanted) for hit in hits):
             yield f"search: '{query}' finds {hits or 'nothing'} first, not {wanted}"
-    for spellings in SPELLINGS:
+    for spellings in SAME_WORDS:
         if len({tuple(hit_addresses(page, query)[:1]) for query in spellings}) != 1:
             yield f"search: {' and '.join(spellings)} find different things first"
     yield from (f"search: '{query}' finds nothing" for query in PRINTED if not hit_addresses(page, query))
