@@ -6,7 +6,8 @@ meaning and the table its producer, licence and sha256. Every row names its sour
 holds, and as of when. `caution` is empty, or "memory" (recalled, not verified) or "read-2nd" (read in a page
 that quotes the primary source): print it where the row is used. An empty cell is unknown: it loads as None
 and is never guessed. Rules for all this: `bytebill.data.rules`. The environment's BYTEBILL_DATA may name another
-folder, or one file that `bytebill.data.bundle` has made of the tables: then there is no YAML to read.
+folder, or one file that `bytebill.data.bundle` has made of the tables: then there is no YAML to read. BYTEBILL_READS
+may name a file to which each one that is read is added: so a refresh knows what a chapter read.
 """
 
 import csv
@@ -186,6 +187,9 @@ def _existing(name: str, suffix: str) -> Path:
 
 def _read(path: Path, parse: Callable[[str], Any] = str, kind: type = str) -> Any:
     """What a file holds; one sentence where it is not there, is damaged, or holds something else."""
+    if log := os.environ.get("BYTEBILL_READS"):
+        with open(log, "a", encoding="utf-8") as told:
+            told.write(f"{path.stem}\n")
     try:
         found = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

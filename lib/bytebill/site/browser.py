@@ -2,9 +2,10 @@
 
 Wrong is: a request to another host, an error or warning in the console, an answer of 400 or more, a formula that is
 not drawn, a picture that cannot be shown, a page wider than a phone or heavier than `PAGE_LIMIT_BYTES` with all it
-loads before anybody clicks, a ledger that cannot be used (`ledger_trial`), and what keeps somebody from using a page
-(`access`). Two browsers share the pages, and some pages are opened as files, with no server. With `--shots FOLDER` each
-page is also photographed: at a desk, on a phone, in the dark. No browser here: that is said, and the exit code is 0.
+loads before anybody clicks, a ledger that cannot be used (`ledger_trial`), a search that finds other things
+(`search_trial`), and what keeps somebody from using a page (`access`). Two browsers share the pages, and some pages are
+opened as files, with no server. With `--shots FOLDER` each page is also photographed: at a desk, on a phone, in the
+dark. No browser here: that is said, and the exit code is 0.
 
 Usage: python -m bytebill.site.browser _build/html [PAGE ...] [--shots FOLDER]
 """
@@ -21,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bytebill.site import access, check, ledger_trial
+from bytebill.site import access, check, ledger_trial, search_trial
 from bytebill.units import MB
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
@@ -86,7 +87,7 @@ def look(root: Path, names: Sequence[str], *, program: str, shots: Path | None =
                     stem = name.removesuffix(".html").replace("/", "_")
                     page.screenshot(path=shots / f"{stem}_{view}.png", full_page=True)
             _show(page, "desk")
-            faults += [*access.unreached(page), *ledger_trial.faults(page)]
+            faults += [*access.unreached(page), *ledger_trial.faults(page), *search_trial.search_faults(page)]
             found += [f"{name}: {fault}" for fault in faults]
             page.close()
         browser.close()

@@ -1,0 +1,169 @@
+"""Reading aids: dates and devices of a page, changes, cards of data, citations, launch links, own units."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+from pybtex.database import parse_file
+
+from bytebill import data
+from bytebill.claims import CLAIMS
+from bytebill.errors import UnknownNameError
+from bytebill.site import browser, citations, conclusions, data_page, launch, own_units, provenance
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PRINTED = "AMD EPYC, 2 threads, 24 GB free, torch 2.13.0+cpu; reads 51.3 GB/s"
+
+
+def measured(text: str, *, tags: tuple[str, ...] = ("measured",)) -> dict[str, object]:
+    """A notebook whose one cell printed a text."""
+    cell = {"cell_type": "code", "source": "", "metadata": {"tags": tags}, "outputs": [{"text": [text]}]}
+    return {"cells": [cell], "metadata": {"bytebill": {"outputs_of": "2026-11-26", "reads": ["models", "h200-decode"]}}}
+
+
+def test_a_page_names_its_tables_records_device_and_day() -> None:
+    line = provenance.line(provenance.of_notebook(measured(PRINTED)), tables_uri="t.html")
+    assert 't.html#table-models">models' in line and str(provenance.read_on("models")) in line
+    assert "NVIDIA H200, 26 November 2026" in line
+    assert "Measured on this page: AMD EPYC, 2 threads; outputs of 26 November 2026." in line
+
+
+@pytest.mark.parametrize("text", ["H100: 80 GB free of 80", "24 GB free", "no device at all"])
+def test_what_is_no_device_line_is_no_device(text: str) -> None:
+    assert provenance.of_notebook(measured(text)).devices == ()
+    assert provenance.of_notebook(measured(PRINTED, tags=())).devices == ()  # nothing was measured there
+
+
+def test_a_gpu_has_no_threads() -> None:
+    assert provenance.of_notebook(measured("NVIDIA H200, 150 GB free, torch 2.11.0")).devices == ("NVIDIA H200",)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_chapter_that_measured_names_its_device_and_day(path: Path) -> None:
+    found, told = provenance.of_source(path), path.read_text(encoding="utf-8")
+    if found.devices:
+        assert found.ran and found.ran in told
+    measures = re.search(r'"measured"', told) and path.stem != "ledger"
+    assert bool(found.devices) == bool(measures)
+    for table in found.tables:
+        assert provenance.read_on(table) or table == "claims", f"{table} tells no day"
+
+
+def test_the_changes_are_the_changelogs_one_row_a_claim() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    told = list(conclusions.versions(text))
+    assert sorted(change.claim for _, changes, _ in told for change in changes) == sorted(CLAIMS)
+    assert all(change.why in text and change.new.split(",")[0] in text for _, changes, _ in told for change in changes)
+    newer = "## 9.0\n\n### Conclusions\n\n- **C01** ● safe to repeat: ✗ wrong. New.\n\n" + text[text.index("## ") :]
+    assert next(version for version, *_ in conclusions.versions(newer)) == "9.0"
+
+
+def test_every_table_has_a_card_and_every_named_file_leads_to_one() -> None:
+    for name in (*data.names(), *data_page.OTHERS):
+        assert data_page.card(name)[0].startswith(f"**`data/{name}.")
+    named = {name for path in NOTEBOOKS for name in provenance.of_source(path).tables}
+    assert named <= {*data.names(), *data_page.OTHERS}
+    rows = data.rows("accelerators")
+    marked = sum(bool(row["caution"]) for row in rows)
+    assert f"* Read at second hand or recalled: {marked} of {len(rows)} rows" in data_page.card("accelerators")
+
+
+def test_no_two_works_are_called_alike_and_text_and_list_agree() -> None:
+    entries = parse_file(str(ROOT / "book" / "references.bib")).entries
+    before = [citations.label(entry) for entry in entries.values()]
+    citations.with_letters(entries)
+    labels = [citations.label(entry) for entry in entries.values()]
+    assert len(set(labels)) == len(labels) > len(set(before))
+    assert all(
+        re.search(r", \d{4}[a-z]?$", label) or not entry.fields.get("year")
+        for label, entry in zip(labels, entries.values(), strict=True)
+    )
+
+
+def test_launch_links_are_there_only_with_an_address() -> None:
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    url = config["repository"]["url"]
+    assert bool(launch.buttons(url)) == bool(url)
+    assert ("no buttons" in launch.sentence(url)) == (not url)
+
+
+@pytest.mark.parametrize("name", ["tests", "pages"])
+def test_workflows_run_what_the_makefile_has(name: str) -> None:
+    path = ROOT / ".github" / "workflows" / f"{name}.yml"
+    (job,) = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].values()
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    targets = {
+        line.split(":")[0]
+        for line in (ROOT / "Makefile").read_text().splitlines()
+        if ":  ##" in line or ") ## " in line or ")  ##" in line
+    }
+    for command in commands:
+        program, *rest = command.split()
+        assert (ROOT / program).is_file() or (program == "make" and set(rest) <= targets), command
+    pinned = [step["uses"].split("@")[1] for step in job["steps"] if "uses" in step]
+    assert all(re.fullmatch(r"v\d+\.\d+\.\d+", version) for version in pinned)
+
+
+PAIRS = [(kind, unit, to) for kind, of in own_units.KINDS.items() for unit in of.units for to in of.units]
+
+
+@pytest.mark.parametrize(("kind", "unit", "to"), PAIRS)
+def test_there_and_back_is_the_same_number(kind: str, unit: str, to: str) -> None:
+    there = own_units.converted(7.0, unit=unit, to=to, kind=kind)
+    assert own_units.converted(there, unit=to, to=unit, kind=kind) == pytest.approx(7.0)
+
+
+def test_known_conversions() -> None:
+    def price(to: str, **assumed: float) -> float:
+        names = {name.replace("_", " "): value for name, value in assumed.items()}
+        return own_units.converted(2.0, unit="USD per million tokens", to=to, kind="price", assumed=names)
+
+    assert price("USD per 1,000 requests") == pytest.approx(2.0)  # of a thousand tokens each
+    assert price("USD per 1,000 requests", tokens_per_request=500) == pytest.approx(1.0)
+    assert price("USD per 1,000 pages") == pytest.approx(2e-6 * 1000 * 500 / 0.75)
+    with pytest.raises(UnknownNameError):
+        own_units.converted(1, unit="GB", to="tokens", kind="memory")
+
+
+@pytest.mark.skipif(browser.executable() is None, reason="no Chromium on this machine")
+def test_the_script_converts_as_the_package_does_and_shows_citations(tmp_path: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    cited = '<span class="bibtex-citation">[<a href="#r" title="A. B. A roof. 2009.">B, 2009</a>]</span>'
+    script = (ROOT / "book" / "assets" / "aids.js").read_text(encoding="utf-8")
+    (tmp_path / "a.html").write_text(f"<meta charset='utf-8'>{cited}{own_units.page()}<script>{script}</script>")
+    with sync_playwright() as playwright:
+        program = playwright.chromium.launch(
+            executable_path=browser.executable(), args=[*browser.FLAGS, "--no-sandbox"]
+        )
+        page = program.new_page()
+        page.goto((tmp_path / "a.html").as_uri())
+        for kind, unit, to in PAIRS:
+            if unit != to:
+                cells = f".bb-unit[data-kind='{kind}'] [data-unit='{{}}'] input"
+                page.fill(cells.format(unit), "3")
+                wanted = own_units.converted(3.0, unit=unit, to=to, kind=kind)
+                assert float(page.input_value(cells.format(to))) == pytest.approx(wanted, rel=6e-3), (unit, to)
+        page.fill("[data-assumed='tokens per request']", "2000")
+        page.fill(".bb-unit[data-kind='price'] [data-unit='USD per million tokens'] input", "2")
+        assert page.input_value(".bb-unit[data-kind='price'] [data-unit='USD per 1,000 requests'] input") == "4"
+        link = page.locator(".bibtex-citation a")
+        link.focus()
+        assert page.inner_text("#bb-card") == "A. B. A roof. 2009." and page.is_visible("#bb-card")
+        page.keyboard.press("Escape")
+        assert not page.is_visible("#bb-card")
+        program.close()
+
+
+def test_the_table_without_a_script_has_every_unit() -> None:
+    soup = BeautifulSoup(own_units.page(), "html.parser")
+    shown = {cell["data-unit"]: cell.get_text() for cell in soup.select("[data-unit]")}
+    assert set(shown) == {unit for kind in own_units.KINDS.values() for unit in kind.units}
+    assert shown["GiB"] == "74.5" and shown["tokens/s per user"] == "50"
+    assert json.loads(soup.script.get_text())["assumed"] == own_units.ASSUMED
