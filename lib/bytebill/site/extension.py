@@ -8,8 +8,8 @@
     number_by_name   Sphinx numbers chapters by their place in the table of contents; the text means the number in
                      their file's name, and some chapters are not written yet
 
-`verdict_nodes` shows verdicts natively, `dark` draws twins for the dark, `build` renders, `check` and `browser` look at
-what came out.
+`verdict_nodes` shows verdicts natively, `dark` draws twins for the dark, `calculator` prices a deployment in the page,
+`build` renders, `check` and `browser` look at what came out.
 """
 
 import re
@@ -79,16 +79,17 @@ def number_by_name(app: Sphinx) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
-    from bytebill.site import dark  # matplotlib comes with it, which the checks of the pages do without
+    from bytebill.site import calculator, dark  # matplotlib comes with it, which the checks of the pages do without
 
     handlers: dict[str, tuple[Any, ...]] = {
         "builder-inited": (share_handlers, number_by_name),
         "doctree-read": (share_anchors,),
-        "html-page-context": (drop_twin_ids, dark.pair_drawings),
-        "build-finished": (dark.write_twins,),
+        "html-page-context": (drop_twin_ids, dark.pair_drawings, calculator.add_assets),
+        "build-finished": (dark.write_twins, calculator.ship_with),
     }
     for event, ours in handlers.items():
         for handler in ours:
             app.connect(event, handler)
+    app.add_directive("calculator", calculator.Calculator)
     app.connect("html-page-context", tidy_scripts, priority=900)  # after whoever adds scripts
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
