@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from contextlib import redirect_stdout
 from io import BytesIO, StringIO
 from math import isclose
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,10 +22,12 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
+import bytebill
 from bytebill import data
+from bytebill.data import bundle
 from bytebill.economics.prices import API_PRICES
 from bytebill.models import MODELS, PUBLISHED, find
-from bytebill.site import browser, calculator, check, pyodide
+from bytebill.site import browser, calculator, check, live, pyodide
 from bytebill.statement import markdown, statement
 from bytebill.statement.answer import answer, answer_text, fill_of, form_of
 from bytebill.statement.fields import FIELDS, read_fields
@@ -226,6 +230,65 @@ def test_an_archive_with_another_checksum_is_not_kept(tmp_path: Path, monkeypatc
     assert "another checksum" in pyodide.fetch() and not pyodide.archive().exists()
 
 
+# Cells of chapters that run in the page.
+
+STRICT = """
+import json, sys
+class StandardLibraryOnly:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] not in sys.stdlib_module_names | {"bytebill"}:
+            raise ImportError(f"the core imports {name}")
+sys.meta_path.insert(0, StandardLibraryOnly())
+from bytebill.statement.snippet import run_snippet
+print(json.dumps(run_snippet(sys.stdin.read())))
+"""
+CELLS = [
+    (path.stem, cell, code)
+    for path in sorted((data.REPOSITORY / "notebooks").glob("*.ipynb"))
+    for cell, code in live.live_cells(path)
+]
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the page's Python has: the package's core, and a bundle."""
+    root = tmp_path_factory.mktemp("core")
+    package = Path(bytebill.__file__).parent
+    for path in calculator.core_files(package):
+        target = root / "bytebill" / path.relative_to(package)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    bundle.write(root / "core.json", (*bundle.CORE, *calculator.OF_CHAPTERS))
+    return {"PYTHONPATH": str(root), "BYTEBILL_DATA": str(root / "core.json")}
+
+
+def printed_in_notebook(cell: dict[str, Any]) -> str:
+    """The committed output as text."""
+    texts = ("".join(each.get("text", each.get("data", {}).get("text/plain", ""))) for each in cell["outputs"])
+    return "\n".join(text.rstrip("\n") for text in texts) + "\n"
+
+
+def test_chapters_have_cells_that_run_in_the_page() -> None:
+    assert {name[:2] for name, *_ in CELLS} >= {"01", "02", "03", "07"}
+
+
+@pytest.mark.parametrize(("name", "cell", "code"), CELLS, ids=[name for name, *_ in CELLS])
+def test_a_live_cell_alone_prints_what_the_chapter_prints(
+    name: str, cell: dict[str, Any], code: str, core: dict[str, str]
+) -> None:
+    done = subprocess.run([sys.executable, "-c", STRICT], input=code, capture_output=True, text=True, env=core)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"printed": printed_in_notebook(cell), "wrong": None}
+
+
+def test_a_slice_takes_what_is_needed_and_the_last_of_it() -> None:
+    cells = ["import os, sys\nfrom math import pi", "a = 1\nb = 2", "a = 3\ndef f(x):\n    return x + a", "f(b) + pi"]
+    assert live.sliced(cells).split("\n") == [
+        *("from math import pi", "b = 2", "a = 3", "def f(x):", "    return x + a", "", "f(b) + pi")
+    ]
+    assert live.sliced(["x = 1", "print(2)"]) == "print(2)"
+
+
 # What a browser does with it.
 
 
@@ -423,6 +486,37 @@ def test_python_that_never_starts_is_given_up_in_a_sentence(opened: tuple[Any, s
     assert page.locator(".bb-start").is_enabled()
     page.close()
     assert "bytebillPatienceMs ?? 30000" in (ASSETS / "runtime.js").read_text(encoding="utf-8")
+
+
+def test_a_live_cell_is_edited_and_run(site: Path, opened: tuple[Any, str, list[str]]) -> None:
+    page, base, _ = opened
+    name, cell, code = CELLS[0]
+    for asset in (live.CSS, *live.SCRIPTS):
+        (site / "_static" / asset).write_text((ASSETS / asset).read_text(encoding="utf-8"), encoding="utf-8")
+    body = SimpleNamespace(srcdir=data.REPOSITORY, add_css_file=str, add_js_file=lambda *_, **__: None)
+    context = {"body": '<div class="cell tag_live"><p>cell</p></div>'}
+    live.add_sources(body, f"notebooks/{name}", "page.html", context, None)
+    scripts = "".join(f'<script defer src="_static/{each}"></script>' for each in live.SCRIPTS)
+    (site / "b.html").write_text(
+        f'<html lang="en"><title>T</title>{scripts}<body><h1>T</h1>{context["body"]}</body></html>', encoding="utf-8"
+    )
+    page.goto(f"{base}b.html")
+    page.click(".bb-live-open")
+    assert page.input_value(".bb-live textarea") == code
+    page.click(".bb-live button >> nth=0")
+    page.wait_for_selector(".bb-live[data-ran='1']")
+    assert page.text_content(".bb-live-printed") == printed_in_notebook(cell)
+    page.fill(".bb-live textarea", "print(6 * 7)\nnobody")
+    page.press(".bb-live textarea", "Control+Enter")
+    page.wait_for_selector(".bb-live[data-ran='2']")
+    assert page.text_content(".bb-live-printed") == "42\n"
+    assert page.text_content(".bb-live-state") == "line 2: NameError: name 'nobody' is not defined"
+
+
+def test_a_page_without_live_cells_gets_nothing() -> None:
+    context = {"body": "<p>prose</p>"}
+    live.add_sources(SimpleNamespace(srcdir=data.REPOSITORY), "notebooks/01_decode_moves_the_model", "", context, None)
+    assert context == {"body": "<p>prose</p>"}
 
 
 def test_a_page_that_is_a_file_says_how_to_serve_it(site: Path, opened: tuple[Any, str, list[str]]) -> None:

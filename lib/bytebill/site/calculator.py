@@ -52,6 +52,7 @@ SHOWN = {  # headings of the table, and the rows of an answer that stand below t
     "a million output tokens": ("money", "A million output tokens, input included"),
 }
 CORE = ("data", "models", "roofline", "economics", "memory", "serving", "sim", "statement")  # packages of the core
+OF_CHAPTERS = ("deepseek_day6",)  # tables that cells of chapters read which run in the page
 CSS, SCRIPTS = "calculator.css", ("runtime.js", "calculator.js")
 _DAY = (1980, 1, 1, 0, 0, 0)  # in an archive, so that it is the same every time
 
@@ -135,7 +136,7 @@ def ship(static: Path, *, kept: Path | None = None) -> bool:
         for path in core_files(package):
             info = zipfile.ZipInfo((Path("bytebill") / path.relative_to(package)).as_posix(), _DAY)
             packed.writestr(info, path.read_bytes(), zipfile.ZIP_DEFLATED)
-    bundle.write(folder / "core.json")
+    bundle.write(folder / "core.json", (*bundle.CORE, *OF_CHAPTERS))
     return True
 
 

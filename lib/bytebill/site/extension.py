@@ -9,7 +9,7 @@
                      their file's name, and some chapters are not written yet
 
 `verdict_nodes` shows verdicts natively, `dark` draws twins for the dark, `calculator` prices a deployment in the page,
-`build` renders, `check` and `browser` look at what came out.
+`live` lets cells of chapters run there, `build` renders, `check` and `browser` look at what came out.
 """
 
 import re
@@ -79,12 +79,16 @@ def number_by_name(app: Sphinx) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
-    from bytebill.site import calculator, dark  # matplotlib comes with it, which the checks of the pages do without
+    from bytebill.site import (
+        calculator,
+        dark,
+        live,
+    )  # matplotlib comes with it, which the checks of the pages do without
 
     handlers: dict[str, tuple[Any, ...]] = {
         "builder-inited": (share_handlers, number_by_name),
         "doctree-read": (share_anchors,),
-        "html-page-context": (drop_twin_ids, dark.pair_drawings, calculator.add_assets),
+        "html-page-context": (drop_twin_ids, dark.pair_drawings, calculator.add_assets, live.add_sources),
         "build-finished": (dark.write_twins, calculator.ship_with),
     }
     for event, ours in handlers.items():

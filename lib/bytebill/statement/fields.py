@@ -79,7 +79,7 @@ FIELDS = {
     field.name: field
     for field in (
         Field(name="m", label="Model", default="llama-3.1-70b", options=models_to_choose),
-        Field(name="w", label="Weights", default="auto", options=lambda: {"auto": "as published"} | _named(*WIDTHS)()),
+        Field(name="w", label="Weights", default="auto", options=lambda: {"auto": "as published", **_named(*WIDTHS)()}),
         Field(name="kv", label="Cache", default="bf16", options=_named("bf16", "fp8")),
         Field(
             name="gpu",

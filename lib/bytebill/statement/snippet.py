@@ -24,7 +24,7 @@ def run_snippet(code: str) -> dict[str, Any]:
     'line 1: ZeroDivisionError: division by zero'
     """
     printed = io.StringIO()
-    names: dict[str, Any] = {"__name__": "__main__"}
+    names: dict[str, Any] = {"__name__": "__main__", "display": print}
     wrong = None
     try:
         tree = ast.parse(code)
