@@ -28,6 +28,7 @@ from bytebill.errors import BytebillError, require, require_known
 Row = dict[str, Any]
 REPOSITORY = Path(__file__).resolve().parents[3]
 REQUIRED = ("source_id", "source_locator", "value_kind", "as_of")
+PANELS = "panels.yaml"
 PROVENANCE = (*REQUIRED, "conditions", "caution")
 
 
@@ -49,7 +50,8 @@ def names() -> tuple[str, ...]:
     >>> "models" in names()
     True
     """
-    return tuple(_bundle(kept_in()) or sorted(path.stem for path in root().glob("*.csv")))
+    bundled = (name for name in _bundle(kept_in()) if name != PANELS)
+    return tuple(bundled) or tuple(sorted(path.stem for path in root().glob("*.csv")))
 
 
 def rows(name: str) -> tuple[Row, ...]:
@@ -121,7 +123,9 @@ def panels() -> dict[str, Any]:
     >>> sorted(panels())
     ['deployments', 'devices', 'offers', 'reference', 'sources', 'traces']
     """
-    return dict(_read(root() / "panels.yaml", _yaml, dict))
+    if bundled := _bundle(kept_in()):
+        return dict(bundled[PANELS])
+    return dict(_read(root() / PANELS, _yaml, dict))
 
 
 def measured(name: str) -> dict[str, Any]:

@@ -9,12 +9,12 @@
     number_by_name   Sphinx numbers chapters by their place in the table of contents; the text means the number in
                      their file's name, and some chapters are not written yet
 
-`cover` makes the first page, `gathered` copies pieces of all chapters onto one page, `citations`, `conclusions` and
-`data_page` make the list of works, the changes and the tables of data into pages that lead to each other, `own_units`
-converts, `launch` offers chapters elsewhere, `provenance` dates a page's numbers, `search` makes them findable.
-`verdict_nodes` shows verdicts natively, `formulas` writes MathML and `math_font` its font, `dark` draws twins for the
-dark, `lean` and `icons` take out what a page does not use, `mend` what keeps people out; `build` renders, `check` and
-`browser` look at what came out.
+`cover` makes the first page, `calculator` prices a deployment in a page and `live` runs cells of chapters there,
+`gathered` copies pieces of all chapters onto one page, `citations`, `conclusions` and `data_page` make the list of
+works, the changes and the tables of data into pages that lead to each other, `own_units` converts, `launch` offers
+chapters elsewhere, `provenance` dates a page's numbers, `search` makes them findable. `verdict_nodes` shows verdicts
+natively, `formulas` writes MathML and `math_font` its font, `dark` draws twins for the dark, `lean` and `icons` take
+out what a page does not use, `mend` what keeps people out; `build` renders, `check` and `browser` look at what came out.
 """
 
 import re
@@ -88,9 +88,7 @@ def number_by_name(app: Sphinx) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
-    from bytebill.site import cover, dark, formulas, gathered, icons, lean, math_font, mend  # matplotlib: `dark`
-
-    gathered.register(app)
+    from bytebill.site import calculator, cover, dark, formulas, gathered, icons, lean, live, math_font, mend
 
     handlers: dict[str, tuple[Any, ...]] = {
         "config-inited": (launch.offer,),
@@ -98,35 +96,31 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "env-before-read-docs": (citations.tell_apart,),
         "doctree-read": (share_anchors,),
         "html-page-context": (
-            drop_twin_ids,
-            dark.pair_drawings,
-            math_font.style_formulas,
-            cover.dress_cover,
-            citations.link_back,
-            data_page.link_names,
-            provenance.add_line,
-            search.load_script,
+            *(drop_twin_ids, dark.pair_drawings, math_font.style_formulas, cover.dress_cover, citations.link_back),
+            *(data_page.link_names, provenance.add_line, search.load_script, calculator.add_assets, live.add_sources),
         ),
         "build-finished": (
-            dark.write_twins,
-            search.write_entries,
-            math_font.write_font,
-            lean.trim,
-            icons.write_icons,
-            mend.mend_pages,
+            *(dark.write_twins, calculator.ship_with, search.write_entries),
+            *(math_font.write_font, lean.trim, icons.write_icons, mend.mend_pages),  # last: they look at what is there
         ),
     }
-    formulas.offer_mathml(app)
-    app.add_directive("cover", cover.CoverDirective)
+    directives = {
+        "cover": cover.CoverDirective,
+        "calculator": calculator.Calculator,
+        "conclusions": conclusions.Conclusions,
+        "launch": launch.Launch,
+        "own-units": own_units.OwnUnits,
+        "data-tables": data_page.DataTables,
+    }
     for event, ours in handlers.items():
         for handler in ours:
             app.connect(event, handler)
     app.connect("html-page-context", tidy_scripts, priority=900)  # after whoever adds scripts
+    for name, directive in directives.items():
+        app.add_directive(name, directive)
+    gathered.register(app)
+    formulas.offer_mathml(app)
+    citations.register_style()
     app.add_css_file("aids.css")
     app.add_js_file("aids.js", loading_method="defer")
-    citations.register_style()
-    app.add_directive("conclusions", conclusions.Conclusions)
-    app.add_directive("launch", launch.Launch)
-    app.add_directive("own-units", own_units.OwnUnits)
-    app.add_directive("data-tables", data_page.DataTables)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,359 @@
+"""What does the calculator's page show? The fields of its form in; what is printed, and the numbers behind it, out.
+
+    {"asked": {field: value}, "refused": a sentence or None, "headline": ...,
+     "sections": [{"id", "title", "note", "rows": [{"name", "printed", "value"}]}],     values in SI units and USD
+     "memory": {...}, "roofline": {...}, "python": ..., "yaml": ..., "markdown": ...}
+
+One function for three readers: the page's worker (JSON to JSON), the static table that the build prints, and the tests
+that hold both to each other. What cannot be is a sentence under `refused`, beside whatever could still be answered: a
+model that does not fit still has its memory drawn. Needs the standard library alone. Used by the live calculator.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import exp, inf
+from typing import Any
+
+from bytebill.economics.prices import Rent, rent_of
+from bytebill.errors import BytebillError, require
+from bytebill.memory import Footprint
+from bytebill.programs import program
+from bytebill.roofline import Chunk, Load, StepCost
+from bytebill.sim.phase_time import phase_time
+from bytebill.statement.bill import Statement, statement
+from bytebill.statement.case import Case
+from bytebill.statement.fields import FIELDS, RATE, USERS, read_fields
+from bytebill.statement.form import Form, usable_of
+from bytebill.statement.page import markdown
+from bytebill.statement.reverse import Beside, beside, levers_of, questions
+from bytebill.units import gib, plain, show, si
+
+Row = dict[str, Any]
+PASTED_AS = "config.json"  # how an export names a model that was pasted
+AUTO_TRACE, AUTO_ATTAINMENT = "azure-conv", 0.99
+
+
+def answer(given: Mapping[str, object], *, quick: bool = False) -> dict[str, Any]:
+    """Everything that the page shows for a form's fields; `quick`: without the levers and what else takes a moment.
+
+    >>> found = answer({"m": "llama-3.1-70b", "gpu": "h100-sxm", "n": "4"}, quick=True)
+    >>> found["refused"], found["sections"][1]["rows"][0]["printed"]
+    (None, '80 at once in a replica')
+    >>> answer({"n": "1"})["refused"].partition("; ")[2]
+    'take 2 devices, fewer bits or shorter prompts.'
+    """
+    asked, pasted = read_fields(given), given.get("config")
+    found: dict[str, Any] = {"asked": asked, "refused": None, "headline": "", "sections": [], "memory": None}
+    found |= {"roofline": None, "python": "", "yaml": "", "markdown": ""}
+    try:
+        for part in _parts(asked, pasted if isinstance(pasted, str) else "", quick):
+            found["sections"] += part.pop("sections", [])
+            found |= part
+    except BytebillError as error:
+        found["refused"] = str(error)
+    return found
+
+
+def answer_text(text: str) -> str:
+    """The same from JSON to JSON, as a page's worker asks: {"what": "all", "fields": {...}}, or "quick", or "fill"."""
+    asked = json.loads(text)
+    what, given = asked["what"], asked["fields"]
+    found = fill_of(given) if what == "fill" else answer(given, quick=what == "quick")
+    return json.dumps(found, allow_nan=False, ensure_ascii=False)
+
+
+def fill_of(given: Mapping[str, object]) -> dict[str, Any]:
+    """The share of a replica that the limits leave, in whole percents, by simulation; or why there is none."""
+    pasted = given.get("config")
+    try:
+        case = Form.read(form_of(read_fields(given), pasted if isinstance(pasted, str) else "")).case
+        share = usable_of(case, AUTO_TRACE, attainment=AUTO_ATTAINMENT)
+    except BytebillError as error:
+        return {"refused": str(error), "fill": None}
+    return {"refused": None, "fill": f"{100 * share:.0f}"}
+
+
+def form_of(asked: Mapping[str, str], pasted: str = "") -> dict[str, Any]:
+    """The fields as a form of `bytebill price`, in its units.
+
+    >>> form = form_of(read_fields({"load": "users", "users": "80"}))
+    >>> form["ttft_slo_s"], form["tpot_slo_s"], form["usd_per_device_hour"], round(form["requests_per_s"], 2)
+    (2.0, 0.05, 3.49, 7.58)
+    """
+    number = {name: float(text) for name, text in asked.items() if FIELDS[name].options is None and text}
+    form: dict[str, Any] = {
+        "model": pasted if pasted.strip() else asked["m"],
+        "accelerator": asked["gpu"],
+        "devices": int(number["n"]),
+        "program": asked["by"],
+        "weights": asked["w"],
+        "kv": asked["kv"],
+        "attention": asked["attn"],
+        "n_input_tokens": int(number["in"]),
+        "n_output_tokens": int(number["out"]),
+        "hit_rate": number["hit"] / 100,
+        "requests_per_s": number["rps"],
+        "peak_over_mean": number["peak"],
+        "ttft_slo_s": number.get("ttft"),
+        "tpot_slo_s": number["tpot"] / 1e3 if "tpot" in number else None,
+        "usd_per_device_hour": number.get("rent") or rent_on_file(asked["gpu"]).usd_per_gpu_hour,
+        "fill": number["fill"] / 100,
+    }
+    if asked["load"] == USERS:
+        form["requests_per_s"] = rate_of(Form.read(form | {"requests_per_s": 1e-4}).case, int(number["users"]))
+    return form
+
+
+def rate_of(case: Case, n_users: int) -> float:
+    """Requests a second of so many requests at once, at the pace of a full replica, or of theirs if they do not fill
+    one: Little's law."""
+    n = min(n_users, statement(case).batch_size)
+    return n_users / n * case.requests_per_s_of_one(n)
+
+
+def rent_on_file(device_id: str) -> Rent:
+    """The rent at which this book tells bills; a sentence where there is none."""
+    with suppress(BytebillError):
+        return rent_of(device_id)
+    raise BytebillError(f"No rent of {device_id} is on file; fill one in.")
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """A statement, and the same with the clock at both ends of its error."""
+
+    found: Statement
+
+    @cached_property
+    def ends(self) -> tuple[Statement | None, Statement | None]:
+        """With a clock that was too slow, and one that was too fast; None where nothing keeps the limits."""
+        case, off = self.found.case, exp(self.found.case.constants.error)
+        both: list[Statement | None] = [None, None]
+        for at, speed in enumerate((off, 1 / off)):
+            with suppress(BytebillError):
+                both[at] = statement(replace(case, speed=speed))
+        return both[0], both[1]
+
+    def range(self, of: Callable[[Statement], float], shown: Callable[[float], str]) -> str:
+        """A value as printed, with what it is at both ends, unless they are the same: whole replicas."""
+        low, high = (shown(of(end)) if end else "not within the limits" for end in self.ends)
+        middle = shown(of(self.found))
+        return f"{middle} ({low} to {high})" if {low, high} != {middle} else middle
+
+
+def _parts(asked: Mapping[str, str], pasted: str, quick: bool) -> Iterator[dict[str, Any]]:
+    """The answer, part by part, until one of them refuses."""
+    case = Form.read(form_of({**asked, "load": RATE, "rent": "1"}, pasted)).case  # what it holds, served or not
+    served = Footprint(deployment=case.deployment, program=program(str(case.program)))
+    yield {"memory": _memory(served, None), "sections": [_fits(served, case)]}
+    form = form_of(asked, pasted)
+    case = Form.read(form).case
+    found = statement(case)
+    sides = beside(found, closed=asked["api"])
+    answered = _Answered(found)
+    yield {"memory": _memory(served, found), "headline": _headline(answered)}
+    yield {"sections": [_speed(found), _step(found), _money(answered), *_offers(sides, found)]}
+    yield {"roofline": _roofline(found), **_exports(form, bool(pasted.strip()))}
+    if not quick:
+        yield {"sections": [_reverse(found, sides, served, asked["price"]), _levers(case)]}
+        yield {"markdown": markdown(found)}
+
+
+def _section(id: str, title: str, rows: list[Row], note: str = "") -> dict[str, Any]:
+    return {"id": id, "title": title, "rows": rows, "note": note}
+
+
+def _row(name: str, printed: str, value: float | None = None) -> Row:
+    return {"name": name, "printed": printed, "value": None if value in (inf, -inf) else value}
+
+
+def _fits(served: Footprint, case: Case) -> dict[str, Any]:
+    n_tokens = case.n_input_tokens + case.n_output_tokens
+    users, fewest, most = (served.users(n_tokens, corner=corner) for corner in ("value", "high", "low"))
+    sure = "yes" if fewest else "perhaps: not if all that is uncertain takes most" if users else "no"
+    longest, devices = served.longest_context(1), served.fewest_devices(n_tokens)
+    rows = [
+        _row(f"A request of {n_tokens:,} tokens fits", sure, float(users > 0)),
+        _row("Weights on each device", f"{si(served.weight_bytes, 'B')} ({gib(served.weight_bytes)})"),
+        _row("Users of that length at once, a replica", f"{users:,} ({fewest:,} to {most:,})", users),
+        _row("Longest context of one user", f"{longest:,} tokens" if longest else "none", longest),
+        _row("Fewest devices a replica", f"{devices}" if devices else "no even group of up to 64", devices),
+    ]
+    return _section("fits", "Does it fit?", rows, "Ranges: all that is uncertain takes most, or least.")
+
+
+def _memory(served: Footprint, found: Statement | None) -> dict[str, Any]:
+    """The parts of one device, and what is too much for it."""
+    where, group = served.at("value"), served.deployment
+    in_use = found.batch_size * group.user_bytes(found.case.held_tokens) / group.n_devices if found else 0.0
+    room = max(0.0, where.cache_bytes)
+    parts = {
+        "program and driver": where.outside_bytes + where.context_bytes + where.graph_bytes,
+        "weights": where.weight_bytes,
+        "activations": where.activation_bytes,
+        "cache in use": min(in_use, room),
+        "free": room - min(in_use, room),
+    }
+    return {
+        "bytes": group.accelerator.driver_bytes,
+        "printed": f"{group.accelerator.name}: {gib(group.accelerator.driver_bytes)} by the driver",
+        "parts": [_row(name, gib(n_bytes), n_bytes) for name, n_bytes in parts.items()],
+    }
+
+
+def _headline(answered: _Answered) -> str:
+    found = answered.found
+    price = answered.range(lambda each: each.usd_per_m_output, "{:,.2f}".format)
+    return (
+        f"{found.n_devices:,} x {found.case.deployment.accelerator.name}: USD {found.usd_per_month:,.0f} a month, "
+        f"USD {price} per million output tokens, input included."
+    )
+
+
+def _speed(found: Statement) -> dict[str, Any]:
+    n_out, one = found.case.n_output_tokens, found.batch_size
+    per_s = found.capacity_per_s * n_out
+    rows = [
+        _row("Batch, at most", f"{one:,} at once in a replica", one),
+        _row("What limits it", found.limit),
+        _row("First token, no queue (TTFT)", show(found.ttft_s, unit="s"), found.ttft_s),
+        _row("Each further one (TPOT)", show(found.tpot_s, unit="s"), found.tpot_s),
+        _row("One user gets", f"{plain(1 / found.tpot_s)} tokens/s", 1 / found.tpot_s),
+        _row("A full replica gives", f"{plain(per_s)} output tokens/s", per_s),
+        _row("That is", f"{plain(found.capacity_per_s)} requests/s", found.capacity_per_s),
+    ]
+    return _section("speed", "How fast, and how many at once?", rows, "Mean lengths, and nobody in the queue.")
+
+
+def _step(found: Statement) -> dict[str, Any]:
+    """What a token waits for: the parts of a decode step, and others' prompts beside it."""
+    case, load = found.case, decode_load(found)
+    terms, step_s = case.clock.terms_s(load), case.clock.step_s(load)
+    terms |= {"others' prompts": max(0.0, found.tpot_s - step_s)}
+    most = max(terms, key=lambda name: terms[name])
+    bound = max((name for name in terms if name != "others' prompts"), key=lambda name: terms[name])
+    rows = [_row("A decode step takes", show(step_s, unit="s"), step_s), _row("It waits most for", bound)]
+    rows += [_row(f"… {name} alone", show(each_s, unit="s"), each_s) for name, each_s in terms.items()]
+    rows += [_row("Dominates the time per token", most)]
+    note = "Weights and arithmetic overlap, so the parts are more than the step."
+    return _section("step", "What does a token wait for?", rows, note)
+
+
+def _money(answered: _Answered) -> dict[str, Any]:
+    found = answered.found
+    case, usd_in = found.case, _input_share(found)
+    month = answered.range(lambda each: each.usd_per_month, "{:,.0f}".format)
+    all_on_output = answered.range(lambda each: each.usd_per_m_output, "{:,.2f}".format)
+    split = [
+        answered.range(lambda each, of=of: each.usd_per_request * of * 1e6, "{:,.2f}".format)  # type: ignore[misc]
+        for of in usd_in
+    ]
+    at_scale = found.at_scale_usd_per_request / case.n_output_tokens * 1e6
+    rows = [
+        _row("Rent", f"USD {case.usd_per_device_hour:.2f} an hour a device", case.usd_per_device_hour),
+        _row("Requests a second, mean", plain(case.requests_per_s), case.requests_per_s),
+        _row("Replicas", f"{found.replicas:,} ({found.needed:,.2f} are needed)", found.replicas),
+        _row("Devices", f"{found.n_devices:,}", found.n_devices),
+        _row("Utilization over the day", show(found.utilization, unit="fraction"), found.utilization),
+        _row("Invoice, a month", f"USD {month}", found.usd_per_month),
+        _row("A thousand requests", f"USD {1e3 * found.usd_per_request:,.2f}", 1e3 * found.usd_per_request),
+        _row("A million output tokens, input included", f"USD {all_on_output}", found.usd_per_m_output),
+        _row("… if replicas came in fractions", f"USD {at_scale:,.2f}", at_scale),
+        _row("Shared by device time: a million in", f"USD {split[0]}", found.usd_per_request * usd_in[0] * 1e6),
+        _row("… and a million out", f"USD {split[1]}", found.usd_per_request * usd_in[1] * 1e6),
+    ]
+    error = exp(case.constants.error) - 1
+    note = f"In brackets: the clock off by {error:.0%} to either side, within which eight of ten predictions were."
+    return _section("money", "What does it cost?", rows, note)
+
+
+def _input_share(found: Statement) -> tuple[float, float]:
+    """What one input token and one output token are of a request's price, if each pays for its device time."""
+    case = found.case
+    ratio = phase_time(
+        case.clock,
+        batch_size=found.batch_size,
+        n_input_tokens=case.n_input_tokens,
+        n_output_tokens=case.n_output_tokens,
+        hit_rate=case.hit_rate,
+    ).ratio
+    each = 1 / (case.n_input_tokens + ratio * case.n_output_tokens)
+    return each, ratio * each
+
+
+def _offers(sides: Beside, found: Statement) -> list[dict[str, Any]]:
+    """What hosts ask for the same requests."""
+    rows = [
+        _row(
+            f"{offer.price.name}, {offer.price.as_of}",
+            f"USD {offer.usd_per_month:,.0f} a month, {plain(offer.usd_per_month / found.usd_per_month)} times the own",
+            offer.usd_per_month,
+        )
+        for offer in sides.offers
+    ]
+    note = "List prices for this traffic, what a cache finds at its price where the host has one."
+    if not sides.same:
+        note += " No host's price of this model is on file."
+    return [_section("offers", "What would an API ask?", rows, note)] if rows else []
+
+
+def _levers(case: Case) -> dict[str, Any]:
+    rows = [
+        _row(
+            f"{'in place: ' if pulled.lever.in_place else ''}{pulled.lever.name} (chapter {pulled.lever.chapter})",
+            f"USD {pulled.saved_usd:,.0f} a month, at scale the price over {plain(pulled.factor)}",
+            pulled.saved_usd,
+        )
+        for pulled in levers_of(case)
+    ]
+    note = "At this fill. What a lever in place saves is what would be paid without it. Savings do not add up."
+    return _section("levers", "What would each lever save?", rows, note)
+
+
+def _reverse(found: Statement, sides: Beside, served: Footprint, price: str) -> dict[str, Any]:
+    rows = [_row(*each) for each in questions(found, sides, served, usd_per_m=float(price) if price else None)]
+    return _section("reverse", "The other way round", rows)
+
+
+def decode_load(found: Statement) -> Load:
+    """A decode step of the full batch, half way through the answers."""
+    case = found.case
+    return Load.decode(batch_size=found.batch_size, context_len=case.n_input_tokens + case.n_output_tokens // 2)
+
+
+def _roofline(found: Statement) -> dict[str, Any]:
+    """One device's roof, and where a prompt's step and the decode step stand under it."""
+    case = found.case
+    group, card = case.deployment, case.deployment.accelerator
+    dtype = card.units(group.precision.compute_dtype)
+    prompt = Load(
+        chunks=(Chunk(context_len=case.n_found_tokens, n_new_tokens=case.n_input_tokens - case.n_found_tokens),)
+    )
+    points = []
+    for name, load in (("prefill of one prompt", prompt), ("decode of the full batch", decode_load(found))):
+        cost: StepCost = group.step_cost(load)
+        reached = cost.flops / case.clock.step_s(load) / group.n_devices
+        bound = group.step_bounds(load).bound.value
+        said = f"{name}: {plain(cost.arithmetic_intensity)} FLOP/byte, {si(reached, 'FLOP/s')} a device, {bound}-bound"
+        points.append({"name": name, "x": cost.arithmetic_intensity, "y": reached, "bound": bound, "printed": said})
+    return {
+        "peak": card.peak(dtype),
+        "bandwidth": card.bandwidth_bytes_per_s,
+        "ridge": card.ridge_point(dtype),
+        "printed": f"{card.name}, {dtype}: ridge at {plain(card.ridge_point(dtype))} FLOP/byte",
+        "points": points,
+    }
+
+
+def _exports(form: Mapping[str, Any], pasted: bool) -> dict[str, str]:
+    """The same as a line of Python and as a form for `bytebill price --case`; a pasted model stays a file's name."""
+    told = dict(form) | ({"model": PASTED_AS} if pasted else {})
+    require("\n" not in str(told["model"]), "A model's name is one line.")
+    call = f"print(markdown(Form.read({told!r}).statement()))"
+    return {
+        "python": f"from bytebill.statement import markdown\nfrom bytebill.statement.form import Form\n\n{call}\n",
+        "yaml": "".join(f"{name}: {json.dumps(value)}\n" for name, value in told.items()),
+    }
