@@ -14,7 +14,8 @@
 works, the changes and the tables of data into pages that lead to each other, `own_units` converts, `launch` offers
 chapters elsewhere, `provenance` dates a page's numbers, `search` makes them findable. `verdict_nodes` shows verdicts
 natively, `formulas` writes MathML and `math_font` its font, `dark` draws twins for the dark, `lean` and `icons` take
-out what a page does not use, `mend` what keeps people out; `build` renders, `check` and `browser` look at what came out.
+out what a page does not use, `mend` what keeps people out; `build` renders,
+`check` and `browser` look at what came out.
 """
 
 import re
