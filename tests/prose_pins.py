@@ -12,7 +12,7 @@ import re
 from bytebill.claims import CLAIMS
 from bytebill.hardware import accelerator
 from bytebill.models import kv_stored_bytes_per_token, model, precision, weight_bytes
-from bytebill.plotting.diagrams import n_steps
+from bytebill.plotting.diagrams import last_step
 from bytebill.roofline import critical_batch
 from bytebill.site import pictures
 from bytebill.trials.panels import REFERENCE
@@ -96,16 +96,16 @@ PINS: dict[str, dict[str, float]] = {
         "of the answer [10] ms": pictures.STEP_S * 1e3,
         "decode is [98]% of the time": 100 * pictures.DECODE_SHARE,
         "the same [12] requests": len(pictures.LENGTHS),
-        "in [16] steps": n_steps(pictures.REFILLED),
-        "instead of [24]:": n_steps(pictures.IN_BATCHES),
+        "in [16] steps": last_step(pictures.REFILLED),
+        "instead of [24]:": last_step(pictures.IN_BATCHES),
         "fall from [43]%": 100 * pictures.idle_share(pictures.IN_BATCHES),
         "to [14]%": 100 * pictures.idle_share(pictures.REFILLED),
-        "One token lights [8] of them": pictures.met(1),
-        "8 tokens [57], and": pictures.met(8),
-        "and 64 tokens [222].": pictures.met(64),
+        "One token lights [8] of them": pictures.experts_expected(1),
+        "8 tokens [57], and": pictures.experts_expected(8),
+        "and 64 tokens [222].": pictures.experts_expected(64),
         "meets 8 experts of [256]": pictures.MIXTURE.moe.n_experts,
-        "nearly all: [57] with 8 tokens": pictures.met(8),
-        "tokens, [222] with 64": pictures.met(64),
+        "nearly all: [57] with 8 tokens": pictures.experts_expected(8),
+        "tokens, [222] with 64": pictures.experts_expected(64),
         "moves once, [378] MB": REFERENCE.n_input_tokens * pictures.TOKEN_BYTES / MB,
         "MB for [1,155] tokens:": REFERENCE.n_input_tokens,
         "as [0.3]% of what": 100 * REFERENCE.n_input_tokens * pictures.TOKEN_BYTES / pictures.STEP_BYTES,

@@ -11,7 +11,7 @@ from bytebill.data import REPOSITORY
 from bytebill.plotting import diagrams
 from bytebill.site import dark, pictures
 
-DRAWN = pictures.five()
+DRAWN = pictures.five_pictures()
 PAGE = (REPOSITORY / "book" / "pictures.md").read_text(encoding="utf-8")
 SVG = "{http://www.w3.org/2000/svg}"
 CHAR_WIDTH = 0.57  # of the size of a letter, on average: DejaVu, wider than most
@@ -46,7 +46,7 @@ def test_every_colour_has_a_twin_in_the_dark(svg):
     assert not colours & set(re.findall(r"#[0-9a-f]{6}", dark.lit(svg)))
 
 
-@pytest.mark.parametrize("place", [diagrams.in_batches, diagrams.refilled])
+@pytest.mark.parametrize("place", [diagrams.slots_in_batches, diagrams.slots_refilled])
 def test_every_request_is_served_once_and_no_slot_twice_at_a_time(place):
     passes = place(pictures.LENGTHS, n_slots=pictures.N_SLOTS)
     assert [length for _, _, length in passes] == list(pictures.LENGTHS)
@@ -66,4 +66,4 @@ def test_as_many_experts_are_lit_as_are_met():
         for box in ElementTree.fromstring(DRAWN["experts"]).findall(f"{SVG}rect")
         if box.get("fill-opacity") == "0.95"
     ]
-    assert len(lit) == sum(round(pictures.met(n_tokens)) for n_tokens in pictures.BATCHES)
+    assert len(lit) == sum(round(pictures.experts_expected(n_tokens)) for n_tokens in pictures.BATCHES)

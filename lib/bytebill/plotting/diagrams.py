@@ -128,16 +128,16 @@ def _axis(y: float, left: float, right: float, *, ends: tuple[str, str]) -> list
     return [line, _label(left, y + 17, ends[0]), _label(right, y + 17, ends[1], anchor="end")]
 
 
-def slots(*, static: Sequence[Pass], continuous: Sequence[Pass], n_slots: int) -> str:
+def slots_over_time(*, static: Sequence[Pass], continuous: Sequence[Pass], n_slots: int) -> str:
     """The same requests in the same slots, twice."""
     parts: list[str] = []
-    unit = 344 / n_steps(static)
+    unit = 344 / last_step(static)
     halves = (
         ("Static: a batch waits for its longest", static),
         ("Continuous: a free slot is filled at once", continuous),
     )
     for top, (name, passes) in zip((0, 150), halves, strict=True):
-        last = n_steps(passes)
+        last = last_step(passes)
         busy = sum(length for _, _, length in passes)
         parts.append(_label(8, top + 18, name, bold=True))
         parts += [_box(8, top + 28 + slot * 22, last * unit, 18, colour=IDLE, filled=0.15) for slot in range(n_slots)]
@@ -150,19 +150,19 @@ def slots(*, static: Sequence[Pass], continuous: Sequence[Pass], n_slots: int) -
     return _drawing(parts, height=150 + 28 + n_slots * 22 + 24)
 
 
-def n_steps(passes: Sequence[Pass]) -> int:
+def last_step(passes: Sequence[Pass]) -> int:
     """Steps until the last request is done.
 
-    >>> n_steps([(0, 0, 3), (1, 0, 5)])
+    >>> last_step([(0, 0, 3), (1, 0, 5)])
     5
     """
     return max(start + length for _, start, length in passes)
 
 
-def in_batches(lengths: Sequence[int], *, n_slots: int) -> list[Pass]:
+def slots_in_batches(lengths: Sequence[int], *, n_slots: int) -> list[Pass]:
     """Where requests lie if a batch starts when the one before it has wholly ended.
 
-    >>> in_batches([3, 5, 2], n_slots=2)
+    >>> slots_in_batches([3, 5, 2], n_slots=2)
     [(0, 0, 3), (1, 0, 5), (0, 5, 2)]
     """
     placed, start = [], 0
@@ -173,10 +173,10 @@ def in_batches(lengths: Sequence[int], *, n_slots: int) -> list[Pass]:
     return placed
 
 
-def refilled(lengths: Sequence[int], *, n_slots: int) -> list[Pass]:
+def slots_refilled(lengths: Sequence[int], *, n_slots: int) -> list[Pass]:
     """Where requests lie if each takes the slot that is free first.
 
-    >>> refilled([3, 5, 2], n_slots=2)
+    >>> slots_refilled([3, 5, 2], n_slots=2)
     [(0, 0, 3), (1, 0, 5), (0, 3, 2)]
     """
     free, placed = [0] * n_slots, []

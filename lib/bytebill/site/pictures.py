@@ -25,12 +25,12 @@ PREFILL_S = CASE.step_bounds(Load.prefill(n_tokens=REFERENCE.n_input_tokens)).ma
 STEP = Load.decode(batch_size=1, context_len=REFERENCE.n_input_tokens + REFERENCE.n_output_tokens / 2)
 STEP_S, STEP_BYTES = CASE.step_bounds(STEP).max_s, CASE.step_cost(STEP).bytes
 DECODE_SHARE = 1 - PREFILL_S / (PREFILL_S + (REFERENCE.n_output_tokens - 1) * STEP_S)
-IN_BATCHES = diagrams.in_batches(LENGTHS, n_slots=N_SLOTS)
-REFILLED = diagrams.refilled(LENGTHS, n_slots=N_SLOTS)
+IN_BATCHES = diagrams.slots_in_batches(LENGTHS, n_slots=N_SLOTS)
+REFILLED = diagrams.slots_refilled(LENGTHS, n_slots=N_SLOTS)
 MIXTURE = model("deepseek-v3")
 
 
-def met(n_tokens: int) -> float:
+def experts_expected(n_tokens: int) -> float:
     """Experts of a layer that tokens meet on average, if all are as likely."""
     assert MIXTURE.moe
     moe = MIXTURE.moe
@@ -39,10 +39,10 @@ def met(n_tokens: int) -> float:
 
 def idle_share(passes: Sequence[diagrams.Pass]) -> float:
     """Share of the slots' steps in which nobody is served."""
-    return 1 - sum(length for _, _, length in passes) / (N_SLOTS * diagrams.n_steps(passes))
+    return 1 - sum(length for _, _, length in passes) / (N_SLOTS * diagrams.last_step(passes))
 
 
-def five() -> dict[str, str]:
+def five_pictures() -> dict[str, str]:
     """Every picture by its name."""
     moe, llm = MIXTURE.moe, CASE.model
     assert moe
@@ -61,10 +61,10 @@ def five() -> dict[str, str]:
         "prefill_and_decode": diagrams.prefill_and_decode(
             prefill_s=PREFILL_S, step_s=STEP_S, n_input=n_input, n_output=n_output, model=case
         ),
-        "slots": diagrams.slots(static=IN_BATCHES, continuous=REFILLED, n_slots=N_SLOTS),
+        "slots": diagrams.slots_over_time(static=IN_BATCHES, continuous=REFILLED, n_slots=N_SLOTS),
         "experts": diagrams.experts_met(
             n_experts=moe.n_experts,
-            met={n_tokens: round(met(n_tokens)) for n_tokens in BATCHES},
+            met={n_tokens: round(experts_expected(n_tokens)) for n_tokens in BATCHES},
             n_each=moe.n_experts_per_token,
             n_shared=moe.n_shared_experts,
             model=MIXTURE.name,
@@ -83,7 +83,7 @@ def five() -> dict[str, str]:
 def main() -> None:
     """Write the files."""
     FOLDER.mkdir(exist_ok=True)
-    for name, svg in five().items():
+    for name, svg in five_pictures().items():
         (FOLDER / f"{name}.svg").write_text(svg, encoding="utf-8")
 
 
