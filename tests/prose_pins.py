@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from bytebill.claims import CLAIMS
+from bytebill.economics.cost import HOURS_PER_MONTH
 from bytebill.hardware import accelerator
 from bytebill.models import kv_stored_bytes_per_token, model, precision, weight_bytes
 from bytebill.roofline import critical_batch
@@ -20,7 +21,8 @@ UNIT = (
     r"(?:[GMT]i?B(?:/s)?|bytes?|bits?|ms|s|minutes?|hours?|tokens?(?:/s)?"
     r"|[GT]?FLOPS?(?:/s|/byte)?|%|billion|trillion)"
 )
-WITH_UNIT = re.compile(rf"(?<![\w.,^-])(\d[\d,.]*)(?:\\? *(?:\\text\{{)?{UNIT}(?!\w)|%|-bit)")
+WITH_UNIT = re.compile(rf"(?<![\w.,^-])(\d[\d,.]*)(?:\\? *(?:\\text\{
+    "own_units.md": {"A month has [730] hours": HOURS_PER_MONTH},{)?{UNIT}(?!\w)|%|-bit)")
 MONEY = re.compile(r"\\\$(\d[\d,.]*\d|\d)")
 
 H100, A100 = accelerator("h100-sxm"), accelerator("a100-sxm-80")

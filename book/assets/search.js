@@ -6,7 +6,7 @@
   if (typeof Search === "undefined" || !window.bbEntries) return;
 
   const STOP = new Set("a an and are as at be but by for if in into is it no not of on or so that the then to was what with".split(" "));
-  const KINDS = { ledger: 1.35, verdict: 1.1, term: 1.15, page: 1.2, section: 1, table: 1 };
+  const KINDS = { ledger: 1.35, verdict: 1.1, term: 1.15, page: 1.2, section: 1, table: 0.55 };
   const N_SHOWN = 30;
   const [K, B] = [1.2, 0.6];
 
