@@ -21,8 +21,7 @@ UNIT = (
     r"(?:[GMT]i?B(?:/s)?|bytes?|bits?|ms|s|minutes?|hours?|tokens?(?:/s)?"
     r"|[GT]?FLOPS?(?:/s|/byte)?|%|billion|trillion)"
 )
-WITH_UNIT = re.compile(rf"(?<![\w.,^-])(\d[\d,.]*)(?:\\? *(?:\\text\{
-    "own_units.md": {"A month has [730] hours": HOURS_PER_MONTH},{)?{UNIT}(?!\w)|%|-bit)")
+WITH_UNIT = re.compile(rf"(?<![\w.,^-])(\d[\d,.]*)(?:\\? *(?:\\text\{{)?{UNIT}(?!\w)|%|-bit)")
 MONEY = re.compile(r"\\\$(\d[\d,.]*\d|\d)")
 
 H100, A100 = accelerator("h100-sxm"), accelerator("a100-sxm-80")
@@ -44,6 +43,7 @@ def _left_of_two_devices_bytes(labelled_bytes: float) -> float:
 
 
 PINS: dict[str, dict[str, float]] = {
+    "own_units.md": {"A month has [730] hours": HOURS_PER_MONTH},
     "README.md": {
         "does [989] trillion operations": H100.peak("bf16") / TFLOP,
         "only about [24] tokens a second": 1 / READ_S,

@@ -75,7 +75,7 @@
 
   // Two words written as one, where the book has both and hardly the one.
   const apart = (word) => {
-    for (let at = 3; at <= word.length - 3 && (held.get(word) || 0) < 3; at++) {
+    for (let at = 3; at <= word.length - 3 && (held.get(word) || 0) < 8; at++) {
       const both = [folded(word.slice(0, at)), word.slice(at)];
       if (both.every((part) => (held.get(part) || 0) > 2)) return both;
     }
@@ -125,7 +125,7 @@
   const found = (query) => {
     const id = query.trim().match(/^(?:claim\s+)?(c\s?-?\d{1,2})$/i);
     const claim = id ? `C${id[1].replace(/\D/g, "").padStart(2, "0")}` : "";
-    let wanted = [...new Set(words(claim || query.toLowerCase()).flatMap(apart))];
+    let wanted = [...new Set(words(claim || query.replace(/(\p{Ll})(\p{Lu})/gu, "$1 $2")).flatMap(apart))];
     const asked = wanted.join(" ");
     if (wanted.some((word) => !STOP.has(word))) wanted = wanted.filter((word) => !STOP.has(word));
     const terms = wanted.map(meant).filter((choices) => choices.length);
