@@ -7,6 +7,7 @@
 
   const STOP = new Set("a an and are as at be but by for if in into is it no not of on or so that the then to was what with".split(" "));
   const KINDS = { ledger: 1.35, verdict: 1.1, term: 1.15, page: 1.2, section: 1, table: 0.55 };
+  const LISTS = /^book\/(references|what_changed)\./; // every word stands in them
   const N_SHOWN = 30;
   const [K, B] = [1.2, 0.6];
 
@@ -112,7 +113,7 @@
     }
     if (entry.name === asked) sum += 20;
     if (asked.includes(" ") && entry.said.includes(` ${asked} `)) sum *= 1.4;
-    return { met, sum: sum * KINDS[entry.kind] };
+    return { met, sum: sum * KINDS[entry.kind] * (LISTS.test(entry.address) ? 0.4 : 1) * (met / terms.length) ** 2 };
   };
 
   // Claims first, where the query names one: the ledger's row, the verdict in its chapter, what else speaks of it.
@@ -134,7 +135,7 @@
     for (const hit of hits) hit.sum += claim ? named(hit.entry, claim) : 0;
     const best = Math.max(0, ...hits.map((hit) => hit.met));
     const kept = hits.filter((hit) => hit.met > 0 && hit.met >= best - (best > 3 ? 1 : 0));
-    kept.sort((a, b) => b.met - a.met || b.sum - a.sum);
+    kept.sort((a, b) => b.sum - a.sum);
     return { kept, terms: terms.flat().map(([word]) => word), partly: missing > 0 || best < terms.length };
   };
 
