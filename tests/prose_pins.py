@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from bytebill.claims import CLAIMS
+from bytebill.economics.cost import HOURS_PER_MONTH
 from bytebill.hardware import accelerator
 from bytebill.models import kv_stored_bytes_per_token, model, precision, weight_bytes
 from bytebill.plotting.diagrams import last_step
@@ -44,6 +45,7 @@ def _left_of_two_devices_bytes(labelled_bytes: float) -> float:
 
 
 PINS: dict[str, dict[str, float]] = {
+    "own_units.md": {"A month has [730] hours": HOURS_PER_MONTH},
     "README.md": {
         "does [989] trillion operations": H100.peak("bf16") / TFLOP,
         "only about [24] tokens a second": 1 / READ_S,

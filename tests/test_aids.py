@@ -40,6 +40,16 @@ def test_what_is_no_device_line_is_no_device(text: str) -> None:
     assert provenance.of_notebook(measured(PRINTED, tags=())).devices == ()  # nothing was measured there
 
 
+def test_code_that_names_a_table_or_a_record_reads_it() -> None:
+    cell = {
+        "cell_type": "code",
+        "source": "data.rows('models'); data.measured(\n  \"two-core-epyc\"); rows(name)",
+        "outputs": [],
+    }
+    found = provenance.of_notebook({"cells": [cell]})
+    assert (found.tables, found.records) == (("models",), ("two-core-epyc",))
+
+
 def test_a_gpu_has_no_threads() -> None:
     assert provenance.of_notebook(measured("NVIDIA H200, 150 GB free, torch 2.11.0")).devices == ("NVIDIA H200",)
 

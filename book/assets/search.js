@@ -6,7 +6,8 @@
   if (typeof Search === "undefined" || !window.bbEntries) return;
 
   const STOP = new Set("a an and are as at be but by for if in into is it no not of on or so that the then to was what with".split(" "));
-  const KINDS = { ledger: 1.35, verdict: 1.1, term: 1.15, page: 1.2, section: 1, table: 1 };
+  const KINDS = { ledger: 1.35, verdict: 1.1, term: 1.15, page: 1.2, section: 1, table: 0.55 };
+  const LISTS = /^book\/(references|what_changed)\./; // every word stands in them
   const N_SHOWN = 30;
   const [K, B] = [1.2, 0.6];
 
@@ -75,7 +76,7 @@
 
   // Two words written as one, where the book has both and hardly the one.
   const apart = (word) => {
-    for (let at = 3; at <= word.length - 3 && (held.get(word) || 0) < 3; at++) {
+    for (let at = 3; at <= word.length - 3 && (held.get(word) || 0) < 8; at++) {
       const both = [folded(word.slice(0, at)), word.slice(at)];
       if (both.every((part) => (held.get(part) || 0) > 2)) return both;
     }
@@ -112,7 +113,7 @@
     }
     if (entry.name === asked) sum += 20;
     if (asked.includes(" ") && entry.said.includes(` ${asked} `)) sum *= 1.4;
-    return { met, sum: sum * KINDS[entry.kind] };
+    return { met, sum: sum * KINDS[entry.kind] * (LISTS.test(entry.address) ? 0.4 : 1) * (met / terms.length) ** 2 };
   };
 
   // Claims first, where the query names one: the ledger's row, the verdict in its chapter, what else speaks of it.
@@ -125,7 +126,7 @@
   const found = (query) => {
     const id = query.trim().match(/^(?:claim\s+)?(c\s?-?\d{1,2})$/i);
     const claim = id ? `C${id[1].replace(/\D/g, "").padStart(2, "0")}` : "";
-    let wanted = [...new Set(words(claim || query.toLowerCase()).flatMap(apart))];
+    let wanted = [...new Set(words(claim || query.replace(/(\p{Ll})(\p{Lu})/gu, "$1 $2")).flatMap(apart))];
     const asked = wanted.join(" ");
     if (wanted.some((word) => !STOP.has(word))) wanted = wanted.filter((word) => !STOP.has(word));
     const terms = wanted.map(meant).filter((choices) => choices.length);
@@ -134,7 +135,7 @@
     for (const hit of hits) hit.sum += claim ? named(hit.entry, claim) : 0;
     const best = Math.max(0, ...hits.map((hit) => hit.met));
     const kept = hits.filter((hit) => hit.met > 0 && hit.met >= best - (best > 3 ? 1 : 0));
-    kept.sort((a, b) => b.met - a.met || b.sum - a.sum);
+    kept.sort((a, b) => b.sum - a.sum);
     return { kept, terms: terms.flat().map(([word]) => word), partly: missing > 0 || best < terms.length };
   };
 

@@ -1,7 +1,7 @@
 """How old are the numbers of a page, and on what were they measured? A line at its end, read off its source.
 
-    tables    those of `data/` that the page names, and those that its run read, as the last refresh kept them in the
-              notebook; with the day on which their sources were read
+    tables    those of `data/` that the page or its code names, and those that its run read, as the last refresh kept
+              them in the notebook; with the day on which their sources were read
     records   those of `data/measured/`, likewise, with their device and day
     device    the line that a measuring cell printed, and the day of its outputs
 
@@ -26,6 +26,7 @@ _NAMED = re.compile(r"\bdata/(measured/)?([\w-]+)\.(?:csv|ya?ml|json)\b")
 _DEVICE = re.compile(
     r"(?:^|\n)(?:on )?(?P<name>[^\n,:]+?)(?P<threads>, \d+ threads?)?(?: \(not pinned\))?, \d+ GB free, torch"
 )
+_READ = re.compile(r"""\b(?:rows|grouped|measured|sidecar)\(\s*["']([\w-]+)["']""")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MONTHS = list(calendar.month_name)[1:]
 
@@ -50,7 +51,12 @@ def of_notebook(notebook: Mapping[str, Any]) -> Provenance:
     """
     cells = notebook["cells"]
     text = "\n".join("".join(cell["source"]) for cell in cells)
-    found = named_files(text) | set(notebook.get("metadata", {}).get("bytebill", {}).get("reads", ()))
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    found = (
+        named_files(text)
+        | set(_READ.findall(code))
+        | set(notebook.get("metadata", {}).get("bytebill", {}).get("reads", ()))
+    )
     return Provenance(
         tables=tuple(sorted(found & set(_files()))),
         records=tuple(sorted(found & _records())),
