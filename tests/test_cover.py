@@ -168,7 +168,9 @@ def test_a_door_leads_to_the_best_page_that_is_there(tmp_path: Path) -> None:
     assert cover._first(cover.PRICE, book=a_book(tmp_path, chapter[0])) == f"../{chapter[0]}.html"
     assert cover._first(cover.PRICE, book=a_book(tmp_path, chapter[0], calculator[0])) == f"../{calculator[0]}.html"
     doors = soup("doors").select(".bb-door a")
-    assert all((ROOT / re.sub(r"^\.\./|\.html.*", "", door["href"])).with_suffix("").name for door in doors)
+    pages = [ROOT / re.sub(r"^\.\./|\.html.*", "", door["href"]) for door in doors]
+    assert len(pages) == 5
+    assert all(page.with_suffix(".md").is_file() or page.with_suffix(".ipynb").is_file() for page in pages)
     assert {door["href"].split("#")[0] for door in doors} >= {"../notebooks/ledger.html"}
 
 
