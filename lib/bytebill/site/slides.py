@@ -17,7 +17,6 @@ from bytebill.site.deck import slides as slides_of
 FOLDER = "slides"
 SLIDE_PX = (1280, 720)
 REVEAL = ("dist/reveal.js", "dist/reveal.css", "dist/reset.css", "plugin/notes/notes.js", "LICENSE")
-FORMULAS = "../_static/vendor/mathjax/tex-mml-chtml.js"
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -26,6 +25,7 @@ PAGE = """<!DOCTYPE html>
 <title>{title}</title>
 <link rel="stylesheet" href="reveal/dist/reset.css">
 <link rel="stylesheet" href="reveal/dist/reveal.css">
+<link rel="stylesheet" href="../_static/formulas.css">
 <link rel="stylesheet" href="../_static/slides.css">
 </head>
 <body>
@@ -40,13 +40,9 @@ Reveal.initialize({{
   transition: "none", backgroundTransition: "none", pdfSeparateFragments: false, plugins: [RevealNotes],
 }});
 </script>
-{formulas}
 </body>
 </html>
 """
-MATHJAX = (
-    '<script>window.MathJax = {{ options: {{ enableMenu: false }} }};</script><script defer src="{path}"></script>'
-)
 
 
 def write_decks(html: Path) -> list[Path]:
@@ -67,9 +63,8 @@ def page(slides: Iterable[Slide], session: str) -> str:
     True
     """
     inside = "\n".join(map(_section, slides))
-    formulas = MATHJAX.format(path=FORMULAS) if "\\(" in inside or "\\[" in inside else ""
     title = escape(f"The Byte Bill: {session.replace('-', ' ')}")
-    return PAGE.format(title=title, slides=inside, width=SLIDE_PX[0], height=SLIDE_PX[1], formulas=formulas)
+    return PAGE.format(title=title, slides=inside, width=SLIDE_PX[0], height=SLIDE_PX[1])
 
 
 def _section(slide: Slide) -> str:
