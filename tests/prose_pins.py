@@ -13,6 +13,8 @@ from bytebill.claims import CLAIMS
 from bytebill.hardware import accelerator
 from bytebill.models import kv_stored_bytes_per_token, model, precision, weight_bytes
 from bytebill.roofline import critical_batch
+from bytebill.statement.answer import AUTO_ATTAINMENT
+from bytebill.statement.fields import FORM_FIELDS
 from bytebill.trials.panels import REFERENCE
 from bytebill.units import GB, MB, TB, TFLOP, GiB
 
@@ -42,6 +44,10 @@ def _left_of_two_devices_bytes(labelled_bytes: float) -> float:
 
 
 PINS: dict[str, dict[str, float]] = {
+    "price_calculator.md": {
+        "the form begins with [60]%": float(FORM_FIELDS["fill"].default),
+        "and [99]% of the answers within the limits": 100 * AUTO_ATTAINMENT,
+    },
     "README.md": {
         "does [989] trillion operations": H100.peak("bf16") / TFLOP,
         "only about [24] tokens a second": 1 / READ_S,
