@@ -168,7 +168,13 @@
   let timer;
   const changed = () => {
     clearTimeout(timer);
-    timer = setTimeout(() => { showLoad(); writeAddress(); ask(); }, DEBOUNCE_MS);
+    timer = setTimeout(() => {
+      showLoad();
+      if (form.checkValidity()) {
+        writeAddress();
+        ask();
+      } else state.textContent = "A field is empty or out of its bounds; the answer is that of before.";
+    }, DEBOUNCE_MS);
   };
   const showLoad = () => {
     for (const [name, when] of [["rps", "rate"], ["users", "users"]]) {

@@ -1,10 +1,9 @@
 """What do the pages do in a real browser? Each is opened in headless Chromium, served from this machine.
 
 Wrong is: a request to another host, an error or warning in the console, an answer of 400 or more, a formula that
-MathJax could not read, a picture that cannot be shown, a page wider than a phone, and a ledger that cannot be used
-(`ledger_trial`). With `--shots
-FOLDER` each page is also photographed: at a desk, on a phone, in the dark. No browser here: that is said, and the exit
-code is 0.
+MathJax could not read, a picture that cannot be shown, a page wider than a phone, a ledger that cannot be used
+(`ledger_trial`) and a calculator that does not answer (`calculator_trial`). With `--shots FOLDER` each page is also
+photographed: at a desk, on a phone, in the dark. No browser here: that is said, and the exit code is 0.
 
 Usage: python -m bytebill.site.browser _build/html [PAGE ...] [--shots FOLDER]
 """
@@ -20,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bytebill.site import check, ledger_trial
+from bytebill.site import calculator_trial, check, ledger_trial
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 FLAGS = (
@@ -77,6 +76,7 @@ def look(root: Path, names: Sequence[str], *, program: str, shots: Path | None =
                     stem = name.removesuffix(".html").replace("/", "_")
                     page.screenshot(path=shots / f"{stem}_{view}.png", full_page=True)
             found += [f"{name}: {fault}" for fault in ledger_trial.faults(page)]
+            found += [f"{name}: {fault}" for fault in calculator_trial.calculator_faults(page)]
             page.close()
         browser.close()
     return found

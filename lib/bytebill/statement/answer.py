@@ -253,7 +253,7 @@ def _money(answered: _Answered) -> dict[str, Any]:
     ]
     at_scale = found.at_scale_usd_per_request / case.n_output_tokens * 1e6
     rows = [
-        _row("Rent", f"USD {case.usd_per_device_hour:.2f} an hour a device", case.usd_per_device_hour),
+        _row("Rent", _rent(case), case.usd_per_device_hour),
         _row("Requests a second, mean", plain(case.requests_per_s), case.requests_per_s),
         _row("Replicas", f"{found.replicas:,} ({found.needed:,.2f} are needed)", found.replicas),
         _row("Devices", f"{found.n_devices:,}", found.n_devices),
@@ -268,6 +268,16 @@ def _money(answered: _Answered) -> dict[str, Any]:
     error = exp(case.constants.error) - 1
     note = f"In brackets: the clock off by {error:.0%} to either side, within which eight of ten predictions were."
     return _section("money", "What does it cost?", rows, note)
+
+
+def _rent(case: Case) -> str:
+    """A case's rent, with its provider and its day if it is the one on file."""
+    told = f"USD {case.usd_per_device_hour:.2f} an hour a device"
+    with suppress(BytebillError):
+        rent = rent_on_file(case.deployment.accelerator.id)
+        if rent.usd_per_gpu_hour == case.usd_per_device_hour:
+            told += f" ({rent.provider}, {rent.terms}, {rent.as_of})"
+    return told
 
 
 def _input_share(found: Statement) -> tuple[float, float]:
