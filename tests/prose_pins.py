@@ -16,6 +16,8 @@ from bytebill.models import kv_stored_bytes_per_token, model, precision, weight_
 from bytebill.plotting.diagrams import last_step
 from bytebill.roofline import critical_batch
 from bytebill.site import pictures
+from bytebill.statement.answer import AUTO_ATTAINMENT
+from bytebill.statement.fields import FORM_FIELDS
 from bytebill.trials.panels import REFERENCE
 from bytebill.units import GB, MB, TB, TFLOP, GiB
 
@@ -46,6 +48,10 @@ def _left_of_two_devices_bytes(labelled_bytes: float) -> float:
 
 PINS: dict[str, dict[str, float]] = {
     "own_units.md": {"A month has [730] hours": HOURS_PER_MONTH},
+    "price_calculator.md": {
+        "the form begins with [60]%": float(FORM_FIELDS["fill"].default),
+        "and [99]% of the answers within the limits": 100 * AUTO_ATTAINMENT,
+    },
     "README.md": {
         "does [989] trillion operations": H100.peak("bf16") / TFLOP,
         "only about [24] tokens a second": 1 / READ_S,

@@ -72,7 +72,7 @@
   };
 
   const roofline = (roof) => {
-    const [left, right, top, bottom] = [44, 392, 12, 196];
+    const [left, right, top, bottom] = [44, 376, 22, 196];
     const xs = [0, 5]; // powers of ten on the axis
     const high = Math.ceil(Math.log10(roof.peak) + 0.15);
     const low = high - 4;
@@ -97,7 +97,7 @@
       svg.append(draw("text", { x: at.cx + (flip ? -8 : 8), y: at.cy + 14, "text-anchor": flip ? "end" : "start" }, point.name.split(" ")[0]));
     }
     svg.append(draw("text", { x: (left + right) / 2, y: 228, "text-anchor": "middle" }, "arithmetic intensity [FLOP/byte]"));
-    svg.append(draw("text", { x: 4, y: 9 }, "[TFLOP/s]"));
+    svg.append(draw("text", { x: 4, y: 10 }, "attained [TFLOP/s]"));
     const found = figure(svg, roof.printed);
     const list = make("ul");
     for (const point of roof.points) list.append(make("li", point.printed));
@@ -168,7 +168,13 @@
   let timer;
   const changed = () => {
     clearTimeout(timer);
-    timer = setTimeout(() => { showLoad(); writeAddress(); ask(); }, DEBOUNCE_MS);
+    timer = setTimeout(() => {
+      showLoad();
+      if (form.checkValidity()) {
+        writeAddress();
+        ask();
+      } else state.textContent = "A field is empty or out of its bounds; the answer is that of before.";
+    }, DEBOUNCE_MS);
   };
   const showLoad = () => {
     for (const [name, when] of [["rps", "rate"], ["users", "users"]]) {

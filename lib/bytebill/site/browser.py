@@ -2,8 +2,8 @@
 
 Wrong is: a request to another host, an error or warning in the console, an answer of 400 or more, a formula that is
 not drawn, a picture that cannot be shown, a page wider than a phone or heavier than `PAGE_LIMIT_BYTES` with all it
-loads before anybody clicks, a ledger that cannot be used (`ledger_trial`), a search that finds other things
-(`search_trial`), and what keeps somebody from using a page (`access`). Two browsers share the pages, and some pages are
+loads before anybody clicks, what the `TRIALS` find: a ledger that cannot be used, a search that finds
+other things, a calculator that does not answer, and what keeps somebody from using a page. Two browsers share the pages, and some pages are
 opened as files, with no server. With `--shots FOLDER` each page is also photographed: at a desk, on a phone, in the
 dark. No browser here: that is said, and the exit code is 0.
 
@@ -15,14 +15,14 @@ import http.server
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bytebill.site import access, check, ledger_trial, search_trial
+from bytebill.site import access, calculator_trial, check, ledger_trial, search_trial
 from bytebill.units import MB
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
@@ -52,6 +52,13 @@ PAGE_LIMIT_BYTES = {True: 1.0 * MB, False: 1.5 * MB}  # of a first page, of any 
 PATIENCE_MS = 60_000  # a page is ready in one second, and a busy machine is not hurried
 N_BROWSERS = 2
 AS_FILES = 6  # every sixth page is opened without a server too
+
+TRIALS: tuple[Callable[[Any], Iterable[str]], ...] = (
+    access.unreached,
+    ledger_trial.faults,
+    search_trial.search_faults,
+    calculator_trial.calculator_faults,  # last: what it loads is no page's weight
+)
 
 
 def executable() -> str | None:
@@ -87,7 +94,7 @@ def look(root: Path, names: Sequence[str], *, program: str, shots: Path | None =
                     stem = name.removesuffix(".html").replace("/", "_")
                     page.screenshot(path=shots / f"{stem}_{view}.png", full_page=True)
             _show(page, "desk")
-            faults += [*access.unreached(page), *ledger_trial.faults(page), *search_trial.search_faults(page)]
+            faults += [fault for trial in TRIALS for fault in trial(page)]
             found += [f"{name}: {fault}" for fault in faults]
             page.close()
         browser.close()

@@ -23,9 +23,9 @@ from bytebill import display
 from bytebill.data import bundle
 from bytebill.site import pyodide
 from bytebill.statement.answer import answer
-from bytebill.statement.fields import FIELDS, Field
+from bytebill.statement.fields import FORM_FIELDS, Field
 
-GROUPS: Mapping[str, tuple[str, ...]] = {
+FIELDSETS: Mapping[str, tuple[str, ...]] = {
     "Model": ("m", "w", "kv"),
     "One replica": ("gpu", "n", "attn", "by"),
     "Traffic": ("in", "out", "hit", "load", "rps", "users", "peak"),
@@ -51,9 +51,18 @@ SHOWN = {  # headings of the table, and the rows of an answer that stand below t
     "a month": ("money", "Invoice, a month"),
     "a million output tokens": ("money", "A million output tokens, input included"),
 }
-CORE = ("data", "models", "roofline", "economics", "memory", "serving", "sim", "statement")  # packages of the core
+CORE_PACKAGES = (
+    "data",
+    "models",
+    "roofline",
+    "economics",
+    "memory",
+    "serving",
+    "sim",
+    "statement",
+)  # packages of the core
 OF_CHAPTERS = ("deepseek_day6",)  # tables that cells of chapters read which run in the page
-CSS, SCRIPTS = "calculator.css", ("runtime.js", "calculator.js")
+CALCULATOR_CSS, CALCULATOR_SCRIPTS = "calculator.css", ("runtime.js", "calculator.js")
 _DAY = (1980, 1, 1, 0, 0, 0)  # in an archive, so that it is the same every time
 
 
@@ -71,9 +80,9 @@ def form_html() -> str:
     """The form and the places of its answer."""
     runtime = "yes" if pyodide.is_whole(pyodide.archive()) else "no"
     fieldsets = "".join(
-        f"<fieldset><legend>{name}</legend>{''.join(_control(FIELDS[each]) for each in fields)}"
+        f"<fieldset><legend>{name}</legend>{''.join(_control(FORM_FIELDS[each]) for each in fields)}"
         f"{_CONFIG_HTML if name == 'Model' else ''}{_FILL_HTML if 'fill' in fields else ''}</fieldset>"
-        for name, fields in GROUPS.items()
+        for name, fields in FIELDSETS.items()
     )
     return (
         f'<div class="bb-calculator" data-runtime="{runtime}">'
@@ -129,7 +138,7 @@ def _printed(fields: Mapping[str, str]) -> list[str]:
 def ship(static: Path, *, kept: Path | None = None) -> bool:
     """Lay what the worker loads into the site's folder of static files; False without Pyodide."""
     folder = static / "pyodide"
-    if not pyodide.unpack(folder, kept=kept):
+    if not pyodide.lay_runtime(folder, kept=kept):
         return False
     package = Path(bundle.__file__).parents[1]
     with zipfile.ZipFile(folder / "bytebill.zip", "w", zipfile.ZIP_DEFLATED) as packed:
@@ -143,15 +152,15 @@ def ship(static: Path, *, kept: Path | None = None) -> bool:
 def core_files(package: Path) -> Iterator[Path]:
     """The modules that need the standard library alone, and so run in a page."""
     yield from (path for path in sorted(package.glob("*.py")) if path.stem not in ("cli", "device"))
-    for name in CORE:
+    for name in CORE_PACKAGES:
         yield from (path for path in sorted((package / name).rglob("*.py")))
 
 
 def add_assets(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
     """Give a page with a calculator its style and its scripts, and no other page."""
     if "bb-calculator" in context.get("body", ""):
-        app.add_css_file(CSS)
-        for name in SCRIPTS:
+        app.add_css_file(CALCULATOR_CSS)
+        for name in CALCULATOR_SCRIPTS:
             app.add_js_file(name, defer="defer")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 TAG = "live"
-SCRIPTS, CSS = ("runtime.js", "live.js"), "live.css"
+LIVE_SCRIPTS, LIVE_CSS = ("runtime.js", "live.js"), "live.css"
 _GIVEN = {*dir(builtins), "display"}
 
 
@@ -77,6 +77,6 @@ def add_sources(app: Sphinx, pagename: str, templatename: str, context: dict[str
         return
     codes = json.dumps([code for _, code in live_cells(notebook)], ensure_ascii=False).replace("<", "\\u003c")
     context["body"] += f'<script type="application/json" class="bb-live-codes">{codes}</script>'
-    app.add_css_file(CSS)
-    for name in SCRIPTS:
+    app.add_css_file(LIVE_CSS)
+    for name in LIVE_SCRIPTS:
         app.add_js_file(name, defer="defer")

@@ -58,7 +58,7 @@ def fetch() -> str:
     return f"Pyodide {VERSION} is here."
 
 
-def unpack(folder: Path, *, kept: Path | None = None) -> bool:
+def lay_runtime(folder: Path, *, kept: Path | None = None) -> bool:
     """Lay the files that a page needs into a folder; False where there is no whole archive."""
     kept = kept or archive()
     if not is_whole(kept):

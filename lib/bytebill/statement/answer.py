@@ -25,13 +25,13 @@ from bytebill.roofline import Chunk, Load, StepCost
 from bytebill.sim.phase_time import phase_time
 from bytebill.statement.bill import Statement, statement
 from bytebill.statement.case import Case
-from bytebill.statement.fields import FIELDS, RATE, USERS, read_fields
+from bytebill.statement.fields import FORM_FIELDS, RATE, USERS, read_fields
 from bytebill.statement.form import Form, usable_of
 from bytebill.statement.page import markdown
-from bytebill.statement.reverse import Beside, beside, levers_of, questions
+from bytebill.statement.reverse import Hosts, hosts_of, levers_of, questions
 from bytebill.units import gib, plain, show, si
 
-Row = dict[str, Any]
+Line = dict[str, Any]
 PASTED_AS = "config.json"  # how an export names a model that was pasted
 AUTO_TRACE, AUTO_ATTAINMENT = "azure-conv", 0.99
 
@@ -83,7 +83,7 @@ def form_of(asked: Mapping[str, str], pasted: str = "") -> dict[str, Any]:
     >>> form["ttft_slo_s"], form["tpot_slo_s"], form["usd_per_device_hour"], round(form["requests_per_s"], 2)
     (2.0, 0.05, 3.49, 7.58)
     """
-    number = {name: float(text) for name, text in asked.items() if FIELDS[name].options is None and text}
+    number = {name: float(text) for name, text in asked.items() if FORM_FIELDS[name].options is None and text}
     form: dict[str, Any] = {
         "model": pasted if pasted.strip() else asked["m"],
         "accelerator": asked["gpu"],
@@ -152,7 +152,7 @@ def _parts(asked: Mapping[str, str], pasted: str, quick: bool) -> Iterator[dict[
     form = form_of(asked, pasted)
     case = Form.read(form).case
     found = statement(case)
-    sides = beside(found, closed=asked["api"])
+    sides = hosts_of(found, closed=asked["api"])
     answered = _Answered(found)
     yield {"memory": _memory(served, found), "headline": _headline(answered)}
     yield {"sections": [_speed(found), _step(found), _money(answered), *_offers(sides, found)]}
@@ -162,11 +162,11 @@ def _parts(asked: Mapping[str, str], pasted: str, quick: bool) -> Iterator[dict[
         yield {"markdown": markdown(found)}
 
 
-def _section(id: str, title: str, rows: list[Row], note: str = "") -> dict[str, Any]:
+def _section(id: str, title: str, rows: list[Line], note: str = "") -> dict[str, Any]:
     return {"id": id, "title": title, "rows": rows, "note": note}
 
 
-def _row(name: str, printed: str, value: float | None = None) -> Row:
+def _row(name: str, printed: str, value: float | None = None) -> Line:
     return {"name": name, "printed": printed, "value": None if value in (inf, -inf) else value}
 
 
@@ -253,7 +253,7 @@ def _money(answered: _Answered) -> dict[str, Any]:
     ]
     at_scale = found.at_scale_usd_per_request / case.n_output_tokens * 1e6
     rows = [
-        _row("Rent", f"USD {case.usd_per_device_hour:.2f} an hour a device", case.usd_per_device_hour),
+        _row("Rent", _rent(case), case.usd_per_device_hour),
         _row("Requests a second, mean", plain(case.requests_per_s), case.requests_per_s),
         _row("Replicas", f"{found.replicas:,} ({found.needed:,.2f} are needed)", found.replicas),
         _row("Devices", f"{found.n_devices:,}", found.n_devices),
@@ -270,6 +270,16 @@ def _money(answered: _Answered) -> dict[str, Any]:
     return _section("money", "What does it cost?", rows, note)
 
 
+def _rent(case: Case) -> str:
+    """A case's rent, with its provider and its day if it is the one on file."""
+    told = f"USD {case.usd_per_device_hour:.2f} an hour a device"
+    with suppress(BytebillError):
+        rent = rent_on_file(case.deployment.accelerator.id)
+        if rent.usd_per_gpu_hour == case.usd_per_device_hour:
+            told += f" ({rent.provider}, {rent.terms}, {rent.as_of})"
+    return told
+
+
 def _input_share(found: Statement) -> tuple[float, float]:
     """What one input token and one output token are of a request's price, if each pays for its device time."""
     case = found.case
@@ -284,7 +294,7 @@ def _input_share(found: Statement) -> tuple[float, float]:
     return each, ratio * each
 
 
-def _offers(sides: Beside, found: Statement) -> list[dict[str, Any]]:
+def _offers(sides: Hosts, found: Statement) -> list[dict[str, Any]]:
     """What hosts ask for the same requests."""
     rows = [
         _row(
@@ -313,7 +323,7 @@ def _levers(case: Case) -> dict[str, Any]:
     return _section("levers", "What would each lever save?", rows, note)
 
 
-def _reverse(found: Statement, sides: Beside, served: Footprint, price: str) -> dict[str, Any]:
+def _reverse(found: Statement, sides: Hosts, served: Footprint, price: str) -> dict[str, Any]:
     rows = [_row(*each) for each in questions(found, sides, served, usd_per_m=float(price) if price else None)]
     return _section("reverse", "The other way round", rows)
 

@@ -75,7 +75,7 @@ def _named(*values: str) -> Callable[[], Mapping[str, str]]:
     return lambda: {value: value for value in values}
 
 
-FIELDS = {
+FORM_FIELDS = {
     field.name: field
     for field in (
         Field(name="m", label="Model", default="llama-3.1-70b", options=models_to_choose),
@@ -138,5 +138,5 @@ def read_fields(given: Mapping[str, object]) -> dict[str, str]:
     """
     return {
         name: field.read(text) if isinstance(text := given.get(name, field.default), str) else field.default
-        for name, field in FIELDS.items()
+        for name, field in FORM_FIELDS.items()
     }

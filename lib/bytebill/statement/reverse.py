@@ -44,7 +44,7 @@ Question = tuple[str, str, float | None]  # what is asked, the answer as printed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beside:
+class Hosts:
     """What hosts would be paid for the same requests."""
 
     same: tuple[Offer, ...]  # of the same model, the cheapest first
@@ -60,14 +60,14 @@ class Beside:
         return next(iter(self.offers), None)
 
 
-def beside(found: Statement, *, closed: str = "") -> Beside:
+def hosts_of(found: Statement, *, closed: str = "") -> Hosts:
     """Offers on sale of a statement's model, and of a closed one."""
     id = found.case.deployment.model.id
     names = {*SOLD_AS.get(id, ())}
     prices = on_sale()
     same = [each for each in prices if each.model_name in names or each.model_name.lower().replace(" ", "-") == id]
     other = [each for each in prices if each.model_name == closed and each.weights == "closed"]
-    return Beside(same=tuple(offers(found.case, same)), other=tuple(offers(found.case, other)))
+    return Hosts(same=tuple(offers(found.case, same)), other=tuple(offers(found.case, other)))
 
 
 def levers_of(case: Case) -> list[LeverEffect]:
@@ -92,7 +92,7 @@ def levers_of(case: Case) -> list[LeverEffect]:
 
 
 def questions(
-    found: Statement, sides: Beside, served: Footprint, *, usd_per_m: float | None = None
+    found: Statement, sides: Hosts, served: Footprint, *, usd_per_m: float | None = None
 ) -> Iterator[Question]:
     """What a statement answers when it is asked the other way round."""
     case = found.case

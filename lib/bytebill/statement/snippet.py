@@ -12,7 +12,7 @@ import traceback
 from contextlib import redirect_stdout
 from typing import Any
 
-MOST_CHARACTERS = 20_000
+MOST_PRINTED = 20_000
 
 
 def run_snippet(code: str) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def run_snippet(code: str) -> dict[str, Any]:
                     print(repr(shown))
     except Exception as error:  # whatever a reader writes is theirs to mend
         wrong = _told(error)
-    return {"printed": printed.getvalue()[:MOST_CHARACTERS], "wrong": wrong}
+    return {"printed": printed.getvalue()[:MOST_PRINTED], "wrong": wrong}
 
 
 def snippet_text(text: str) -> str:
