@@ -46,6 +46,9 @@ RAW = {
     "a target": re.compile(r"^\([\w-]+\)=\s*$", re.MULTILINE),
 }
 TRACEBACK = re.compile(r"Traceback \(most recent call last\)|papermill-error-cell")
+SHOWN_AS_IS = ("pre", "code", "script", "style", "template", "textarea")
+SHOWN_AS_IS_CLASSES = {"math", "highlight"}
+UNSEEN = ("script", "style", "template")
 # Sphinx's index and search pages and Jupyter Book's redirect have no prose of ours.
 MACHINE_MADE = ("genindex.html", "search.html")
 
@@ -108,7 +111,7 @@ def structure(page: Page) -> Iterator[str]:
     headings = [each for each in page.all("h1") if each.inside("article") or not page.all("article")]
     if len(headings) != 1:
         yield f"{len(headings)} main headings instead of one"
-    if not (page.all("title") and page.all("title")[0].words):
+    if not (page.all("title") and _words(page.all("title")[0])):
         yield "no title"
     if not any(each.attributes.get("lang") for each in page.all("html")):
         yield "no language"
@@ -120,10 +123,11 @@ def structure(page: Page) -> Iterator[str]:
 def raw_markup(page: Page) -> Iterator[str]:
     """Source that was meant to become something else."""
     if is_ours(page):
+        prose = "\n".join(next(iter(page.all("body")), page.root).strings(_instead_of_code))
         yield from (
             f"{what} shows as raw text: {found.strip()[:80]}"
             for what, pattern in RAW.items()
-            for found in pattern.findall(page.prose)
+            for found in pattern.findall(prose)
         )
 
 
@@ -133,17 +137,18 @@ def numbers(page: Page) -> Iterator[str]:
     headings = (each.parent for each in page.elements if "section-number" in each.classes)
     for heading in headings:
         if heading is not None and heading.name in ("h2", "h3"):
-            yield f"the heading '{heading.words}' has a number"
+            yield f"the heading '{_words(heading)}' has a number"
     name = re.match(r"(\d\d)_", page.path.name)
     for caption in page.elements if name else ():
-        found = re.match(r"Fig\. (\d+)\.", "".join(caption.texts)) if "caption-number" in caption.classes else None
+        found = re.match(r"Fig\. (\d+)\.", "".join(caption.strings())) if "caption-number" in caption.classes else None
         if name and found and int(found[1]) != int(name[1]):
-            yield f"{caption.words} stands in chapter {int(name[1])}"
+            yield f"{_words(caption)} stands in chapter {int(name[1])}"
 
 
 def tracebacks(page: Page) -> Iterator[str]:
     """Cells that failed, and were built into a page."""
-    if TRACEBACK.search(page.text) or any({"output", "traceback"} <= {*each.classes} for each in page.all("div")):
+    text = "".join(page.root.strings(lambda element: "" if element.name in UNSEEN else None))
+    if TRACEBACK.search(text) or any({"output", "traceback"} <= {*each.classes} for each in page.all("div")):
         yield "a Python traceback shows"
 
 
@@ -184,6 +189,18 @@ def _spread(paths: list[Path]) -> Iterable[Found]:
 
 def _read(path: Path) -> Found:
     return found_in(read(path))
+
+
+def _instead_of_code(element: Element) -> str | None:
+    """Code is no prose, and only its place is kept."""
+    if element.name in SHOWN_AS_IS or SHOWN_AS_IS_CLASSES.intersection(element.classes):
+        return "`…`" if element.name == "code" else "\n"
+    return None
+
+
+def _words(element: Element) -> str:
+    """Its text, without room between its parts."""
+    return "".join(text.strip() for text in element.strings())
 
 
 def _addresses(page: Page, *named: tuple[str, str]) -> Iterator[tuple[Element, str, str]]:
@@ -228,7 +245,7 @@ def _is_foreign(address: str) -> bool:
 def _loaded_by_styles(page: Page) -> Iterator[str]:
     """What the style sheets of a page load from other hosts."""
     for style in page.all("style"):
-        yield from STYLE_LOAD.findall("".join(style.texts))
+        yield from STYLE_LOAD.findall("".join(style.strings()))
     for link in page.all("link"):
         path = page.path.parent / urlsplit(link.attributes.get("href", "")).path
         if "stylesheet" in link.attributes.get("rel", "").split() and path.is_file():
