@@ -173,9 +173,7 @@ def problems(root: Path) -> list[str]:
         return [f"{root}: no page was built"]
     site = {each.path: each.anchors for each in found}
     _there.cache_clear()
-    return [
-        f"{each.path.relative_to(root)}: {fault}" for each in found for fault in (*links(each, site), *each.faults)
-    ]
+    return [f"{each.path.relative_to(root)}: {fault}" for each in found for fault in (*links(each, site), *each.faults)]
 
 
 def _spread(paths: list[Path]) -> Iterable[Found]:
