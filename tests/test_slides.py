@@ -105,7 +105,7 @@ def test_the_decks_of_the_book_are_whole(session: str) -> None:
     soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
     shown = soup.select(".slides > section")
     assert len(shown) >= 25 and all(one_thing(section) for section in shown)
-    here = markup.read(path)
+    here = markup.read_page(path)
     faults = [*check.outside(here), *check.pictures(here), *check.links(check.found_in(here), {})]
     assert not [*faults, *check.structure(here)]
 

@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
-from bytebill.site.markup import Element, Page, read
+from bytebill.site.markup import Element, Page, read_page
 
 LOADS = (
     ("link", "href"),
@@ -57,7 +57,7 @@ PAGES_A_PROCESS = 8  # fewer are not worth another one
 
 
 @dataclass(frozen=True)
-class Found:
+class PageFindings:
     """What is kept of a page: its anchors, where it leads, and what is wrong with it by itself."""
 
     path: Path
@@ -80,7 +80,7 @@ def pages(root: Path) -> list[Path]:
     return [path for path in sorted(root.rglob("*.html")) if "_static" not in path.relative_to(root).parts]
 
 
-def links(found: Found, site: Site) -> Iterator[str]:
+def links(found: PageFindings, site: Site) -> Iterator[str]:
     """Local targets that are not there."""
     for name, address in found.addresses:
         if fault := _fault(address, found.path, site):
@@ -155,7 +155,7 @@ def tracebacks(page: Page) -> Iterator[str]:
 CHECKS: tuple[Callable[[Page], Iterator[str]], ...] = (outside, pictures, structure, raw_markup, numbers, tracebacks)
 
 
-def found_in(page: Page) -> Found:
+def found_in(page: Page) -> PageFindings:
     """What a page has, and what is wrong with it by itself."""
     addresses = (
         (element.name, address)
@@ -163,7 +163,7 @@ def found_in(page: Page) -> Found:
         if attribute != "srcset"
     )
     faults = (fault for check in CHECKS for fault in dict.fromkeys(check(page)))
-    return Found(page.path, frozenset(page.anchors), tuple(dict.fromkeys(addresses)), tuple(faults))
+    return PageFindings(page.path, frozenset(page.anchors), tuple(dict.fromkeys(addresses)), tuple(faults))
 
 
 def problems(root: Path) -> list[str]:
@@ -176,7 +176,7 @@ def problems(root: Path) -> list[str]:
     return [f"{each.path.relative_to(root)}: {fault}" for each in found for fault in (*links(each, site), *each.faults)]
 
 
-def _spread(paths: list[Path]) -> Iterable[Found]:
+def _spread(paths: list[Path]) -> Iterable[PageFindings]:
     """Read pages on all cores."""
     n_processes = min(os.cpu_count() or 1, len(paths) // PAGES_A_PROCESS)
     if n_processes < 2:
@@ -185,8 +185,8 @@ def _spread(paths: list[Path]) -> Iterable[Found]:
         return list(pool.map(_read, paths))
 
 
-def _read(path: Path) -> Found:
-    return found_in(read(path))
+def _read(path: Path) -> PageFindings:
+    return found_in(read_page(path))
 
 
 def _instead_of_code(element: Element) -> str | None:

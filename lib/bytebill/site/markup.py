@@ -9,7 +9,7 @@ from functools import cached_property
 from html.parser import HTMLParser
 from pathlib import Path
 
-VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"}
 
 
 @dataclass(eq=False)
@@ -126,6 +126,6 @@ class Page:
         return ids + [each.attributes["name"] for each in self.all("a") if "name" in each.attributes]
 
 
-def read(path: Path) -> Page:
+def read_page(path: Path) -> Page:
     """A page from its file."""
     return Page(path, parsed(path.read_text(encoding="utf-8")))

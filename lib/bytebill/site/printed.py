@@ -28,7 +28,7 @@ def printable(html: Path) -> list[str]:
 
 
 def _is_ours(path: Path) -> bool:
-    return check.is_ours(markup.read(path))
+    return check.is_ours(markup.read_page(path))
 
 
 def to_pdf(html: Path, into: Path, *, only: Sequence[str] = ()) -> Iterator[Path]:
