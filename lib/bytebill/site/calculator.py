@@ -44,23 +44,13 @@ WORKED: Mapping[str, Mapping[str, str]] = {
     },
 }
 SHOWN = {  # headings of the table, and the rows of an answer that stand below them
-    "batch": ("speed", "Batch, at most"),
-    "limit": ("speed", "What limits it"),
+    "limited by": ("speed", "What limits it"),
     "TPOT": ("speed", "Each further one (TPOT)"),
     "devices": ("money", "Devices"),
     "a month": ("money", "Invoice, a month"),
     "a million output tokens": ("money", "A million output tokens, input included"),
 }
-CORE_PACKAGES = (
-    "data",
-    "models",
-    "roofline",
-    "economics",
-    "memory",
-    "serving",
-    "sim",
-    "statement",
-)  # packages of the core
+CORE_PACKAGES = ("data", "models", "roofline", "economics", "memory", "serving", "sim", "statement")
 OF_CHAPTERS = ("deepseek_day6",)  # tables that cells of chapters read which run in the page
 CALCULATOR_CSS, CALCULATOR_SCRIPTS = "calculator.css", ("runtime.js", "calculator.js")
 _DAY = (1980, 1, 1, 0, 0, 0)  # in an archive, so that it is the same every time
@@ -119,8 +109,8 @@ def _control(field: Field) -> str:
 
 def worked_html() -> str:
     """The table of worked cases, each answered as the page would."""
-    headings = ("case", *SHOWN)
-    return display.table(*headings, rows=[(_opening(name), *_printed(fields)) for name, fields in WORKED.items()]).html
+    rows = [(_opening(name), *_printed(fields)) for name, fields in WORKED.items()]
+    return f'<div class="bb-worked">{display.table("case", *SHOWN, rows=rows).html}</div>'
 
 
 def _opening(name: str) -> display.Shown:

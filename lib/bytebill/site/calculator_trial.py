@@ -7,8 +7,8 @@ with, and anything wider than a phone. A page that was built without Pyodide has
 from collections.abc import Iterator
 from typing import Any
 
-PATIENCE_MS = 120_000  # of a machine that is busy; the page itself gives up earlier, and says so
-ANSWERED = ".bb-calculator[data-answered], .bb-start:enabled"
+_PATIENCE_MS = 120_000  # of a machine that is busy; the page itself gives up earlier, and says so
+_ANSWERED = ".bb-calculator[data-answered], .bb-start:enabled"
 
 
 def calculator_faults(page: Any) -> list[str]:
@@ -26,7 +26,7 @@ def _tried(page: Any) -> Iterator[str]:
     """Start it, read its answer, and look at it on a phone."""
     page.click(".bb-start")
     page.wait_for_function("document.querySelector('.bb-start').disabled")
-    page.wait_for_selector(ANSWERED, timeout=PATIENCE_MS, state="attached")
+    page.wait_for_selector(_ANSWERED, timeout=_PATIENCE_MS, state="attached")
     if page.locator(".bb-start").is_enabled():
         yield f"it did not start: {page.inner_text('.bb-state')}"
         return
