@@ -267,11 +267,13 @@ def test_a_heavy_page_is_refused(tmp_path: Path, name: str, size: float, faults:
     (tmp_path / "x.js").write_text("//" + "x" * int(size * 1e6))
     (tmp_path / name).write_text('<link rel="icon" href="data:,"><script src="x.js"></script>')
     found = browser.look(tmp_path, [name], program=browser.executable())
-    assert len(found) == faults and all(f"weighs {size:.2f} MB, more than" in fault for fault in found)
+    heavy = [fault for fault in found if "weighs" in fault]
+    assert len(heavy) == faults and all(f"weighs {size:.2f} MB, more than" in fault for fault in heavy)
 
 
 @NEEDS_CHROMIUM
 def test_a_formula_that_is_not_drawn_is_seen(tmp_path: Path) -> None:
     good, bad = f'<div class="math">{formulas.mathml("x")}</div>', '<span class="math">x</span>'
     (tmp_path / "a.html").write_text(f'<link rel="icon" href="data:,">{good}{bad}')
-    assert browser.look(tmp_path, ["a.html"], program=browser.executable()) == ["a.html: 1 formulas are not drawn"]
+    found = browser.look(tmp_path, ["a.html"], program=browser.executable())
+    assert [fault for fault in found if "formulas" in fault] == ["a.html: 1 formulas are not drawn"]
