@@ -118,7 +118,7 @@ def _with_legend(shown: Iterable[Slide]) -> Iterator[Slide]:
 def _legend() -> Slide:
     marks = "".join(f"<li><b>{mark}</b>: {meaning}</li>" for mark, meaning in strip.LEGEND)
     signs = ", ".join(f"{sign}&nbsp;{word}" for word, sign in view.SIGNS.items())
-    return Slide(kind="legend", html=f"<h2>How to read a strip</h2><ul>{marks}</ul><p>{signs}; ± may change</p>")
+    return Slide(kind="legend", html=f"<h2>How to read a strip</h2><ul>{marks}</ul><p>{signs}; ± may change within the intervals</p>")
 
 
 def _of_row(pages: Pages, row: SessionRow) -> Iterator[Slide]:
@@ -193,7 +193,7 @@ def _figure(pages: Pages, page: str, figure: Tag) -> Slide:
     below = " ".join(each for each in (f"{finding.rstrip('.')}.", _device(pages, page, figure, rest)) if each)
     return Slide(
         kind="figure",
-        html=f'<img src="../{source}" alt="{alt}"><p>{below}</p>',
+        html=f'<div class="bb-fill"><img src="../{source}" alt="{alt}"><p>{below}</p></div>',
         notes="".join(f"<p>{each}</p>" for each in (*said, rest) if each),
     )
 
@@ -204,7 +204,7 @@ def _device(pages: Pages, page: str, figure: Tag, rest: str) -> str:
         told = pages.read(page).find("p", string=re.compile("^Measured on this page: "))
         assert told is not None, f"{page}: a measured figure, and no device"
         return told.get_text().removeprefix("Measured on this page: ")
-    return " ".join(each.rstrip(".") + "." for each in rest.split(". ") if "measured" in each)
+    return " ".join(f"{each.partition(';')[0].rstrip('.')}." for each in rest.split(". ") if "measured" in each)
 
 
 def _claim(pages: Pages, page: str, head: Tag) -> Slide:
