@@ -29,10 +29,7 @@ LEGEND = (  # what a drawing means, for a page or a slide that has to say it
     ("green band", "what counts as right"),
     ("mark", "what was found: a line is derived, a small dot simulated, a full one measured, a hollow one published"),
     ("bar", "the error, from the green band to the mark; a thin one is the interval of what was found"),
-    (
-        "squares",
-        "the panel of deployments: full where the sentence is true, hollow where it is false",
-    ),
+    ("squares", "the panel of deployments: full where the sentence is true, hollow where it is false"),
 )
 TONE, _INK = "var(--bb-tone, #57606a)", "currentColor"
 

@@ -29,6 +29,7 @@ from bytebill.site.agenda import GUIDE, SESSIONS, Place, SessionRow
 from bytebill.site.pieces import moved, words
 
 __all__ = ["GUIDE", "SESSIONS", "Pages", "Slide", "slides"]
+_ARTICLE = re.compile(r"<article\b.*</article>", re.DOTALL)
 _CHECK = re.compile(r"^C\d\d: (?P<name>.+?): stated ")
 _MORE = re.compile(r"; \d+ more below$")
 
@@ -43,15 +44,25 @@ class Slide:
 
 
 class Pages:
-    """The rendered pages, each read once."""
+    """The rendered pages, each read once, and what decks ask of them more than once."""
 
     def __init__(self, root: Path) -> None:
-        self.read = cache(lambda name: BeautifulSoup((root / name).read_text(encoding="utf-8"), "html.parser"))
+        self.root = root
+        self.read, self._by_id, self.teaching = cache(self._read), cache(self._ids), cache(self._teaching)
 
-    def at(self, place: Place) -> Tag | None:
+    def _read(self, name: str) -> BeautifulSoup:
+        """A page's article: all of the page that a deck shows."""
+        article = _ARTICLE.search((self.root / name).read_text(encoding="utf-8"))
+        assert article is not None, f"{name} has no article"
+        return BeautifulSoup(article.group(), "html.parser")
+
+    def _ids(self, name: str) -> dict[str, Tag]:
+        """What stands at each anchor of a page."""
+        return {str(tag["id"]): tag for tag in reversed(self.read(name).find_all(id=True))}
+
+    def at(self, page: str, anchor: str) -> Tag | None:
         """What stands at an anchor."""
-        found = self.read(place.page).find(id=place.anchor)
-        return found if isinstance(found, Tag) else None
+        return self._by_id(page).get(anchor)
 
     def head(self, page: str) -> tuple[str, Tag]:
         """A chapter's title and the sentence below it."""
@@ -61,10 +72,10 @@ class Pages:
         assert isinstance(lead, Tag), f"{page} has no first sentence"
         return words(title), lead
 
-    def teaching(self, page: str) -> Tag:
+    def _teaching(self, page: str) -> Tag:
         """A chapter's section for teachers."""
-        found = self.read(page).find(id="teaching-this")
-        assert isinstance(found, Tag), f"{page} has no section for teachers"
+        found = self.at(page, "teaching-this")
+        assert found is not None, f"{page} has no section for teachers"
         return found
 
 
@@ -118,7 +129,10 @@ def _with_legend(shown: Iterable[Slide]) -> Iterator[Slide]:
 def _legend() -> Slide:
     marks = "".join(f"<li><b>{mark}</b>: {meaning}</li>" for mark, meaning in strip.LEGEND)
     signs = ", ".join(f"{sign}&nbsp;{word}" for word, sign in view.SIGNS.items())
-    return Slide(kind="legend", html=f"<h2>How to read a strip</h2><ul>{marks}</ul><p>{signs}; ± may change within the intervals</p>")
+    return Slide(
+        kind="legend",
+        html=f"<h2>How to read a strip</h2><ul>{marks}</ul><p>{signs}; ± may change within the intervals</p>",
+    )
 
 
 def _of_row(pages: Pages, row: SessionRow) -> Iterator[Slide]:
@@ -157,7 +171,7 @@ def _whole(pages: Pages, page: str) -> Iterator[Slide]:
     named = [str(link["href"]).removeprefix("#") for link in plan.select("table a[href^='#']")]
     first = [str(each["id"]) for each in soup.select("figure[id]")[:1]]
     for anchor in dict.fromkeys((*boards, *first, *named)):
-        if (at := soup.find(id=anchor)) is not None and at.name == "figure":
+        if (at := pages.at(page, anchor)) is not None and at.name == "figure":
             yield _figure(pages, page, at)
     for box in soup.select(".bb-opening"):
         yield _claim(pages, page, box)
@@ -165,7 +179,7 @@ def _whole(pages: Pages, page: str) -> Iterator[Slide]:
 
 def _of_place(pages: Pages, place: Place) -> Iterator[Slide]:
     """The slide of a figure, a section or a claim; none of a page as a whole."""
-    found = pages.at(place) if place.anchor else None
+    found = pages.at(place.page, place.anchor)
     if found is None:
         return
     if found.name == "figure":
@@ -226,8 +240,8 @@ def _check(pages: Pages, page: str, told: str) -> str:
     found = _CHECK.match(told)
     if not found or not found["name"].startswith("the same"):
         return found["name"] if found else told
-    box = pages.read(page).find(id=view.anchor(told[:3]))
-    parts = [words(each) for each in box.select(".bb-checks th.stub p:first-child")] if isinstance(box, Tag) else []
+    box = pages.at(page, view.anchor(told[:3]))
+    parts = [words(each) for each in box.select(".bb-checks th.stub p:first-child")] if box else []
     at = next((at for at, part in enumerate(parts) if _plain(part) == found["name"]), 0)
     before = next((part for part in reversed(parts[:at]) if not part.startswith("the same")), "")
     return f"{before}: {found['name'].removeprefix('the same').lstrip(' ,:')}" if before else found["name"]
