@@ -31,6 +31,7 @@ from bytebill.site.pieces import moved, words
 __all__ = ["GUIDE", "SESSIONS", "Pages", "Slide", "slides"]
 _ARTICLE = re.compile(r"<article\b.*</article>", re.DOTALL)
 _CHECK = re.compile(r"^C\d\d: (?P<name>.+?): stated ")
+_MEASURED = "Measured on this page: "
 _MORE = re.compile(r"; \d+ more below$")
 
 
@@ -215,9 +216,10 @@ def _figure(pages: Pages, page: str, figure: Tag) -> Slide:
 def _device(pages: Pages, page: str, figure: Tag, rest: str) -> str:
     """On what a measured figure was measured: the page's own device and day, or the caption's sentence that tells."""
     if figure.find_parent(class_="tag_measured"):
-        told = pages.read(page).find("p", string=re.compile("^Measured on this page: "))
-        assert told is not None, f"{page}: a measured figure, and no device"
-        return told.get_text().removeprefix("Measured on this page: ")
+        lines = (each.get_text() for each in pages.read(page).select(".bb-provenance p"))
+        told = [line.removeprefix(_MEASURED) for line in lines if line.startswith(_MEASURED)]
+        assert told, f"{page}: a measured figure, and no device"
+        return told[0]
     return " ".join(f"{each.partition(';')[0].rstrip('.')}." for each in rest.split(". ") if "measured" in each)
 
 
