@@ -58,7 +58,11 @@ def _one(page: Any, base: str, name: str, target: Path) -> None:
     page.route(
         "**/*", lambda asked: asked.continue_() if asked.request.url.startswith((base, "data:")) else asked.abort()
     )
-    page.goto(f"{base}{name}{'?print-pdf' if is_deck else ''}", wait_until="networkidle", timeout=browser.PATIENCE_MS)
+    address = f"{base}{name}{'?print-pdf' if is_deck else ''}"
+    answer = page.goto(address, wait_until="networkidle", timeout=browser.PATIENCE_MS)
+    require(
+        answer is not None and answer.ok, f"There is no page {name} in the rendered book; name one as it lies there."
+    )
     page.evaluate(browser.SETTLED)
     if is_deck:
         page.wait_for_function(DECK_READY, timeout=browser.PATIENCE_MS)
