@@ -13,7 +13,7 @@ from string import ascii_lowercase
 from typing import Any
 
 from bs4 import BeautifulSoup, Tag
-from pybtex.plugin import register_plugin
+from pybtex.plugin import find_plugin, register_plugin
 from pybtex.style.formatting.alpha import Style as AlphaStyle
 from pybtex.style.labels import BaseLabelStyle
 from sphinx.application import Sphinx
@@ -40,6 +40,8 @@ def register_style() -> None:
     """Make both known to sphinxcontrib-bibtex, which finds them by name."""
     register_plugin("pybtex.style.labels", "author_year_names", AuthorYearLabels)
     register_plugin("pybtex.style.formatting", "bytebill", AuthorYearStyle)
+    for backend in ("plaintext", "docutils"):  # asked for at each citation, and sought among all that is installed
+        register_plugin("pybtex.backends", backend, find_plugin("pybtex.backends", backend), force=True)
 
 
 def label(entry: Any) -> str:

@@ -9,6 +9,7 @@ Everything is taken from the rendered pages, where numbers and references are re
 the chapter's section *Teaching this* says of a figure becomes the notes of its slide.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ from urllib.parse import urldefrag, urljoin
 from bs4 import BeautifulSoup, Tag
 
 GUIDE = "book/teaching.html"
+_ARTICLE = re.compile(r"<article\b.*</article>", re.DOTALL)
 SESSIONS = ("an-hour", "half-day", "two-days")
 
 
@@ -60,15 +62,26 @@ class AgendaRow:
 
 
 class Pages:
-    """The rendered pages, each read once."""
+    """The rendered pages, each read once, and what decks ask of them more than once."""
 
     def __init__(self, root: Path) -> None:
-        self.read = cache(lambda name: BeautifulSoup((root / name).read_text(encoding="utf-8"), "html.parser"))
+        self.root = root
+        self.read, self._by_id, self.teaching = cache(self._read), cache(self._ids), cache(self._teaching)
+        self.whole = cache(lambda page: tuple(_whole(self, page)))
+
+    def _read(self, name: str) -> BeautifulSoup:
+        """A page's article: all of the page that a deck shows."""
+        article = _ARTICLE.search((self.root / name).read_text(encoding="utf-8"))
+        assert article is not None, f"{name} has no article"
+        return BeautifulSoup(article.group(), "html.parser")
+
+    def _ids(self, name: str) -> dict[str, Tag]:
+        """What stands at each anchor of a page."""
+        return {str(tag["id"]): tag for tag in reversed(self.read(name).find_all(id=True))}
 
     def at(self, place: Place) -> Tag | None:
         """What stands at an anchor."""
-        found = self.read(place.page).find(id=place.anchor)
-        return found if isinstance(found, Tag) else None
+        return self._by_id(place.page).get(place.anchor)
 
     def head(self, page: str) -> tuple[str, Tag]:
         """A chapter's title and the sentence below it."""
@@ -78,10 +91,10 @@ class Pages:
         assert isinstance(lead, Tag), f"{page} has no first sentence"
         return _words(title), lead
 
-    def teaching(self, page: str) -> Tag:
+    def _teaching(self, page: str) -> Tag:
         """A chapter's section for teachers."""
-        found = self.read(page).find(id="teaching-this")
-        assert isinstance(found, Tag), f"{page} has no section for teachers"
+        found = self.at(Place(page, "teaching-this", ""))
+        assert found is not None, f"{page} has no section for teachers"
         return found
 
 
@@ -123,7 +136,7 @@ def _of_row(pages: Pages, row: AgendaRow) -> Iterator[Slide]:
         return
     for place in places:
         whole = place.is_chapter and not [each for each in places if each.page == place.page and each != place]
-        for slide in _whole(pages, place.page) if whole else (_of_place(pages, place),):
+        for slide in pages.whole(place.page) if whole else (_of_place(pages, place),):
             yield Slide(kind=slide.kind, html=slide.html, notes=notes + slide.notes)
             notes = ""
 
@@ -136,7 +149,7 @@ def _whole(pages: Pages, page: str) -> Iterator[Slide]:
     named = [str(link["href"]).removeprefix("#") for link in plan.select("table a[href^='#']")]
     first = [str(each["id"]) for each in soup.select("figure[id]")[:1]]
     for anchor in dict.fromkeys((*boards, *first, *named)):
-        if (at := soup.find(id=anchor)) is not None and at.name == "figure":
+        if (at := pages.at(Place(page, anchor, ""))) is not None and at.name == "figure":
             yield _figure(pages, page, at)
     for box in soup.select(".bb-opening"):
         yield _claim(pages, page, box)

@@ -9,10 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bs4 import BeautifulSoup
-
 from bytebill.errors import require
-from bytebill.site import browser, check
+from bytebill.site import browser, check, markup
 from bytebill.site.slides import FOLDER
 
 MARGIN = {"top": "16mm", "bottom": "16mm", "left": "14mm", "right": "14mm"}
@@ -30,7 +28,7 @@ def printable(html: Path) -> list[str]:
 
 
 def _is_ours(path: Path) -> bool:
-    return check.Page(path, BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")).is_ours
+    return check.is_ours(markup.read_page(path))
 
 
 def to_pdf(html: Path, into: Path, *, only: Sequence[str] = ()) -> Iterator[Path]:
