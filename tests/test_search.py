@@ -54,15 +54,17 @@ def test_sphinx_indexes_no_text_and_the_search_page_alone_loads_ours() -> None:
     assert fed[0][0] == "a" and not fed[0][1].astext()
     search.load_script(app, "a", "page.html", {}, None)
     assert not loaded
+    search.load_script(app, "ledger", "page.html", {"body": '<div class="bb-ledger">'}, None)
+    assert loaded == ["words.js"]
     search.load_script(app, "search", "search.html", {}, None)
-    assert loaded == [search.ENTRIES, "search.js"]
+    assert loaded[1:] == ["words.js", search.ENTRIES, "search.js"]
 
 
 def site(folder: Path) -> None:
     """A search page over two small pages, with a stand-in for Sphinx's own script."""
     pages = {"b.html": CHAPTER, "ledger.html": LEDGER}
     entries = [asdict(each) for name, html in pages.items() for each in search.entries(html, address=name)]
-    script = (ROOT / "book" / "assets" / "search.js").read_text(encoding="utf-8")
+    script = "".join((ROOT / "book/assets" / name).read_text(encoding="utf-8") for name in ("words.js", "search.js"))
     (folder / "search.html").write_text(
         f"<meta charset='utf-8'><div id='search-results'></div><script>const Search = {{}};</script>"
         f"<script>window.bbEntries = {json.dumps(entries)};</script><script>{script}</script>",

@@ -1,9 +1,9 @@
 // Which entry is meant? Ranks the sections of the book for the words of a query: rare words count more, long texts less
 // (BM25), titles more than text, the page around a section a little. Both spellings of a word are one, a number is found
-// as it is printed, and C13 is the claim of that name. `search_entries.js` holds the entries.
+// as it is printed, and C13 is the claim of that name. `words.js` folds words, `search_entries.js` holds the entries.
 (() => {
   "use strict";
-  if (typeof Search === "undefined" || !window.bbEntries) return;
+  if (typeof Search === "undefined" || !window.bbEntries || !window.bbWords) return;
 
   const STOP = new Set("a an and are as at be but by for if in into is it no not of on or so that the then to was what with".split(" "));
   const KINDS = { ledger: 1.35, verdict: 1.1, term: 1.15, page: 1.2, section: 1, table: 0.55 };
@@ -11,41 +11,7 @@
   const N_SHOWN = 30;
   const [K, B] = [1.2, 0.6];
 
-  // One form for grey and gray, -ise and -ize, -our and -or, singular and plural.
-  const folded = (word) => {
-    if (/^\d/.test(word)) return word;
-    word = word
-      .replace(/is(e|es|ed|er|ers|ing|ation|ations)$/, "iz$1")
-      .replace(/ys(e|es|ed|er|ers|ing)$/, "yz$1")
-      .replace(/^grey/, "gray")
-      .replace(/^licence/, "license")
-      .replace(/^defence/, "defense")
-      .replace(/^catalogue/, "catalog")
-      .replace(/^programme/, "program")
-      .replace(/^artefact/, "artifact")
-      .replace(/^centre/, "center")
-      .replace(/^(label|model|travel|cancel|channel|signal)l(ed|ing|er)/, "$1$2");
-    if (word.length > 5) word = word.replace(/our(s|ed|ing|al|able|ful)?$/, "or$1").replace(/iour/, "ior");
-    if (word.length > 3) {
-      word = word.replace(/ies$/, "y").replace(/(ch|sh|x|ss)es$/, "$1").replace(/([^siu])s$/, "$1");
-    }
-    return word;
-  };
-
-  // Words and numbers of a text: "PagedAttention" is paged, attention and both; "23.5x" is 23.5 as well; "1,155" is 1155.
-  const words = (text) => {
-    const found = [];
-    for (const [piece] of text.matchAll(/\d+(?:[.,]\d+)*\p{L}*|\p{L}[\p{L}\d_]*/gu)) {
-      const plain = piece.replace(/(\d),(?=\d{3})/g, "$1").toLowerCase();
-      found.push(folded(plain));
-      const number = plain.match(/^(\d+(?:[.,]\d+)*)\p{L}+$/u);
-      if (number) found.push(number[1]);
-      const parts = piece.split(/(?<=\p{Ll})(?=\p{Lu})|_/u);
-      if (parts.length > 1) found.push(...parts.map((part) => folded(part.toLowerCase())));
-    }
-    return found;
-  };
-
+  const { folded, words } = window.bbWords;
   const counted = (text) => {
     const counts = new Map();
     for (const word of words(text)) counts.set(word, (counts.get(word) || 0) + 1);

@@ -86,7 +86,9 @@ def leave_own_index_empty(app: Sphinx) -> None:
 
 
 def load_script(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """The search page alone loads the entries and what ranks them."""
+    """The search page alone loads the entries and what ranks them; what takes words apart, the ledger too."""
+    if pagename == "search" or 'class="bb-ledger"' in str(context.get("body", "")):
+        app.add_js_file("words.js", loading_method="defer")
     if pagename == "search":
         app.add_js_file(ENTRIES, loading_method="defer")
         app.add_js_file("search.js", loading_method="defer")
