@@ -10,14 +10,16 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 from pybtex.database import parse_file
+from sphinx_external_toc.parsing import parse_toc_yaml
 
 from bytebill import data
-from bytebill.claims import CLAIMS
+from bytebill.claims import CLAIMS, SIGNS, ledger
 from bytebill.errors import UnknownNameError
-from bytebill.site import browser, citations, conclusions, data_page, launch, own_units, provenance
+from bytebill.site import borrowed, browser, citations, conclusions, data_page, launch, own_units, provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+RECORDS = {path.stem for path in (ROOT / "data" / "measured").glob("*.json")}
 PRINTED = "AMD EPYC, 2 threads, 24 GB free, torch 2.13.0+cpu; reads 51.3 GB/s"
 
 
@@ -31,6 +33,7 @@ def test_a_page_names_its_tables_records_device_and_day() -> None:
     line = provenance.line(provenance.of_notebook(measured(PRINTED)), tables_uri="t.html")
     assert 't.html#table-models">models' in line and str(provenance.read_on("models")) in line
     assert "NVIDIA H200, 26 November 2026" in line
+    assert f"models</a>, {provenance.second_hand('models')} rows." in line
     assert "Measured on this page: AMD EPYC, 2 threads; outputs of 26 November 2026." in line
 
 
@@ -50,6 +53,25 @@ def test_code_that_names_a_table_or_a_record_reads_it() -> None:
     assert (found.tables, found.records) == (("models",), ("two-core-epyc",))
 
 
+def test_every_page_says_whose_its_numbers_are() -> None:
+    pages = [str(page) for page in parse_toc_yaml(ROOT / "_toc.yml")]
+    assert set(borrowed.NOTES) <= set(pages)
+    without = {provenance.TABLES_PAGE, citations.REFERENCES}  # each card and each work has its own dates
+    for page in set(pages) - without:
+        source = next((ROOT / page).parent.glob(f"{Path(page).name}.*"))
+        found = borrowed.of_page(page, source=source)
+        assert provenance.line(found, tables_uri="", note=borrowed.NOTES.get(page, "")), page
+
+
+def test_the_ledger_dates_what_the_chapters_measured_and_the_calculator_its_prices() -> None:
+    chapters = [provenance.of_source(path) for path in NOTEBOOKS]
+    of_ledger = borrowed.of_page("notebooks/ledger", source=ROOT / "notebooks" / "ledger.ipynb")
+    assert {device for page in chapters for device in page.devices} == set(of_ledger.devices) != set()
+    of_form = borrowed.of_page("book/price_calculator", source=ROOT / "book" / "price_calculator.md")
+    line = provenance.line(of_form, tables_uri="")
+    assert all(f"{name}</a>" in line and str(provenance.read_on(name)) in line for name in ("gpu_rents", "api_prices"))
+
+
 def test_a_gpu_has_no_threads() -> None:
     assert provenance.of_notebook(measured("NVIDIA H200, 150 GB free, torch 2.11.0")).devices == ("NVIDIA H200",)
 
@@ -62,16 +84,34 @@ def test_every_chapter_that_measured_names_its_device_and_day(path: Path) -> Non
     measures = re.search(r'"measured"', told) and path.stem != "ledger"
     assert bool(found.devices) == bool(measures)
     for table in found.tables:
-        assert provenance.read_on(table) or table == "claims", f"{table} tells no day"
+        assert provenance.read_on(table) or table in data_page.OTHERS, f"{table} tells no day"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_notebook_keeps_what_its_run_read(path: Path) -> None:
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    assert any(cell["cell_type"] == "code" for cell in notebook["cells"])
+    assert set(notebook["metadata"]["bytebill"]["reads"]) <= {*data.names(), *data_page.OTHERS, *RECORDS}
 
 
 def test_the_changes_are_the_changelogs_one_row_a_claim() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     told = list(conclusions.versions(text))
-    assert sorted(change.claim for _, changes, _ in told for change in changes) == sorted(CLAIMS)
-    assert all(change.why in text and change.new.split(",")[0] in text for _, changes, _ in told for change in changes)
+    assert sorted(change.claim for version in told for change in version.changes) == sorted(CLAIMS)
+    assert all(change.why in text for version in told for change in version.changes)
+    assert "No verdict has been published before" in told[0].before[0] and "*loose*" in " ".join(told[0].before)
     newer = "## 9.0\n\n### Conclusions\n\n- **C01** ● safe to repeat: ✗ wrong. New.\n\n" + text[text.index("## ") :]
-    assert next(version for version, *_ in conclusions.versions(newer)) == "9.0"
+    assert next(conclusions.versions(newer)).version == "9.0"
+
+
+def test_the_newest_line_of_a_claim_has_the_ledgers_word_and_its_mark_of_an_edge() -> None:
+    newest: dict[str, str] = {}
+    for told in conclusions.versions((ROOT / "CHANGELOG.md").read_text(encoding="utf-8")):
+        for change in told.changes:
+            newest.setdefault(change.claim, change.new)
+    for entry in ledger.read():
+        edge = ", at the edge" if entry.verdict["edge"] else ""
+        assert newest[entry.claim.id] == f"{SIGNS[entry.word]} {entry.word}{edge}"
 
 
 def test_every_table_has_a_card_and_every_named_file_leads_to_one() -> None:

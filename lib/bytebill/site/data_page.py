@@ -112,12 +112,6 @@ def _facts(name: str, told: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Rests on", f"{{cite:p}}`{','.join(works)}`" if works else ""
     yield "Published", str(told.get("date_published") or "")
     yield "Read", provenance.read_on(name) or ""
-    yield "Read at second hand or recalled", _share(rows)
+    yield "Read at second hand or recalled", f"{marked} rows" if (marked := provenance.second_hand(name)) else ""
     yield "Licence", str(told.get("license") or "")
     yield "Columns", ", ".join(f"`{column['name']}`" for column in told["columns"])
-
-
-def _share(rows: tuple[data.Row, ...]) -> str:
-    """How many rows carry a caution."""
-    n_marked = sum(bool(row.get("caution")) for row in rows)
-    return f"{n_marked:,} of {len(rows):,} rows" if n_marked else ""
