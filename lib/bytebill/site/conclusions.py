@@ -46,9 +46,9 @@ class Told:
 def versions(changelog: str) -> Iterator[Told]:
     """Each version of a changelog that tells conclusions.
 
-    >>> text = "## 1.0\\n### Conclusions\\nNew scale.\\n- **C01** loose: × wrong. It is 3.\\n- Chapter 2: 5.\\n### E\\n- N"
+    >>> text = "## 1.0\\n### Conclusions\\nNew.\\n- **C01** loose: × wrong. It is 3.\\n- Chapter 2: 5.\\n### E\\n- N"
     >>> [(told.version, told.before, told.changes[0].old, told.changes[0].why, told.others) for told in versions(text)]
-    [('1.0', ('New scale.',), 'loose', 'It is 3.', ('- Chapter 2: 5.',))]
+    [('1.0', ('New.',), 'loose', 'It is 3.', ('- Chapter 2: 5.',))]
     """
     for version, text in _VERSION.findall(changelog):
         if told := _CONCLUSIONS.search(text):

@@ -19,7 +19,7 @@ from docutils import nodes
 from docutils.utils import new_document
 from sphinx.application import Sphinx
 
-NOT_TEXT = ".cell_input, script, style, template, .headerlink, .bb-provenance, .visually-hidden, svg, button"
+NOT_TEXT = ".cell_input, form, script, style, template, .headerlink, .bb-provenance, .visually-hidden, svg, button"
 OWN = 'section[id], [id^="claim-c"], li[id^="C"][data-word], dt[id^="term-"], .bb-table-card[id]'
 ROW, VERDICT = re.compile(r"C\d\d$"), re.compile(r"claim-(c\d\d)$")
 ENTRIES = "search_entries.js"
@@ -102,7 +102,7 @@ def _kind(place: Tag) -> str:
 
 
 def _title(place: Tag) -> str:
-    """A section's heading; the sentence of a claim, behind its name; a term."""
+    """A section's heading; the sentence of a claim, behind its name; a term; a table's title and file."""
     id = str(place["id"])
     if name := VERDICT.match(id):
         id = name[1].upper()
@@ -112,6 +112,8 @@ def _title(place: Tag) -> str:
         return words if words.startswith(id) else f"{id}: {words}"
     if place.name == "dt":
         return _words(place)
+    if isinstance(file := place.select_one(".bb-table-card > p > strong"), Tag) and isinstance(file.parent, Tag):
+        return f"{_words(file.parent).removeprefix(_words(file)).strip()} ({_words(file)})"
     heading = place.find(re.compile(r"^h[1-6]$"))
     return _words(heading) if isinstance(heading, Tag) else id
 
