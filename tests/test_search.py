@@ -84,7 +84,7 @@ WANTED = {
     "c13": ["ledger.html#C13", "b.html#claim-c13"],
     "claim 13": ["ledger.html#C13", "b.html#claim-c13"],
     "claims 13 and 14": ["ledger.html#C13", "b.html#claim-c13"],
-    "81x": [],  # times, and not a count of tokens
+    "81x": ["ledger.html#C13", "b.html#claim-c13"],  # by its number, where nothing is so many times
     "33.8": ["b.html#found"],
     "secret": [],
     "gray": ["ledger.html#term-queue"],
