@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -125,6 +126,18 @@ def test_every_table_has_a_card_and_every_named_file_leads_to_one() -> None:
     assert f"* Read at second hand or recalled: {marked} of {len(rows)} rows" in data_page.card("accelerators")
 
 
+def test_a_cards_file_lies_beside_the_pages(tmp_path: Path) -> None:
+    app: Any = SimpleNamespace(builder=SimpleNamespace(name="html"), outdir=tmp_path)
+    data_page.ship_files(app, None)
+    shipped = {path.name: path.read_bytes() for path in (tmp_path / data_page.FILES).iterdir()}
+    assert sum(map(len, shipped.values())) < 3e6
+    assert shipped["models.csv"] == (data.root() / "models.csv").read_bytes()
+    for name in (*data.names(), *data_page.OTHERS):
+        (file,) = re.findall(r"`data/([\w-]+\.\w+)`", data_page.card(name)[0])
+        code = f'<code class="docutils literal notranslate"><span class="pre">data/{file}</span></code>'
+        assert f'href="s/{file}"' in data_page.linked(code, uri="s", to_files=True) and file in shipped
+
+
 def test_no_two_works_are_called_alike_and_text_and_list_agree() -> None:
     entries = parse_file(str(ROOT / "book" / "references.bib")).entries
     before = [citations.label(entry) for entry in entries.values()]
@@ -140,14 +153,36 @@ def test_no_two_works_are_called_alike_and_text_and_list_agree() -> None:
 def test_launch_links_are_there_only_with_an_address() -> None:
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     url = config["repository"]["url"]
-    assert bool(launch.buttons(url)) == bool(url)
-    assert ("no buttons" in launch.sentence(url)) == (not url)
+    on_binder = launch.has_binder_files(ROOT)
+    assert bool(launch.buttons(url, on_binder=on_binder)) == bool(url)
+    assert ("no buttons" in launch.sentence(url, on_binder=on_binder)) == (not url)
+
+
+def test_binder_is_offered_only_where_its_files_are_and_the_weights_are_the_makefiles(tmp_path: Path) -> None:
+    for name in launch.BINDER_NEEDS:
+        assert not launch.has_binder_files(tmp_path)
+        (tmp_path / name).touch()
+    assert launch.has_binder_files(tmp_path)
+    assert "binderhub_url" not in launch.buttons("https://example.org/a", on_binder=False)
+    assert launch.WEIGHTS.removeprefix("pip install ") in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert str(launch.__doc__).count(launch.WEIGHTS) == 1
+
+
+def workflow(name: str) -> dict[str, Any]:
+    return dict(
+        yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8"))["jobs"][name]
+    )
+
+
+def test_only_what_passed_is_published_and_only_with_the_calculators_runtime() -> None:
+    assert workflow("pages")["needs"] == "tests" and "always()" not in workflow("pages")["if"]
+    commands = [step["run"] for step in workflow("pages")["steps"] if "run" in step]
+    assert commands == ["make pyodide", "make render"]
 
 
 @pytest.mark.parametrize("name", ["tests", "pages"])
 def test_workflows_run_what_the_makefile_has(name: str) -> None:
-    path = ROOT / ".github" / "workflows" / f"{name}.yml"
-    (job,) = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].values()
+    job = workflow(name)
     commands = [step["run"] for step in job["steps"] if "run" in step]
     targets = {
         line.split(":")[0]

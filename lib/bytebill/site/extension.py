@@ -101,7 +101,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
             *(data_page.link_names, borrowed.add_line, search.load_script, calculator.add_assets, live.add_sources),
         ),
         "build-finished": (
-            *(dark.write_twins, calculator.ship_with, search.write_entries),
+            *(dark.write_twins, calculator.ship_with, data_page.ship_files, search.write_entries),
             *(math_font.write_font, lean.trim, icons.write_icons, mend.mend_pages),  # last: they look at what is there
         ),
     }
