@@ -41,6 +41,16 @@ def test_claims_and_terms_are_entries_of_their_own() -> None:
     assert entries["a.html#term-queue"].text.startswith("Requests that wait")
 
 
+def test_a_table_is_called_by_its_title_and_what_is_filled_in_is_no_text() -> None:
+    card = (
+        '<article><div class="bb-table-card" id="table-a"><p><strong><code>data/a.csv</code></strong> Rents</p></div>'
+        '<section id="s"><h1>S</h1><form><option>H100</option></form></section></article>'
+    )
+    entries = found(card)
+    assert (entries["a.html#table-a"].title, entries["a.html#table-a"].kind) == ("Rents (data/a.csv)", "table")
+    assert entries["a.html#s"].text == ""
+
+
 def test_sphinx_indexes_no_text_and_the_search_page_alone_loads_ours() -> None:
     fed, loaded = [], []
     app = SimpleNamespace(
@@ -74,6 +84,9 @@ def site(folder: Path) -> None:
 
 WANTED = {
     "c13": ["ledger.html#C13", "b.html#claim-c13"],
+    "claim 13": ["ledger.html#C13", "b.html#claim-c13"],
+    "claims 13 and 14": ["ledger.html#C13", "b.html#claim-c13"],
+    "81x": ["ledger.html#C13", "b.html#claim-c13"],  # by its number, where nothing is so many times
     "33.8": ["b.html#found"],
     "secret": [],
     "gray": ["ledger.html#term-queue"],

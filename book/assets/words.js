@@ -23,15 +23,19 @@ window.bbWords = (() => {
     return word;
   };
 
-  // Words and numbers of a text: "PagedAttention" is paged, attention and both; "23.5x" is 23.5 as well; "1,155" is 1155.
-  const words = (text) => {
+  // Words and numbers of a text: "PagedAttention" is paged, attention and both; "23.5x" is 23.5 times; "80GB" is 80
+  // and GB as well; "1,155" is 1155. MoE stays one word.
+  const INSIDE = /(?<=\p{Ll}{2})(?=\p{Lu}\p{Ll}{2})|_/u;
+  const GLUED = /^(\d+(?:[.,]\d+)*)(\p{L}+)$/u;
+  const words = (given) => {
+    const text = given.replace(/(\d)\s?[x×](?!\s?\d|\p{L})/gu, "$1 times");
     const found = [];
     for (const [piece] of text.matchAll(/\d+(?:[.,]\d+)*\p{L}*|\p{L}[\p{L}\d_]*/gu)) {
       const plain = piece.replace(/(\d),(?=\d{3})/g, "$1").toLowerCase();
       found.push(folded(plain));
-      const number = plain.match(/^(\d+(?:[.,]\d+)*)\p{L}+$/u);
-      if (number) found.push(number[1]);
-      const parts = piece.split(/(?<=\p{Ll})(?=\p{Lu})|_/u);
+      const [, number, unit] = plain.match(GLUED) || [];
+      if (number) found.push(number, ...(unit.length > 1 ? [unit] : []));
+      const parts = piece.split(INSIDE).filter(Boolean);
       if (parts.length > 1) found.push(...parts.map((part) => folded(part.toLowerCase())));
     }
     return found;
