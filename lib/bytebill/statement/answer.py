@@ -26,14 +26,14 @@ from bytebill.sim.phase_time import phase_time
 from bytebill.statement.bill import Statement, statement
 from bytebill.statement.case import Case
 from bytebill.statement.fields import FORM_FIELDS, RATE, USERS, read_fields
-from bytebill.statement.form import Form, usable_of
+from bytebill.statement.fill import fill_mark, fill_told, rate_of_users, search_fill
+from bytebill.statement.form import Form
 from bytebill.statement.page import markdown
 from bytebill.statement.reverse import Hosts, hosts_of, levers_of, questions
 from bytebill.units import gib, plain, show, si
 
 Line = dict[str, Any]
 PASTED_AS = "config.json"  # how an export names a model that was pasted
-AUTO_TRACE, AUTO_ATTAINMENT = "azure-conv", 0.99
 
 
 def answer(given: Mapping[str, object], *, quick: bool = False) -> dict[str, Any]:
@@ -66,22 +66,24 @@ def answer_text(text: str) -> str:
 
 
 def fill_of(given: Mapping[str, object]) -> dict[str, Any]:
-    """The share of a replica that the limits leave, in whole percents, by simulation; or why there is none."""
-    pasted = given.get("config")
+    """The share of a replica that the limits leave, by simulation, with its mark; or why there is none."""
+    text, asked = given.get("config"), read_fields(given)
+    pasted = text if isinstance(text, str) else ""
     try:
-        case = Form.read(form_of(read_fields(given), pasted if isinstance(pasted, str) else "")).case
-        share = usable_of(case, AUTO_TRACE, attainment=AUTO_ATTAINMENT)
+        fill, refused = search_fill(Form.read(form_of(asked, pasted)).case)
     except BytebillError as error:
-        return {"refused": str(error), "fill": None}
-    return {"refused": None, "fill": f"{100 * share:.0f}"}
+        fill, refused = "", str(error)
+    if refused:
+        return {"refused": refused, "fill": None, "found": None}
+    return {"refused": None, "fill": fill, "found": fill_mark({**asked, "fill": fill}, pasted)}
 
 
 def form_of(asked: Mapping[str, str], pasted: str = "") -> dict[str, Any]:
     """The fields as a form of `bytebill price`, in its units.
 
     >>> form = form_of(read_fields({"load": "users", "users": "80"}))
-    >>> form["ttft_slo_s"], form["tpot_slo_s"], form["usd_per_device_hour"], round(form["requests_per_s"], 2)
-    (2.0, 0.05, 3.49, 7.58)
+    >>> form["ttft_slo_s"], form["tpot_slo_s"], form["usd_per_device_hour"], form["requests_per_s"] > 7.58
+    (2.0, 0.05, 3.49, True)
     """
     number = {name: float(text) for name, text in asked.items() if FORM_FIELDS[name].options is None and text}
     form: dict[str, Any] = {
@@ -103,15 +105,8 @@ def form_of(asked: Mapping[str, str], pasted: str = "") -> dict[str, Any]:
         "fill": number["fill"] / 100,
     }
     if asked["load"] == USERS:
-        form["requests_per_s"] = rate_of(Form.read(form | {"requests_per_s": 1e-4}).case, int(number["users"]))
+        form["requests_per_s"] = rate_of_users(Form.read(form | {"requests_per_s": 1e-4}).case, int(number["users"]))
     return form
-
-
-def rate_of(case: Case, n_users: int) -> float:
-    """Requests a second of so many requests at once, at the pace of a full replica, or of theirs if they do not fill
-    one: Little's law."""
-    n = min(n_users, statement(case).batch_size)
-    return n_users / n * case.requests_per_s_of_one(n)
 
 
 def rent_on_file(device_id: str) -> Rent:
