@@ -99,7 +99,9 @@ FORM_FIELDS = {
         ),
         Field(name="in", label="Prompt, mean", default="1155", unit="tokens", low=1, high=1e6, whole=True),
         Field(name="out", label="Answer, mean", default="211", unit="tokens", low=1, high=1e6, whole=True),
-        Field(name="hit", label="Prompt found in a cache, as one prefix that all share", default="0", unit="%", high=99),
+        Field(
+            name="hit", label="Prompt found in a cache, as one prefix that all share", default="0", unit="%", high=99
+        ),
         Field(
             name="load",
             label="Traffic is given as",

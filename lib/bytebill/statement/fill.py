@@ -35,7 +35,7 @@ def fill_mark(asked: Mapping[str, str], pasted: str = "") -> str:
 def fill_told(asked: Mapping[str, str], pasted: str = "") -> str:
     """A form's fill, and how it is known."""
     known = "found by simulation" if asked["found"] == fill_mark(asked, pasted) else "assumed"
-    return f"at a fill of {asked['fill']}%, {known}"
+    return f"{asked['fill']}%, {known}"
 
 
 def search_fill(case: Case) -> tuple[str, str]:
