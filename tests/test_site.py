@@ -40,6 +40,7 @@ GOOD = {
     "picture": '<img src="p.svg" alt="A line that rises">',
     "code": "<pre>{ref}`x` | --- | [a](b) Traceback</pre> <code>:::{note}</code>",
     "formula": r'<span class="math notranslate">\([a](b)\)</span>',
+    "letters": "<math><mn>4</mn><mi>L</mi><mi>N</mi><mi>H</mi><mi>S</mi><mo>+</mo><mi>b</mi></math> $2.23",
     "prose": "<p>Prices in {braces}, sums like [1](two words), 3 | 4.</p>",
 }
 PLANTED = {
@@ -67,6 +68,11 @@ PLANTED = {
     "raw table": ("<p>| a | b |\n|---|---|</p>", "a table shows as raw text"),
     "raw link": ("<p>[the ledger](ledger.ipynb)</p>", "a link shows as raw text"),
     "raw target": ("<p>(ch-one)=\n</p>", "a target shows as raw text"),
+    "raw dollar": (r"<p>and \$2.23 where</p>", "a dollar shows as raw text: \\$2.23 where"),
+    "a sentence as a formula": (
+        "<math><mn>5</mn><mi>o</mi><mi>f</mi><mi>r</mi><mi>e</mi><mi>n</mi></math>",
+        "prose is set as a formula: 5ofren",
+    ),
     "traceback": ("<pre>Traceback (most recent call last):</pre>", "a Python traceback shows"),
     "coloured traceback": ('<div class="output traceback">x</div>', "a Python traceback shows"),
 }
