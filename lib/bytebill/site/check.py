@@ -139,7 +139,7 @@ def sentences(page: Page) -> Iterator[str]:
     for formula in page.all("math"):
         rows: dict[Element | None, int] = {}
         for each in formula.walk():
-            letter = each.name == "mi" and len("".join(each.strings()).strip()) == 1
+            letter = each.name == "mi" and not each.attributes and len("".join(each.strings()).strip()) == 1
             rows[each.parent] = rows.get(each.parent, 0) + 1 if letter else 0
             if rows[each.parent] > MOST_LETTERS:
                 yield f"prose is set as a formula: {''.join(formula.strings())[:80]}"
