@@ -224,6 +224,28 @@ def test_lines_are_aligned_and_functions_stand_apart() -> None:
     assert (comma.get("lspace"), comma.get("rspace")) == ("0", "0")
 
 
+def test_brackets_have_no_room_inside_and_a_bar_is_as_wide_as_its_letter() -> None:
+    opening, dots, closing = (each for each in parsed(r"\{b, \dots, c\}").iter("mo") if each.text != ",")
+    assert (opening.get("form"), closing.get("form")) == ("prefix", "postfix")
+    assert {each.get(side) for each in (opening, dots, closing) for side in ("lspace", "rspace")} == {"0"}
+    (bar,) = parsed(r"\bar S").iter("mover")
+    assert (bar.get("accent"), bar[-1].get("stretchy")) == ("true", "false")
+    both = [each for each in parsed(r"\Big(\frac{a}{b}\Big)^2").iter("mo")]
+    assert {each.get("stretchy") for each in both} == {"true"} and not any(each.get("minsize") for each in both)
+
+
+def test_several_formulas_in_one_line_are_several() -> None:
+    assert formulas.parts(r"a = 1, \qquad b = 2") == ["a = 1,", "b = 2"]
+    for whole in (r"\begin{aligned} a \quad b \end{aligned}", r"\text{x \quad y}", r"a \quadrupled"):
+        assert formulas.parts(whole) == [whole]
+
+
+def test_a_mark_stays_with_its_formula() -> None:
+    formula = '<span class="math notranslate"><math><mi>x</mi></math></span>'
+    assert formulas.keep_marks(f"a {formula}, b") == f'a <span class="bb-whole">{formula},</span> b'
+    assert formulas.keep_marks(f"a {formula} b") == f"a {formula} b"
+
+
 @pytest.mark.parametrize("tex", [r"\unheard x", "a & b"])
 def test_what_cannot_be_written_is_refused(tex: str) -> None:
     with pytest.raises(ValueError, match="no MathML for"):

@@ -13,9 +13,9 @@
 `gathered` copies pieces of all chapters onto one page, `citations`, `conclusions` and `data_page` make the list of
 works, the changes and the tables of data into pages that lead to each other, `own_units` converts, `launch` offers
 chapters elsewhere, `provenance` dates a page's numbers and `borrowed` those of others, `search` makes them findable.
-`verdict_nodes` shows verdicts natively, `formulas` writes MathML and `math_font` its font, `dark` draws twins for the
-dark, `lean` and `icons` take out what a page does not use, `mend` what keeps people out; `build` renders, `check` and
-`browser` look at what came out.
+`verdict_nodes` shows verdicts natively, `folds` names what is folded, `formulas` writes MathML and `math_font` its
+font, `dark` draws twins for the dark, `lean` and `icons` take out what a page does not use, `mend` what keeps people
+out; `build` renders, `check` and `browser` look at what came out.
 """
 
 import re
@@ -89,7 +89,7 @@ def number_by_name(app: Sphinx) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
-    from bytebill.site import calculator, cover, dark, formulas, gathered, icons, lean, live, math_font, mend
+    from bytebill.site import calculator, cover, dark, folds, formulas, gathered, icons, lean, live, math_font, mend
 
     handlers: dict[str, tuple[Any, ...]] = {
         "config-inited": (launch.offer,),
@@ -99,6 +99,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "html-page-context": (
             *(drop_twin_ids, dark.pair_drawings, math_font.style_formulas, cover.dress_cover, citations.link_back),
             *(data_page.link_names, borrowed.add_line, search.load_script, calculator.add_assets, live.add_sources),
+            folds.name_folds,
         ),
         "build-finished": (
             *(dark.write_twins, calculator.ship_with, data_page.ship_files, search.write_entries),
