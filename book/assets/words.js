@@ -41,5 +41,5 @@ window.bbWords = (() => {
     return found;
   };
 
-  return { folded, words };
+  return { folded, words, GLUED };
 })();
