@@ -176,11 +176,11 @@ def _table() -> str:
 
 def _conditions() -> str:
     group = deployment()
-    room = si(group.memory.kv_bytes, "B")
+    room, n_users = si(group.memory.kv_bytes, "B"), group.users(RECEIPT_CONTEXT_LEN)
     return (
         f"{group.model.name} in bf16 on {N_DEVICES} H100 at published rates, the least a step can take; "
         f"{RECEIPT_CONTEXT_LEN:,} tokens of context a user, whose cache every step reads too. "
-        f"vLLM’s defaults leave {room} for caches (a GB is 10<sup>9</sup> bytes): {group.users(RECEIPT_CONTEXT_LEN)} users. "
+        f"vLLM’s defaults leave {room} for caches (a GB is 10<sup>9</sup> bytes): {n_users} users. "
         f"${RENT_USD_PER_HOUR:.2f} an hour for an H100 is illustrative."
     )
 
