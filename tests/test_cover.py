@@ -39,7 +39,7 @@ def number(text: str) -> float:
 
 def test_a_receipt_adds_up_as_it_is_printed() -> None:
     """Bytes over bandwidth is the time, users over time the rate, rent over rate the price, to the digits shown."""
-    for users, row in zip(cover_bill.USERS, cover_bill.receipts(), strict=True):
+    for users, row in zip(cover_bill.SLIDER_USERS, cover_bill.receipts(), strict=True):
         if row.price == "does not fit":
             continue
         step_s = number(row.step) / 1e3
@@ -59,8 +59,8 @@ def test_sharing_a_read_makes_tokens_cheaper_until_memory_is_full() -> None:
 def test_users_who_do_not_fit_are_given_no_numbers() -> None:
     rows = cover_bill.receipts()
     fits = [row.room == "fits in memory" for row in rows]
-    most = cover_bill.deployment().users(cover_bill.CONTEXT_LEN)
-    assert fits == [users <= most for users in cover_bill.USERS] and True in fits and False in fits
+    most = cover_bill.deployment().users(cover_bill.RECEIPT_CONTEXT_LEN)
+    assert fits == [users <= most for users in cover_bill.SLIDER_USERS] and True in fits and False in fits
     for row, fit in zip(rows, fits, strict=True):
         assert (row.price == "does not fit") is (row.step == row.rate == row.read == row.used == "–") is not fit
         assert fit or row.room == f"{most} fit in memory"
@@ -70,7 +70,7 @@ def test_the_receipt_is_for_a_group_that_serves_and_its_users_read_their_caches(
     """One H100 does not hold the bars' model; four under vLLM's defaults do; C10's 64 users read 1.3 times as much."""
     group = cover_bill.deployment()
     placed = footprint_of("llama-3-70b", accelerator="h100-sxm", n_devices=1, weights="bf16")
-    fewest = [placed.fewest_devices(cover_bill.CONTEXT_LEN, corner=corner) for corner in ("low", "high")]
+    fewest = [placed.fewest_devices(cover_bill.RECEIPT_CONTEXT_LEN, corner=corner) for corner in ("low", "high")]
     assert 1 < fewest[0] <= fewest[1] == group.n_devices
     assert accelerator("h100-sxm").driver_bytes < cover_bill.ROUND_N_PARAMS * cover_bill.ROUND_BYTES_PER_WEIGHT
     reads = {row.users: number(row.read) for row in cover_bill.receipts() if row.read != "–"}
@@ -92,7 +92,7 @@ def test_the_bars_are_those_of_the_prose_and_to_scale() -> None:
 def test_without_a_script_the_receipt_is_for_one_user_and_the_table_holds_every_row() -> None:
     page = soup("bill")
     first, *_ = rows = json.loads(page.find(id="bb-bill").string)
-    assert len(rows) == len(cover_bill.USERS) and first["users"] == "1 user"
+    assert len(rows) == len(cover_bill.SLIDER_USERS) and first["users"] == "1 user"
     places = page.select("[data-bill]")
     assert {place["data-bill"] for place in places} == set(first)
     assert all(place.get_text() == first[place["data-bill"]] for place in places)

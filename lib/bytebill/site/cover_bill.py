@@ -2,7 +2,7 @@
 
 The bars are the claims' round model, 70 billion weights in 16 bits, read at one H100's bandwidth and multiplied at its
 peak; one H100 cannot hold it. The receipt is Llama-3-70B on four under vLLM's defaults, at published rates (no program
-reaches them), each user with `CONTEXT_LEN` tokens in the cache, as claim C10 is judged.
+reaches them), each user with `RECEIPT_CONTEXT_LEN` tokens in the cache, as claim C10 is judged.
 Every number is written here; `book/assets/cover.js` only shows the row that a slider points at.
 """
 
@@ -24,8 +24,8 @@ ROUND_N_PARAMS = 70e9
 ROUND_BYTES_PER_WEIGHT = 2
 RENT_USD_PER_HOUR = 2.50  # of one H100: the illustrative rent of claim C19
 PROGRAM, N_DEVICES = "vllm", 4
-CONTEXT_LEN = 2048
-USERS = tuple(2**n for n in range(9))
+RECEIPT_CONTEXT_LEN = 2048
+SLIDER_USERS = tuple(2**n for n in range(9))
 NO_STEP = {**dict.fromkeys(("read", "step", "rate", "used"), "–"), "price": "does not fit"}
 RECEIPT_LINES = (
     ("a step reads", "read"),
@@ -73,7 +73,7 @@ def receipt(n_users: int) -> Receipt:
     ('does not fit', '213 fit in memory')
     """
     group = deployment()
-    most = group.users(CONTEXT_LEN)
+    most = group.users(RECEIPT_CONTEXT_LEN)
     bandwidth_bytes_per_s = group.n_devices * group.accelerator.bandwidth_bytes_per_s
     usd_per_hour = group.n_devices * RENT_USD_PER_HOUR
     return Receipt(
@@ -88,7 +88,7 @@ def receipt(n_users: int) -> Receipt:
 def _step(n_users: int, *, usd_per_hour: float) -> dict[str, str]:
     """What a step reads, takes, writes and costs."""
     group = deployment()
-    bounds = group.decode_bounds(n_users, CONTEXT_LEN)
+    bounds = group.decode_bounds(n_users, RECEIPT_CONTEXT_LEN)
     tokens_per_s = n_users / bounds.max_s
     price = usd_per_million_tokens(usd_per_hour=usd_per_hour, tokens_per_s=tokens_per_s)
     return {
@@ -103,7 +103,7 @@ def _step(n_users: int, *, usd_per_hour: float) -> dict[str, str]:
 @cache
 def receipts() -> tuple[Receipt, ...]:
     """A receipt for each place of the slider."""
-    return tuple(receipt(n) for n in USERS)
+    return tuple(receipt(n) for n in SLIDER_USERS)
 
 
 def bars() -> tuple[tuple[str, float], ...]:
@@ -143,7 +143,7 @@ def _slider() -> str:
     return (
         '<div class="bb-slider" hidden><label for="bb-users">Users who share the read: '
         f'<b data-bill="users">{first.users}</b></label>'
-        f'<input id="bb-users" type="range" min="0" max="{len(USERS) - 1}" step="1" value="0" '
+        f'<input id="bb-users" type="range" min="0" max="{len(SLIDER_USERS) - 1}" step="1" value="0" '
         f'aria-valuetext="{first.users}" autocomplete="off">'
         f'<p class="bb-small" role="status">A step on {N_DEVICES} H100: {step} · {rate} · a million tokens: {price} · '
         f"{room}</p>"
@@ -169,18 +169,18 @@ def _table() -> str:
     )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     return (
-        f'<details class="bb-nine" open><summary>1 to {USERS[-1]} users in a table</summary>'
+        f'<details class="bb-nine" open><summary>1 to {SLIDER_USERS[-1]} users in a table</summary>'
         f'{scrolling(table, name="Users in a table")}</details><p class="bb-small">{_conditions()}</p>'
     )
 
 
 def _conditions() -> str:
     group = deployment()
-    room = si(group.memory.kv_bytes, "B")
+    room, n_users = si(group.memory.kv_bytes, "B"), group.users(RECEIPT_CONTEXT_LEN)
     return (
         f"{group.model.name} in bf16 on {N_DEVICES} H100 at published rates, the least a step can take; "
-        f"{CONTEXT_LEN:,} tokens of context a user, whose cache every step reads too. vLLM’s defaults leave {room} for "
-        f"caches (a GB is 10<sup>9</sup> bytes): {group.users(CONTEXT_LEN)} users. "
+        f"{RECEIPT_CONTEXT_LEN:,} tokens of context a user, whose cache every step reads too. "
+        f"vLLM’s defaults leave {room} for caches (a GB is 10<sup>9</sup> bytes): {n_users} users. "
         f"${RENT_USD_PER_HOUR:.2f} an hour for an H100 is illustrative."
     )
 
