@@ -11,7 +11,7 @@
   const N_SHOWN = 30;
   const [K, B] = [1.2, 0.6];
 
-  const { folded, words, GLUED } = window.bbWords;
+  const { folded, words, GLUED, INSIDE } = window.bbWords;
 
   // What the book says in other words, in the form of `folded`.
   const ALIKE = { moe: "mixture of expert", mine: "own calculator", calculate: "calculator", teach: "teaching" };

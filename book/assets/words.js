@@ -41,5 +41,5 @@ window.bbWords = (() => {
     return found;
   };
 
-  return { folded, words, GLUED };
+  return { folded, words, GLUED, INSIDE };
 })();
