@@ -38,6 +38,7 @@ def built(folder: Path, body: str = "", head: str = "") -> list[str]:
 
 GOOD = {
     "link": '<a href="b.html#there">B</a> <a href="https://example.org/x">away</a> <a href="mailto:a@b.c">m</a>',
+    "choice": '<a href="b.html#word=wrong">what is wrong in B</a>',
     "picture": '<img src="p.svg" alt="A line that rises">',
     "code": "<pre>{ref}`x` | --- | [a](b) Traceback</pre> <code>:::{note}</code>",
     "formula": r'<span class="math notranslate">\([a](b)\)</span>',

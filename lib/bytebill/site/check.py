@@ -233,7 +233,10 @@ def _addresses(page: Page, *named: tuple[str, str]) -> Iterator[tuple[Element, s
 
 
 def _fault(address: str, page: Path, site: Site) -> str | None:
-    """What is wrong with a local address on a page; None for a good one and for any other kind."""
+    """What is wrong with a local address on a page; None for a good one and for any other kind.
+
+    What has a sign of equality is no place but a choice that the page's script reads, as in `ledger.html#word=wrong`.
+    """
     url, fragment = urldefrag(address)
     parts = urlsplit(url)
     if parts.scheme or _is_foreign(address):
@@ -241,7 +244,7 @@ def _fault(address: str, page: Path, site: Site) -> str | None:
     target = _there(page.parent, unquote(parts.path)) if parts.path else page
     if target is None:
         return "is missing"
-    if fragment and target in site and unquote(fragment) not in site[target]:
+    if fragment and "=" not in fragment and target in site and unquote(fragment) not in site[target]:
         return "has no such anchor"
     return None
 
