@@ -7,6 +7,7 @@ GATHERED  pages that show what all chapters found: with the devices, records and
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,7 @@ def of_page(name: str, *, source: Path) -> Provenance:
     if name in GATHERED:
         return of_all(provenance.of_source(path) for path in sorted(source.parent.glob("*.ipynb")) if path != source)
     found = provenance.of_source(source)
-    tables = tuple(sorted({*found.tables, *TABLES.get(name, ())}))
-    return Provenance(tables=tables, records=found.records, devices=found.devices, ran=found.ran)
+    return replace(found, tables=tuple(sorted({*found.tables, *TABLES.get(name, ())})))
 
 
 def of_all(pages: Iterable[Provenance]) -> Provenance:
