@@ -39,7 +39,7 @@ def add_line(app: Sphinx, pagename: str, templatename: str, context: dict[str, A
     """Put the line at the end of a page that has a source; cards of tables carry their own dates."""
     if app.builder.format == "html" and doctree is not None and "body" in context and pagename != TABLES_PAGE:
         found = of_page(pagename, source=Path(app.env.doc2path(pagename)))
-        note = linked(NOTES.get(pagename, ""), uri=lambda to: app.builder.get_relative_uri(pagename, to))
+        note = with_links(NOTES.get(pagename, ""), uri=lambda to: app.builder.get_relative_uri(pagename, to))
         tables_uri = app.builder.get_relative_uri(pagename, TABLES_PAGE)
         context["body"] += provenance.line(found, tables_uri=tables_uri, note=note)
 
@@ -68,10 +68,10 @@ def of_all(pages: Iterable[Provenance]) -> Provenance:
     )
 
 
-def linked(note: str, *, uri: Callable[[str], str]) -> str:
+def with_links(note: str, *, uri: Callable[[str], str]) -> str:
     """A note's links as HTML.
 
-    >>> linked("See [the ledger](notebooks/ledger).", uri=lambda page: f"{page}.html")
+    >>> with_links("See [the ledger](notebooks/ledger).", uri=lambda page: f"{page}.html")
     'See <a href="notebooks/ledger.html">the ledger</a>.'
     """
     return _LINK.sub(lambda found: f'<a href="{uri(found[2])}">{found[1]}</a>', note)
