@@ -21,7 +21,7 @@ _OF_CHAPTERS = "Numbers are those of the chapters that this page links to; each 
 NOTES: Mapping[str, str] = {
     "book/index": "Verdicts and counts are those of [the ledger](notebooks/ledger), which names the devices and days.",
     "notebooks/ledger": "Verdicts are those of the chapters; each ends in a line that names the tables it reads.",
-    "book/pictures": _OF_CHAPTERS,
+    "book/pictures": "Numbers are predictions of the package for the reference deployment: nothing here was measured.",
     "book/how_to_read": _OF_CHAPTERS,
     "book/notation": "Definitions; numbers in them are those of the chapters that use the word.",
     "book/teaching": _OF_CHAPTERS,
