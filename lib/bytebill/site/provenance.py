@@ -5,8 +5,8 @@
     records   those of `data/measured/`, likewise, with their device and day
     device    the line that a measuring cell printed, and the day of its outputs
 
-What is not known is not said: a page that reads nothing gets no line, a run without a day gets none. `borrowed` has
-what pages say whose numbers are those of other pages.
+What is not known is not said: a page that reads nothing gets no line, a run without a day gets none, and where no run
+kept its tables the line says "among others". `borrowed` has what pages say whose numbers are those of other pages.
 """
 
 import calendar
@@ -39,6 +39,7 @@ class Provenance:
     devices: tuple[str, ...] = ()
     ran: tuple[str, ...] = ()
     where: str = "on this page"
+    whole: bool = True  # a notebook whose run kept no list may read more tables than its text names
 
 
 def of_notebook(notebook: Mapping[str, Any]) -> Provenance:
@@ -52,16 +53,14 @@ def of_notebook(notebook: Mapping[str, Any]) -> Provenance:
     cells = notebook["cells"]
     text = "\n".join("".join(cell["source"]) for cell in cells)
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    found = (
-        named_files(text)
-        | set(_READ.findall(code))
-        | set(notebook.get("metadata", {}).get("bytebill", {}).get("reads", ()))
-    )
+    kept = notebook.get("metadata", {}).get("bytebill", {}).get("reads")
+    found = named_files(text) | set(_READ.findall(code)) | set(kept or ())
     return Provenance(
         tables=tuple(sorted(found & set(_files()))),
         records=tuple(sorted(found & _records())),
         devices=tuple(dict.fromkeys(device for cell in cells for device in _devices(cell))),
         ran=_day_of_run(notebook.get("metadata", {})),
+        whole=kept is not None,
     )
 
 
@@ -127,25 +126,25 @@ def line(found: Provenance, *, tables_uri: str, note: str = "") -> str:
     >>> line(Provenance(), tables_uri="")
     ''
     """
-    said = [note, *_of_tables(found.tables, tables_uri), *_of_records(found.records), *_of_run(found)]
+    said = [note, *_of_tables(found, tables_uri), *_of_records(found.records), *_of_run(found)]
     paragraphs = "".join(f"<p>{sentence}</p>" for sentence in said if sentence)
     return f'<footer class="bb-provenance">{paragraphs}</footer>' if paragraphs else ""
 
 
-def _of_tables(tables: Iterable[str], uri: str) -> Iterator[str]:
+def _of_tables(found: Provenance, uri: str) -> Iterator[str]:
     """Tables by the day their sources were read, the latest first; then those with rows that came second-hand."""
-    links = {table: f'<a href="{uri}#table-{table.replace("_", "-")}">{table}</a>' for table in tables}
+    links = {table: f'<a href="{uri}#table-{table.replace("_", "-")}">{table}</a>' for table in found.tables}
     by_day: dict[str, list[str]] = {}
     for table in links:
         if day := read_on(table):
             by_day.setdefault(day, []).append(links[table])
     if by_day:
         days = sorted(by_day, key=lambda day: max(_sortable(day)), reverse=True)
-        yield "Data, by the day the sources were read: " + "; ".join(f"{d}, {', '.join(by_day[d])}" for d in days) + "."
-    marked = [(links[table], share) for table in links if (share := second_hand(table))]
+        told = "; ".join(f"{day}, {', '.join(by_day[day])}" for day in days)
+        yield f"Data{'' if found.whole else ', among others'}, by the day the sources were read: {told}."
+    marked = [f"{links[table]}, {share} rows" for table in links if (share := second_hand(table))]
     if marked:
-        told = "; ".join(f"{link}, {share} rows" for link, share in marked)
-        yield f"Of these second-hand or recalled: {told}."
+        yield f"Of these second-hand or recalled: {'; '.join(marked)}."
 
 
 def _sortable(day: str) -> list[tuple[int, int, int]]:
