@@ -6,11 +6,14 @@
   if (!root) return;
   const one = (wanted) => root.querySelector(wanted);
   const [state, start, form, answer] = [".bb-state", ".bb-start", ".bb-form", ".bb-answer"].map(one);
-  const [headline, refused, drawings, sections, exports] =
-    [".bb-headline", ".bb-refused", ".bb-drawings", ".bb-sections", ".bb-exports"].map(one);
+  const [here, headline, refused, notes, drawings, sections, exports] =
+    [".bb-state-here", ".bb-headline", ".bb-refused", ".bb-notes", ".bb-drawings", ".bb-sections", ".bb-exports"].map(one);
   const fields = [...form.elements].filter((each) => each.name && each.name !== "config");
   const defaults = Object.fromEntries(fields.map((each) => [each.name, each.value]));
   const DEBOUNCE_MS = 200;
+  const FILL_PATIENCE_MS = Math.max(90000, window.bytebillPatienceMs ?? 0);
+  const say = (text) => { state.textContent = here.textContent = text; };
+  const labelOf = (field) => field.closest("label")?.querySelector("span").textContent ?? field.name;
   const make = (name, text = "", of = {}) => Object.assign(document.createElement(name), { textContent: text }, of);
 
   // The address: known fields alone, choices that there are, numbers within their bounds.
@@ -22,12 +25,18 @@
     const within = Math.min(Math.max(number, Number(field.min)), Number(field.max));
     return String(field.step === "1" ? Math.round(within) : within);
   };
+  let clamped = ""; // what an address asked for and cannot have
   const readAddress = (text) => {
     const given = new URLSearchParams(text);
+    const told = [];
     for (const field of fields) {
-      const value = given.has(field.name) ? allowed(field, given.get(field.name)) : null;
-      field.value = value ?? defaults[field.name];
+      const asked = given.get(field.name);
+      field.value = (asked === null ? null : allowed(field, asked)) ?? defaults[field.name];
+      const same = asked === field.value || (asked && field.value && Number(asked) === Number(field.value));
+      if (asked !== null && !same) told.push(`${labelOf(field)} clamped to ${field.selectedOptions?.[0].text ?? (field.value || field.placeholder)}`);
     }
+    clamped = told.length ? `From the address: ${told.join("; ")}.` : "";
+    if (clamped) writeAddress();
   };
   const writeAddress = () => {
     const changed = fields.filter((each) => each.value !== defaults[each.name]).map((each) => [each.name, each.value]);
@@ -135,9 +144,13 @@
     code.tabIndex = 0;
     return found.python ? [...buttons, make("p", "The same in Python:"), code] : [];
   };
+  let shown = null;
   const show = (found) => {
+    shown = found;
     answer.hidden = false;
+    answer.classList.remove("bb-stale");
     headline.textContent = found.headline;
+    notes.replaceChildren(...found.notes.map((text) => make("li", text)));
     refused.textContent = found.refused || "";
     drawings.replaceChildren(...(found.memory ? [memoryBar(found.memory)] : []), ...(found.roofline ? [roofline(found.roofline)] : []));
     sections.replaceChildren(...found.sections.map(sectionOf));
@@ -145,21 +158,22 @@
   };
 
   // One question at a time; of those that come meanwhile, the last.
-  let [wanted, busy] = [0, false];
+  let [wanted, busy, searching] = [0, false, null];
   const ask = async () => {
     wanted += 1;
     if (busy) return;
     busy = true;
     for (let done = 0; done !== wanted;) {
+      await searching;
       done = wanted;
       try {
         const began = performance.now();
         show(await window.bytebillRuntime.ask("answer", { what: "quick", fields: values() }));
         root.dataset.answerMs = (performance.now() - began).toFixed(1);
         if (done === wanted) show(await window.bytebillRuntime.ask("answer", { what: "all", fields: values() }));
-        state.textContent = "";
+        say(clamped);
       } catch (error) {
-        state.textContent = error.message;
+        say(error.message);
       }
     }
     busy = false;
@@ -170,11 +184,14 @@
     clearTimeout(timer);
     timer = setTimeout(() => {
       showLoad();
-      if (form.checkValidity()) {
+      clamped = "";
+      const wrong = fields.find((each) => !each.checkValidity());
+      if (!wrong) {
         writeAddress();
         ask();
-      } else state.textContent = "A field is empty or out of its bounds; the answer is that of before.";
+      } else say(`${labelOf(wrong)} is empty or out of its bounds, ${wrong.min} to ${wrong.max}; the answer, greyed, is that of before.`);
     }, DEBOUNCE_MS);
+    answer.classList.add("bb-stale");
   };
   const showLoad = () => {
     for (const [name, when] of [["rps", "rate"], ["users", "users"]]) {
@@ -184,31 +201,43 @@
 
   const begin = async () => {
     start.disabled = true;
-    state.textContent = "Starting Python: 13 MB from this site, once.";
+    say("Starting Python: 13 MB from this site, once.");
     try {
       const seconds = await window.bytebillRuntime.start();
       root.dataset.readySeconds = seconds.toFixed(2);
       [start.hidden, form.hidden] = [true, false];
       showLoad();
+      fields[0].focus({ preventScroll: true });
       await ask();
     } catch (error) {
-      state.textContent = error.message;
+      say(error.message);
       start.disabled = false;
     }
   };
+  // These limits cannot be kept: what was drawn stays, and no price does.
+  const withdraw = (sentence) => show({
+    ...shown, headline: "No price.", refused: sentence, notes: [], roofline: null, python: "", yaml: "", markdown: "",
+    sections: shown.sections.filter((each) => each.id === "fits"),
+  });
   const findFill = async ({ target }) => {
     target.disabled = true;
-    state.textContent = "Simulating a replica: some seconds.";
+    say(`Simulating a replica, for up to ${FILL_PATIENCE_MS / 1000} s; what you change meanwhile waits.`);
+    const asked = values();
+    const search = window.bytebillRuntime.ask("answer", { what: "fill", fields: asked }, FILL_PATIENCE_MS);
+    searching = search.catch(() => null);
     try {
-      const found = await window.bytebillRuntime.ask("answer", { what: "fill", fields: values() });
-      state.textContent = found.refused || `99% of the answers keep the limits at a fill of ${found.fill}%.`;
-      if (found.fill) {
-        form.elements.fill.value = found.fill;
+      const found = await search;
+      const same = JSON.stringify(asked) === JSON.stringify(values());
+      say(found.refused ? "" : `99% of the answers keep the limits at a fill of ${found.fill}%.`);
+      if (found.refused && same) withdraw(found.refused);
+      if (found.fill && same) {
+        [form.elements.fill.value, form.elements.found.value] = [found.fill, found.found];
         changed();
       }
     } catch (error) {
-      state.textContent = error.message;
+      say(error.message);
     }
+    searching = null;
     target.disabled = false;
   };
 
@@ -217,7 +246,7 @@
   one(".bb-find-fill").addEventListener("click", findFill);
   addEventListener("hashchange", () => {
     readAddress(location.hash.slice(1));
-    if (!form.hidden) { showLoad(); ask(); }
+    if (!form.hidden) { showLoad(); answer.classList.add("bb-stale"); ask(); }
   });
   start.addEventListener("click", begin);
   readAddress(location.hash.slice(1));
@@ -225,7 +254,7 @@
     state.textContent = "This copy of the book was rendered without Python for the page (make pyodide, then render again); the table below is there.";
     return;
   }
-  state.textContent = "Runs the book's own Python in this page. Nothing that you type leaves it.";
+  say(`Runs the book's own Python in this page. Nothing that you type leaves it. ${clamped}`.trim());
   start.hidden = false;
   for (const each of document.querySelectorAll("[data-fields]")) {
     const button = make("button", "open", { type: "button", className: "bb-open" });

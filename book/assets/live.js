@@ -26,6 +26,7 @@
         printed.hidden = !found.printed;
         state.textContent = found.wrong || (found.printed ? "" : "It ran and printed nothing.");
       } catch (error) {
+        [printed.textContent, printed.hidden] = ["", true];
         state.textContent = error.message;
       }
       run.disabled = false;

@@ -7,7 +7,7 @@
   const SERVE = "Browsers run no Python in a page that is a file. In the book's folder run: make serve, and open the address that it prints.";
   const NO_WASM = "This browser has no WebAssembly, or it is switched off, so Python cannot run here.";
   const SLOW_START = `Python has not started within ${PATIENCE_MS / 1000} s. The connection may be slow, or this site's server forbids WebAssembly (its Content-Security-Policy lacks 'wasm-unsafe-eval').`;
-  const SLOW = `No answer within ${PATIENCE_MS / 1000} s, so Python was stopped. The next change starts it again.`;
+  const slow = (patienceMs) => `No answer within ${patienceMs / 1000} s, so Python was stopped. The next change starts it again.`;
 
   class Runtime {
     #worker = null;
@@ -38,12 +38,12 @@
       return this.#ready;
     }
 
-    // What a function of the worker, "answer" or "snippet", says of what it is given.
-    async ask(name, given) {
+    // What a function of the worker, "answer" or "snippet", says of what it is given, within so long.
+    async ask(name, given, patienceMs = PATIENCE_MS) {
       await this.start();
       return new Promise((resolve, reject) => {
         const id = (this.#number += 1);
-        const timer = setTimeout(() => this.#stop(SLOW), PATIENCE_MS);
+        const timer = setTimeout(() => this.#stop(slow(patienceMs)), patienceMs);
         this.#asked.set(id, {
           resolve: (value) => { clearTimeout(timer); resolve(value); },
           reject: (error) => { clearTimeout(timer); reject(error); },

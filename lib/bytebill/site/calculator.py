@@ -23,7 +23,8 @@ from bytebill import display
 from bytebill.data import bundle
 from bytebill.site import pyodide
 from bytebill.statement.answer import answer
-from bytebill.statement.fields import FORM_FIELDS, Field
+from bytebill.statement.fields import FORM_FIELDS, Field, read_fields
+from bytebill.statement.fill import fill_mark
 
 FIELDSETS: Mapping[str, tuple[str, ...]] = {
     "Model": ("m", "w", "kv"),
@@ -32,20 +33,24 @@ FIELDSETS: Mapping[str, tuple[str, ...]] = {
     "Limits": ("ttft", "tpot", "fill"),
     "Money": ("rent", "api", "price"),
 }
-CONFIG = "config"  # the pasted model: in no address
-WORKED: Mapping[str, Mapping[str, str]] = {
-    "Chat, a 70B on four H100": {},
-    "Chat, the same in 8 bits on two": {"w": "fp8", "n": "2"},
-    "In the house, an 8B on one L40S": {"m": "llama-3.1-8b", "gpu": "l40s", "n": "1", "rps": "1", "peak": "4"},
-    "Reasoning, gpt-oss-120b on two H100": {"m": "gpt-oss-120b", "n": "2", "out": "1500", "rps": "2", "peak": "2"},
-    "Long prompts, DeepSeek-V3.1 on eight H200": {
-        **{"m": "deepseek-v3.1", "gpu": "h200-sxm", "n": "8", "by": "sglang", "attn": "data", "in": "30000"},
-        **{"out": "800", "hit": "70", "rps": "1", "peak": "2", "ttft": "10", "tpot": "200"},
+CONFIG, FOUND = "config", "found"  # the pasted model, in no address; the mark of a fill, which nobody types
+NAMED = {  # cases, each with the fill that the page's own search finds for it [%]
+    "Chat, a 70B on four H100": {"fill": "59"},
+    "Chat, the same in 8 bits on two": {"w": "fp8", "n": "2", "fill": "57"},
+    "In the house, an 8B on one L40S": {
+        **{"m": "llama-3.1-8b", "gpu": "l40s", "n": "1", "rps": "1", "peak": "4"},
+        "fill": "65",
+    },
+    "Reasoning, gpt-oss-120b on two H100": {
+        **{"m": "gpt-oss-120b", "n": "2", "out": "1500", "rps": "2", "peak": "2"},
+        "fill": "98",
     },
 }
+WORKED = {name: {**fields, FOUND: fill_mark(read_fields(fields))} for name, fields in NAMED.items()}
 SHOWN = {  # headings of the table, and the rows of an answer that stand below them
     "limited by": ("speed", "What limits it"),
     "TPOT": ("speed", "Each further one (TPOT)"),
+    "fill": ("money", "Fill"),
     "devices": ("money", "Devices"),
     "a month": ("money", "Invoice, a month"),
     "a million output tokens": ("money", "A million output tokens, input included"),
@@ -71,16 +76,18 @@ def form_html() -> str:
     runtime = "yes" if pyodide.is_whole(pyodide.archive()) else "no"
     fieldsets = "".join(
         f"<fieldset><legend>{name}</legend>{''.join(_control(FORM_FIELDS[each]) for each in fields)}"
-        f"{_CONFIG_HTML if name == 'Model' else ''}{_FILL_HTML if 'fill' in fields else ''}</fieldset>"
+        f"{_CONFIG_HTML if name == 'Model' else ''}</fieldset>"
         for name, fields in FIELDSETS.items()
     )
     return (
         f'<div class="bb-calculator" data-runtime="{runtime}">'
         '<p class="bb-state" role="status">The calculator needs a script, which is off here; the table below does not.'
         '</p><button type="button" class="bb-start" hidden>Start the calculator</button>'
-        f'<form class="bb-form" hidden autocomplete="off">{fieldsets}</form>'
-        '<div class="bb-answer" hidden><p class="bb-headline" role="status"></p><p class="bb-refused" role="alert"></p>'
-        '<div class="bb-drawings"></div><div class="bb-sections"></div><div class="bb-exports"></div></div></div>'
+        f'<form class="bb-form" hidden autocomplete="off">{fieldsets}{_mark_html()}</form>'
+        '<div class="bb-answer" hidden><p class="bb-state-here" aria-hidden="true"></p>'
+        '<p class="bb-headline" role="status"></p><p class="bb-refused" role="alert"></p>'
+        f'{_FILL_HTML}<ul class="bb-notes"></ul><div class="bb-drawings"></div>'
+        '<div class="bb-sections"></div><div class="bb-exports"></div></div></div>'
     )
 
 
@@ -89,6 +96,12 @@ _CONFIG_HTML = (
     f'<textarea name="{CONFIG}" rows="6" spellcheck="false" placeholder="{{ … }}"></textarea></label></details>'
 )
 _FILL_HTML = '<button type="button" class="bb-find-fill">Find the fill by simulation</button>'
+
+
+def _mark_html() -> str:
+    """The field that holds a fill's mark, which the script alone writes."""
+    field = FORM_FIELDS[FOUND]
+    return f'<input type="hidden" name="{FOUND}" min="{field.low:.10g}" max="{field.high:.10g}" step="1" value="">'
 
 
 def _control(field: Field) -> str:

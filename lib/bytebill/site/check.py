@@ -4,7 +4,8 @@
     outside      nothing is loaded from another host (a link that a reader may follow is no load)
     pictures     every image says in words what it shows
     structure    one main heading, a title, a language, no anchor twice
-    markup       no role, directive, table or link of MyST that was left as raw text
+    markup       no role, directive, table or link of MyST that was left as raw text, and no sentence between two
+                 dollars that was taken for a formula
     tracebacks   no failed cell
 
 It reads files and runs no script: what a script asks for at view time is for `bytebill.site.browser` to see.
@@ -44,7 +45,9 @@ RAW = {
     "a table": re.compile(r"\|\s*:?-{3,}:?\s*\|"),
     "a link": re.compile(r"\[[^\]\n]+\]\([^)\s]+\)"),
     "a target": re.compile(r"^\([\w-]+\)=\s*$", re.MULTILINE),
+    "a dollar": re.compile(r"\\\$.{0,20}"),
 }
+MOST_LETTERS = 4  # that stand side by side in a formula: 4LNHS; a sentence that was taken for one has more
 TRACEBACK = re.compile(r"Traceback \(most recent call last\)|papermill-error-cell")
 SHOWN_AS_IS = ("pre", "code", "script", "style", "template", "textarea")
 SHOWN_AS_IS_CLASSES = {"math", "highlight"}
@@ -131,6 +134,18 @@ def raw_markup(page: Page) -> Iterator[str]:
         )
 
 
+def sentences(page: Page) -> Iterator[str]:
+    """Prose in the letters of a formula."""
+    for formula in page.all("math"):
+        rows: dict[Element | None, int] = {}
+        for each in formula.walk():
+            letter = each.name == "mi" and not each.attributes and len("".join(each.strings()).strip()) == 1
+            rows[each.parent] = rows.get(each.parent, 0) + 1 if letter else 0
+            if rows[each.parent] > MOST_LETTERS:
+                yield f"prose is set as a formula: {''.join(formula.strings())[:80]}"
+                break
+
+
 def numbers(page: Page) -> Iterator[str]:
     """Figures of a chapter that count as another's, where the text means the number in the file's name; headings inside
     a chapter that carry its number."""
@@ -152,7 +167,15 @@ def tracebacks(page: Page) -> Iterator[str]:
         yield "a Python traceback shows"
 
 
-CHECKS: tuple[Callable[[Page], Iterator[str]], ...] = (outside, pictures, structure, raw_markup, numbers, tracebacks)
+CHECKS: tuple[Callable[[Page], Iterator[str]], ...] = (
+    outside,
+    pictures,
+    structure,
+    raw_markup,
+    sentences,
+    numbers,
+    tracebacks,
+)
 
 
 def found_in(page: Page) -> PageFindings:

@@ -2,8 +2,10 @@
 
 style      the list is keyed by author and year, as the text cites: *Williams et al., 2009*
 link_back  each reference names the pages that cite it
-margin     on a wide screen the first citation of a work stands in short beside its paragraph; narrower screens and
-           keyboards have the card that `book/assets/aids.js` shows on hover and focus, out of the page's own HTML
+label      what a work is called; two of the same authors and year get letters
+
+The card with the whole reference, on hover, focus and a first tap, is `book/assets/aids.js`'s, out of the page's own
+HTML.
 """
 
 import html

@@ -19,7 +19,7 @@ from sphinx.application import Sphinx
 
 from bytebill.site.markup import Element, parsed
 
-NOT_TEXT = ("script", "style", "template", "svg", "button")
+NOT_TEXT = ("form", "script", "style", "template", "svg", "button")
 NOT_TEXT_CLASSES = {"cell_input", "headerlink", "bb-provenance", "visually-hidden"}
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 CLAIM_CLASSES = {"bb-claim", "bb-verdict-claim"}
@@ -86,7 +86,9 @@ def leave_own_index_empty(app: Sphinx) -> None:
 
 
 def load_script(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """The search page alone loads the entries and what ranks them."""
+    """The search page alone loads the entries and what ranks them; what takes words apart, the ledger too."""
+    if pagename == "search" or 'class="bb-ledger"' in str(context.get("body", "")):
+        app.add_js_file("words.js", loading_method="defer")
     if pagename == "search":
         app.add_js_file(ENTRIES, loading_method="defer")
         app.add_js_file("search.js", loading_method="defer")
@@ -126,7 +128,7 @@ def _kind(place: Element) -> str:
 
 
 def _title(place: Element) -> str:
-    """A section's heading; the sentence of a claim, behind its name; a term."""
+    """A section's heading; the sentence of a claim, behind its name; a term; a table's title and file."""
     id = place.attributes["id"]
     if name := VERDICT.match(id):
         id = name[1].upper()
@@ -137,6 +139,8 @@ def _title(place: Element) -> str:
         return words if words.startswith(id) else f"{id}: {words}"
     if place.name == "dt":
         return _words(place)
+    if "bb-table-card" in place.classes and (file := _first(place, lambda each: each.name == "strong")) and file.parent:
+        return f"{_words(file.parent).removeprefix(_words(file)).strip()} ({_words(file)})"
     heading = _first(place, lambda each: each.name in HEADINGS)
     return _words(heading) if heading else id
 

@@ -1,6 +1,6 @@
 """What does the calculator's page show? The fields of its form in; what is printed, and the numbers behind it, out.
 
-    {"asked": {field: value}, "refused": a sentence or None, "headline": ...,
+    {"asked": {field: value}, "refused": a sentence or None, "headline": ..., "notes": sentences beside the price,
      "sections": [{"id", "title", "note", "rows": [{"name", "printed", "value"}]}],     values in SI units and USD
      "memory": {...}, "roofline": {...}, "python": ..., "yaml": ..., "markdown": ...}
 
@@ -22,18 +22,21 @@ from bytebill.errors import BytebillError, require
 from bytebill.memory import Footprint
 from bytebill.programs import program
 from bytebill.roofline import Chunk, Load, StepCost
+from bytebill.sim.constants import CALIBRATED
 from bytebill.sim.phase_time import phase_time
 from bytebill.statement.bill import Statement, statement
 from bytebill.statement.case import Case
 from bytebill.statement.fields import FORM_FIELDS, RATE, USERS, read_fields
-from bytebill.statement.form import Form, usable_of
+from bytebill.statement.fill import fill_mark, fill_told, rate_of_users, search_fill
+from bytebill.statement.form import Form
+from bytebill.statement.lever_words import effect_told
 from bytebill.statement.page import markdown
-from bytebill.statement.reverse import Hosts, hosts_of, levers_of, questions
+from bytebill.statement.reverse import NO_HOST, Hosts, hosts_of, levers_of, questions
 from bytebill.units import gib, plain, show, si
 
 Line = dict[str, Any]
+NEAR_FULL = 0.9  # a fill at which a queue that grows slowly goes unseen: `sim.usable`
 PASTED_AS = "config.json"  # how an export names a model that was pasted
-AUTO_TRACE, AUTO_ATTAINMENT = "azure-conv", 0.99
 
 
 def answer(given: Mapping[str, object], *, quick: bool = False) -> dict[str, Any]:
@@ -46,8 +49,8 @@ def answer(given: Mapping[str, object], *, quick: bool = False) -> dict[str, Any
     'take 2 devices, fewer bits or shorter prompts.'
     """
     asked, pasted = read_fields(given), given.get("config")
-    found: dict[str, Any] = {"asked": asked, "refused": None, "headline": "", "sections": [], "memory": None}
-    found |= {"roofline": None, "python": "", "yaml": "", "markdown": ""}
+    found: dict[str, Any] = {"asked": asked, "refused": None, "headline": "", "notes": [], "sections": []}
+    found |= {"memory": None, "roofline": None, "python": "", "yaml": "", "markdown": ""}
     try:
         for part in _parts(asked, pasted if isinstance(pasted, str) else "", quick):
             found["sections"] += part.pop("sections", [])
@@ -66,23 +69,26 @@ def answer_text(text: str) -> str:
 
 
 def fill_of(given: Mapping[str, object]) -> dict[str, Any]:
-    """The share of a replica that the limits leave, in whole percents, by simulation; or why there is none."""
-    pasted = given.get("config")
+    """The share of a replica that the limits leave, by simulation, with its mark; or why there is none."""
+    text, asked = given.get("config"), read_fields(given)
+    pasted = text if isinstance(text, str) else ""
     try:
-        case = Form.read(form_of(read_fields(given), pasted if isinstance(pasted, str) else "")).case
-        share = usable_of(case, AUTO_TRACE, attainment=AUTO_ATTAINMENT)
+        fill, refused = search_fill(Form.read(form_of(asked, pasted)).case)
     except BytebillError as error:
-        return {"refused": str(error), "fill": None}
-    return {"refused": None, "fill": f"{100 * share:.0f}"}
+        fill, refused = "", str(error)
+    if refused:
+        return {"refused": refused, "fill": None, "found": None}
+    return {"refused": None, "fill": fill, "found": fill_mark({**asked, "fill": fill}, pasted)}
 
 
 def form_of(asked: Mapping[str, str], pasted: str = "") -> dict[str, Any]:
     """The fields as a form of `bytebill price`, in its units.
 
     >>> form = form_of(read_fields({"load": "users", "users": "80"}))
-    >>> form["ttft_slo_s"], form["tpot_slo_s"], form["usd_per_device_hour"], round(form["requests_per_s"], 2)
-    (2.0, 0.05, 3.49, 7.58)
+    >>> form["ttft_slo_s"], form["tpot_slo_s"], form["usd_per_device_hour"], form["requests_per_s"] > 7.58
+    (2.0, 0.05, 3.49, True)
     """
+    require(pasted.lstrip()[:1] in ("", "{"), "What is pasted is no JSON object: a config.json begins with a brace.")
     number = {name: float(text) for name, text in asked.items() if FORM_FIELDS[name].options is None and text}
     form: dict[str, Any] = {
         "model": pasted if pasted.strip() else asked["m"],
@@ -98,20 +104,13 @@ def form_of(asked: Mapping[str, str], pasted: str = "") -> dict[str, Any]:
         "requests_per_s": number["rps"],
         "peak_over_mean": number["peak"],
         "ttft_slo_s": number.get("ttft"),
-        "tpot_slo_s": number["tpot"] / 1e3 if "tpot" in number else None,
+        "tpot_slo_s": number["tpot"] / 1e3 if "tpot" in number and number["out"] > 1 else None,
         "usd_per_device_hour": number.get("rent") or rent_on_file(asked["gpu"]).usd_per_gpu_hour,
         "fill": number["fill"] / 100,
     }
     if asked["load"] == USERS:
-        form["requests_per_s"] = rate_of(Form.read(form | {"requests_per_s": 1e-4}).case, int(number["users"]))
+        form["requests_per_s"] = rate_of_users(Form.read(form | {"requests_per_s": 1e-4}).case, int(number["users"]))
     return form
-
-
-def rate_of(case: Case, n_users: int) -> float:
-    """Requests a second of so many requests at once, at the pace of a full replica, or of theirs if they do not fill
-    one: Little's law."""
-    n = min(n_users, statement(case).batch_size)
-    return n_users / n * case.requests_per_s_of_one(n)
 
 
 def rent_on_file(device_id: str) -> Rent:
@@ -138,10 +137,10 @@ class _Answered:
         return both[0], both[1]
 
     def range(self, of: Callable[[Statement], float], shown: Callable[[float], str]) -> str:
-        """A value as printed, with what it is at both ends, unless they are the same: whole replicas."""
+        """A value as printed, with what it is at both ends, or that whole replicas make it the same at both."""
         low, high = (shown(of(end)) if end else "not within the limits" for end in self.ends)
         middle = shown(of(self.found))
-        return f"{middle} ({low} to {high})" if {low, high} != {middle} else middle
+        return f"{middle} ({low} to {high})" if {low, high} != {middle} else f"{middle} (same fleet at both ends)"
 
 
 def _parts(asked: Mapping[str, str], pasted: str, quick: bool) -> Iterator[dict[str, Any]]:
@@ -154,11 +153,14 @@ def _parts(asked: Mapping[str, str], pasted: str, quick: bool) -> Iterator[dict[
     found = statement(case)
     sides = hosts_of(found, closed=asked["api"])
     answered = _Answered(found)
-    yield {"memory": _memory(served, found), "headline": _headline(answered)}
-    yield {"sections": [_speed(found), _step(found), _money(answered), *_offers(sides, found)]}
+    headline = f"{_perhaps(served, case)}{_headline(answered)} at a fill of {fill_told(asked, pasted)}."
+    yield {"memory": _memory(served, found), "headline": headline, "notes": _notes(found, sides, asked)}
+    yield {
+        "sections": [_speed(found), _step(found), _money(answered, fill_told(asked, pasted)), *_offers(sides, found)]
+    }
     yield {"roofline": _roofline(found), **_exports(form, bool(pasted.strip()))}
     if not quick:
-        yield {"sections": [_reverse(found, sides, served, asked["price"]), _levers(case)]}
+        yield {"sections": [_reverse(found, sides, served, asked["price"]), *_levers(case)]}
         yield {"markdown": markdown(found)}
 
 
@@ -174,15 +176,55 @@ def _fits(served: Footprint, case: Case) -> dict[str, Any]:
     n_tokens = case.n_input_tokens + case.n_output_tokens
     users, fewest, most = (served.users(n_tokens, corner=corner) for corner in ("value", "high", "low"))
     sure = "yes" if fewest else "perhaps: not if all that is uncertain takes most" if users else "no"
-    longest, devices = served.longest_context(1), served.fewest_devices(n_tokens)
+    longest, devices = served.longest_context(1), case.fewest_devices
     rows = [
         _row(f"A request of {n_tokens:,} tokens fits", sure, float(users > 0)),
         _row("Weights on each device", f"{si(served.weight_bytes, 'B')} ({gib(served.weight_bytes)})"),
-        _row("Users of that length at once, a replica", f"{users:,} ({fewest:,} to {most:,})", users),
-        _row("Longest context of one user", f"{longest:,} tokens" if longest else "none", longest),
-        _row("Fewest devices a replica", f"{devices}" if devices else "no even group of up to 64", devices),
+        _row(
+            f"Requests of all {n_tokens:,} tokens at once, nothing shared, a replica",
+            f"{users:,} ({fewest:,} to {most:,})",
+            users,
+        ),
+        _row("Longest context of one user, surely", f"{longest:,} tokens" if longest else "none", longest),
+        _row(
+            f"Fewest devices on which {n_tokens:,} tokens surely fit",
+            f"{devices}" if devices else "no even group of up to 64",
+            devices,
+        ),
     ]
     return _section("fits", "Does it fit?", rows, "Ranges: all that is uncertain takes most, or least.")
+
+
+def _perhaps(served: Footprint, case: Case) -> str:
+    """What stands before a price where a request may not fit."""
+    if served.users(case.n_input_tokens + case.n_output_tokens, corner="high"):
+        return ""
+    return "A request fits only perhaps: not if all that is uncertain takes most. If it does: "
+
+
+def _notes(found: Statement, sides: Hosts, asked: Mapping[str, str]) -> list[str]:
+    """What has to be known beside a price, one sentence each."""
+    card = found.case.deployment.accelerator
+    notes = [_verdict(found, sides)]
+    if card.id not in CALIBRATED:
+        notes.append(
+            f"Nobody measured kernels of {card.name} for this book: its clock is the middle of other devices', and may "
+            "be off by far more than the range in brackets."
+        )
+    if found.case.fill >= NEAR_FULL:
+        notes.append("A fill near one is read off short runs or assumed, and may be too high by up to a fifth.")
+    if found.case.n_output_tokens == 1 and asked["tpot"]:
+        notes.append("An answer of one token has no further ones, so the limit on TPOT is none here.")
+    return notes
+
+
+def _verdict(found: Statement, sides: Hosts) -> str:
+    """What hosts of the same model would ask, as shares of the own invoice."""
+    if not sides.same:
+        return NO_HOST
+    n, shares = len(sides.same), [f"{offer.usd_per_month / found.usd_per_month:.0%}" for offer in sides.same]
+    told = f"{', '.join(shares[:-1])} and {shares[-1]}" if n > 1 else shares[0]
+    return f"{n} {'offers by hosts' if n > 1 else 'offer by a host'} of this model on file would ask {told} of this."
 
 
 def _memory(served: Footprint, found: Statement | None) -> dict[str, Any]:
@@ -209,7 +251,7 @@ def _headline(answered: _Answered) -> str:
     price = answered.range(lambda each: each.usd_per_m_output, "{:,.2f}".format)
     return (
         f"{found.n_devices:,} x {found.case.deployment.accelerator.name}: USD {found.usd_per_month:,.0f} a month, "
-        f"USD {price} per million output tokens, input included."
+        f"USD {price} per million output tokens, input included,"
     )
 
 
@@ -217,7 +259,7 @@ def _speed(found: Statement) -> dict[str, Any]:
     n_out, one = found.case.n_output_tokens, found.batch_size
     per_s = found.capacity_per_s * n_out
     rows = [
-        _row("Batch, at most", f"{one:,} at once in a replica", one),
+        _row("Batch, at most: prompt and half an answer each, one prefix shared", f"{one:,} at once in a replica", one),
         _row("What limits it", found.limit),
         _row("First token, no queue (TTFT)", show(found.ttft_s, unit="s"), found.ttft_s),
         _row("Each further one (TPOT)", show(found.tpot_s, unit="s"), found.tpot_s),
@@ -235,14 +277,14 @@ def _step(found: Statement) -> dict[str, Any]:
     terms |= {"others' prompts": max(0.0, found.tpot_s - step_s)}
     most = max(terms, key=lambda name: terms[name])
     bound = max((name for name in terms if name != "others' prompts"), key=lambda name: terms[name])
-    rows = [_row("A decode step takes", show(step_s, unit="s"), step_s), _row("It waits most for", bound)]
+    rows = [_row("A decode step takes", show(step_s, unit="s"), step_s)]
     rows += [_row(f"… {name} alone", show(each_s, unit="s"), each_s) for name, each_s in terms.items()]
-    rows += [_row("Dominates the time per token", most)]
+    rows += [_row("Longest part of the step itself", bound), _row("… and with others' prompts", most)]
     note = "Weights and arithmetic overlap, so the parts are more than the step."
     return _section("step", "What does a token wait for?", rows, note)
 
 
-def _money(answered: _Answered) -> dict[str, Any]:
+def _money(answered: _Answered, fill: str) -> dict[str, Any]:
     found = answered.found
     case, usd_in = found.case, _input_share(found)
     month = answered.range(lambda each: each.usd_per_month, "{:,.0f}".format)
@@ -257,6 +299,7 @@ def _money(answered: _Answered) -> dict[str, Any]:
         _row("Requests a second, mean", plain(case.requests_per_s), case.requests_per_s),
         _row("Replicas", f"{found.replicas:,} ({found.needed:,.2f} are needed)", found.replicas),
         _row("Devices", f"{found.n_devices:,}", found.n_devices),
+        _row("Fill", fill, case.fill),
         _row("Utilization over the day", show(found.utilization, unit="fraction"), found.utilization),
         _row("Invoice, a month", f"USD {month}", found.usd_per_month),
         _row("A thousand requests", f"USD {1e3 * found.usd_per_request:,.2f}", 1e3 * found.usd_per_request),
@@ -266,7 +309,10 @@ def _money(answered: _Answered) -> dict[str, Any]:
         _row("… and a million out", f"USD {split[1]}", found.usd_per_request * usd_in[1] * 1e6),
     ]
     error = exp(case.constants.error) - 1
-    note = f"In brackets: the clock off by {error:.0%} to either side, within which eight of ten predictions were."
+    note = (
+        f"Rent only. In brackets: the clock may be {error:.0%} off either way, as eight of ten predictions were "
+        "at most; queues beyond the fill, staff, spare machines and network come on top."
+    )
     return _section("money", "What does it cost?", rows, note)
 
 
@@ -296,31 +342,32 @@ def _input_share(found: Statement) -> tuple[float, float]:
 
 def _offers(sides: Hosts, found: Statement) -> list[dict[str, Any]]:
     """What hosts ask for the same requests."""
-    rows = [
+    rows = [] if sides.same else [_row("This model", NO_HOST)]
+    rows += [
         _row(
-            f"{offer.price.name}, {offer.price.as_of}",
+            f"{'' if offer in sides.same else 'another model: '}{offer.price.name}, {offer.price.as_of}",
             f"USD {offer.usd_per_month:,.0f} a month, {plain(offer.usd_per_month / found.usd_per_month)} times the own",
             offer.usd_per_month,
         )
         for offer in sides.offers
     ]
     note = "List prices for this traffic, what a cache finds at its price where the host has one."
-    if not sides.same:
-        note += " No host's price of this model is on file."
-    return [_section("offers", "What would an API ask?", rows, note)] if rows else []
+    return [_section("offers", "What would an API ask?", rows, note)]
 
 
-def _levers(case: Case) -> dict[str, Any]:
-    rows = [
-        _row(
-            f"{'in place: ' if pulled.lever.in_place else ''}{pulled.lever.name} (chapter {pulled.lever.chapter})",
-            f"USD {pulled.saved_usd:,.0f} a month, at scale the price over {plain(pulled.factor)}",
-            pulled.saved_usd,
-        )
-        for pulled in levers_of(case)
+def _levers(case: Case) -> list[dict[str, Any]]:
+    """Alternatives, and apart from them what the case has already."""
+    alternatives: list[Line] = []
+    in_place: list[Line] = []
+    for pulled, assumed in levers_of(case):
+        name = f"{pulled.lever.name} (chapter {pulled.lever.chapter}): {assumed}"
+        rows = in_place if pulled.lever.in_place else alternatives
+        rows.append(_row(name, effect_told(pulled), pulled.saved_usd))
+    note = "Each alone, at this fill. Savings do not add up. At scale: if replicas came in fractions."
+    return [
+        _section("levers", "What would each alternative save?", alternatives, note),
+        _section("in-place", "What is already in place?", in_place, "What letting go of each would cost."),
     ]
-    note = "At this fill. What a lever in place saves is what would be paid without it. Savings do not add up."
-    return _section("levers", "What would each lever save?", rows, note)
 
 
 def _reverse(found: Statement, sides: Hosts, served: Footprint, price: str) -> dict[str, Any]:

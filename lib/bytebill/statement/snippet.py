@@ -16,7 +16,7 @@ MOST_PRINTED = 20_000
 
 
 def run_snippet(code: str) -> dict[str, Any]:
-    """What a snippet prints, and the last line of what went wrong, or None.
+    """What a snippet prints, and the last line of what went wrong, or None; nothing of one that asks Python to end.
 
     >>> run_snippet("x = 6\\nprint('six')\\nx * 7")
     {'printed': 'six\\n42\\n', 'wrong': None}
@@ -35,6 +35,8 @@ def run_snippet(code: str) -> dict[str, Any]:
                 shown = eval(compile(ast.Expression(last.value), "<snippet>", "eval"), names)
                 if shown is not None:
                     print(repr(shown))
+    except SystemExit:
+        return {"printed": "", "wrong": "The code asked Python to exit, so nothing of it is shown."}
     except Exception as error:  # whatever a reader writes is theirs to mend
         wrong = _told(error)
     return {"printed": printed.getvalue()[:MOST_PRINTED], "wrong": wrong}
