@@ -117,7 +117,7 @@ def test_no_reveal_ends_in_a_sentence(small: Path, monkeypatch: pytest.MonkeyPat
 def test_every_session_has_a_deck(small: Path) -> None:
     assert [path.stem for path in slides.write_decks(small)] == list(deck.SESSIONS)
     for name in slides.REVEAL:
-        assert (small / slides.FOLDER / "reveal" / name).is_file()
+        assert (small / slides.DECKS / "reveal" / name).is_file()
 
 
 @rendered
@@ -141,7 +141,7 @@ def test_the_hour_shows_a_price() -> None:
 @rendered
 @pytest.mark.parametrize("session", deck.SESSIONS)
 def test_the_decks_of_the_book_are_whole(session: str) -> None:
-    path = HTML / slides.FOLDER / f"{session}.html"
+    path = HTML / slides.DECKS / f"{session}.html"
     soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
     shown = soup.select(".slides > section")
     assert 25 <= len(shown) <= 110 and all(one_thing(section) for section in shown)
@@ -187,7 +187,7 @@ def test_a_deck_moves_by_keyboard_from_the_disk_and_is_read_from_the_back(sessio
             executable_path=browser.executable(), args=[*browser.FLAGS, "--no-sandbox"]
         )
         page = chromium.new_page(viewport=dict(zip(("width", "height"), slides.SLIDE_PX, strict=True)))
-        assert opened(page, HTML / slides.FOLDER / f"{session}.html") == []
+        assert opened(page, HTML / slides.DECKS / f"{session}.html") == []
         at = [page.evaluate("Reveal.getIndices().h")]
         for key in ("ArrowRight", "Space", "ArrowLeft", "End"):
             page.keyboard.press(key)
