@@ -175,10 +175,21 @@ def test_every_exercise_is_gathered_once_with_its_own_words() -> None:
 
 @rendered
 def test_every_exercise_has_a_solution_apart() -> None:
-    asked, solved = page("exercises"), page("solutions")
-    links = {str(a["href"]) for a in solved.select("li a")}
-    assert len(links) == len(asked.select(".bb-exercise")) and all("solution" in link for link in links)
+    asked, solved = page("exercises"), page("solutions").select(".bb-solution")
+    assert len(solved) == len(asked.select(".bb-exercise"))
     assert "solution" not in " ".join(str(a.get("href")) for a in asked.select(".bb-exercise a"))
+    for each in solved:
+        to_exercise, to_chapter = (str(a["href"]) for a in each.find("p").select("a"))
+        assert "solution" not in to_exercise and "solution" in to_chapter
+    assert sum(len(each.get_text().split()) > 15 for each in solved) >= 0.9 * len(solved), "solutions in words"
+
+
+@rendered
+def test_an_exercise_that_speaks_of_its_chapter_leads_there() -> None:
+    for each in page("exercises").select(".bb-exercise"):
+        words = each.get_text().partition("\n")[2]
+        speaks = re.search(r"\b(printed|table) above\b|\bthis chapter\b", words)
+        assert not speaks or each.select_one(".bb-needs a"), words
 
 
 @rendered

@@ -72,7 +72,7 @@ def section_of(guide: Tag, session: str) -> Tag:
     return found
 
 
-def rows_of(of: Tag) -> Iterator[SessionRow]:
+def session_rows(of: Tag) -> Iterator[SessionRow]:
     """The rows of a session's table."""
     part = ""
     for row in of.select("tbody tr"):

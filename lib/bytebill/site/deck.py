@@ -86,7 +86,7 @@ def slides(pages: Pages, session: str) -> Iterator[Slide]:
     told = [each for each in section.find_all("p", recursive=False)[1:] if agenda.AT_THE_END not in each.get_text()]
     notes = "".join(f"<p>{moved(each, GUIDE)}</p>" for each in told)
     yield Slide(kind="opening", html=agenda.opening_html(section), notes=notes)
-    yield from _with_legend(_of_rows(pages, list(agenda.rows_of(section))))
+    yield from _with_legend(_of_rows(pages, list(agenda.session_rows(section))))
     if last := agenda.closing_html(section):
         yield Slide(kind="closing", html=last)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from bytebill.errors import require
 from bytebill.site import browser, check, markup
-from bytebill.site.slides import FOLDER
+from bytebill.site.slides import DECKS
 
 MARGIN = {"top": "16mm", "bottom": "16mm", "left": "14mm", "right": "14mm"}
 FOOT = (
@@ -24,7 +24,7 @@ DECK_READY = "() => window.Reveal && Reveal.isReady() && document.querySelector(
 def printable(html: Path) -> list[str]:
     """The pages of a rendered book that somebody wrote, the decks last."""
     found = [path for path in check.pages(html) if _is_ours(path)]
-    return [path.relative_to(html).as_posix() for path in sorted(found, key=lambda path: path.parent.name == FOLDER)]
+    return [path.relative_to(html).as_posix() for path in sorted(found, key=lambda path: path.parent.name == DECKS)]
 
 
 def _is_ours(path: Path) -> bool:
@@ -54,7 +54,7 @@ def to_pdf(html: Path, into: Path, *, only: Sequence[str] = ()) -> Iterator[Path
 
 def _one(page: Any, base: str, name: str, target: Path) -> None:
     """Print one page into a file."""
-    is_deck = name.startswith(f"{FOLDER}/")
+    is_deck = name.startswith(f"{DECKS}/")
     page.route(
         "**/*", lambda asked: asked.continue_() if asked.request.url.startswith((base, "data:")) else asked.abort()
     )

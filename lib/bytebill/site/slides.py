@@ -14,7 +14,7 @@ from bytebill.errors import require
 from bytebill.site.deck import GUIDE, SESSIONS, Pages, Slide
 from bytebill.site.deck import slides as slides_of
 
-FOLDER = "slides"
+DECKS = "slides"
 SLIDE_PX = (1280, 720)
 REVEAL = ("dist/reveal.js", "dist/reveal.css", "dist/reset.css", "plugin/notes/notes.js", "LICENSE")
 PAGE = """<!DOCTYPE html>
@@ -49,18 +49,18 @@ Reveal.initialize({{
 def write_decks(html: Path) -> list[Path]:
     """Write the decks of all sessions into a rendered book, and return them."""
     require((html / GUIDE).is_file(), f"There is no rendered book in {html}; first: make book or make render.")
-    folder = html / FOLDER
+    folder = html / DECKS
     _bring_reveal(folder / "reveal")
     pages = Pages(html)
     for session in SESSIONS:
-        (folder / f"{session}.html").write_text(page(slides_of(pages, session), session), encoding="utf-8")
+        (folder / f"{session}.html").write_text(deck_page(slides_of(pages, session), session), encoding="utf-8")
     return [folder / f"{session}.html" for session in SESSIONS]
 
 
-def page(slides: Iterable[Slide], session: str) -> str:
+def deck_page(slides: Iterable[Slide], session: str) -> str:
     """A deck as one page.
 
-    >>> '<section class="bb-claim">' in page([Slide(kind="claim", html="<h2>C01</h2>")], "an-hour")
+    >>> '<section class="bb-claim">' in deck_page([Slide(kind="claim", html="<h2>C01</h2>")], "an-hour")
     True
     """
     inside = "\n".join(map(_section, slides))
