@@ -99,7 +99,7 @@ def test_what_a_token_waits_for_is_no_less_than_the_step_it_makes() -> None:
     [
         {"m": "llama-3.1-8b", "n": "1", "price": "0.5"},
         {"m": "llama-3.1-8b", "n": "1", "price": "0.9", "tpot": "", "ttft": ""},
-        {"price": "4"},
+        {"price": "4.5"},
     ],
 )
 def test_the_question_turned_round_holds_when_it_is_put_back(fields: dict[str, str]) -> None:

@@ -46,7 +46,7 @@ def answer(given: Mapping[str, object], *, quick: bool = False) -> dict[str, Any
     >>> found["refused"], found["sections"][1]["rows"][0]["printed"]
     (None, '80 at once in a replica')
     >>> answer({"n": "1"})["refused"].partition("; ")[2]
-    'take 2 devices, fewer bits or shorter prompts.'
+    'take 4 devices, fewer bits or shorter prompts.'
     """
     asked, pasted = read_fields(given), given.get("config")
     found: dict[str, Any] = {"asked": asked, "refused": None, "headline": "", "notes": [], "sections": []}
