@@ -62,7 +62,7 @@ PINS: dict[str, dict[str, float]] = {
     },
     "index.md": {
         "An H100 does [989] trillion operations": H100.peak("bf16") / TFLOP,
-        "only about [24] tokens a second": 1 / READ_S,
+        "writes at most about [24] tokens a second": 1 / READ_S,
         "We put [56] claims": len(CLAIMS),
         "is [140] GB of weights": N_BYTES / GB,
         "memory at [3.35] TB/s": H100.bandwidth_bytes_per_s / TB,
@@ -136,7 +136,7 @@ PINS: dict[str, dict[str, float]] = {
         "holds [46.7] billion": MIXTRAL.n_params / 1e9,
         "uses [12.9] billion": MIXTRAL.n_active_params / 1e9,
         "70B needs [140] GB": N_BYTES / GB,
-        "weights take [37] GB": N_PARAMS * INT4.bytes_per_weight / GB,
+        "Llama-3-70B takes [41] GB": weight_bytes(LLAMA_70B, precision=INT4) / GB,
         '"[1,979] TFLOPS"': SPARSE_FLOPS_PER_S / TFLOP,
         '"[80] GB"': H100.memory_bytes / GB,
     },

@@ -330,6 +330,7 @@ def test_without_npm_or_network_there_is_one_sentence_and_no_file(tmp_path: Path
     failed = subprocess.CompletedProcess([], 1, "", "offline")
     monkeypatch.setattr(pyodide.subprocess, "run", lambda *_, **__: failed)
     assert "is there a network?" in pyodide.fetch() and not pyodide.archive().exists()
+    assert pyodide.main() == 1  # `make pyodide` fails, so that no book is published without its calculator
 
 
 def test_an_archive_with_another_checksum_is_not_kept(tmp_path: Path, monkeypatch: Any) -> None:

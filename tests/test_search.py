@@ -41,6 +41,16 @@ def test_claims_and_terms_are_entries_of_their_own() -> None:
     assert entries["a.html#term-queue"].text.startswith("Requests that wait")
 
 
+def test_a_table_is_called_by_its_title_and_what_is_filled_in_is_no_text() -> None:
+    card = (
+        '<article><div class="bb-table-card" id="table-a"><p><strong><code>data/a.csv</code></strong> Rents</p></div>'
+        '<section id="s"><h1>S</h1><form><option>H100</option></form></section></article>'
+    )
+    entries = found(card)
+    assert (entries["a.html#table-a"].title, entries["a.html#table-a"].kind) == ("Rents (data/a.csv)", "table")
+    assert entries["a.html#s"].text == ""
+
+
 def test_sphinx_indexes_no_text_and_the_search_page_alone_loads_ours() -> None:
     fed, loaded = [], []
     app = SimpleNamespace(
@@ -54,15 +64,17 @@ def test_sphinx_indexes_no_text_and_the_search_page_alone_loads_ours() -> None:
     assert fed[0][0] == "a" and not fed[0][1].astext()
     search.load_script(app, "a", "page.html", {}, None)
     assert not loaded
+    search.load_script(app, "ledger", "page.html", {"body": '<div class="bb-ledger">'}, None)
+    assert loaded == ["words.js"]
     search.load_script(app, "search", "search.html", {}, None)
-    assert loaded == [search.ENTRIES, "search.js"]
+    assert loaded[1:] == ["words.js", search.ENTRIES, "search.js"]
 
 
 def site(folder: Path) -> None:
     """A search page over two small pages, with a stand-in for Sphinx's own script."""
     pages = {"b.html": CHAPTER, "ledger.html": LEDGER}
     entries = [asdict(each) for name, html in pages.items() for each in search.entries(html, address=name)]
-    script = (ROOT / "book" / "assets" / "search.js").read_text(encoding="utf-8")
+    script = "".join((ROOT / "book/assets" / name).read_text(encoding="utf-8") for name in ("words.js", "search.js"))
     (folder / "search.html").write_text(
         f"<meta charset='utf-8'><div id='search-results'></div><script>const Search = {{}};</script>"
         f"<script>window.bbEntries = {json.dumps(entries)};</script><script>{script}</script>",
@@ -72,6 +84,9 @@ def site(folder: Path) -> None:
 
 WANTED = {
     "c13": ["ledger.html#C13", "b.html#claim-c13"],
+    "claim 13": ["ledger.html#C13", "b.html#claim-c13"],
+    "claims 13 and 14": ["ledger.html#C13", "b.html#claim-c13"],
+    "81x": ["ledger.html#C13", "b.html#claim-c13"],  # by its number, where nothing is so many times
     "33.8": ["b.html#found"],
     "secret": [],
     "gray": ["ledger.html#term-queue"],

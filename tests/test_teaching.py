@@ -15,7 +15,7 @@ from bytebill import chapters, data
 from bytebill.claims import ledger
 from bytebill.hardware import accelerator
 from bytebill.models import model
-from bytebill.trials import by_heart
+from bytebill.trials import by_heart, sessions
 
 ROOT = data.REPOSITORY
 GUIDE = (ROOT / "book" / "teaching.md").read_text(encoding="utf-8")
@@ -33,7 +33,7 @@ BY_HAND = {  # what a person gets on paper from datasheets and shapes, to the di
     "read for one token": 2 * 69.5e9,
     "time to read them": 139.0e9 / 3.35e12,
     "time to multiply with them": 139.0e9 / 989e12,
-    "tokens a second for one user, at most": 3.35e12 / 139.0e9,
+    "tokens a second for one user, at most, for each H100 SXM5 that shares the read": 3.35e12 / 139.0e9,
     "a million such tokens": 2.50 / 3600 * 139.0e9 / 3.35e12 * 1e6,
     "bits of a weight in int4": 4 + 32 / 128,
     "cache of one token": 2 * 80 * 8 * 128 * 2,
@@ -77,7 +77,10 @@ def test_the_printed_card_worksheet_and_key_are_the_packages() -> None:
     card, worksheet, key = map(rows, outputs())
     asked = [each for each in KNOWN if each.ask]
     assert [row[1:4] for row in card] == [[each.what, each.said, each.sum] for each in KNOWN]
-    assert [row[1:] for row in worksheet] == [[each.ask, "", ""] for each in asked]
+    guide = sessions.of_guide()
+    assert [row[1:] for row in worksheet] == [
+        [each.ask, "", "", sessions.first_with([each.stands_at], guide)] for each in asked
+    ]
     assert [row[1] for row in key] == [each.said for each in asked]
 
 
@@ -115,10 +118,37 @@ def first_cell(path: Path) -> list[str]:
 
 
 def test_the_hour_ends_in_sentences_that_should_not_be_repeated() -> None:
-    last = next(line for line in section("an-hour").splitlines() if line.startswith("| 54–60"))
+    last = [line for line in section("an-hour").splitlines() if line.startswith("|")][-1]
     words = {entry.claim.id: entry.word for entry in ledger.read(ROOT / "notebooks")}
     named = re.findall(r"\[(C\d\d)\]", last)
     assert len(named) == 5 and {words[id] for id in named} <= {"wrong", "right idea, wrong number"}
+
+
+def test_every_question_is_answered_in_a_session_at_a_place_that_its_chapter_has() -> None:
+    guide = sessions.of_guide()
+    for each in (known for known in KNOWN if known.ask):
+        assert sessions.first_with([each.stands_at], guide), each.ask
+        assert each.stands_at in places_of(each.chapter), each.stands_at
+
+
+def places_of(chapter: int) -> set[str]:
+    """The anchors of a chapter: its labels, figures, headings and claims."""
+    (path,) = (path for path in CHAPTERS if chapters.number(path) == chapter)
+    text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+    headings = (title.lower().replace(" ", "-") for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE))
+    claims = (f"claim-{id.lower()}" for id in re.findall(r"\bC\d\d\b", text))
+    return {*headings, *claims, *re.findall(r"(?:^\(|:name: )([\w-]+)", text, re.MULTILINE)}
+
+
+def test_the_hour_answers_most_questions_and_prices_a_token() -> None:
+    answered = {known.what for known in KNOWN if known.stands_at in sessions.of_guide()["an hour"]}
+    assert len(answered) >= 8 and "a million such tokens" in answered
+
+
+@pytest.mark.parametrize("name", ["an-hour", "half-day", "two-days"])
+def test_a_row_that_shows_something_asks_first(name: str) -> None:
+    shows = [line for line in section(name).splitlines() if re.match(r"\| .*\d–", line) and "ipynb#" in line]
+    assert shows and all(re.search(r'"[^"]*\?"', line) for line in shows)
 
 
 def page(name: str) -> Tag:

@@ -15,6 +15,7 @@
     }
   };
   slider.addEventListener("input", show);
+  addEventListener("pageshow", show); // a browser that comes back sets the handle by itself
   slider.closest(".bb-slider").hidden = false;
   document.querySelector(".bb-nine").open = false;
   show();

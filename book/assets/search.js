@@ -1,9 +1,9 @@
 // Which entry is meant? Ranks the sections of the book for the words of a query: rare words count more, long texts less
 // (BM25), titles more than text, the page around a section a little. Both spellings of a word are one, a number is found
-// as it is printed, and C13 is the claim of that name. `search_entries.js` holds the entries.
+// as it is printed, and C13 is the claim of that name. `words.js` folds words, `search_entries.js` holds the entries.
 (() => {
   "use strict";
-  if (typeof Search === "undefined" || !window.bbEntries) return;
+  if (typeof Search === "undefined" || !window.bbEntries || !window.bbWords) return;
 
   const STOP = new Set("a an and are as at be but by for if in into is it no not of on or so that the then to was what with".split(" "));
   const KINDS = { ledger: 1.35, verdict: 1.1, term: 1.15, page: 1.2, section: 1, table: 0.55 };
@@ -11,41 +11,10 @@
   const N_SHOWN = 30;
   const [K, B] = [1.2, 0.6];
 
-  // One form for grey and gray, -ise and -ize, -our and -or, singular and plural.
-  const folded = (word) => {
-    if (/^\d/.test(word)) return word;
-    word = word
-      .replace(/is(e|es|ed|er|ers|ing|ation|ations)$/, "iz$1")
-      .replace(/ys(e|es|ed|er|ers|ing)$/, "yz$1")
-      .replace(/^grey/, "gray")
-      .replace(/^licence/, "license")
-      .replace(/^defence/, "defense")
-      .replace(/^catalogue/, "catalog")
-      .replace(/^programme/, "program")
-      .replace(/^artefact/, "artifact")
-      .replace(/^centre/, "center")
-      .replace(/^(label|model|travel|cancel|channel|signal)l(ed|ing|er)/, "$1$2");
-    if (word.length > 5) word = word.replace(/our(s|ed|ing|al|able|ful)?$/, "or$1").replace(/iour/, "ior");
-    if (word.length > 3) {
-      word = word.replace(/ies$/, "y").replace(/(ch|sh|x|ss)es$/, "$1").replace(/([^siu])s$/, "$1");
-    }
-    return word;
-  };
+  const { folded, words, GLUED, INSIDE } = window.bbWords;
 
-  // Words and numbers of a text: "PagedAttention" is paged, attention and both; "23.5x" is 23.5 as well; "1,155" is 1155.
-  const words = (text) => {
-    const found = [];
-    for (const [piece] of text.matchAll(/\d+(?:[.,]\d+)*\p{L}*|\p{L}[\p{L}\d_]*/gu)) {
-      const plain = piece.replace(/(\d),(?=\d{3})/g, "$1").toLowerCase();
-      found.push(folded(plain));
-      const number = plain.match(/^(\d+(?:[.,]\d+)*)\p{L}+$/u);
-      if (number) found.push(number[1]);
-      const parts = piece.split(/(?<=\p{Ll})(?=\p{Lu})|_/u);
-      if (parts.length > 1) found.push(...parts.map((part) => folded(part.toLowerCase())));
-    }
-    return found;
-  };
-
+  // What the book says in other words, in the form of `folded`.
+  const ALIKE = { moe: "mixture of expert", mine: "own calculator", calculate: "calculator", teach: "teaching" };
   const counted = (text) => {
     const counts = new Map();
     for (const word of words(text)) counts.set(word, (counts.get(word) || 0) + 1);
@@ -74,18 +43,21 @@
   const mean = (things) => things.reduce((sum, { length }) => sum + length, 0) / Math.max(1, things.length);
   const [usual, usualPage] = [mean(all), mean([...pages.values()])];
 
-  // Two words written as one, where the book has both and hardly the one.
+  // Two words written as one, where the book has both and hardly the one; a number and its unit likewise.
   const apart = (word) => {
-    for (let at = 3; at <= word.length - 3 && (held.get(word) || 0) < 8; at++) {
+    const [, ...glued] = word.match(GLUED) || [];
+    if (glued.length) return (held.get(word) || 0) > 2 ? [word] : glued;
+    for (let at = 4; at <= word.length - 4 && (held.get(word) || 0) < 8; at++) {
       const both = [folded(word.slice(0, at)), word.slice(at)];
       if (both.every((part) => (held.get(part) || 0) > 2)) return both;
     }
     return [word];
   };
 
-  // What a word of the query may be in the book: itself, or a word that begins so.
+  // What a word of the query may be in the book: itself, the same in other words, or a word that begins so.
   const meant = (word) => {
-    if (held.has(word)) return [[word, 1]];
+    const said = [word, ...(ALIKE[word] || "").split(" ")].filter((known) => held.has(known) && !STOP.has(known));
+    if (said.length) return said.map((known) => [known, 1]);
     if (/^\d/.test(word) || word.length < 3) return [];
     return vocabulary.filter((known) => known.startsWith(word)).map((known) => [known, 0.5]);
   };
@@ -96,7 +68,7 @@
     return (rarity * count * (K + 1)) / (count + K * (1 - B + (B * length) / usually));
   };
 
-  const score = (entry, terms, asked) => {
+  const score = (entry, terms, [asked, inOtherWords]) => {
     const page = pages.get(entry.page);
     let [sum, met] = [0, 0];
     for (const choices of terms) {
@@ -111,7 +83,7 @@
       sum += best;
       met += best > 0 ? 1 : 0;
     }
-    if (entry.name === asked) sum += 20;
+    if (entry.name === asked || entry.name === inOtherWords) sum += 20;
     if (asked.includes(" ") && entry.said.includes(` ${asked} `)) sum *= 1.4;
     return { met, sum: sum * KINDS[entry.kind] * (LISTS.test(entry.address) ? 0.4 : 1) * (met / terms.length) ** 2 };
   };
@@ -123,20 +95,29 @@
     return 0;
   };
 
+  const claimsOf = (query) => {
+    const isNamed = /^(claims?\s+c?|c)[\s-]?\d{1,2}((\s*,\s*|\s+and\s+|\s+)c?[\s-]?\d{1,2})*$/i.test(query.trim());
+    return isNamed ? query.match(/\d+/g).map((number) => `C${number.padStart(2, "0")}`) : [];
+  };
+
   const found = (query) => {
-    const id = query.trim().match(/^(?:claim\s+)?(c\s?-?\d{1,2})$/i);
-    const claim = id ? `C${id[1].replace(/\D/g, "").padStart(2, "0")}` : "";
-    let wanted = [...new Set(words(claim || query.replace(/(\p{Ll})(\p{Lu})/gu, "$1 $2")).flatMap(apart))];
-    const asked = wanted.join(" ");
+    const claims = claimsOf(query);
+    let wanted = [...new Set(words(claims.join(" ") || query.split(INSIDE).join(" ")).flatMap(apart))];
+    const asked = [wanted.join(" "), wanted.map((word) => ALIKE[word] || word).join(" ")];
+    const file = query.trim().match(/^(?:data\/)?(\w+)(?:\.csv)?$/);
+    const card = file && /[_/.]/.test(query) ? `#table-${file[1].replace(/_/g, "-")}` : null;
     if (wanted.some((word) => !STOP.has(word))) wanted = wanted.filter((word) => !STOP.has(word));
     const terms = wanted.map(meant).filter((choices) => choices.length);
     const missing = wanted.length - terms.length;
     const hits = all.map((entry) => ({ entry, ...score(entry, terms, asked) }));
-    for (const hit of hits) hit.sum += claim ? named(hit.entry, claim) : 0;
-    const best = Math.max(0, ...hits.map((hit) => hit.met));
+    for (const hit of hits) {
+      hit.sum += Math.max(0, ...claims.map((claim) => named(hit.entry, claim)));
+      hit.sum += card && hit.entry.address.endsWith(card) ? 100 : 0;
+    }
+    const best = claims.length ? 1 : Math.max(0, ...hits.map((hit) => hit.met));
     const kept = hits.filter((hit) => hit.met > 0 && hit.met >= best - (best > 3 ? 1 : 0));
     kept.sort((a, b) => b.sum - a.sum);
-    return { kept, terms: terms.flat().map(([word]) => word), partly: missing > 0 || best < terms.length };
+    return { kept, terms: terms.flat().map(([word]) => word), partly: missing > 0 || (best < terms.length && !claims.length) };
   };
 
   // A piece of the entry's text around the first word that was asked for, with those words marked.
@@ -179,7 +160,7 @@
     said.setAttribute("role", "status");
     said.textContent = !kept.length
       ? `Nothing in the book has “${query}”. Try one word of it, or a number as it is printed.`
-      : `${kept.length} places${kept.length > N_SHOWN ? `, the best ${N_SHOWN} below` : ""}` +
+      : `${kept.length} ${kept.length === 1 ? "place" : "places"}${kept.length > N_SHOWN ? `, the best ${N_SHOWN} below` : ""}` +
         (partly ? "; none has all of the words." : ".");
     const list = document.createElement("ol");
     list.className = "bb-found";

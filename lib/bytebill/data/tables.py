@@ -10,6 +10,7 @@ folder, or one file that `bytebill.data.bundle` has made of the tables: then the
 may name a file to which each one that is read is added: so a refresh knows what a chapter read.
 """
 
+import copy
 import csv
 import datetime
 import hashlib
@@ -213,6 +214,12 @@ def read_yaml(path: Path | str) -> Any:
 
 
 def _yaml(text: str) -> Any:
+    """What `_parsed` makes of a text, for the caller alone to change."""
+    return copy.deepcopy(_parsed(text))
+
+
+@cache  # parsing is slow, and a book asks for a table's file five times
+def _parsed(text: str) -> Any:
     """What safe YAML says, where it names each key once; a ValueError with the line where it does not."""
     import yaml  # not in a browser, which reads a bundle
 

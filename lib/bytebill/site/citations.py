@@ -2,8 +2,10 @@
 
 style      the list is keyed by author and year, as the text cites: *Williams et al., 2009*
 link_back  each reference names the pages that cite it
-margin     on a wide screen the first citation of a work stands in short beside its paragraph; narrower screens and
-           keyboards have the card that `book/assets/aids.js` shows on hover and focus, out of the page's own HTML
+label      what a work is called; two of the same authors and year get letters
+
+The card with the whole reference, on hover, focus and a first tap, is `book/assets/aids.js`'s, out of the page's own
+HTML.
 """
 
 import html
@@ -13,7 +15,7 @@ from string import ascii_lowercase
 from typing import Any
 
 from bs4 import BeautifulSoup, Tag
-from pybtex.plugin import register_plugin
+from pybtex.plugin import find_plugin, register_plugin
 from pybtex.style.formatting.alpha import Style as AlphaStyle
 from pybtex.style.labels import BaseLabelStyle
 from sphinx.application import Sphinx
@@ -40,6 +42,8 @@ def register_style() -> None:
     """Make both known to sphinxcontrib-bibtex, which finds them by name."""
     register_plugin("pybtex.style.labels", "author_year_names", AuthorYearLabels)
     register_plugin("pybtex.style.formatting", "bytebill", AuthorYearStyle)
+    for backend in ("plaintext", "docutils"):  # asked for at each citation, and sought among all that is installed
+        register_plugin("pybtex.backends", backend, find_plugin("pybtex.backends", backend), force=True)
 
 
 def label(entry: Any) -> str:

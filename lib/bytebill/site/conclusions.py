@@ -1,13 +1,13 @@
 """What has the book changed its mind about? The changelog's *Conclusions*, a row a claim, as a page shows them.
 
-The directive `{conclusions}` reads `CHANGELOG.md`, the newest version first, as that file has them: the table of
-claims, and then the numbers that changed without turning a verdict. No sentence is written twice.
+The directive `{conclusions}` reads `CHANGELOG.md`, the newest version first, as that file has them: what it says of all
+changes, the table of claims, and then the numbers that changed without turning a verdict. No sentence is written twice.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import takewhile
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -33,18 +33,33 @@ class Change:
     why: str
 
 
-def versions(changelog: str) -> Iterator[tuple[str, list[Change], list[str]]]:
-    """Each version of a changelog that tells conclusions: its name, the claims that changed, and its other points.
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """The conclusions of one version: what is said before its points, the claims that changed, and its other points."""
 
-    >>> text = "## 1.0\\n### Conclusions\\n- **C01** loose: × wrong. It is 3.\\n- Chapter 2: 5.\\n### Edits\\n- No."
-    >>> [(version, changes[0].old, changes[0].why, others) for version, changes, others in versions(text)]
-    [('1.0', 'loose', 'It is 3.', ['- Chapter 2: 5.'])]
+    version: str
+    before: tuple[str, ...]
+    changes: tuple[Change, ...]
+    others: tuple[str, ...]
+
+
+def versions(changelog: str) -> Iterator[Told]:
+    """Each version of a changelog that tells conclusions.
+
+    >>> text = "## 1.0\\n### Conclusions\\nNew.\\n- **C01** loose: × wrong. It is 3.\\n- Chapter 2: 5.\\n### E\\n- N"
+    >>> [(told.version, told.before, told.changes[0].old, told.changes[0].why, told.others) for told in versions(text)]
+    [('1.0', ('New.',), 'loose', 'It is 3.', ('- Chapter 2: 5.',))]
     """
     for version, text in _VERSION.findall(changelog):
         if told := _CONCLUSIONS.search(text):
-            points = [line for line in told[1].splitlines() if line.startswith("- ")]
-            changes = [Change(**found.groupdict()) for line in points if (found := _CHANGE.match(line))]
-            yield version, changes, [line for line in points if not _CHANGE.match(line)]
+            lines = [line for line in told[1].splitlines() if line.strip()]
+            points = [line for line in lines if line.startswith("- ")]
+            yield Told(
+                version=version,
+                before=tuple(takewhile(lambda line: not line.startswith("- "), lines)),
+                changes=tuple(Change(**found.groupdict()) for line in points if (found := _CHANGE.match(line))),
+                others=tuple(line for line in points if not _CHANGE.match(line)),
+            )
 
 
 class Conclusions(SphinxDirective):
@@ -55,18 +70,19 @@ class Conclusions(SphinxDirective):
         path = chapters.this_book().root / "CHANGELOG.md"
         self.env.note_dependency(str(path))
         box = nodes.container(classes=["bb-changes"])
-        for line_of in versions(path.read_text(encoding="utf-8")):
-            self.state.nested_parse(StringList(_lines(path, *line_of), str(path)), 0, box)
+        for told in versions(path.read_text(encoding="utf-8")):
+            self.state.nested_parse(StringList(_lines(told), str(path)), 0, box)
         require(bool(box.children), f"{path.name} tells no conclusions.")
         return [box]
 
 
-def _lines(path: Path, version: str, changes: list[Change], others: list[str]) -> list[str]:
+def _lines(told: Told) -> list[str]:
     """Markdown for one version."""
-    head = [f"**Version:** {version.lower() if version == 'Unreleased' else version}", ""]
-    table = ["| Claim | From | To | Why |", "|---|---|---|---|", *(_row(each) for each in changes), ""]
-    rest = ["**Numbers that changed without turning a verdict**", "", *map(escaped, others), ""]
-    return [*head, *(table if changes else []), *(rest if others else [])]
+    name = told.version.lower() if told.version == "Unreleased" else told.version
+    head = [f"**Version:** {name}", "", *map(escaped, told.before), ""]
+    table = ["| Claim | From | To | Why |", "|---|---|---|---|", *(_row(each) for each in told.changes), ""]
+    rest = ["**Numbers that changed without turning a verdict**", "", *map(escaped, told.others), ""]
+    return [*head, *(table if told.changes else []), *(rest if told.others else [])]
 
 
 def _row(change: Change) -> str:

@@ -5,7 +5,7 @@
     doors      three ways in: ten minutes, a deployment to price, a class to teach
     chapters   every chapter under the name that the navigation has, with the squares of its claims
 
-A door leads to the first of its pages that stands in the table of contents.
+A door's heading is its link, and the whole door can be clicked.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,6 @@ from typing import Any
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
-from sphinx_external_toc.parsing import parse_toc_yaml
 
 from bytebill import chapters
 from bytebill.claims import ledger
@@ -25,9 +24,7 @@ from bytebill.site.cover_claims import LEDGER, chapters_html, squares_html
 
 PARTS = ("bill", "claims", "doors", "chapters")
 COVER_STYLE, COVER_SCRIPT = "cover.css", "cover.js"
-# Where the doors lead: the first page that is there, and a place on it.
-PRICE = (("book/price_calculator", ""), ("notebooks/20_price_your_own", ""))
-TEACH = (("book/teaching", "#session-an-hour"), ("book/how_to_read", "#an-hour"))
+PRICE, TEACH = "price_calculator.html", "teaching.html#session-an-hour"
 
 
 class CoverDirective(Directive):
@@ -67,26 +64,29 @@ def _heading(path: Path) -> str:
 
 def doors_html(entries: tuple[Entry, ...], *, book: chapters.Book) -> str:
     """Three ways in."""
-    wrong = [entry.claim.id for entry in entries if entry.word == "wrong"]
-    stop = f'<a href="{LEDGER}#{wrong[0]}">the {len(wrong)} that are plain wrong</a>' if wrong else "what is wrong"
+    n_wrong = sum(entry.word == "wrong" for entry in entries)
+    stop = f'<a href="{LEDGER}#word=wrong">the {n_wrong} that are plain wrong</a>' if n_wrong else "what is wrong"
     first = next(iter(chapter_names(book)))
-    price, teach = (_first(pages, book=book) for pages in (PRICE, TEACH))
     doors = {
-        "I have ten minutes": f'The one idea and one figure: <a href="../notebooks/{first}.html">chapter 1</a>. Then '
-        f'<a href="{LEDGER}">every claim with what to say instead</a>, and {stop}.',
-        "I have a deployment to price": "Put in model, GPU, context and load, and see which levers pay: "
-        f'<a href="{price}">price your own</a>.',
-        "I have to teach it tomorrow": f'<a href="{teach}">A session of an hour</a>, with the questions to ask '
-        "and the wrong answers to expect.",
+        "I have ten minutes": (
+            f"../notebooks/{first}.html",
+            "The one idea and one figure: chapter 1. "
+            f'Then <a href="{LEDGER}">every claim with what to say instead</a>, and {stop}.',
+        ),
+        "I have a deployment to price": (
+            PRICE,
+            "Put model, GPU, context and load into the calculator, and see which levers pay.",
+        ),
+        "I have to teach it tomorrow": (
+            TEACH,
+            "A session of an hour, with the questions to ask and the wrong answers to expect.",
+        ),
     }
-    shown = "".join(f'<div class="bb-door"><h3>{name}</h3><p>{text}</p></div>' for name, text in doors.items())
+    shown = "".join(
+        f'<div class="bb-door"><h3><a href="{page}">{name}</a></h3><p>{text}</p></div>'
+        for name, (page, text) in doors.items()
+    )
     return f'<div class="bb-doors">{shown}</div>'
-
-
-def _first(pages: tuple[tuple[str, str], ...], *, book: chapters.Book) -> str:
-    there = set(parse_toc_yaml(book.root / "_toc.yml"))
-    page, place = next((page, place) for page, place in pages if page in there)
-    return f"../{page}.html{place}"
 
 
 def dress_cover(app: Sphinx, pagename: str, templatename: str, context: Mapping[str, Any], doctree: Any) -> None:

@@ -1,11 +1,14 @@
 """What tables does the book rest on? A card for each, out of its sidecar, so that a name in the text leads somewhere.
 
 The directive `{data-tables}` makes the cards: title and meaning, rows, works it rests on, dates, licence, columns. A
-name in code font, `data/models.csv`, links to its card from every page.
+name in code font, `data/models.csv`, links to its card from every page, and on a card to the file, which lies beside
+the pages so that nobody has to clone the repository to see a row.
 """
 
 import re
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -21,10 +24,11 @@ OTHERS = {
     "claims": ("yaml", "The claims on trial", "Each in its own terms, with its parts, their bounds and its panel."),
     "panels": ("yaml", "What a claim's reach is judged on", "Deployments, traces, offers and devices, with sources."),
 }
+FILES = "_static/data"
 MEASURED = ("data/measured/", "Runs on record", "One file a run, with its device, its day and every sample.")
 _CODE = re.compile(
     r'(?<!">)(<code class="docutils literal notranslate"><span class="pre">data/'
-    r"(?:(?P<table>[\w-]+)\.(?:csv|ya?ml)|(?P<measured>measured/)[^<]*)</span></code>)"
+    r"(?:(?P<file>(?P<table>[\w-]+)\.(?:csv|ya?ml))|(?P<measured>measured/)[^<]*)</span></code>)"
 )
 
 
@@ -79,13 +83,31 @@ class DataTables(SphinxDirective):
 
 
 def link_names(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """Names of data files in code font lead to their cards."""
-    if "body" in context and pagename != provenance.TABLES_PAGE and app.builder.format == "html":
-        uri = app.builder.get_relative_uri(pagename, provenance.TABLES_PAGE)
-        context["body"] = linked(context["body"], uri=uri)
+    """Names of data files in code font lead to their cards, and there to the files."""
+    if "body" in context and app.builder.format == "html":
+        if pagename == provenance.TABLES_PAGE:
+            context["body"] = linked(context["body"], uri=context["pathto"](FILES, 1), to_files=True)
+        else:
+            uri = app.builder.get_relative_uri(pagename, provenance.TABLES_PAGE)
+            context["body"] = linked(context["body"], uri=uri)
 
 
-def linked(body: str, *, uri: str) -> str:
+def ship_files(app: Sphinx, exception: Exception | None) -> None:
+    """Lay the tables and their sidecars beside the pages of a build that went well."""
+    if exception is None and app.builder.name == "html":
+        folder = Path(app.outdir) / FILES
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in table_files():
+            shutil.copyfile(path, folder / path.name)
+
+
+def table_files() -> list[Path]:
+    """The files of all cards but the runs on record, and what describes them."""
+    tables = (data.root() / f"{name}.{ending}" for name in data.names() for ending in ("csv", "yml"))
+    return [*tables, *(data.root() / f"{name}.{ending}" for name, (ending, *_) in OTHERS.items())]
+
+
+def linked(body: str, *, uri: str, to_files: bool = False) -> str:
     """A page's HTML in which names of data files are links; those that name no file stay as they are.
 
     >>> code = '<code class="docutils literal notranslate"><span class="pre">data/{}</span></code>'
@@ -100,6 +122,10 @@ def linked(body: str, *, uri: str) -> str:
         name = found["table"] or "measured"
         if found["table"] and name not in known:
             return str(found[1])
+        if to_files:
+            return (
+                f'<a class="bb-data" href="{uri}/{found["file"]}">{found[1]}</a>' if found["table"] else str(found[1])
+            )
         return f'<a class="bb-data" href="{uri}#{card_anchor(name)}">{found[1]}</a>'
 
     return _CODE.sub(link, body)
@@ -112,12 +138,6 @@ def _facts(name: str, told: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Rests on", f"{{cite:p}}`{','.join(works)}`" if works else ""
     yield "Published", str(told.get("date_published") or "")
     yield "Read", provenance.read_on(name) or ""
-    yield "Read at second hand or recalled", _share(rows)
+    yield "Read at second hand or recalled", f"{marked} rows" if (marked := provenance.second_hand(name)) else ""
     yield "Licence", str(told.get("license") or "")
     yield "Columns", ", ".join(f"`{column['name']}`" for column in told["columns"])
-
-
-def _share(rows: tuple[data.Row, ...]) -> str:
-    """How many rows carry a caution."""
-    n_marked = sum(bool(row.get("caution")) for row in rows)
-    return f"{n_marked:,} of {len(rows):,} rows" if n_marked else ""

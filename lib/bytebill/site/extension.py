@@ -12,10 +12,10 @@
 `cover` makes the first page, `calculator` prices a deployment in a page and `live` runs cells of chapters there,
 `gathered` copies pieces of all chapters onto one page, `citations`, `conclusions` and `data_page` make the list of
 works, the changes and the tables of data into pages that lead to each other, `own_units` converts, `launch` offers
-chapters elsewhere, `provenance` dates a page's numbers, `search` makes them findable. `verdict_nodes` shows verdicts
-natively, `formulas` writes MathML and `math_font` its font, `dark` draws twins for the dark, `lean` and `icons` take
-out what a page does not use, `mend` what keeps people out; `build` renders,
-`check` and `browser` look at what came out.
+chapters elsewhere, `provenance` dates a page's numbers and `borrowed` those of others, `search` makes them findable.
+`verdict_nodes` shows verdicts natively, `folds` names what is folded, `formulas` writes MathML and `math_font` its
+font, `dark` draws twins for the dark, `lean` and `icons` take out what a page does not use, `mend` what keeps people
+out; `build` renders, `check` and `browser` look at what came out.
 """
 
 import re
@@ -26,7 +26,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from bytebill import chapters
-from bytebill.site import citations, conclusions, data_page, launch, own_units, provenance, search
+from bytebill.site import borrowed, citations, conclusions, data_page, launch, own_units, search
 
 ANCHOR_PREFIX = "claim-"
 LEDGER_ROW = re.compile(r'<li class="bb-row[^>]* id="(C\d\d)"')
@@ -89,7 +89,7 @@ def number_by_name(app: Sphinx) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
-    from bytebill.site import calculator, cover, dark, formulas, gathered, icons, lean, live, math_font, mend
+    from bytebill.site import calculator, cover, dark, folds, formulas, gathered, icons, lean, live, math_font, mend
 
     handlers: dict[str, tuple[Any, ...]] = {
         "config-inited": (launch.offer,),
@@ -98,10 +98,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "doctree-read": (share_anchors,),
         "html-page-context": (
             *(drop_twin_ids, dark.pair_drawings, math_font.style_formulas, cover.dress_cover, citations.link_back),
-            *(data_page.link_names, provenance.add_line, search.load_script, calculator.add_assets, live.add_sources),
+            *(data_page.link_names, borrowed.add_line, search.load_script, calculator.add_assets, live.add_sources),
+            folds.name_folds,
         ),
         "build-finished": (
-            *(dark.write_twins, calculator.ship_with, search.write_entries),
+            *(dark.write_twins, calculator.ship_with, data_page.ship_files, search.write_entries),
             *(math_font.write_font, lean.trim, icons.write_icons, mend.mend_pages),  # last: they look at what is there
         ),
     }

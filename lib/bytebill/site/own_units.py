@@ -131,6 +131,7 @@ def page() -> str:
     definitions = json.dumps(exported()).replace("<", "\\u003c")
     return (
         f'<div class="bb-units" role="group" aria-label="Converter of units"><p class="bb-assumed">{asked}</p>'
+        f'<p class="bb-units-said" role="status"></p>'
         f"{''.join(_table(name, kind) for name, kind in KINDS.items())}"
         f'<script type="application/json" class="bb-unit-definitions">{definitions}</script></div>'
     )

@@ -9,10 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bs4 import BeautifulSoup
-
 from bytebill.errors import require
-from bytebill.site import browser, check
+from bytebill.site import browser, check, markup
 from bytebill.site.slides import FOLDER
 
 MARGIN = {"top": "16mm", "bottom": "16mm", "left": "14mm", "right": "14mm"}
@@ -30,7 +28,7 @@ def printable(html: Path) -> list[str]:
 
 
 def _is_ours(path: Path) -> bool:
-    return check.Page(path, BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")).is_ours
+    return check.is_ours(markup.read_page(path))
 
 
 def to_pdf(html: Path, into: Path, *, only: Sequence[str] = ()) -> Iterator[Path]:
@@ -60,7 +58,11 @@ def _one(page: Any, base: str, name: str, target: Path) -> None:
     page.route(
         "**/*", lambda asked: asked.continue_() if asked.request.url.startswith((base, "data:")) else asked.abort()
     )
-    page.goto(f"{base}{name}{'?print-pdf' if is_deck else ''}", wait_until="networkidle", timeout=browser.PATIENCE_MS)
+    address = f"{base}{name}{'?print-pdf' if is_deck else ''}"
+    answer = page.goto(address, wait_until="networkidle", timeout=browser.PATIENCE_MS)
+    require(
+        answer is not None and answer.ok, f"There is no page {name} in the rendered book; name one as it lies there."
+    )
     page.evaluate(browser.SETTLED)
     if is_deck:
         page.wait_for_function(DECK_READY, timeout=browser.PATIENCE_MS)

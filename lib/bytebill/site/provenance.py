@@ -1,11 +1,12 @@
 """How old are the numbers of a page, and on what were they measured? A line at its end, read off its source.
 
     tables    those of `data/` that the page or its code names, and those that its run read, as the last refresh kept
-              them in the notebook; with the day on which their sources were read
+              them in the notebook; with the day on which their sources were read, and how many rows came second-hand
     records   those of `data/measured/`, likewise, with their device and day
     device    the line that a measuring cell printed, and the day of its outputs
 
-What is not known is not said: a page that reads nothing gets no line, a run without a day gets none.
+What is not known is not said: a page that reads nothing gets no line, a run without a day gets none. `borrowed` has
+what pages say whose numbers are those of other pages.
 """
 
 import calendar
@@ -16,8 +17,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from sphinx.application import Sphinx
 
 from bytebill import data
 
@@ -33,12 +32,13 @@ _MONTHS = list(calendar.month_name)[1:]
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where a page's numbers come from: names of tables and records, devices of its own runs, the day of the run."""
+    """Where a page's numbers come from: tables and records by name, devices of its runs, where and when these were."""
 
     tables: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
-    ran: str | None = None
+    ran: tuple[str, ...] = ()
+    where: str = "on this page"
 
 
 def of_notebook(notebook: Mapping[str, Any]) -> Provenance:
@@ -47,7 +47,7 @@ def of_notebook(notebook: Mapping[str, Any]) -> Provenance:
     >>> cells = [{"cell_type": "markdown", "source": "From `data/models.csv`."}]
     >>> found = of_notebook({"cells": cells, "metadata": {"bytebill": {"reads": ["two-core-epyc"]}}})
     >>> found.tables, found.records, found.devices, found.ran
-    (('models',), ('two-core-epyc',), (), None)
+    (('models',), ('two-core-epyc',), (), ())
     """
     cells = notebook["cells"]
     text = "\n".join("".join(cell["source"]) for cell in cells)
@@ -86,16 +86,21 @@ def of_source(path: Path) -> Provenance:
 def read_on(table: str) -> str | None:
     """The day or days on which a table's sources were read; None where its file tells none.
 
-    >>> read_on("panels")
-    '22 February to 26 November 2026'
-    >>> read_on("claims") is None
-    True
+    >>> read_on("models"), read_on("panels")
+    ('23 November 2026', None)
     """
-    if table == "panels":
-        told = str([source.get("at") for source in data.panels()["sources"].values()])
-    else:
-        told = str(data.sidecar(table).get("date_accessed") or "") if table in data.names() else ""
-    return spoken(_DAY.findall(told))
+    return spoken(_DAY.findall(str(data.sidecar(table).get("date_accessed") or ""))) if table in data.names() else None
+
+
+def second_hand(table: str) -> str | None:
+    """How many of a table's rows carry a caution: quoted by another page, or recalled; None if there are none.
+
+    >>> second_hand("models"), second_hand("constants"), second_hand("claims")
+    ('4 of 16', None, None)
+    """
+    rows = data.rows(table) if table in data.names() else ()
+    n_marked = sum(bool(row.get("caution")) for row in rows)
+    return f"{n_marked:,} of {len(rows):,}" if n_marked else None
 
 
 def spoken(days: Iterable[str]) -> str | None:
@@ -114,35 +119,33 @@ def spoken(days: Iterable[str]) -> str | None:
     return f"{first} to {last[2]} {last[1]} {last[0]}" if dates[0] != last else f"{day} {month} {year}"
 
 
-def line(found: Provenance, *, tables_uri: str) -> str:
+def line(found: Provenance, *, tables_uri: str, note: str = "") -> str:
     """The line as HTML; empty where nothing is known. Tables link to their cards below `tables_uri`.
 
-    >>> print(line(Provenance(devices=("AMD EPYC, 2 threads",)), tables_uri=""))
-    <footer class="bb-provenance"><p>Measured on this page: AMD EPYC, 2 threads.</p></footer>
+    >>> print(line(Provenance(devices=("AMD EPYC, 2 threads",)), tables_uri="", note="Others are quoted."))
+    <footer class="bb-provenance"><p>Others are quoted.</p><p>Measured on this page: AMD EPYC, 2 threads.</p></footer>
     >>> line(Provenance(), tables_uri="")
     ''
     """
-    said = [*_of_tables(found.tables, tables_uri), *_of_records(found.records), *_of_run(found)]
-    paragraphs = "".join(f"<p>{sentence}</p>" for sentence in said)
-    return f'<footer class="bb-provenance">{paragraphs}</footer>' if said else ""
-
-
-def add_line(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """Put the line at the end of a page that has a source."""
-    if app.builder.format == "html" and doctree is not None and "body" in context and pagename != TABLES_PAGE:
-        found = of_source(Path(app.env.doc2path(pagename)))
-        context["body"] += line(found, tables_uri=app.builder.get_relative_uri(pagename, TABLES_PAGE))
+    said = [note, *_of_tables(found.tables, tables_uri), *_of_records(found.records), *_of_run(found)]
+    paragraphs = "".join(f"<p>{sentence}</p>" for sentence in said if sentence)
+    return f'<footer class="bb-provenance">{paragraphs}</footer>' if paragraphs else ""
 
 
 def _of_tables(tables: Iterable[str], uri: str) -> Iterator[str]:
-    """Tables by the day their sources were read, the latest first."""
+    """Tables by the day their sources were read, the latest first; then those with rows that came second-hand."""
+    links = {table: f'<a href="{uri}#table-{table.replace("_", "-")}">{table}</a>' for table in tables}
     by_day: dict[str, list[str]] = {}
-    for table in tables:
+    for table in links:
         if day := read_on(table):
-            by_day.setdefault(day, []).append(f'<a href="{uri}#table-{table.replace("_", "-")}">{table}</a>')
+            by_day.setdefault(day, []).append(links[table])
     if by_day:
         days = sorted(by_day, key=lambda day: max(_sortable(day)), reverse=True)
         yield "Data, by the day the sources were read: " + "; ".join(f"{d}, {', '.join(by_day[d])}" for d in days) + "."
+    marked = [(links[table], share) for table in links if (share := second_hand(table))]
+    if marked:
+        told = "; ".join(f"{link}, {share} rows" for link, share in marked)
+        yield f"Of these second-hand or recalled: {told}."
 
 
 def _sortable(day: str) -> list[tuple[int, int, int]]:
@@ -167,8 +170,8 @@ def _of_records(records: Iterable[str]) -> Iterator[str]:
 
 def _of_run(found: Provenance) -> Iterator[str]:
     if found.devices:
-        day = f"; outputs of {spoken([found.ran])}" if found.ran else ""
-        yield f"Measured on this page: {html.escape('; '.join(found.devices))}{day}."
+        day = f"; outputs of {spoken(found.ran)}" if found.ran else ""
+        yield f"Measured {found.where}: {html.escape('; '.join(found.devices))}{day}."
 
 
 def _recorded(record: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -177,10 +180,10 @@ def _recorded(record: Mapping[str, Any]) -> tuple[str | None, str | None]:
     return told.get("device"), told.get("date")
 
 
-def _day_of_run(metadata: Mapping[str, Any]) -> str | None:
+def _day_of_run(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     """The day of a notebook's outputs: papermill's, or what a refresh kept of it."""
     told = metadata.get("papermill", {}).get("end_time") or metadata.get("bytebill", {}).get("outputs_of")
-    return str(told)[:10] if told else None
+    return (str(told)[:10],) if told else ()
 
 
 def _devices(cell: Mapping[str, Any]) -> Iterator[str]:

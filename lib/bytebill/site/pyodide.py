@@ -1,7 +1,8 @@
 """Where does the pages' own Python come from? Pyodide from npm: pinned, checked, kept in the environment, in no commit.
 
-`make pyodide` asks npm for one archive, and only one with the checksum below is kept. Without npm or a network that is
-said in a sentence and is no failure: the book is rendered without its live calculator, which then shows its table.
+`make pyodide` asks npm for one archive, and only one with the checksum below is kept. Without npm or a network it says
+so in a sentence and fails; the installation goes on without it, and the book is rendered without its live calculator,
+which then shows its table.
 
 Usage: python -m bytebill.site.pyodide
 """
@@ -73,5 +74,11 @@ def lay_runtime(folder: Path, *, kept: Path | None = None) -> bool:
     return True
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Fetch, and say whether the runtime is here."""
     print(fetch())
+    return 0 if is_whole(archive()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,21 +6,23 @@ cells printed and without their code. `book/assets/search.js` ranks them in the 
 a server; it also folds both spellings of a word into one. Sphinx's own index is left empty.
 """
 
-import copy
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bs4 import BeautifulSoup, Tag
 from docutils import nodes
 from docutils.utils import new_document
 from sphinx.application import Sphinx
 
-NOT_TEXT = ".cell_input, script, style, template, .headerlink, .bb-provenance, .visually-hidden, svg, button"
-OWN = 'section[id], [id^="claim-c"], li[id^="C"][data-word], dt[id^="term-"], .bb-table-card[id]'
+from bytebill.site.markup import Element, parsed
+
+NOT_TEXT = ("form", "script", "style", "template", "svg", "button")
+NOT_TEXT_CLASSES = {"cell_input", "headerlink", "bb-provenance", "visually-hidden"}
+HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+CLAIM_CLASSES = {"bb-claim", "bb-verdict-claim"}
 ROW, VERDICT = re.compile(r"C\d\d$"), re.compile(r"claim-(c\d\d)$")
 ENTRIES = "search_entries.js"
 
@@ -43,16 +45,18 @@ def entries(html: str, *, address: str) -> Iterator[Findable]:
     >>> [(entry.address, entry.title, entry.text) for entry in entries(page, address="x.html")]
     [('x.html#a', 'Batch', 'One.'), ('x.html#b', 'More', '33.8')]
     """
-    article = BeautifulSoup(html, "html.parser").find("article")
-    if not isinstance(article, Tag):
+    article = next((each for each in parsed(html).walk() if each.name == "article"), None)
+    if article is None:
         return
-    for hidden in article.select(NOT_TEXT):
-        hidden.decompose()
-    heading = article.find("h1")
-    page = _words(heading) if isinstance(heading, Tag) else address
-    for place in article.select(OWN):
+    heading = _first(article, lambda each: each.name == "h1")
+    page = _words(heading) if heading else address
+    for place in filter(_is_entry, article.walk(_is_no_text)):
         yield Findable(
-            address=f"{address}#{place['id']}", page=page, title=_title(place), kind=_kind(place), text=_own_text(place)
+            address=f"{address}#{place.attributes['id']}",
+            page=page,
+            title=_title(place),
+            kind=_kind(place),
+            text=_own_text(place),
         )
 
 
@@ -82,14 +86,36 @@ def leave_own_index_empty(app: Sphinx) -> None:
 
 
 def load_script(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """The search page alone loads the entries and what ranks them."""
+    """The search page alone loads the entries and what ranks them; what takes words apart, the ledger too."""
+    if pagename == "search" or 'class="bb-ledger"' in str(context.get("body", "")):
+        app.add_js_file("words.js", loading_method="defer")
     if pagename == "search":
         app.add_js_file(ENTRIES, loading_method="defer")
         app.add_js_file("search.js", loading_method="defer")
 
 
-def _kind(place: Tag) -> str:
-    id = str(place["id"])
+def _is_no_text(element: Element) -> bool:
+    return element.name in NOT_TEXT or not NOT_TEXT_CLASSES.isdisjoint(element.classes)
+
+
+def _is_entry(element: Element) -> bool:
+    """Whether it is an entry of its own: a section, a verdict, a row of the ledger, a term or a table."""
+    id = element.attributes.get("id")
+    return id is not None and (
+        element.name == "section"
+        or id.startswith("claim-c")
+        or (element.name == "li" and id.startswith("C") and "data-word" in element.attributes)
+        or (element.name == "dt" and id.startswith("term-"))
+        or "bb-table-card" in element.classes
+    )
+
+
+def _first(place: Element, wanted: Callable[[Element], bool]) -> Element | None:
+    return next(filter(wanted, place.walk(_is_no_text)), None)
+
+
+def _kind(place: Element) -> str:
+    id = place.attributes["id"]
     if ROW.match(id):
         return "ledger"
     if VERDICT.match(id):
@@ -98,40 +124,49 @@ def _kind(place: Tag) -> str:
         return "term"
     if place.name != "section":
         return "table"
-    return "page" if place.find("h1", recursive=False) else "section"
+    return "page" if any(each.name == "h1" for each in place.tags) else "section"
 
 
-def _title(place: Tag) -> str:
-    """A section's heading; the sentence of a claim, behind its name; a term."""
-    id = str(place["id"])
+def _title(place: Element) -> str:
+    """A section's heading; the sentence of a claim, behind its name; a term; a table's title and file."""
+    id = place.attributes["id"]
     if name := VERDICT.match(id):
         id = name[1].upper()
     if ROW.match(id):
-        said = place.select_one(".bb-claim, .bb-verdict-claim") or place.find("p")
+        said = _first(place, lambda each: not CLAIM_CLASSES.isdisjoint(each.classes))
+        said = said or _first(place, lambda each: each.name == "p")
         words = _words(said) if said else ""
         return words if words.startswith(id) else f"{id}: {words}"
     if place.name == "dt":
         return _words(place)
-    heading = place.find(re.compile(r"^h[1-6]$"))
-    return _words(heading) if isinstance(heading, Tag) else id
+    if "bb-table-card" in place.classes and (file := _first(place, lambda each: each.name == "strong")) and file.parent:
+        return f"{_words(file.parent).removeprefix(_words(file)).strip()} ({_words(file)})"
+    heading = _first(place, lambda each: each.name in HEADINGS)
+    return _words(heading) if heading else id
 
 
-def _own_text(place: Tag) -> str:
+def _own_text(place: Element) -> str:
     """The text of a place without its heading and without what is an entry of its own."""
     if place.name == "dt":
-        meaning = place.find_next_sibling("dd")
-        return _words(meaning) if isinstance(meaning, Tag) else ""
-    inside = copy.copy(place)
-    for own in inside.select(OWN):
-        if own.name == "dt" and isinstance(meaning := own.find_next_sibling("dd"), Tag):
-            meaning.decompose()
-        own.decompose()
-    heading = inside.find(re.compile(r"^h[1-6]$"), recursive=False)
-    if isinstance(heading, Tag):
-        heading.decompose()
-    return _words(inside)
+        meaning = _meaning(place)
+        return _words(meaning) if meaning else ""
+    heading = next((each for each in place.tags if each.name in HEADINGS), None)
+    return _words(place, without=lambda each: each is heading or _is_entry(each) or _is_meaning(each))
 
 
-def _words(tag: Tag) -> str:
+def _meaning(term: Element) -> Element | None:
+    """What is said of a term: the next definition beside it."""
+    beside = term.parent.tags if term.parent else []
+    return next((each for each in beside[beside.index(term) :] if each.name == "dd"), None)
+
+
+def _is_meaning(element: Element) -> bool:
+    if element.name != "dd" or element.parent is None:
+        return False
+    return any(_meaning(each) is element for each in element.parent.tags if each.name == "dt" and _is_entry(each))
+
+
+def _words(element: Element, without: Callable[[Element], bool] = lambda _: False) -> str:
     """Text with a blank where one element ends: cells of a table must not run into one another."""
-    return " ".join(tag.get_text(" ").split())
+    strings = element.strings(lambda each: "" if _is_no_text(each) or without(each) else None)
+    return " ".join(" ".join(strings).split())

@@ -18,6 +18,7 @@ from bytebill.models import ModelSpec, Precision, kv_stored_bytes_per_token, mod
 from bytebill.roofline import StepCost, TimeBounds, critical_batch, decode_cost, step_time_bounds
 from bytebill.roofline.routing import tokens_to_touch
 from bytebill.roofline.speculation import tokens_per_pass, useful_share
+from bytebill.trials import sessions
 from bytebill.units import PREFIXED, plain, show, si
 
 SECONDS_A_DAY = 86_400
@@ -35,6 +36,7 @@ class Known:
     chapter: int
     digits: int = 3
     ask: str = ""
+    stands_at: str = ""  # the anchor in its chapter where the answer is shown
 
     @property
     def said(self) -> str:
@@ -126,9 +128,12 @@ def as_card(known: Iterable[Known]) -> display.Shown:
 
 
 def as_worksheet(known: Iterable[Known]) -> display.Shown:
-    """The questions, with room for a guess and for what was found."""
-    rows = [(at, each.ask, "", "") for at, each in enumerate(_asked(known), start=1)]
-    return _sheet(display.table("", "question", "my guess", "what came out", rows=rows), name="worksheet")
+    """The questions, with room for a guess and for what was found, and the shortest session that answers each."""
+    guide = sessions.of_guide()
+    asked = enumerate(_asked(known), start=1)
+    rows = [(at, each.ask, "", "", sessions.first_with([each.stands_at], guide)) for at, each in asked]
+    shown = display.table("", "question", "my guess", "what came out", "answered in", rows=rows)
+    return _sheet(shown, name="worksheet")
 
 
 def as_key(known: Iterable[Known]) -> display.Shown:
@@ -160,12 +165,13 @@ def _device(of: Setting) -> Iterator[Known]:
         sum=f"{si(peak, 'FLOP/s')} / {si(rate, 'B/s')}; in {8 * two:.0f} bits also the critical batch without caches",
         chapter=3,
         ask=f"How many operations can an {each} do for each byte it reads?",
+        stands_at="ch-batching",
     )
     yield Known(
         what="bits of a weight in int4",
         value=int4.bits_per_weight,
         unit="bits",
-        sum=f"4 and a scale and an offset of 16 bits for every {int4.group_size} weights",
+        sum=f"4, and for every {int4.group_size} weights a scale and an offset of 16 bits each",
         chapter=11,
     )
 
@@ -187,6 +193,7 @@ def _read(of: Setting) -> Iterator[Known]:
         sum="all of it but the table of embeddings, which is looked up",
         chapter=1,
         ask=f"How many bytes does a device read to write one token with {name} in 16 bits?",
+        stands_at="claim-c01",
     )
     at_rate = f"{si(read, 'B')} / {si(of.card.bandwidth_bytes_per_s, 'B/s')}"
     yield Known(what="time to read them", value=of.bounds.memory_s, unit="ms", sum=at_rate, chapter=1)
@@ -198,6 +205,7 @@ def _read(of: Setting) -> Iterator[Known]:
         sum=f"{si(of.cost.flops, 'FLOP')} / {si(of.card.peak('bf16'), 'FLOP/s')}",
         chapter=1,
         ask="And how long does the arithmetic of that token take?",
+        stands_at="board-decode",
     )
 
 
@@ -205,12 +213,14 @@ def _one_user(of: Setting) -> Iterator[Known]:
     """What that is for one user."""
     least_s, rent = of.bounds.max_s, f"${of.usd_per_hour:.2f} an hour"
     yield Known(
-        what="tokens a second for one user, at most",
+        what=f"tokens a second for one user, at most, for each {of.card.name} that shares the read",
         value=1 / least_s,
         unit="tokens/s",
         sum=f"1 / {si(least_s, 's')}",
         chapter=1,
-        ask=f"How many tokens a second can an {of.card.name} write for one user of {of.llm.name} in 16 bits, at most?",
+        ask=f"How many tokens a second does one user of {of.llm.name} in 16 bits get, at most, "
+        f"for each {of.card.name} that shares the read?",
+        stands_at="ch-decode",
     )
     yield Known(
         what="a million such tokens",
@@ -219,6 +229,7 @@ def _one_user(of: Setting) -> Iterator[Known]:
         sum=f"{rent} / {1 / least_s:.1f} tokens/s",
         chapter=1,
         ask=f"What do a million of those tokens cost, at {rent}?",
+        stands_at="what-it-costs",
     )
 
 
@@ -240,6 +251,7 @@ def _cache(of: Setting) -> Iterator[Known]:
         sum=f"{of.context_len:,} × {plain(token)} bytes",
         chapter=2,
         ask=f"How many bytes of {of.llm.name}'s cache does {of.user} keep in memory?",
+        stands_at="claim-c06",
     )
 
 
@@ -249,9 +261,10 @@ def _users(of: Setting) -> Iterator[Known]:
     yield Known(
         what=f"{of.card.name}s for the first such user",
         value=n_cards,
-        sum="weights, then what a server keeps, then users; a group doubles",
+        sum="weights, then what a server keeps, then users; in groups of 1, 2, 4 or 8 cards",
         chapter=2,
         ask=f"How many {of.card.name}s does the first {of.user[2:]} of {of.llm.name} need, under vLLM's defaults?",
+        stands_at="claim-c04",
     )
     yield Known(
         what="such users on them",
@@ -260,6 +273,7 @@ def _users(of: Setting) -> Iterator[Known]:
         sum=f"{si(n_cards * of.served.at('value').cache_bytes, 'B')} for caches / {si(each_bytes, 'B')}",
         chapter=2,
         ask="How many such users do those cards keep?",
+        stands_at="ch-memory-floor",
     )
 
 
@@ -275,6 +289,7 @@ def _sharing(of: Setting) -> Iterator[Known]:
         chapter=3,
         ask=f"{n} users with {of.shared_context_len:,} tokens each share a batch of {small.name}: "
         "by how much does a token get cheaper?",
+        stands_at="ch-batching",
     )
     yield Known(
         what="useful steps of a static batch of eight",
@@ -283,6 +298,7 @@ def _sharing(of: Setting) -> Iterator[Known]:
         sum="1 / (1 + 1/2 + … + 1/8), for answers that end by chance",
         chapter=4,
         ask="Eight answers start together and the batch ends with the last: what share of the slots was useful?",
+        stands_at="board-04",
     )
     yield from _guesses(of, mixture)
 
@@ -297,16 +313,17 @@ def _guesses(of: Setting, mixture: ModelSpec) -> Iterator[Known]:
         value=tokens_to_touch(0.9, n_experts=experts, n_experts_per_token=met),
         unit="tokens",
         digits=2,
-        sum=f"ln 0.1 / ln(1 - {met}/{experts})",
+        sum=f"ln 0.1 / ln(1 - {met}/{experts}): on average, if tokens pick evenly and independently",
         chapter=16,
     )
     yield Known(
         what="tokens of a pass over three guesses, each good with 0.7",
         value=tokens_per_pass(3, acceptance_rate=0.7),
         unit="tokens",
-        sum="1 + 0.7 + 0.7² + 0.7³",
+        sum="1 + 0.7 + 0.7² + 0.7³, if guesses hold independently",
         chapter=14,
         ask="Three guesses ahead, each right seven times in ten: how many tokens does one pass give?",
+        stands_at="board-14",
     )
     yield Known(
         what=f"tokens a day of a GPU that gives {of.full_tokens_per_s:,.0f} tokens/s, half full",
@@ -315,4 +332,5 @@ def _guesses(of: Setting, mixture: ModelSpec) -> Iterator[Known]:
         sum=f"{of.full_tokens_per_s:,.0f} × {SECONDS_A_DAY:,} / 2",
         chapter=7,
         ask=f"A GPU gives {of.full_tokens_per_s:,.0f} tokens a second and is half full: how many tokens is that a day?",
+        stands_at="claim-c23",
     )
