@@ -222,7 +222,7 @@ def _verdict(found: Statement, sides: Hosts) -> str:
     """What hosts of the same model would ask, as shares of the own invoice."""
     if not sides.same:
         return NO_HOST
-    n, shares = len(sides.same), [f"{offer.usd_per_month / found.usd_per_month:.0%}" for offer in sides.same]
+    n, shares = len(sides.same), [f"{offer.usd_per_month / found.usd_per_month:,.0%}" for offer in sides.same]
     told = f"{', '.join(shares[:-1])} and {shares[-1]}" if n > 1 else shares[0]
     return f"{n} {'offers by hosts' if n > 1 else 'offer by a host'} of this model on file would ask {told} of this."
 
