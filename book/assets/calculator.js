@@ -33,7 +33,7 @@
       const asked = given.get(field.name);
       field.value = (asked === null ? null : allowed(field, asked)) ?? defaults[field.name];
       const same = asked === field.value || (asked && field.value && Number(asked) === Number(field.value));
-      if (asked !== null && !same) told.push(`${labelOf(field)} clamped to ${field.selectedOptions?.[0].text ?? (field.value || field.placeholder)}`);
+      if (asked !== null && !same && field.type !== "hidden") told.push(`${labelOf(field)} clamped to ${field.selectedOptions?.[0].text ?? (field.value || field.placeholder)}`);
     }
     clamped = told.length ? `From the address: ${told.join("; ")}.` : "";
     if (clamped) writeAddress();

@@ -46,7 +46,7 @@ def answer(given: Mapping[str, object], *, quick: bool = False) -> dict[str, Any
     >>> found["refused"], found["sections"][1]["rows"][0]["printed"]
     (None, '80 at once in a replica')
     >>> answer({"n": "1"})["refused"].partition("; ")[2]
-    'take 2 devices, fewer bits or shorter prompts.'
+    'take 4 devices, fewer bits or shorter prompts.'
     """
     asked, pasted = read_fields(given), given.get("config")
     found: dict[str, Any] = {"asked": asked, "refused": None, "headline": "", "notes": [], "sections": []}
@@ -222,7 +222,7 @@ def _verdict(found: Statement, sides: Hosts) -> str:
     """What hosts of the same model would ask, as shares of the own invoice."""
     if not sides.same:
         return NO_HOST
-    n, shares = len(sides.same), [f"{offer.usd_per_month / found.usd_per_month:.0%}" for offer in sides.same]
+    n, shares = len(sides.same), [f"{offer.usd_per_month / found.usd_per_month:,.0%}" for offer in sides.same]
     told = f"{', '.join(shares[:-1])} and {shares[-1]}" if n > 1 else shares[0]
     return f"{n} {'offers by hosts' if n > 1 else 'offer by a host'} of this model on file would ask {told} of this."
 

@@ -115,7 +115,7 @@ FORM_FIELDS = {
         Field(
             name="tpot", label="Each further one within", default="50", unit="ms", low=0.1, high=1e5, empty="no limit"
         ),
-        Field(name="fill", label="Fill: what may be promised", default="60", unit="%", low=1, high=100),
+        Field(name="fill", label="Fill: what may be promised", default="60", unit="%", low=0.1, high=100),
         Field(name="found", label="Mark of a fill", default="", high=2**32 - 1, whole=True, empty="assumed"),
         Field(name="rent", label="Rent", default="", unit="USD/h a device", low=0.01, high=1000, empty="as on file"),
         Field(name="api", label="Compare with", default="Claude Sonnet 5", options=closed_offers),

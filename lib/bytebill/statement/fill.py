@@ -16,9 +16,11 @@ from zlib import crc32
 from bytebill.errors import BytebillError
 from bytebill.statement.bill import statement
 from bytebill.statement.case import Case
+from bytebill.statement.fields import FORM_FIELDS
 from bytebill.statement.form import usable_of
 
 AUTO_TRACE, AUTO_ATTAINMENT = "azure-conv", 0.99
+LEAST_PERCENT = FORM_FIELDS["fill"].low
 _TOUCHES = ("m", "w", "kv", "gpu", "n", "attn", "by", "in", "out", "hit", "ttft", "tpot", "fill")
 
 
@@ -39,7 +41,7 @@ def fill_told(asked: Mapping[str, str], pasted: str = "") -> str:
 
 
 def search_fill(case: Case) -> tuple[str, str]:
-    """The fill that a case's limits leave, in whole percents, or none and the sentence that says why."""
+    """The fill that a case's limits leave, in percents, or none and the sentence that says why."""
     try:
         statement(case)
     except BytebillError as error:
@@ -52,7 +54,8 @@ def search_fill(case: Case) -> tuple[str, str]:
             f"{told}; these limits cannot be kept by any fleet, and the price is withdrawn. Loosen a limit, or take "
             "more or faster devices."
         )
-    return f"{max(1, floor(100 * share + 0.5))}", ""
+    percents = max(LEAST_PERCENT, round(100 * share, 0 if share >= 0.1 else 1))
+    return f"{percents:g}", ""
 
 
 def rate_of_users(case: Case, n_users: int) -> float:
