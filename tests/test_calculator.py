@@ -402,6 +402,7 @@ def test_a_slice_takes_what_is_needed_and_the_last_of_it() -> None:
         *("from math import pi", "b = 2", "a = 3", "def f(x):", "    return x + a", "", "f(b) + pi")
     ]
     assert live.sliced(["x = 1", "print(2)"]) == "print(2)"
+    assert live.needed_by(["x = 1", "y = 2", "print(x)"]) == "x = 1"
 
 
 # What a browser does with it.
@@ -638,7 +639,9 @@ def test_a_live_cell_is_edited_and_run(site: Path, opened: tuple[Any, str, list[
     )
     page.goto(f"{base}b.html")
     page.click(".bb-live-open")
-    assert page.input_value(".bb-live textarea") == code
+    (part, *_) = live.live_parts(data.REPOSITORY / "notebooks" / f"{name}.ipynb")
+    assert page.input_value(".bb-live textarea") == part["code"] == "".join(cell["source"])
+    assert page.text_content(".bb-live-before pre") == part["before"] and part["before"] in code
     page.click(".bb-live button >> nth=0")
     page.wait_for_selector(".bb-live[data-ran='1']")
     assert page.text_content(".bb-live-printed") == printed_in_notebook(cell)

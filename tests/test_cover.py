@@ -244,6 +244,11 @@ def test_a_mark_stays_with_its_formula() -> None:
     formula = '<span class="math notranslate"><math><mi>x</mi></math></span>'
     assert formulas.keep_marks(f"a {formula}, b") == f'a <span class="bb-whole">{formula},</span> b'
     assert formulas.keep_marks(f"a {formula} b") == f"a {formula} b"
+    two = f"{formula} and <em>much</em> prose before {formula}, so"
+    assert (
+        formulas.keep_marks(two)
+        == f'{formula} and <em>much</em> prose before <span class="bb-whole">{formula},</span> so'
+    )
 
 
 @pytest.mark.parametrize("tex", [r"\unheard x", "a & b"])

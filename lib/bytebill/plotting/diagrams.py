@@ -195,7 +195,7 @@ def experts_met(*, n_experts: int, met: dict[int, int], n_each: int, n_shared: i
         _label(8, 18, f"One layer of {model}", bold=True),
         _box(8, 28, 200, 26, colour=FLOPS, filled=0.15),
         _label(16, 46, f"router: {n_each} experts a token"),
-        _box(226, 28, 126, 26, colour=WEIGHTS, filled=0.6),
+        _box(226, 28, 126, 26, colour=WEIGHTS, filled=0.15),
         _label(234, 46, f"{n_shared} shared: always"),
         _arrow(108, 56, 108, 76),
     ]

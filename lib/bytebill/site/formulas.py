@@ -33,9 +33,8 @@ _SAME = {  # what latex2mathml knows, or writes well, by another name
 _OPENING, _CLOSING, _ACCENTS = "([{", ")]}", "¯^~˙"
 _CLOSE = ("/", "…", "max", "min")  # no room beside these
 _GAP = re.compile(r"(\\q?quad(?![a-zA-Z]))")
-_WITH_MARKS = re.compile(
-    r'[(“]*<span class="math [^>]*><math.*?</span>[,.;:!?)”]+|[(“]+<span class="math [^>]*><math.*?</span>'
-)
+_DRAWN = r'<span class="math [^>]*><math(?:(?!</span>).)*</span>'
+_WITH_MARKS = re.compile(f"[(“]*{_DRAWN}[,.;:!?)”]+|[(“]+{_DRAWN}", re.DOTALL)
 
 log = logging.getLogger(__name__)
 

@@ -30,6 +30,12 @@ def sliced(sources: Sequence[str]) -> str:
     <BLANKLINE>
     log(k)
     """
+    before = needed_by(sources)
+    return f"{before}\n\n{sources[-1]}" if before else sources[-1]
+
+
+def needed_by(sources: Sequence[str]) -> str:
+    """The statements alone that the last source needs of those before it; nothing, if it needs none."""
     before = [statement for source in sources[:-1] for statement in ast.parse(source).body]
     texts = [ast.get_source_segment(source, each) or "" for source in sources[:-1] for each in ast.parse(source).body]
     needed, kept = _used(ast.parse(sources[-1])) - _GIVEN, []
@@ -42,7 +48,7 @@ def sliced(sources: Sequence[str]) -> str:
             text = ast.unparse(statement)
         kept.append(text)
         needed = (needed - gives) | (_used(statement) - _GIVEN)
-    return "\n".join([*reversed(kept), "", sources[-1]]) if kept else sources[-1]
+    return "\n".join(reversed(kept))
 
 
 def _given_by(statement: ast.stmt) -> set[str]:
@@ -63,11 +69,22 @@ def _used(tree: ast.AST) -> set[str]:
 
 def live_cells(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """The tagged cells of a notebook, each with the code that runs alone."""
+    for cell, sources in _tagged(path):
+        yield cell, sliced(sources)
+
+
+def live_parts(path: Path) -> list[dict[str, str]]:
+    """What the page holds of each tagged cell: what it needs first, and its own source."""
+    return [{"before": needed_by(sources), "code": sources[-1]} for _, sources in _tagged(path)]
+
+
+def _tagged(path: Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """The tagged cells, each with the sources up to its own."""
     cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
     sources = ["".join(cell["source"]) for cell in cells]
     for at, cell in enumerate(cells):
         if TAG in cell["metadata"].get("tags", ()):
-            yield cell, sliced(sources[: at + 1])
+            yield cell, sources[: at + 1]
 
 
 def add_sources(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
@@ -75,7 +92,7 @@ def add_sources(app: Sphinx, pagename: str, templatename: str, context: dict[str
     notebook = Path(app.srcdir) / f"{pagename}.ipynb"
     if f"tag_{TAG}" not in context.get("body", "") or not notebook.is_file():
         return
-    codes = json.dumps([code for _, code in live_cells(notebook)], ensure_ascii=False).replace("<", "\\u003c")
+    codes = json.dumps(live_parts(notebook), ensure_ascii=False).replace("<", "\\u003c")
     context["body"] += f'<script type="application/json" class="bb-live-codes">{codes}</script>'
     app.add_css_file(LIVE_CSS)
     for name in LIVE_SCRIPTS:
