@@ -2,7 +2,7 @@
 
 Wrong is: a request to another host, an error or warning in the console, an answer of 400 or more, a formula that is
 not drawn, a picture that cannot be shown, a page wider than a phone or heavier than `PAGE_LIMIT_BYTES` with all it
-loads before anybody clicks, and what the `TRIALS` find: a ledger that cannot be used, a search that finds other things,
+loads before anybody clicks, and what the `PAGE_TRIALS` find: a ledger that cannot be used, a search that finds other things,
 a calculator that does not answer, whatever keeps somebody from using a page. Two browsers share the pages, and some
 pages are opened as files, with no server. With `--shots FOLDER` each page is also photographed: at a desk, on a phone,
 in the dark. No browser here: that is said, and the exit code is 0.
@@ -53,7 +53,7 @@ PATIENCE_MS = 60_000  # a page is ready in one second, and a busy machine is not
 N_BROWSERS = 2
 AS_FILES = 6  # every sixth page is opened without a server too
 
-TRIALS: tuple[Callable[[Any], Iterable[str]], ...] = (
+PAGE_TRIALS: tuple[Callable[[Any], Iterable[str]], ...] = (
     access.unreached,
     ledger_trial.faults,
     search_trial.search_faults,
@@ -94,7 +94,7 @@ def look(root: Path, names: Sequence[str], *, program: str, shots: Path | None =
                     stem = name.removesuffix(".html").replace("/", "_")
                     page.screenshot(path=shots / f"{stem}_{view}.png", full_page=True)
             _show(page, "desk")
-            faults += [fault for trial in TRIALS for fault in trial(page)]
+            faults += [fault for trial in PAGE_TRIALS for fault in trial(page)]
             found += [f"{name}: {fault}" for fault in faults]
             page.close()
         browser.close()
