@@ -16,8 +16,8 @@ from bytebill.models import kv_stored_bytes_per_token, model, precision, weight_
 from bytebill.plotting.diagrams import last_step
 from bytebill.roofline import critical_batch
 from bytebill.site import pictures
-from bytebill.statement.fill import AUTO_ATTAINMENT
 from bytebill.statement.fields import FORM_FIELDS
+from bytebill.statement.fill import AUTO_ATTAINMENT
 from bytebill.trials.panels import REFERENCE
 from bytebill.units import GB, MB, TB, TFLOP, GiB
 
