@@ -3,10 +3,9 @@
 Wrong is: a request to another host, an error or warning in the console, an answer of 400 or more, a formula that is
 not drawn, a picture that cannot be shown, a page wider than a phone or heavier than `PAGE_LIMIT_BYTES` with all it
 loads before anybody clicks, and what the `PAGE_TRIALS` find: a ledger that cannot be used, a search that finds other
-things,
-a calculator that does not answer, whatever keeps somebody from using a page. Two browsers share the pages, and some
-pages are opened as files, with no server. With `--shots FOLDER` each page is also photographed: at a desk, on a phone,
-in the dark. No browser here: that is said, and the exit code is 0.
+things, a calculator that does not answer, whatever keeps somebody from using a page. Two browsers share the pages, and
+some pages are opened as files, with no server. With `--shots FOLDER` each page is also photographed: at a desk, on a
+phone, in the dark. No browser here: that is said, and the exit code is 0.
 
 Usage: python -m bytebill.site.browser _build/html [PAGE ...] [--shots FOLDER]
 """

@@ -94,7 +94,7 @@ def _tidy(root: Element) -> None:
             each.set("mathvariant", "normal")
         elif each.tag == "mi" and each.text == ":":
             each.tag = "mo"
-        elif each.tag == "mo" and each.text in _CLOSE:
+        elif each.tag == "mo" and (each.text or "-") in _CLOSE:
             each.attrib.update(lspace="0", rspace="0")
         elif each.tag == "mo" and each.text in (*_OPENING, *_CLOSING):
             each.attrib.update(form="prefix" if each.text in _OPENING else "postfix", lspace="0", rspace="0")
