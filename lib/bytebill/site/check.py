@@ -47,7 +47,7 @@ RAW = {
     "a target": re.compile(r"^\([\w-]+\)=\s*$", re.MULTILINE),
     "a dollar": re.compile(r"\\\$.{0,20}"),
 }
-MOST_LETTERS = 4  # that stand side by side in a formula: 4LNHS; a sentence that was taken for one has more
+LETTERS_ABREAST = 4  # that stand side by side in a formula: 4LNHS; a sentence that was taken for one has more
 TRACEBACK = re.compile(r"Traceback \(most recent call last\)|papermill-error-cell")
 SHOWN_AS_IS = ("pre", "code", "script", "style", "template", "textarea")
 SHOWN_AS_IS_CLASSES = {"math", "highlight"}
@@ -141,7 +141,7 @@ def sentences(page: Page) -> Iterator[str]:
         for each in formula.walk():
             letter = each.name == "mi" and not each.attributes and len("".join(each.strings()).strip()) == 1
             rows[each.parent] = rows.get(each.parent, 0) + 1 if letter else 0
-            if rows[each.parent] > MOST_LETTERS:
+            if rows[each.parent] > LETTERS_ABREAST:
                 yield f"prose is set as a formula: {''.join(formula.strings())[:80]}"
                 break
 
