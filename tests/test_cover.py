@@ -235,9 +235,9 @@ def test_brackets_have_no_room_inside_and_a_bar_is_as_wide_as_its_letter() -> No
 
 
 def test_several_formulas_in_one_line_are_several() -> None:
-    assert formulas.parts(r"a = 1, \qquad b = 2") == ["a = 1,", "b = 2"]
+    assert formulas.formulas_in(r"a = 1, \qquad b = 2") == ["a = 1,", "b = 2"]
     for whole in (r"\begin{aligned} a \quad b \end{aligned}", r"\text{x \quad y}", r"a \quadrupled"):
-        assert formulas.parts(whole) == [whole]
+        assert formulas.formulas_in(whole) == [whole]
 
 
 def test_a_mark_stays_with_its_formula() -> None:

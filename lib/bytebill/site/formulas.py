@@ -62,10 +62,10 @@ def mathml(tex: str, *, block: bool = False) -> str:
     return tostring(root, encoding="unicode")
 
 
-def parts(tex: str) -> list[str]:
+def formulas_in(tex: str) -> list[str]:
     """The formulas of which a display formula consists: between them stands a \\quad that is in no bracket.
 
-    >>> parts(r"a = \\text{x\\quad y}, \\qquad b = 2")
+    >>> formulas_in(r"a = \\text{x\\quad y}, \\qquad b = 2")
     ['a = \\\\text{x\\\\quad y},', 'b = 2']
     """
     found = [""]
@@ -122,7 +122,7 @@ def _visitor(tag: str, *, block: bool) -> Callable[[Any, nodes.Element], None]:
         translator.body.append(translator.starttag(node, tag, "", CLASS="math notranslate nohighlight"))
         try:
             tex = node.astext()
-            translator.body += [mathml(part, block=block) for part in (parts(tex) if block else [tex])]
+            translator.body += [mathml(part, block=block) for part in (formulas_in(tex) if block else [tex])]
         except Exception as error:  # latex2mathml has an exception for each of its complaints
             log.warning("a formula cannot be written: %s", error, location=node)
         translator.body.append(f"</{tag}>")
