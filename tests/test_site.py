@@ -308,12 +308,6 @@ def test_a_fold_says_what_its_code_makes():
 
     output = '<div class="cell_output x">{}</div>'
     body = cell("") + cell(output.format("<figure><table>")) + cell(output.format("<table>")) + "<figure></figure>"
-<<<<<<< HEAD
-    names = re.findall("<p>(.*?)</p>", folds.fold_named(body))
-    assert names[::2] == [folds.SET_UP, "Code of this figure", "Code of this table"]
-    assert set(names[1::2]) == {"Hide the code"} and folds.SHOW not in folds.fold_named(body)
-=======
     names = re.findall("<p>(.*?)</p>", folds.named_folds(body))
     assert names[::2] == [folds.SET_UP, "Code of this figure", "Code of this table"]
     assert set(names[1::2]) == {"Hide the code"} and folds.SHOW not in folds.named_folds(body)
->>>>>>> DESIGN2

@@ -47,11 +47,7 @@ RAW = {
     "a target": re.compile(r"^\([\w-]+\)=\s*$", re.MULTILINE),
     "a dollar": re.compile(r"\\\$.{0,20}"),
 }
-<<<<<<< HEAD
-LONGEST_RUN = 4  # that stand side by side in a formula: 4LNHS; a sentence that was taken for one has more
-=======
 LETTERS_ABREAST = 4  # that stand side by side in a formula: 4LNHS; a sentence that was taken for one has more
->>>>>>> DESIGN2
 TRACEBACK = re.compile(r"Traceback \(most recent call last\)|papermill-error-cell")
 SHOWN_AS_IS = ("pre", "code", "script", "style", "template", "textarea")
 SHOWN_AS_IS_CLASSES = {"math", "highlight"}
@@ -145,11 +141,7 @@ def sentences(page: Page) -> Iterator[str]:
         for each in formula.walk():
             letter = each.name == "mi" and not each.attributes and len("".join(each.strings()).strip()) == 1
             rows[each.parent] = rows.get(each.parent, 0) + 1 if letter else 0
-<<<<<<< HEAD
-            if rows[each.parent] > LONGEST_RUN:
-=======
             if rows[each.parent] > LETTERS_ABREAST:
->>>>>>> DESIGN2
                 yield f"prose is set as a formula: {''.join(formula.strings())[:80]}"
                 break
 

@@ -11,11 +11,7 @@ from sphinx.application import Sphinx
 
 SHOW, HIDE = "Show code cell source", "Hide code cell source"
 SET_UP = "Set-up"
-<<<<<<< HEAD
-FOLD_KINDS = {
-=======
 KINDS_OF_OUTPUT = {
->>>>>>> DESIGN2
     "<figure": "Code of this figure",
     "<img": "Code of this figure",
     'class="bb-opening': SET_UP,
@@ -27,15 +23,6 @@ _CELL = re.compile(r'(?=<div class="cell )')
 _OUTPUT = 'class="cell_output'
 
 
-<<<<<<< HEAD
-def fold_named(body: str) -> str:
-    """A page whose folds say what they hold.
-
-    >>> fold = f'<p>{SHOW}</p><p>{HIDE}</p>'
-    >>> fold_named(f'<div class="cell tag">{fold}<div class="cell_output x"><figure>')
-    '<div class="cell tag"><p>Code of this figure</p><p>Hide the code</p><div class="cell_output x"><figure>'
-    >>> fold_named(f'<div class="cell tag">{fold}</div>')
-=======
 def named_folds(body: str) -> str:
     """A page whose folds say what they hold.
 
@@ -43,7 +30,6 @@ def named_folds(body: str) -> str:
     >>> named_folds(f'<div class="cell tag">{fold}<div class="cell_output x"><figure>')
     '<div class="cell tag"><p>Code of this figure</p><p>Hide the code</p><div class="cell_output x"><figure>'
     >>> named_folds(f'<div class="cell tag">{fold}</div>')
->>>>>>> DESIGN2
     '<div class="cell tag"><p>Set-up</p><p>Hide the code</p></div>'
     """
     return "".join(_named(part) for part in _CELL.split(body))
@@ -54,13 +40,9 @@ def _named(part: str) -> str:
     if SHOW not in part:
         return part
     output = part.partition(_OUTPUT)[2]
-<<<<<<< HEAD
-    first = min((at, name) for sign, name in (*FOLD_KINDS.items(), ("", SET_UP)) if (at := _place(sign, output)) >= 0)
-=======
     first = min(
         (at, name) for sign, name in (*KINDS_OF_OUTPUT.items(), ("", SET_UP)) if (at := _place(sign, output)) >= 0
     )
->>>>>>> DESIGN2
     return part.replace(SHOW, first[1], 1).replace(HIDE, "Hide the code", 1)
 
 
@@ -72,8 +54,4 @@ def _place(sign: str, output: str) -> int:
 def name_folds(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
     """Name the folds of every page."""
     if "body" in context:
-<<<<<<< HEAD
-        context["body"] = fold_named(context["body"])
-=======
         context["body"] = named_folds(context["body"])
->>>>>>> DESIGN2
