@@ -97,7 +97,7 @@ def _tidy(root: Element) -> None:
         elif each.tag == "mo" and (each.text or "-") in _CLOSE:
             each.attrib.update(lspace="0", rspace="0")
         elif each.tag == "mo" and each.text in (*_OPENING, *_CLOSING):
-            each.attrib.update(form="prefix" if each.text in _OPENING else "postfix", lspace="0", rspace="0")
+            each.attrib.update(form="prefix" if each.text in tuple(_OPENING) else "postfix", lspace="0", rspace="0")
         elif each.tag == "mspace" and each.get("width") in _SPACES:
             each.set("width", _SPACES[each.attrib["width"]])
         elif each.tag == "mover" and (each[-1].text or "-") in _ACCENTS:
