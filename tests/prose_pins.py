@@ -10,9 +10,14 @@ from __future__ import annotations
 import re
 
 from bytebill.claims import CLAIMS
+from bytebill.economics.cost import HOURS_PER_MONTH
 from bytebill.hardware import accelerator
 from bytebill.models import kv_stored_bytes_per_token, model, precision, weight_bytes
+from bytebill.plotting.diagrams import last_step
 from bytebill.roofline import critical_batch
+from bytebill.site import pictures
+from bytebill.statement.fields import FORM_FIELDS
+from bytebill.statement.fill import AUTO_ATTAINMENT
 from bytebill.trials.panels import REFERENCE
 from bytebill.units import GB, MB, TB, TFLOP, GiB
 
@@ -42,6 +47,11 @@ def _left_of_two_devices_bytes(labelled_bytes: float) -> float:
 
 
 PINS: dict[str, dict[str, float]] = {
+    "own_units.md": {"A month has [730] hours": HOURS_PER_MONTH},
+    "price_calculator.md": {
+        "the form begins with [60]%": float(FORM_FIELDS["fill"].default),
+        "and [99]% of the answers within the limits": 100 * AUTO_ATTAINMENT,
+    },
     "README.md": {
         "does [989] trillion operations": H100.peak("bf16") / TFLOP,
         "only about [24] tokens a second": 1 / READ_S,
@@ -51,14 +61,13 @@ PINS: dict[str, dict[str, float]] = {
         "takes [56] claims": len(CLAIMS),
     },
     "index.md": {
-        "does [989] trillion operations": H100.peak("bf16") / TFLOP,
-        "only about [24] tokens a second": 1 / READ_S,
+        "An H100 does [989] trillion operations": H100.peak("bf16") / TFLOP,
+        "writes at most about [24] tokens a second": 1 / READ_S,
+        "We put [56] claims": len(CLAIMS),
         "is [140] GB of weights": N_BYTES / GB,
         "memory at [3.35] TB/s": H100.bandwidth_bytes_per_s / TB,
         "so the read alone takes [41.8] ms": READ_S * 1e3,
-        r"= [41.8]\ \text{ms}": READ_S * 1e3,
-        r"\frac{1}{[41.8]\ \text{ms}}": READ_S * 1e3,
-        r"= [23.9]\ \text{tokens/s}": 1 / READ_S,
+        "a second has room for [23.9] of them": 1 / READ_S,
         "would take [0.14] ms": COMPUTE_S * 1e3,
         "For the other [99.7]% of the time": 100 * (1 - COMPUTE_S / READ_S),
         r"written this way cost \$[29]": USD_PER_HOUR / 3600 * READ_S * 1e6,
@@ -81,6 +90,34 @@ PINS: dict[str, dict[str, float]] = {
         "At most [23.9] tokens/s": 1 / READ_S,
         "another [538] MB of disk": 4 * model("smollm2-135m").n_params / MB,
     },
+    "pictures.md": {
+        "prompts of [1,155] tokens": REFERENCE.n_input_tokens,
+        "answers of [211].": REFERENCE.n_output_tokens,
+        "layers 1, 2, 3 to [80], columns": pictures.CASE.model.n_layers,
+        "writes [327,680] bytes a token": pictures.TOKEN_BYTES,
+        "at [8,192] tokens of context": pictures.CONTEXT_LEN,
+        "each step reads [2.68] GB": pictures.CONTEXT_LEN * pictures.TOKEN_BYTES / GB,
+        "prefill of [1,155] tokens in": REFERENCE.n_input_tokens,
+        "tokens in [40] ms, is": pictures.PREFILL_S * 1e3,
+        "Prefill takes [40] ms": pictures.PREFILL_S * 1e3,
+        "ms for [1,155] tokens, and": REFERENCE.n_input_tokens,
+        "of the answer [10] ms": pictures.STEP_S * 1e3,
+        "decode is [98]% of the time": 100 * pictures.DECODE_SHARE,
+        "the same [12] requests": len(pictures.LENGTHS),
+        "in [16] steps": last_step(pictures.REFILLED),
+        "instead of [24]:": last_step(pictures.IN_BATCHES),
+        "fall from [43]%": 100 * pictures.idle_share(pictures.IN_BATCHES),
+        "to [14]%": 100 * pictures.idle_share(pictures.REFILLED),
+        "One token lights [8] of them": pictures.experts_expected(1),
+        "8 tokens [57], and": pictures.experts_expected(8),
+        "and 64 tokens [222].": pictures.experts_expected(64),
+        "meets 8 experts of [256]": pictures.MIXTURE.moe.n_experts,
+        "nearly all: [57] with 8 tokens": pictures.experts_expected(8),
+        "tokens, [222] with 64": pictures.experts_expected(64),
+        "moves once, [378] MB": REFERENCE.n_input_tokens * pictures.TOKEN_BYTES / MB,
+        "MB for [1,155] tokens:": REFERENCE.n_input_tokens,
+        "as [0.3]% of what": 100 * REFERENCE.n_input_tokens * pictures.TOKEN_BYTES / pictures.STEP_BYTES,
+    },
     "notation.md": {
         "groups of 128 takes [4.25] bits": INT4.bits_per_weight,
         "has an intensity of [1]:": 2 / BF16.bytes_per_weight,
@@ -99,7 +136,7 @@ PINS: dict[str, dict[str, float]] = {
         "holds [46.7] billion": MIXTRAL.n_params / 1e9,
         "uses [12.9] billion": MIXTRAL.n_active_params / 1e9,
         "70B needs [140] GB": N_BYTES / GB,
-        "weights take [37] GB": N_PARAMS * INT4.bytes_per_weight / GB,
+        "Llama-3-70B takes [41] GB": weight_bytes(LLAMA_70B, precision=INT4) / GB,
         '"[1,979] TFLOPS"': SPARSE_FLOPS_PER_S / TFLOP,
         '"[80] GB"': H100.memory_bytes / GB,
     },
@@ -107,7 +144,6 @@ PINS: dict[str, dict[str, float]] = {
 
 GIVEN = (
     "70 billion parameters",
-    r"2\ \text{bytes}}{3.35\times10^{12}\ \text{bytes/s}",
     "one million tokens",
     r"at \$2.50 an hour",
     "16-bit",
@@ -167,6 +203,7 @@ GIVEN_IN: dict[str, tuple[str, ...]] = {
     ),
     "09_interference": ("vLLM of 2024", "In May 2025", "pull request 17885"),
     "14_speculative_decoding": ("end at 4,096", "70B in 2024", "published as 1.77", "under a minute"),
+    "twenty_numbers": ("5 minutes", "2,500 tokens a second are the article's"),
     "definitions": ("8 minutes", "are 0 s apart", "a 95% interval"),
     "two_clocks": ("as it was in 2023", "vLLM of 2023", "vLLM of 2024", "torch 2.11"),
     "12_routing": (

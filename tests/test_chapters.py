@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import errno
 import os
 import shutil
@@ -125,12 +126,17 @@ def test_a_refreshed_notebook_is_tidy_and_a_second_refresh_changes_nothing(toy):
     path = toy.notebooks / "01_doubling.ipynb"
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[2].metadata["tags"] = ["measured"]
+    notebook.cells[
+        2
+    ].source += "\nfrom bytebill import data\nassert data.rows('models') and data.measured('two-core-epyc')"
     nbformat.write(notebook, path)
     list(chapters.refresh(["01"], book=toy))
     first, notebook = path.read_bytes(), nbformat.read(path, as_version=4)
     assert set(notebook.metadata) == {"bytebill", "kernelspec", "language_info"}
     assert "version" not in notebook.metadata.language_info
     assert chapters.expected_s(path) == notebook.metadata.bytebill.run_s >= 1
+    assert notebook.metadata.bytebill.reads == ["models", "two-core-epyc"]
+    assert notebook.metadata.bytebill.outputs_of == datetime.date.today().isoformat()
     assert [cell.get("execution_count") for cell in notebook.cells] == [None, 1, 2]
     assert notebook.cells[2].metadata == {"tags": ["measured", "nbval-ignore-output"]}
     list(chapters.refresh(["01"], book=toy))

@@ -14,7 +14,8 @@ CORE = (
     *(f"economics.{name}" for name in ("break_even", "cost", "decline", "fleets", "load", "months", "phases")),
     *("economics.prices", "economics.ranges"),
     *("sim", "serving", "sim.constants", "sim.guards", "sim.clock", "sim.steady", "sim.closed_loop"),
-    *("statement", "statement.case", "statement.bill", "statement.page", "statement.levers"),
+    *("sim.phase_time", "sim.usable", "statement", "statement.case", "statement.bill", "statement.page"),
+    *("statement.levers", "statement.answer", "statement.fields", "statement.reverse", "statement.snippet"),
 )
 STRICT = """
 import importlib, sys

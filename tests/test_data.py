@@ -206,8 +206,8 @@ def test_a_bundle_gives_the_rows_of_its_tables_and_no_others(tmp_path: Path, mon
     assert repr(data.rows("accelerators")) == repr(rows["accelerators"])  # types as well
     monkeypatch.setenv("BYTEBILL_DATA", str(tmp_path / "core.json"))
     assert data.names() == bundle.CORE
-    with pytest.raises(BytebillError, match="no data table 'trace_lengths'"):
-        data.rows("trace_lengths")
+    with pytest.raises(BytebillError, match="no data table 'published_decode'"):
+        data.rows("published_decode")
     with pytest.raises(BytebillError, match=r"no data folder at .*json"):
         data.claims()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
 from rich.console import Console
 
 from bytebill.claims import CLAIMS, MIME, SIGNS, ledger, ledger_page
+from bytebill.site import browser, ledger_trial
 from conftest import refuses, write_book
 from sample_verdicts import SAMPLES
 
@@ -144,3 +146,24 @@ def test_an_environment_variable_names_the_notebooks(toy, monkeypatch):
     assert ledger.read(book=toy)[0].word == "no verdict"
     monkeypatch.setenv("BYTEBILL_NOTEBOOKS", str(toy.executed))
     assert ledger.read(book=toy)[0].word == "safe to repeat"
+
+
+@pytest.mark.skipif(browser.executable() is None, reason="no Chromium on this machine")
+def test_the_address_keeps_the_choice_and_spelling_does_not_matter(entries, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    assets = Path(__file__).resolve().parents[1] / "book" / "assets"
+    script = "".join((assets / name).read_text(encoding="utf-8") for name in ("words.js", "bytebill.js"))
+    html = ledger_page.listing(entries.values()).html
+    (tmp_path / "a.html").write_text(f'<meta charset="utf-8">{html}<script>{script}</script>', encoding="utf-8")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser.executable(), args=["--no-sandbox"])
+        page = chromium.new_page()
+        page.goto(f"file://{tmp_path}/a.html")
+        trials = (ledger_trial.searches_wrongly, ledger_trial.spells_strictly, ledger_trial.forgets_its_address)
+        assert [fault for trial in trials for fault in trial(page)] == []
+        page.goto(f"file://{tmp_path}/a.html#word=wrong&find=tokens&sort=worst")
+        # A browser that comes back fills in the fields; the address is what counts.
+        page.evaluate("document.querySelector('.bb-find').value = 'x'; dispatchEvent(new Event('pageshow'))")
+        assert page.input_value(".bb-find") == "tokens" and page.input_value(".bb-sort") == "worst"
+        chromium.close()

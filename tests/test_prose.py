@@ -93,7 +93,7 @@ def test_the_article_is_named_by_what_is_known_of_it() -> None:
         assert "without author, title or link" in text_of(name)
 
 
-@pytest.mark.parametrize("name", ["README.md", "index.md", "how_to_read.md"])
+@pytest.mark.parametrize("name", ["README.md", "how_to_read.md"])
 def test_a_page_that_names_one_verdict_names_all_seven(name: str) -> None:
     assert [word for word in WORDS if word not in text_of(name)] == []
 
@@ -121,35 +121,6 @@ def test_cited_works_are_in_the_bibliography() -> None:
     keys = {key.lower() for key in re.findall(r"@\w+\{([^,\s]+)", bibliography)}
     cited = {key.strip() for names in targets_of(r"cite(?::\w+)?", whole_text()) for key in names.split(",")}
     assert cited <= keys
-
-
-def test_the_cover_lists_the_chapters_of_the_register() -> None:
-    rows = re.findall(r"^\| (\d+) \|.*\| (C\d\d)(?:–(C\d\d))? \|", SOURCE["index.md"], flags=re.M)
-    listed = {f"{int(number):02d}": (first, last or first) for number, first, last in rows}
-    register: dict[str, list[str]] = {}
-    for claim in CLAIMS.values():
-        register.setdefault(claim.chapter, []).append(claim.id)
-    assert listed == {chapter: (min(ids), max(ids)) for chapter, ids in register.items()}
-
-
-def test_what_the_cover_calls_here_is_here() -> None:
-    here = re.findall(r"^\| \d+ \| \[.*?\]\(\.\./notebooks/(\S+)\).*\*\*here\*\*", SOURCE["index.md"], flags=re.M)
-    assert set(here) == {path.name for path in (ROOT / "notebooks").glob("[0-9]*.ipynb")}
-
-
-def test_a_chapter_has_one_short_name_on_the_cover_and_in_the_navigation() -> None:
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    pages = [page for part in toc["parts"] for page in part["chapters"] if page["file"].startswith("notebooks/")]
-    named = {page["file"]: page.get("title") or title_of(ROOT / f"{page['file']}.ipynb") for page in pages}
-    linked = re.findall(r"^\|[ \d]*\| \[(.*?)\]\(\.\./(notebooks/\w+)\.ipynb\)", SOURCE["index.md"], flags=re.M)
-    assert {file: name for name, file in linked} == named
-    assert all(len(name.split()) <= 6 for name, _ in linked)
-
-
-def title_of(path: Path) -> str:
-    """The heading with which a notebook opens."""
-    opening = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
-    return re.findall(r"^# (.*)", opening, flags=re.M)[0]
 
 
 def test_commands_exist() -> None:

@@ -243,7 +243,7 @@ def test_a_form_says_what_a_case_says_and_finds_its_fill_anew_for_other_limits()
         ({"modle": "x"}, "nearest: model"),
         ({"model": "llama-3-71b"}, "There is no model"),
         ({"devices": 3}, "split evenly"),
-        ({"devices": 1, "fill": 0.5}, "take 2 devices"),
+        ({"devices": 1, "fill": 0.5}, "take 4 devices"),
         ({"tpot_slo_s": 0}, "A limit is a time above zero"),
         ({"requests_per_s": "many"}, "requests_per_s is a number"),
         ({"requests_per_s": True}, "requests_per_s is a number"),

@@ -76,6 +76,31 @@ def book(
     typer.echo(f"The book is rendered; open {page}")
 
 
+@app.command("slides")
+def make_slides() -> None:
+    """Make the slides of each session anew from the rendered book, and say where they are."""
+    from bytebill import chapters
+    from bytebill.site import slides
+
+    for path in slides.write_decks(chapters.this_book().build / "html"):
+        typer.echo(path)
+
+
+@app.command("pdf")
+def print_pages(
+    pages: Annotated[
+        list[str] | None, typer.Argument(metavar="PAGE.html", help="As in slides/an-hour.html; all.")
+    ] = None,
+) -> None:
+    """Print the rendered pages and the slides into _build/pdf, by Chromium."""
+    from bytebill import chapters
+    from bytebill.site import printed
+
+    build = chapters.this_book().build
+    for path in printed.to_pdf(build / "html", build / "pdf", only=pages or ()):
+        typer.echo(path)
+
+
 @app.command("refresh")
 def refresh_committed(chapters: Chapters = None) -> None:
     """Run chapters afresh and, only if all of them pass, replace the committed notebooks."""

@@ -22,7 +22,7 @@ from typing import Any
 from bytebill import data
 from bytebill.chapters.execute import UNTOUCHED, disk_errors, execute
 from bytebill.chapters.parameters import default_of, like
-from bytebill.chapters.tidy import expected_s, stored, tidied
+from bytebill.chapters.tidy import expected_s, reads_log, stored, tidied
 from bytebill.errors import BytebillError, require, require_known, unknown
 
 CHOICES = {"profile": ("quick", "full"), "device": ("auto", "cpu", "cuda", "mps")}
@@ -180,15 +180,17 @@ def _each(
     paths: Sequence[Path], given: Mapping[Path, dict[str, Any]], *, book: Book, into: Path, watch: Watch | None
 ) -> Iterator[Ending]:
     for path in paths:
-        began = time.perf_counter()
+        began, target = time.perf_counter(), into / path.name
+        reads_log(target).unlink(missing_ok=True)
         with watch(path.stem, expected_s(path)) if watch else nullcontext():
             error = execute(
                 path,
-                into / path.name,
+                target,
                 parameters=given[path],
                 variables={
                     "BYTEBILL_ROOT": str(book.root),
                     "BYTEBILL_NOTEBOOKS": str(into),
+                    "BYTEBILL_READS": str(reads_log(target)),
                     "BYTEBILL_PINS": "lenient" if set(given[path]) - set(CHOICES) else "strict",
                 },
                 scratch=book.build / "running",

@@ -2,10 +2,11 @@
 
 Dropped: papermill's and Jupyter's execution metadata, the cell of injected parameters, the version of Python.
 Added: the tag `nbval-ignore-output`, which is nbval's, to every cell tagged `measured` or `filled`, which are ours (one
-styles the cell, in the other's place cells further down show something), and the running time, which the progress bar
-of the next run shows as expected.
+styles the cell, in the other's place cells further down show something), the running time, which the progress bar of
+the next run shows as expected, the files of `data/` that the run read, and its day, where something was measured.
 """
 
+import datetime
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -25,8 +26,18 @@ def tidied(executed: Path, *, committed: Path, run_s: float) -> str:
     notebook = nbformat.read(executed, as_version=4)
     tidy(notebook)
     notebook.metadata["bytebill"] = {"run_s": settled(expected_s(committed), run_s)}
+    if reads_log(executed).is_file():
+        read = reads_log(executed).read_text(encoding="utf-8").split()
+        notebook.metadata["bytebill"]["reads"] = sorted(set(read))
+    if any("measured" in _tags(cell) for cell in notebook.cells):
+        notebook.metadata["bytebill"]["outputs_of"] = datetime.date.today().isoformat()
     nbformat.validate(notebook)
     return nbformat.writes(notebook) + "\n"
+
+
+def reads_log(target: Path) -> Path:
+    """Where a run to `target` writes which files of `data/` its kernel reads."""
+    return target.with_suffix(".reads")
 
 
 def stored(path: Path) -> dict[str, Any]:

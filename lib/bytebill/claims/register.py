@@ -1,5 +1,5 @@
-"""What does a claim say, in its own terms? The register `data/claims.yaml`: parts with their bounds, fixed before a
-number is found.
+"""What does a claim say, in its own terms? The register `data/claims.yaml`: parts with their bounds, first fixed
+before a number was found; later changes stand in the changelog.
 
     figure      is the stated number right?                      within a factor 1.25 of it, or of its bounds
     direction   does the sentence hold?                          a number on the right side of a bound

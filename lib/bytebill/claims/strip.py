@@ -24,6 +24,13 @@ WIDTH, LEFT, RIGHT_END, MIDDLE = 300, 14, 286, 150
 SPAN = 30.0
 TICKS = {1 / 30: "÷30", 1 / 10: "÷10", 1 / 3: "÷3", 1.0: "stated", 3.0: "×3", 10.0: "×10", 30.0: "×30"}
 GREEN, BLUE, GROUND = "var(--bb-safe, #1a7f37)", "var(--bb-bytes, #0072b2)", "var(--pst-color-background, #fff)"
+LEGEND = (  # what a drawing means, for a page or a slide that has to say it
+    ("tall tick", "what is stated, or its bound"),
+    ("green band", "what counts as right"),
+    ("mark", "what was found: a line is derived, a small dot simulated, a full one measured, a hollow one published"),
+    ("bar", "the error, from the green band to the mark; a thin one is the interval of what was found"),
+    ("squares", "the panel of deployments: full where the sentence is true, hollow where it is false"),
+)
 TONE, _INK = "var(--bb-tone, #57606a)", "currentColor"
 
 

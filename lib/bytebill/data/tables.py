@@ -6,9 +6,11 @@ meaning and the table its producer, licence and sha256. Every row names its sour
 holds, and as of when. `caution` is empty, or "memory" (recalled, not verified) or "read-2nd" (read in a page
 that quotes the primary source): print it where the row is used. An empty cell is unknown: it loads as None
 and is never guessed. Rules for all this: `bytebill.data.rules`. The environment's BYTEBILL_DATA may name another
-folder, or one file that `bytebill.data.bundle` has made of the tables: then there is no YAML to read.
+folder, or one file that `bytebill.data.bundle` has made of the tables: then there is no YAML to read. BYTEBILL_READS
+may name a file to which each one that is read is added: so a refresh knows what a chapter read.
 """
 
+import copy
 import csv
 import datetime
 import hashlib
@@ -27,6 +29,7 @@ from bytebill.errors import BytebillError, require, require_known
 Row = dict[str, Any]
 REPOSITORY = Path(__file__).resolve().parents[3]
 REQUIRED = ("source_id", "source_locator", "value_kind", "as_of")
+PANELS = "panels.yaml"
 PROVENANCE = (*REQUIRED, "conditions", "caution")
 
 
@@ -48,7 +51,8 @@ def names() -> tuple[str, ...]:
     >>> "models" in names()
     True
     """
-    return tuple(_bundle(kept_in()) or sorted(path.stem for path in root().glob("*.csv")))
+    bundled = (name for name in _bundle(kept_in()) if name != PANELS)
+    return tuple(bundled) or tuple(sorted(path.stem for path in root().glob("*.csv")))
 
 
 def rows(name: str) -> tuple[Row, ...]:
@@ -120,7 +124,9 @@ def panels() -> dict[str, Any]:
     >>> sorted(panels())
     ['deployments', 'devices', 'offers', 'reference', 'sources', 'traces']
     """
-    return dict(_read(root() / "panels.yaml", _yaml, dict))
+    if bundled := _bundle(kept_in()):
+        return dict(bundled[PANELS])
+    return dict(_read(root() / PANELS, _yaml, dict))
 
 
 def measured(name: str) -> dict[str, Any]:
@@ -186,6 +192,9 @@ def _existing(name: str, suffix: str) -> Path:
 
 def _read(path: Path, parse: Callable[[str], Any] = str, kind: type = str) -> Any:
     """What a file holds; one sentence where it is not there, is damaged, or holds something else."""
+    if log := os.environ.get("BYTEBILL_READS"):
+        with open(log, "a", encoding="utf-8") as told:
+            told.write(f"{path.stem}\n")
     try:
         found = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -205,6 +214,12 @@ def read_yaml(path: Path | str) -> Any:
 
 
 def _yaml(text: str) -> Any:
+    """What `_parsed` makes of a text, for the caller alone to change."""
+    return copy.deepcopy(_parsed(text))
+
+
+@cache  # parsing is slow, and a book asks for a table's file five times
+def _parsed(text: str) -> Any:
     """What safe YAML says, where it names each key once; a ValueError with the line where it does not."""
     import yaml  # not in a browser, which reads a bundle
 

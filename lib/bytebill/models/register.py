@@ -12,10 +12,11 @@ Symbols: K `n_kv_heads`, H `d_head`. Shapes are counted in `bytebill.models.shap
 
 import json
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 from bytebill import data
 from bytebill.errors import unknown
-from bytebill.models.config_json import is_config, load_config, read_config, stored_precision
+from bytebill.models.config_json import is_config, load_config, pasted_config, read_config, stored_precision
 from bytebill.models.precisions import EXPERTS_ONLY, Precision, precision
 from bytebill.models.shapes import MLASpec, ModelSpec, MoESpec, matrices
 
@@ -80,18 +81,25 @@ def _from_row(row: data.Row) -> ModelSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A model that is served, as its config.json has it, and the widths of its checkpoint."""
+    """A model that is served, as its config.json has it, and the widths of its checkpoint; read when asked for."""
 
-    spec: ModelSpec
-    precision: Precision
+    id: str
+    name: str
+    config: str  # as text
     names: tuple[str, ...]  # on Hugging Face, in small letters, without whose they are
+
+    @cached_property
+    def spec(self) -> ModelSpec:
+        return read_config(json.loads(self.config), id=self.id, name=self.name)
+
+    @cached_property
+    def precision(self) -> Precision:
+        return stored_precision(json.loads(self.config), self.spec)
 
 
 def _published(row: data.Row) -> Published:
-    config = json.loads(row["config"])
-    spec = read_config(config, id=row["id"], name=row["name"])
-    names = tuple(_short(name) for name in row["hf_ids"].split())
-    return Published(spec=spec, precision=stored_precision(config, spec), names=(row["id"], *names))
+    names = (row["id"], *(_short(name) for name in row["hf_ids"].split()))
+    return Published(id=row["id"], name=row["name"], config=row["config"], names=names)
 
 
 MODELS = data.Register("model", lambda: {row["id"]: _from_row(row) for row in data.rows("models")})
@@ -123,11 +131,14 @@ def model(id: str) -> ModelSpec:
 def find(text: str) -> tuple[ModelSpec, Precision]:
     """The model that is meant by an id, a name on Hugging Face or a config.json, and the widths it is stored in.
 
+    A config.json may also stand here itself: a text that begins with a brace.
     A name may be without its owner, in any case, and end as checkpoints' do: `-Instruct`, `-FP8`, `-NVFP4`.
 
     >>> [(spec.id, stored.name) for spec, stored in map(find, ("openai/gpt-oss-120b", "RedHatAI/Llama-3.1-8B-FP8"))]
     [('gpt-oss-120b', 'mxfp4'), ('llama-3.1-8b', 'fp8')]
     """
+    if text.lstrip().startswith("{"):
+        return pasted_config(text)
     if is_config(text):
         return load_config(text)
     if text in MODELS:

@@ -137,12 +137,12 @@ class Clock:
         sums, whole = _sums(model), deployment.n_sharing == n_devices
         crossing = sums * (1 if whole else 0.5) * model.d_model * float(precision.activation_bytes_per_value)
         self._all_reduce_s = crossing * _ring(n_devices) / known["link_bytes_per_s"]
-        if n_devices > 1:
-            self._stop_s += known["all_reduce_s"] * sums
+        self._sums_s = known["all_reduce_s"] * sums if n_devices > 1 else 0.0
         if (n_nodes := deployment.n_nodes) > 1:  # each device carries its share of a sum to the other nodes
             link_bytes_per_s = constants.of("link_bytes_per_s", BETWEEN_NODES)
             self._all_reduce_s += crossing * _ring(n_nodes) / card.node_devices / link_bytes_per_s
-            self._stop_s += constants.of("all_reduce_s", BETWEEN_NODES) * sums
+            self._sums_s += constants.of("all_reduce_s", BETWEEN_NODES) * sums
+        self._stop_s += self._sums_s
         # with data-parallel attention every device reads all of its weights, and the group n times as many
         self._extra_bytes = deployment.memory.weight_bytes - weight_bytes(model, precision=precision)
         self._kv_bytes = deployment.memory.kv_bytes_per_token
@@ -193,6 +193,32 @@ class Clock:
     def step_s(self, load: Load) -> float:
         """Time of one step of a load [s]."""
         return self.segment(load).seconds(1)
+
+    def terms_s(self, load: Load) -> dict[str, float]:
+        """What each part of a step would take alone [s]: weights and arithmetic overlap, so all together is more.
+
+        >>> from bytebill.hardware import accelerator
+        >>> from bytebill.models import model, precision
+        >>> clock = Clock(Deployment(model=model("llama-3-8b"), accelerator=accelerator("h100-sxm"),
+        ...                          precision=precision("bf16")))
+        >>> terms_s = clock.terms_s(Load.decode(batch_size=64, context_len=2048))
+        >>> {name: round(1e3 * seconds, 2) for name, seconds in terms_s.items()}    # 15.4 and 17.2 GB over 3.35 TB/s
+        {'weights': 4.59, 'cache': 5.13, 'arithmetic': 0.97, 'links': 0.0, 'program': 0.0}
+        """
+        n_new, n_logits, n = load.n_new_tokens, load.n_logits, load.n_sequences
+        n_bytes = self._terms.linear_bytes(n_new, n_logits) + self._extra_bytes
+        products = (
+            (token_flops * n_new + logit_flops * n_logits) / flops_per_s
+            for token_flops, logit_flops, flops_per_s, _ in self._products
+        )
+        states_s = self._terms.state_bytes * n / self._bytes_per_s
+        return {
+            "weights": n_bytes / self._bytes_per_s,
+            "cache": self.step_s(load) - self._rest_s(n_new, n_logits, n) + states_s,
+            "arithmetic": sum(products),
+            "links": self._sums_s + self._all_reduce_s * n_new,
+            "program": self._stop_s - self._sums_s + self._sequence_s * n,
+        }
 
     def range_s(self, load: Load) -> tuple[float, float, float]:
         """Time of one step: with every constant at its fast end, as calibrated, at its slow end [s]."""

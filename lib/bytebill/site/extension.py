@@ -4,12 +4,18 @@
                      Jupyter Book adds thebe, which would ask another host, even where it is switched off
     drop_twin_ids    sphinx-exercise gives the inside of every exercise of a page the same id
     share_handlers   sphinx-exercise claims the builder 'singlehtml' and thereby hides all 'html' handlers from it
-    share_anchors    lets Markdown link to a verdict on another page, `[C01](01_name.ipynb#claim-c01)`
+    share_anchors    lets Markdown link to a verdict on another page, `[C01](01_name.ipynb#claim-c01)`, and to a row of
+                     the ledger, `[C01](ledger.ipynb#C01)`
     number_by_name   Sphinx numbers chapters by their place in the table of contents; the text means the number in
                      their file's name, and some chapters are not written yet
 
-`verdict_nodes` shows verdicts natively, `dark` draws twins for the dark, `build` renders, `check` and `browser` look at
-what came out.
+`cover` makes the first page, `calculator` prices a deployment in a page and `live` runs cells of chapters there,
+`gathered` copies pieces of all chapters onto one page, `citations`, `conclusions` and `data_page` make the list of
+works, the changes and the tables of data into pages that lead to each other, `own_units` converts, `launch` offers
+chapters elsewhere, `provenance` dates a page's numbers and `borrowed` those of others, `search` makes them findable.
+`verdict_nodes` shows verdicts natively, `folds` names what is folded, `formulas` writes MathML and `math_font` its
+font, `dark` draws twins for the dark, `lean` and `icons` take out what a page does not use, `mend` what keeps people
+out; `build` renders, `check` and `browser` look at what came out.
 """
 
 import re
@@ -20,8 +26,10 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from bytebill import chapters
+from bytebill.site import borrowed, citations, conclusions, data_page, launch, own_units, search
 
 ANCHOR_PREFIX = "claim-"
+LEDGER_ROW = re.compile(r'<li class="bb-row[^>]* id="(C\d\d)"')
 
 
 def tidy_scripts(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
@@ -48,11 +56,13 @@ def share_handlers(app: Sphinx) -> None:
 
 
 def share_anchors(app: Sphinx, doctree: nodes.document) -> None:
-    """Add the page's verdicts to the anchors that MyST knows of it."""
+    """Add the page's verdicts, and the ledger's rows, to the anchors that MyST knows of it."""
     slugs = app.env.metadata[app.env.docname].setdefault("myst_slugs", {})
     for name, id in doctree.nameids.items():
         if name.startswith(ANCHOR_PREFIX) and id:
             slugs[name] = (0, id, name.removeprefix(ANCHOR_PREFIX).upper())
+    for row in LEDGER_ROW.findall("".join(raw.astext() for raw in doctree.findall(nodes.raw))):
+        slugs[row] = (0, row, row)
 
 
 def number_by_name(app: Sphinx) -> None:
@@ -79,16 +89,40 @@ def number_by_name(app: Sphinx) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
-    from bytebill.site import dark  # matplotlib comes with it, which the checks of the pages do without
+    from bytebill.site import calculator, cover, dark, folds, formulas, gathered, icons, lean, live, math_font, mend
 
     handlers: dict[str, tuple[Any, ...]] = {
-        "builder-inited": (share_handlers, number_by_name),
+        "config-inited": (launch.offer,),
+        "builder-inited": (share_handlers, number_by_name, search.leave_own_index_empty),
+        "env-before-read-docs": (citations.tell_apart,),
         "doctree-read": (share_anchors,),
-        "html-page-context": (drop_twin_ids, dark.pair_drawings),
-        "build-finished": (dark.write_twins,),
+        "html-page-context": (
+            *(drop_twin_ids, dark.pair_drawings, math_font.style_formulas, cover.dress_cover, citations.link_back),
+            *(data_page.link_names, borrowed.add_line, search.load_script, calculator.add_assets, live.add_sources),
+            folds.name_folds,
+        ),
+        "build-finished": (
+            *(dark.write_twins, calculator.ship_with, data_page.ship_files, search.write_entries),
+            *(math_font.write_font, lean.trim, icons.write_icons, mend.mend_pages),  # last: they look at what is there
+        ),
+    }
+    directives = {
+        "cover": cover.CoverDirective,
+        "calculator": calculator.Calculator,
+        "conclusions": conclusions.Conclusions,
+        "launch": launch.Launch,
+        "own-units": own_units.OwnUnits,
+        "data-tables": data_page.DataTables,
     }
     for event, ours in handlers.items():
         for handler in ours:
             app.connect(event, handler)
     app.connect("html-page-context", tidy_scripts, priority=900)  # after whoever adds scripts
+    for name, directive in directives.items():
+        app.add_directive(name, directive)
+    gathered.register(app)
+    formulas.offer_mathml(app)
+    citations.register_style()
+    app.add_css_file("aids.css")
+    app.add_js_file("aids.js", loading_method="defer")
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

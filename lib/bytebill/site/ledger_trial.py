@@ -1,8 +1,8 @@
 """Can the ledger be read and used? Tried in a real browser, at the widths of a phone and of desks.
 
 Wrong is: something cut or wider than its place at any width, with every row unfolded; a word that filters other rows
-than it counts; a sort that is none; a search that does not find; a row that does not unfold, or to which `#C13` does
-not lead.
+than it counts; a sort that is none; a search that does not find, or finds by the spelling; an address that is not kept
+or not read; a row that does not unfold, or to which `#C13` does not lead.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,6 +21,7 @@ CUT = """() => {
   }).map((each) => `${each.tagName.toLowerCase()}.${each.getAttribute("class") || ""}`))];
 }"""
 UNFOLD = "open => document.querySelectorAll('.bb-ledger details').forEach(each => { each.open = open; })"
+TWO_SPELLINGS = (("utilization", "utilisation"), ("23x", "23×"))
 SEEN = "li[data-word]:not([hidden])"
 ROWS = ".bb-rows > li:not([hidden])"
 
@@ -76,6 +77,40 @@ def searches_wrongly(page: Any) -> Iterator[str]:
         yield "after a search not all claims are shown again"
 
 
+def spells_strictly(page: Any) -> Iterator[str]:
+    """Two spellings find the same rows, and a comma alone finds all."""
+
+    def finds(text: str) -> list[str]:
+        page.fill(".bb-find", text)
+        return list(page.eval_on_selector_all(SEEN, "rows => rows.map(row => row.id)"))
+
+    n_rows = len(finds(""))
+    for spellings in TWO_SPELLINGS:
+        found = [finds(text) for text in spellings]
+        if not 0 < len(found[0]) < n_rows or found[0] != found[1]:
+            yield f"{' and '.join(spellings)} find {len(found[0])} and {len(found[1])} rows"
+    if len(finds(",")) != n_rows:
+        yield "a comma alone does not find all rows"
+    page.fill(".bb-find", "")
+
+
+def forgets_its_address(page: Any) -> Iterator[str]:
+    """Choose a word, leave the choice in the address, load it again, and go back to all."""
+    word = page.locator(".bb-words button:enabled").first.get_attribute("data-word")
+    page.click(f".bb-words button[data-word={word}]")
+    if page.evaluate("location.hash") != f"#word={word}":
+        yield "the address does not hold the word that was chosen"
+    for come in (page.reload, lambda: page.evaluate("word => { location.hash = `word=${word}`; }", word)):
+        come()
+        page.wait_for_timeout(100)
+        if set(page.eval_on_selector_all(SEEN, "rows => rows.map(row => row.dataset.word)")) != {word}:
+            yield f"#word={word} does not filter"
+        page.evaluate("location.hash = ''")
+        page.wait_for_timeout(100)
+    if page.locator(".bb-reset").is_visible():
+        yield "an address without a choice still filters"
+
+
 def leads_nowhere(page: Any) -> Iterator[str]:
     """Follow a link to a row in the middle and to the last claim, with the keyboard's focus left alone."""
     ids = page.eval_on_selector_all(SEEN, "rows => rows.map(row => row.id)")
@@ -108,6 +143,8 @@ TRIALS: tuple[Callable[[Any], Iterator[str]], ...] = (
     filters_wrongly,
     sorts_wrongly,
     searches_wrongly,
+    spells_strictly,
+    forgets_its_address,
     leads_nowhere,
     stays_folded,
 )

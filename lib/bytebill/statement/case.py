@@ -173,14 +173,15 @@ class Case:
 
     @property
     def fewest_devices(self) -> int | None:
-        """Devices of the smallest group that holds one request under its program; None where that is not known."""
+        """Devices of the smallest group that surely holds one request of full length under its program; None where
+        that is not known."""
         by = PROGRAMS.get(self.program or "")
         if by is None:
             return None
         there = Footprint(
             deployment=self.deployment, program=by, utilization=self.memory_utilization, step_tokens=self.step_tokens
         )
-        return there.fewest_devices(ceil(self.held_tokens), corner="value")
+        return there.fewest_devices(max(ceil(self.held_tokens), self.n_input_tokens + self.n_output_tokens))
 
     @property
     def n_found_tokens(self) -> int:

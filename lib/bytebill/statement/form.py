@@ -125,6 +125,11 @@ class Form:
             own = own_program(group["program"], card if isinstance(card, str) else card.id)
             group["program"] = own.like
         served = footprint_of(given["model"], n_devices=group.pop("devices"), **group)
+        vendor = served.deployment.accelerator.vendor
+        require(
+            group["program"] != "trtllm" or vendor in ("NVIDIA", ""),
+            f"TensorRT-LLM runs on NVIDIA's devices alone, not on {vendor}'s; take another program or device.",
+        )
         auto = given.get("fill", "auto") == "auto"
         chosen = {name: value for name, value in given.items() if name in _CASE and not (name == "fill" and auto)}
         chosen.setdefault("name", f"{served.deployment.model.name} on {served.deployment.accelerator.name}")

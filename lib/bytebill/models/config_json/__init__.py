@@ -2,6 +2,6 @@
 widths it is stored in (`quantization`), and both from a file (`files`).
 """
 
-from bytebill.models.config_json.files import is_config, load_config, read_json
+from bytebill.models.config_json.files import is_config, load_config, pasted_config, read_json
 from bytebill.models.config_json.quantization import stored_precision
 from bytebill.models.config_json.specs import read_config

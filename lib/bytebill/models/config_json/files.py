@@ -1,7 +1,9 @@
 """Which file is that? A config.json on disk, read or refused in one sentence."""
 
 import json
+import re
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ from bytebill.models.precisions import Precision
 from bytebill.models.shapes import ModelSpec
 
 MOST_BYTES = 2**24
+MOST_PASTED, DEEPEST = 2**20, 64  # characters; brackets in brackets: a browser's Python has little room for nesting
+PASTED = "the pasted model"
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 def is_config(text: str) -> bool:
@@ -20,6 +25,24 @@ def is_config(text: str) -> bool:
         return text.endswith(".json") or Path(text).expanduser().is_dir()
     except (OSError, RuntimeError, ValueError):  # too long for a path, or in nobody's home
         return False
+
+
+def pasted_config(text: str) -> tuple[ModelSpec, Precision]:
+    """The model of a config.json that is given as text, and the widths it is stored in.
+
+    >>> pasted_config("[1, 2]")
+    Traceback (most recent call last):
+    bytebill.errors.BytebillError: The pasted config.json is no JSON that holds a mapping of fields.
+    """
+    require(len(text) <= MOST_PASTED, "The pasted config.json is larger than any.")
+    require(_depth(text) <= DEEPEST, "The pasted config.json nests deeper than any does.")
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError):
+        config = None
+    require(isinstance(config, dict), "The pasted config.json is no JSON that holds a mapping of fields.")
+    spec = read_config(config, id=PASTED, name=PASTED)
+    return spec, stored_precision(config, spec)
 
 
 def load_config(path: str | Path) -> tuple[ModelSpec, Precision]:
@@ -39,6 +62,12 @@ def load_config(path: str | Path) -> tuple[ModelSpec, Precision]:
     name = file.resolve().parent.name if file.name == "config.json" else file.stem
     spec = read_config(config, id=name, name=name)
     return spec, stored_precision(config, spec)
+
+
+def _depth(text: str) -> int:
+    """How deep the brackets of a JSON text nest, those in its strings left out."""
+    steps = ((each in "[{") - (each in "]}") for each in re.findall(r"[\[\]{}]", _STRING.sub("", text)))
+    return max(accumulate(steps), default=0)
 
 
 def read_json(file: Path) -> Mapping[str, Any]:
