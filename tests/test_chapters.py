@@ -374,6 +374,9 @@ OTHERS = {
         },
         {"case_file": FORM_OF_A_CASE, "n_drawn": 60},
     ],
+    "twenty_numbers": [
+        {"model_id": "llama-3-8b", "accelerator_id": "l4", "usd_per_gpu_hour": 0.5, "context_len": 4096}
+    ],
     "what_fits": [{"model_id": "llama-3-8b", "accelerator_id": "l40s", "n_devices": 1, "context_len": 5000}],
     "two_clocks": [{}],
     "definitions": [{"ttft_s": 0.5, "tpot_s": 0.03, "n_output_tokens": 200, "rate_per_s": 8.0}],

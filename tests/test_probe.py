@@ -72,7 +72,7 @@ def test_a_real_server_is_measured_and_priced(tmp_path: Path) -> None:
     assert found.loops[0].n_at_once == 1 and found.seconds < 60 * SMALL.minutes
     assert all(loop.n_output_tokens == SMALL.n_output_tokens for loop in found.loops)
     assert [n for n, _ in found.prompts] == sorted(n for n, _ in found.prompts) and found.held
-    assert found.program.constants.bandwidth_share.value > 0 and "held out" in probe.as_text(found)
+    assert found.program.constants.bandwidth_share.value > 0 and "held out" in probe.as_answer(found)
     file = tmp_path / "mine.json"
     file.write_text(json.dumps(found.to_json()))
     assert own_program(file, "h100-sxm").constants.sequence_s == found.program.constants.sequence_s

@@ -156,7 +156,8 @@ def ledger_html(css: str = "", js: str | None = None) -> str:
     looks = (
         f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>{FRAME}{style}{css}</style>'
     )
-    return f"{looks}{ledger_page.listing(entries).html}<script>{script if js is None else js}</script>"
+    words = (ROOT / "book" / "assets" / "words.js").read_text()
+    return f"{looks}{ledger_page.listing(entries).html}<script>{words}{script if js is None else js}</script>"
 
 
 @pytest.mark.skipif(browser.executable() is None, reason="no Chromium on this machine")

@@ -296,7 +296,7 @@ def probe_server(
         found = probe.run(url, model=model, group=group, allowed=allowed, like=like, key_env=key_env, progress=count)
     if out is not None:
         Path(out).write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
-    typer.echo(json.dumps(found.to_json()) if as_json else probe.as_text(found))
+    typer.echo(json.dumps(found.to_json()) if as_json else probe.as_answer(found))
 
 
 @app.command("model")

@@ -24,7 +24,22 @@ import httpx
 
 from bytebill.errors import BytebillError, require
 
-WORDS = ("time", "year", "way", "day", "thing", "world", "life", "hand", "part", "eye", "place", "work", "week", "case")
+PROMPT_WORDS = (
+    "time",
+    "year",
+    "way",
+    "day",
+    "thing",
+    "world",
+    "life",
+    "hand",
+    "part",
+    "eye",
+    "place",
+    "work",
+    "week",
+    "case",
+)
 MOST_PAUSES, LONGEST_PAUSE_S = 5, 30.0
 LONGEST_LINE = 1 << 20  # characters of one event: a server that sends more is not one
 _PATHS = ("completions", "chat/completions")
@@ -167,7 +182,7 @@ class Endpoint:
 
     def _body(self, n_input_tokens: int, n_output_tokens: int) -> dict[str, Any]:
         n_words = max(1, round(n_input_tokens / self.tokens_per_word))
-        text = " ".join(self._random.choices(WORDS, k=n_words))
+        text = " ".join(self._random.choices(PROMPT_WORDS, k=n_words))
         chat = self.path != _PATHS[0]
         asked: dict[str, Any] = {"messages": [{"role": "user", "content": text}]} if chat else {"prompt": text}
         asked |= {"model": self.model, "max_tokens": n_output_tokens, "temperature": 0.0, "stream": True}

@@ -59,7 +59,7 @@ def own_program(path: Path | str, device_id: str) -> OwnProgram:
     return OwnProgram(like=str(like), constants=constants, request_s=float(request_s), policy=policy)
 
 
-def as_json(program: OwnProgram, *, measured: tuple[str, ...], probed: Mapping[str, Any]) -> dict[str, Any]:
+def program_json(program: OwnProgram, *, measured: tuple[str, ...], probed: Mapping[str, Any]) -> dict[str, Any]:
     """A file's object: the constants that were measured, with their ranges, and where."""
     told = {name: getattr(program.constants, name) for name in measured}
     ranges = {name: [each.low, each.value, each.high] for name, each in told.items()}

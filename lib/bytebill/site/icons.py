@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-from bytebill.site.math_font import cut
+from bytebill.site.math_font import cut_font
 
 THEME = Path("styles") / "pydata-sphinx-theme.css"
 FONT = Path("vendor") / "fontawesome" / "webfonts" / "fa-solid-900"
@@ -56,4 +56,4 @@ def write_icons(app: Sphinx, exception: Exception | None) -> None:
     (static / THEME).write_text(slim((static / THEME).read_text(encoding="utf-8"), named=named), encoding="utf-8")
     sheets = "".join(path.read_text(encoding="utf-8") for path in static.rglob("*.css"))
     font = static / FONT
-    cut(icon_letters(sheets), source=font.with_suffix(".ttf"), target=font.with_suffix(".woff"))
+    cut_font(icon_letters(sheets), source=font.with_suffix(".ttf"), target=font.with_suffix(".woff"))

@@ -43,7 +43,7 @@ def _italic(letter: str) -> str:
     return ""
 
 
-def cut(text: str, *, source: Path, target: Path) -> None:
+def cut_font(text: str, *, source: Path, target: Path) -> None:
     """Write a font with these letters alone, and with what makes brackets and roots grow where it has that."""
     from fontTools import subset
 
@@ -68,4 +68,4 @@ def write_font(app: Sphinx, exception: Exception | None) -> None:
         text = letters(path.read_text(encoding="utf-8") for path in out.rglob("*.html"))
         if text:
             whole = Path(str(files("ziamath.fonts") / "STIXTwoMath-Regular.ttf"))
-            cut(text, source=whole, target=out / "_static" / NAME)
+            cut_font(text, source=whole, target=out / "_static" / NAME)

@@ -34,13 +34,13 @@ from bytebill.models import checkpoint_precision, find
 from bytebill.roofline import Load
 from bytebill.sim import Clock, ClosedLoop, Constants
 from bytebill.sim.closed_loop import POLICIES
-from bytebill.sim.own_program import OwnProgram, as_json
+from bytebill.sim.own_program import OwnProgram, program_json
 from bytebill.trials.fit import Observation, calibrate
 
-FREE = ("bandwidth_share", "flops_share", "step_s", "sequence_s")
+FITTED = ("bandwidth_share", "flops_share", "step_s", "sequence_s")
 THIS = "this-machine"  # as an accelerator
 LONGEST_MINUTES, MOST_AT_ONCE = 60.0, 1024
-N_PROMPTS, N_ROUNDS = 5, 3
+N_PROMPTS, LOOP_ROUNDS = 5, 3
 PROMPT_SHARES = (0.125, 0.5, 1.0)  # of the longest prompt
 HELD_SPREAD = 0.5  # lengths of a held-out load are uniform from half of nominal to nominal
 SHARE_OF_TIME = 0.6  # for the loops that are fitted; the rest is for those held out
@@ -55,7 +55,7 @@ _HEADINGS = (
     "ratio [:.2f]",
 )
 
-Progress = Callable[[str, int, int], None]
+Probing = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +153,7 @@ class Probed:
             ],
             "notes": list(self.notes),
         }
-        return as_json(self.program, measured=FREE, probed=probed)
+        return program_json(self.program, measured=FITTED, probed=probed)
 
 
 def run(
@@ -164,7 +164,7 @@ def run(
     allowed: Allowed,
     like: str = "vllm",
     key_env: str | None = None,
-    progress: Progress = lambda label, done, total: None,
+    progress: Probing = lambda label, done, total: None,
 ) -> Probed:
     """Measure the server at an address; `key_env` names the environment variable that holds its key."""
     require_known("program", like, POLICIES)
@@ -200,7 +200,7 @@ async def probe(
     *,
     allowed: Allowed,
     like: str = "vllm",
-    progress: Progress = lambda label, done, total: None,
+    progress: Probing = lambda label, done, total: None,
 ) -> Probed:
     """Measure a server that runs `group`, fit its program, predict the loads that were held out, and run them."""
     started_s, cpu_s = time.monotonic(), time.process_time()
@@ -261,7 +261,7 @@ def fitted(group: Deployment, prompts: Sequence[tuple[int, float]], loops: Seque
         Observation(name=loop.name, measured=loop.step_s or 0.0, predict=partial(_step_s, group, loop))
         for loop in loops
     ]
-    constants = calibrate(points, start=Constants.exact(bandwidth_share=0.7, flops_share=0.5), free=FREE)
+    constants = calibrate(points, start=Constants.exact(bandwidth_share=0.7, flops_share=0.5), free=FITTED)
     clock = Clock(group, constants)
     front_s = median(s - clock.step_s(Load.prefill(n_tokens=n)) for n, s in prompts)
     off = fmean(abs(point.error(constants)) for point in points)
@@ -284,9 +284,9 @@ def as_table(found: Probed) -> Shown:
     return table(*_HEADINGS, rows=rows)
 
 
-def as_text(found: Probed) -> str:
+def as_answer(found: Probed) -> str:
     """The table, the constants with their ranges, and what the probe itself cost."""
-    told = {name: getattr(found.program.constants, name) for name in FREE}
+    told = {name: getattr(found.program.constants, name) for name in FITTED}
     lines = [f"{name:16} {each.value:.4g} ({each.low:.4g} to {each.high:.4g})" for name, each in told.items()]
     lines.append(f"{'request_s':16} {found.program.request_s:.4g}")
     cost = f"It took {found.seconds:.0f} s, and {found.client_s_per_100_tokens:.2%} of a core per 100 tokens/s."
@@ -343,7 +343,7 @@ async def _loop(
         return server.ask(n_input_tokens=draw.randint(*inputs), n_output_tokens=draw.randint(*outputs))
 
     begun_s = time.monotonic()
-    answers = await closed_loop(ask, n_at_once=n_at_once, n_rounds=N_ROUNDS, until_s=until_s)
+    answers = await closed_loop(ask, n_at_once=n_at_once, n_rounds=LOOP_ROUNDS, until_s=until_s)
     rates = [each.tpot_s for each in answers if each.tpot_s is not None]
     require(bool(rates), "The server ended its answers after one token, which has no time per token.")
     steps_s = step_times_s(answers, n_at_once=n_at_once)
