@@ -18,7 +18,7 @@ from math import ceil, floor, inf, log10
 
 from bytebill.economics import break_even
 from bytebill.economics.cost import HOURS_PER_MONTH, SECONDS_PER_MONTH, TOKENS_PER_PRICE
-from bytebill.economics.prices import rent_of, rents
+from bytebill.economics.prices import rent_of
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.memory import Footprint
@@ -79,7 +79,7 @@ def levers_of(case: Case) -> list[tuple[LeverEffect, str]]:
     faster, usd = FASTEST if card.id in (FASTER, FASTEST) else FASTER, case.usd_per_device_hour
     contract = None
     with suppress(BytebillError):
-        contract = rents(card.id, terms=CONTRACT)[-1].usd_per_gpu_hour
+        contract = rent_of(card.id, terms=CONTRACT).usd_per_gpu_hour
     smaller = model(SMALLER)
     faster_usd = rent_of(faster).usd_per_gpu_hour
     found = standard_levers(
