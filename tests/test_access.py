@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bytebill.site import access, browser, mend
+from bytebill.site import browser
+from bytebill.site.look import mend
+from bytebill.site.tried import access
 
 pytestmark = pytest.mark.skipif(browser.executable() is None, reason="no Chromium on this machine")
 

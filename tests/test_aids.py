@@ -17,7 +17,8 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 from bytebill import data
 from bytebill.claims import CLAIMS, SIGNS, ledger
 from bytebill.errors import UnknownNameError
-from bytebill.site import borrowed, browser, citations, conclusions, data_page, launch, own_units, provenance
+from bytebill.site import browser
+from bytebill.site.aids import borrowed, citations, conclusions, data_page, launch, own_units, provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

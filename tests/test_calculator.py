@@ -28,7 +28,10 @@ from bytebill import data
 from bytebill.data import bundle
 from bytebill.economics.prices import API_PRICES
 from bytebill.models import MODELS, PUBLISHED, find
-from bytebill.site import browser, calculator, calculator_trial, check, live, pyodide
+from bytebill.site import browser, check
+from bytebill.site.live import calculator, pyodide
+from bytebill.site.live import cells as live
+from bytebill.site.tried import calculator_trial
 from bytebill.statement import markdown, statement
 from bytebill.statement.answer import answer, answer_text, fill_of, form_of
 from bytebill.statement.fields import FORM_FIELDS, read_fields

@@ -18,7 +18,9 @@ from bytebill.chapters import Book
 from bytebill.claims import CLAIMS, ledger, view
 from bytebill.hardware import accelerator
 from bytebill.memory import footprint_of
-from bytebill.site import browser, cover, cover_bill, formulas, icons, lean, math_font
+from bytebill.site import browser
+from bytebill.site.cover import bill, directive
+from bytebill.site.look import formulas, icons, lean, math_font
 from prose_pins import COMPUTE_S, READ_S, USD_PER_HOUR
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +29,7 @@ NEEDS_CHROMIUM = pytest.mark.skipif(browser.executable() is None, reason="no Chr
 
 
 def soup(part: str) -> BeautifulSoup:
-    return BeautifulSoup(cover.cover_html(part, book=BOOK), "html.parser")
+    return BeautifulSoup(directive.cover_html(part, book=BOOK), "html.parser")
 
 
 def number(text: str) -> float:
@@ -39,7 +41,7 @@ def number(text: str) -> float:
 
 def test_a_receipt_adds_up_as_it_is_printed() -> None:
     """Bytes over bandwidth is the time, users over time the rate, rent over rate the price, to the digits shown."""
-    for users, row in zip(cover_bill.SLIDER_USERS, cover_bill.receipts(), strict=True):
+    for users, row in zip(bill.SLIDER_USERS, bill.receipts(), strict=True):
         if row.price == "does not fit":
             continue
         step_s = number(row.step) / 1e3
@@ -50,17 +52,17 @@ def test_a_receipt_adds_up_as_it_is_printed() -> None:
 
 
 def test_sharing_a_read_makes_tokens_cheaper_until_memory_is_full() -> None:
-    rows = [row for row in cover_bill.receipts() if row.price != "does not fit"]
+    rows = [row for row in bill.receipts() if row.price != "does not fit"]
     prices, used = ([number(getattr(row, key)) for row in rows] for key in ("price", "used"))
     assert prices == sorted(prices, reverse=True) and used == sorted(used)
     assert len(prices) > 5
 
 
 def test_users_who_do_not_fit_are_given_no_numbers() -> None:
-    rows = cover_bill.receipts()
+    rows = bill.receipts()
     fits = [row.room == "fits in memory" for row in rows]
-    most = cover_bill.deployment().users(cover_bill.RECEIPT_CONTEXT_LEN)
-    assert fits == [users <= most for users in cover_bill.SLIDER_USERS] and True in fits and False in fits
+    most = bill.deployment().users(bill.RECEIPT_CONTEXT_LEN)
+    assert fits == [users <= most for users in bill.SLIDER_USERS] and True in fits and False in fits
     for row, fit in zip(rows, fits, strict=True):
         assert (row.price == "does not fit") is (row.step == row.rate == row.read == row.used == "–") is not fit
         assert fit or row.room == f"{most} fit in memory"
@@ -68,23 +70,23 @@ def test_users_who_do_not_fit_are_given_no_numbers() -> None:
 
 def test_the_receipt_is_for_a_group_that_serves_and_its_users_read_their_caches() -> None:
     """One H100 does not hold the bars' model; four under vLLM's defaults do; C10's 64 users read 1.3 times as much."""
-    group = cover_bill.deployment()
+    group = bill.deployment()
     placed = footprint_of("llama-3-70b", accelerator="h100-sxm", n_devices=1, weights="bf16")
-    fewest = [placed.fewest_devices(cover_bill.RECEIPT_CONTEXT_LEN, corner=corner) for corner in ("low", "high")]
+    fewest = [placed.fewest_devices(bill.RECEIPT_CONTEXT_LEN, corner=corner) for corner in ("low", "high")]
     assert 1 < fewest[0] <= fewest[1] == group.n_devices
-    assert accelerator("h100-sxm").driver_bytes < cover_bill.ROUND_N_PARAMS * cover_bill.ROUND_BYTES_PER_WEIGHT
-    reads = {row.users: number(row.read) for row in cover_bill.receipts() if row.read != "–"}
+    assert accelerator("h100-sxm").driver_bytes < bill.ROUND_N_PARAMS * bill.ROUND_BYTES_PER_WEIGHT
+    reads = {row.users: number(row.read) for row in bill.receipts() if row.read != "–"}
     assert reads["64 users"] / reads["1 user"] == pytest.approx(1.3, abs=0.05)
     assert f"{group.memory.kv_bytes / 1e9:.0f} GB" in soup("bill").get_text()
 
 
 def test_one_user_pays_what_the_text_says() -> None:
-    assert round(number(cover_bill.receipts()[0].price)) == round(USD_PER_HOUR / 3600 * READ_S * 1e6)
+    assert round(number(bill.receipts()[0].price)) == round(USD_PER_HOUR / 3600 * READ_S * 1e6)
 
 
 def test_the_bars_are_those_of_the_prose_and_to_scale() -> None:
-    assert [seconds for _, seconds in cover_bill.bars()] == pytest.approx([READ_S, COMPUTE_S])
-    assert cover_bill.RENT_USD_PER_HOUR == USD_PER_HOUR
+    assert [seconds for _, seconds in bill.bars()] == pytest.approx([READ_S, COMPUTE_S])
+    assert bill.RENT_USD_PER_HOUR == USD_PER_HOUR
     wide, narrow = (number(bar["style"]) for bar in soup("bill").select(".bb-bars span"))
     assert wide / narrow == pytest.approx(READ_S / COMPUTE_S, rel=0.01)
 
@@ -92,7 +94,7 @@ def test_the_bars_are_those_of_the_prose_and_to_scale() -> None:
 def test_without_a_script_the_receipt_is_for_one_user_and_the_table_holds_every_row() -> None:
     page = soup("bill")
     first, *_ = rows = json.loads(page.find(id="bb-bill").string)
-    assert len(rows) == len(cover_bill.SLIDER_USERS) and first["users"] == "1 user"
+    assert len(rows) == len(bill.SLIDER_USERS) and first["users"] == "1 user"
     places = page.select("[data-bill]")
     assert {place["data-bill"] for place in places} == set(first)
     assert all(place.get_text() == first[place["data-bill"]] for place in places)
@@ -122,7 +124,7 @@ def test_the_slider_shows_the_row_it_points_at(tmp_path: Path) -> None:
         shown = page.eval_on_selector_all(
             "[data-bill]", "all => all.map(each => [each.dataset.bill, each.textContent])"
         )
-        row = cover_bill.receipts()[6]
+        row = bill.receipts()[6]
         assert shown and all(text == getattr(row, key) for key, text in shown)
         assert page.get_attribute("#bb-users", "aria-valuetext") == "64 users"
         assert page.eval_on_selector(".bb-nine", "each => each.open") is False

@@ -10,7 +10,8 @@ from bs4 import BeautifulSoup
 from rich.console import Console
 
 from bytebill.claims import CLAIMS, MIME, SIGNS, ledger, ledger_page
-from bytebill.site import browser, ledger_trial
+from bytebill.site import browser
+from bytebill.site.tried import ledger_trial
 from conftest import refuses, write_book
 from sample_verdicts import SAMPLES
 

@@ -9,7 +9,7 @@ import pytest
 
 from bytebill.data import REPOSITORY
 from bytebill.plotting import diagrams
-from bytebill.site import dark, pictures
+from bytebill.site.look import dark, pictures
 
 DRAWN = pictures.five_pictures()
 PAGE = (REPOSITORY / "book" / "pictures.md").read_text(encoding="utf-8")
@@ -20,7 +20,7 @@ CHAR_WIDTH = 0.57  # of the size of a letter, on average: DejaVu, wider than mos
 @pytest.mark.parametrize("name", DRAWN)
 def test_the_file_is_what_the_package_draws(name):
     assert (pictures.FOLDER / f"{name}.svg").read_text(encoding="utf-8") == DRAWN[name], (
-        "draw them again: python -m bytebill.site.pictures"
+        "draw them again: python -m bytebill.site.look.pictures"
     )
 
 

@@ -10,7 +10,9 @@ from types import SimpleNamespace
 import pytest
 from docutils.utils import new_document
 
-from bytebill.site import browser, search, search_trial
+from bytebill.site import browser
+from bytebill.site.aids import search
+from bytebill.site.tried import search_trial
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTER = """<article><section id="batching"><h1>3. Batching<a class="headerlink">#</a></h1><p>Answer.</p>

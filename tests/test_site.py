@@ -19,8 +19,9 @@ from bytebill import claims
 from bytebill.claims import ledger, ledger_page, view
 from bytebill.claims.register import COUNTED_KINDS
 from bytebill.errors import BytebillError
-from bytebill.site import browser, build, check, dark, folds, formulas, verdict_nodes
+from bytebill.site import browser, build, check
 from bytebill.site.extension import share_anchors, tidy_scripts
+from bytebill.site.look import dark, folds, formulas, verdict_nodes
 from sample_verdicts import SAMPLES
 
 opening = sys.modules["bytebill.claims.opening"]  # the package's face has the function of that name

@@ -11,7 +11,8 @@ from bs4 import BeautifulSoup, Tag
 
 from bytebill import data
 from bytebill.errors import BytebillError
-from bytebill.site import browser, check, deck, markup, printed, slides
+from bytebill.site import browser, check, markup, printed
+from bytebill.site.teaching import deck, slides
 
 HTML = data.REPOSITORY / "_build" / "html"
 HEARD = (

@@ -80,7 +80,7 @@ def book(
 def make_slides() -> None:
     """Make the slides of each session anew from the rendered book, and say where they are."""
     from bytebill import chapters
-    from bytebill.site import slides
+    from bytebill.site.teaching import slides
 
     for path in slides.write_decks(chapters.this_book().build / "html"):
         typer.echo(path)

@@ -2,8 +2,8 @@
 
 Word and sign say everything: the class names (`bb-verdict-wrong` and so on) only let the style sheet add colour, and
 the border is drawn here so that the box stands out in plain Jupyter too. What stands in a box is said once, in
-`blocks`; it is drawn as HTML here and as the book's own nodes in `bytebill.site.verdict_nodes`. JSON without a word, as
-chapters stored it until 2026-11, shows as `no verdict`.
+`blocks`; it is drawn as HTML here and as the book's own nodes in `bytebill.site.look.verdict_nodes`. JSON without a
+word, as chapters stored it until 2026-11, shows as `no verdict`.
 """
 
 import re

@@ -1,7 +1,7 @@
 """What does a chart not show? How things lie and move: five drawings for the first meeting with an idea.
 
 Each takes the numbers it prints and returns an SVG: text as text, 360 units wide, so that it reads on a phone without
-being shrunk, in the book's colours, which get their twins for the dark like any figure's. `bytebill.site.pictures`
+being shrunk, in the book's colours, which get their twins for the dark like any figure's. `bytebill.site.look.pictures`
 computes the numbers and says where the drawings go.
 """
 

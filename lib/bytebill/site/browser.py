@@ -22,7 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bytebill.site import access, calculator_trial, check, ledger_trial, search_trial
+from bytebill.site import check
+from bytebill.site.tried import access, calculator_trial, ledger_trial, search_trial
 from bytebill.units import MB
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")

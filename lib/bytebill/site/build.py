@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 from bytebill.errors import BytebillError
-from bytebill.site import check, slides
+from bytebill.site import check
+from bytebill.site.teaching import slides
 
 # It cannot be run with -m. The module that is hidden checks international addresses in a configuration, which ours has
 # not, and makes forty parsers when it is imported: three seconds.

@@ -9,13 +9,11 @@
     number_by_name   Sphinx numbers chapters by their place in the table of contents; the text means the number in
                      their file's name, and some chapters are not written yet
 
-`cover` makes the first page, `calculator` prices a deployment in a page and `live` runs cells of chapters there,
-`gathered` copies pieces of all chapters onto one page, `citations`, `conclusions` and `data_page` make the list of
-works, the changes and the tables of data into pages that lead to each other, `own_units` converts, `launch` offers
-chapters elsewhere, `provenance` dates a page's numbers and `borrowed` those of others, `search` makes them findable.
-`verdict_nodes` shows verdicts natively, `folds` names what is folded, `formulas` writes MathML and `math_font` its
-font, `dark` draws twins for the dark, `lean` and `icons` take out what a page does not use, `mend` what keeps people
-out; `build` renders, `check` and `browser` look at what came out.
+Its rooms: `cover` makes the first page, `live` prices a deployment in a page and runs cells of chapters there,
+`teaching` makes slides and gathers pieces of all chapters on one page, `aids` makes works, changes, tables of data and
+units into pages that lead to each other, dates every page and makes it findable, and `look` draws verdicts, formulas
+and twins for the dark, and takes out what a page does not use. `build` renders; `check`, `browser` and what it tries
+(`tried`) look at what came out; `printed` brings it onto paper.
 """
 
 import re
@@ -26,7 +24,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from bytebill import chapters
-from bytebill.site import borrowed, citations, conclusions, data_page, launch, own_units, search
+from bytebill.site.aids import borrowed, citations, conclusions, data_page, launch, own_units, search
 
 ANCHOR_PREFIX = "claim-"
 LEDGER_ROW = re.compile(r'<li class="bb-row[^>]* id="(C\d\d)"')
@@ -89,7 +87,10 @@ def number_by_name(app: Sphinx) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
-    from bytebill.site import calculator, cover, dark, folds, formulas, gathered, icons, lean, live, math_font, mend
+    from bytebill.site.cover import directive
+    from bytebill.site.live import calculator, cells
+    from bytebill.site.look import dark, folds, formulas, icons, lean, math_font, mend
+    from bytebill.site.teaching import gathered
 
     handlers: dict[str, tuple[Any, ...]] = {
         "config-inited": (launch.offer,),
@@ -97,8 +98,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "env-before-read-docs": (citations.tell_apart,),
         "doctree-read": (share_anchors,),
         "html-page-context": (
-            *(drop_twin_ids, dark.pair_drawings, math_font.style_formulas, cover.dress_cover, citations.link_back),
-            *(data_page.link_names, borrowed.add_line, search.load_script, calculator.add_assets, live.add_sources),
+            *(drop_twin_ids, dark.pair_drawings, math_font.style_formulas, directive.dress_cover, citations.link_back),
+            *(data_page.link_names, borrowed.add_line, search.load_script, calculator.add_assets, cells.add_sources),
             folds.name_folds,
         ),
         "build-finished": (
@@ -107,7 +108,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         ),
     }
     directives = {
-        "cover": cover.CoverDirective,
+        "cover": directive.CoverDirective,
         "calculator": calculator.Calculator,
         "conclusions": conclusions.Conclusions,
         "launch": launch.Launch,
@@ -118,8 +119,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
         for handler in ours:
             app.connect(event, handler)
     app.connect("html-page-context", tidy_scripts, priority=900)  # after whoever adds scripts
-    for name, directive in directives.items():
-        app.add_directive(name, directive)
+    for name, kind in directives.items():
+        app.add_directive(name, kind)
     gathered.register(app)
     formulas.offer_mathml(app)
     citations.register_style()

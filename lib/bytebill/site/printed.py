@@ -11,7 +11,7 @@ from typing import Any
 
 from bytebill.errors import require
 from bytebill.site import browser, check, markup
-from bytebill.site.slides import DECKS
+from bytebill.site.teaching.slides import DECKS
 
 MARGIN = {"top": "16mm", "bottom": "16mm", "left": "14mm", "right": "14mm"}
 FOOT = (

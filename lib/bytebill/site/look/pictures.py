@@ -2,7 +2,7 @@
 
 The case is the panel's reference deployment on full-rate bounds, so the pictures are predictions. The files are
 committed, since pages and notebooks show them, and a test holds them to what this module draws.
-Usage: python -m bytebill.site.pictures
+Usage: python -m bytebill.site.look.pictures
 """
 
 from collections.abc import Sequence

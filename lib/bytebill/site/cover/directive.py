@@ -19,8 +19,8 @@ from sphinx.application import Sphinx
 from bytebill import chapters
 from bytebill.claims import ledger
 from bytebill.claims.ledger import Entry
-from bytebill.site.cover_bill import bill_html
-from bytebill.site.cover_claims import LEDGER, chapters_html, squares_html
+from bytebill.site.cover.bill import bill_html
+from bytebill.site.cover.squares import LEDGER, chapters_html, squares_html
 
 PARTS = ("bill", "claims", "doors", "chapters")
 COVER_STYLE, COVER_SCRIPT = "cover.css", "cover.js"

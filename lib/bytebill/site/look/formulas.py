@@ -8,7 +8,7 @@
     refused  a command that it does not know comes out as its own name, and an `&` as text: that is a warning, and
              stops the build
 
-`book/assets/formulas.css` sets columns and the font, which `bytebill.site.math_font` cuts out of STIX Two Math.
+`book/assets/formulas.css` sets columns and the font, which `bytebill.site.look.math_font` cuts out of STIX Two Math.
 """
 
 import re

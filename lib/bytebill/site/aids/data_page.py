@@ -17,7 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from bytebill import data
-from bytebill.site import provenance
+from bytebill.site.aids import provenance
 
 # Files without a sidecar, in words.
 OTHERS = {

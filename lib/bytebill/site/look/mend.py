@@ -1,7 +1,7 @@
 """What of the theme's frame keeps people out, and how is it mended? In the built pages, so that no script is needed.
 
 A label that says other words than the button shows cannot be spoken to; a side bar without a role is no region; an
-empty cell is no heading. `bytebill.site.access` finds such things, and what is mended here it finds no longer.
+empty cell is no heading. `bytebill.site.tried.access` finds such things, and what is mended here it finds no longer.
 """
 
 import re

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-from bytebill.site.math_font import cut_font
+from bytebill.site.look.math_font import cut_font
 
 THEME = Path("styles") / "pydata-sphinx-theme.css"
 FONT = Path("vendor") / "fontawesome" / "webfonts" / "fa-solid-900"

@@ -4,7 +4,7 @@
 so in a sentence and fails; the installation goes on without it, and the book is rendered without its live calculator,
 which then shows its table.
 
-Usage: python -m bytebill.site.pyodide
+Usage: python -m bytebill.site.live.pyodide
 """
 
 import hashlib

@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bytebill.errors import require
-from bytebill.site.deck import GUIDE, SESSIONS, Pages, Slide
-from bytebill.site.deck import slides as slides_of
+from bytebill.site.teaching.deck import GUIDE, SESSIONS, Pages, Slide
+from bytebill.site.teaching.deck import slides as slides_of
 
 DECKS = "slides"
 SLIDE_PX = (1280, 720)

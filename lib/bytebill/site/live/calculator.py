@@ -21,7 +21,7 @@ from sphinx.application import Sphinx
 
 from bytebill import display
 from bytebill.data import bundle
-from bytebill.site import pyodide
+from bytebill.site.live import pyodide
 from bytebill.statement.answer import answer
 from bytebill.statement.fields import FORM_FIELDS, Field, read_fields
 from bytebill.statement.fill import fill_mark

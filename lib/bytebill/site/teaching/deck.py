@@ -24,9 +24,9 @@ from urllib.parse import urljoin
 from bs4 import BeautifulSoup, Tag
 
 from bytebill.claims import strip, view
-from bytebill.site import agenda
-from bytebill.site.agenda import GUIDE, SESSIONS, Place, SessionRow
 from bytebill.site.pieces import moved, words
+from bytebill.site.teaching import agenda
+from bytebill.site.teaching.agenda import GUIDE, SESSIONS, Place, SessionRow
 
 __all__ = ["GUIDE", "SESSIONS", "Pages", "Slide", "slides"]
 _ARTICLE = re.compile(r"<article\b.*</article>", re.DOTALL)

@@ -14,8 +14,8 @@ from typing import Any
 from sphinx.application import Sphinx
 
 from bytebill.data import bundle
-from bytebill.site import provenance
-from bytebill.site.provenance import TABLES_PAGE, Provenance
+from bytebill.site.aids import provenance
+from bytebill.site.aids.provenance import TABLES_PAGE, Provenance
 
 _OF_CHAPTERS = "Numbers are those of the chapters that this page links to; each ends in a line that dates its own."
 NOTES: Mapping[str, str] = {

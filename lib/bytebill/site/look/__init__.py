@@ -1,0 +1,1 @@
+"""How do the pages look, in light and dark, and what do they leave out?"""

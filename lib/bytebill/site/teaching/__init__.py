@@ -1,0 +1,1 @@
+"""How does a session get its guide, its slides and its exercises? Out of the chapters' own pieces."""

@@ -1,0 +1,1 @@
+"""Do the built pages work? What `bytebill.site.browser` tries on them in headless Chromium."""
