@@ -6,6 +6,8 @@ import datetime
 import re
 import runpy
 import shutil
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -217,6 +219,32 @@ def test_a_record_that_cannot_be_read_says_so(content: str, copy: Path) -> None:
     (copy / "measured" / "broken.json").write_text(content, encoding="utf-8")
     with pytest.raises(BytebillError, match=r"broken.json (cannot be read: .*|holds an? .*)\."):
         data.measured("broken")
+
+
+BOMBS = {
+    "aliases": "a: &a [x, x]\n"
+    + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in pairwise("abcdefghijklm")),
+    "merges": "a: &a {x: 1}\n"
+    + "".join(f"{b}: &{b} {{<<: [{', '.join([f'*{a}'] * 9)}]}}\n" for a, b in pairwise("abcdefgh")),
+    "itself": "a: &a [*a]",
+    "depth": "[" * 500,
+    "length": "#" * (data.tables.MOST_OF_A_USER + 1),
+    "no end": Path("/dev/zero"),
+}
+SAID = {"aliases": None, "merges": "too many keys are merged here, line", "itself": None, "depth": "recursion depth"}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_of_yaml_is_read_or_refused_at_once(name: str, tmp_path: Path) -> None:
+    bomb, path = BOMBS[name], tmp_path / "bomb.yaml"
+    path.write_text(bomb) if isinstance(bomb, str) else path.symlink_to(bomb)
+    began_s, said = time.monotonic(), SAID.get(name, "more than 131,072 characters")
+    if said is None:
+        assert isinstance(data.read_yaml(path), dict)
+    else:
+        with pytest.raises(BytebillError, match=said):
+            data.read_yaml(path)
+    assert time.monotonic() - began_s < 5
 
 
 def test_a_record_is_named_and_never_a_path(copy: Path) -> None:

@@ -179,6 +179,15 @@ def test_a_programs_file_is_hostile_input(name: str, tmp_path: Path) -> None:
         own_program(tmp_path / "mine.json", "h100-sxm")
 
 
+def test_a_programs_file_that_has_no_end_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "zero.json").symlink_to("/dev/zero")
+    with (tmp_path / "huge.json").open("wb") as file:
+        file.truncate(1 << 25)
+    for name, said in (("zero.json", "is no file"), ("huge.json", "is larger than any program")):
+        with pytest.raises(BytebillError, match=said):
+            own_program(tmp_path / name, "h100-sxm")
+
+
 def _loop(n_at_once: int, tpot_s: float) -> probe.Loop:
     return probe.Loop(
         n_at_once=n_at_once,
