@@ -166,7 +166,7 @@ def test_what_is_no_address_of_a_server_is_refused(url: str) -> None:
         Endpoint(url=url, model="m", deadline_s=0)
 
 
-@pytest.mark.parametrize("key", ["a\nb", "a b", "schlüssel", "\0"])
+@pytest.mark.parametrize("key", ["se\ncret", "se cret", "schlüssel", "\0"])
 def test_a_key_that_no_header_can_have_is_refused_and_not_shown(key: str) -> None:
     with pytest.raises(BytebillError, match="a blank or a letter that no header can have") as error:
         Endpoint(url="https://example.org/v1", model="m", key=key, deadline_s=0)

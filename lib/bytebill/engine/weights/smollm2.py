@@ -43,7 +43,10 @@ def tokenizer() -> Tokenizer:
 
 def smollm2_folder() -> Path:
     """The converted model's folder (Hugging Face layout); made if there is none, or none that is whole."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bytebill" / _FOLDER
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bytebill" / _FOLDER
+    except RuntimeError:  # a user without a home, as in some containers
+        raise BytebillError("There is no home for the model's cache; name a folder in XDG_CACHE_HOME.") from None
     if is_whole(folder):
         return folder
     source = gguf_file()
