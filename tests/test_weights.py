@@ -214,8 +214,8 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "zeros": lambda folder: (folder / "model").write_bytes(b"1234\0\0\0\0"),
     "gone": lambda folder: (folder / "model").unlink(),
     "more": lambda folder: (folder / "other").write_bytes(b"1"),
-    "no sums": lambda folder: (folder / kept.SUMS).unlink(),
-    "half of the sums": lambda folder: (folder / kept.SUMS).write_text('{"model": [8,'),
+    "no sums": lambda folder: (folder / kept.SUM_FILE).unlink(),
+    "half of the sums": lambda folder: (folder / kept.SUM_FILE).write_text('{"model": [8,'),
     "no folder": lambda folder: (shutil.rmtree(folder), folder.write_text("")),
 }
 

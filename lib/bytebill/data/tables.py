@@ -31,7 +31,7 @@ Row = dict[str, Any]
 REPOSITORY = Path(__file__).resolve().parents[3]
 REQUIRED = ("source_id", "source_locator", "value_kind", "as_of")
 PANELS = "panels.yaml"
-MOST_CHARACTERS, MOST_OF_A_USER = 1 << 26, 1 << 17  # of a file of the book's, and of YAML that somebody wrote
+_MOST_CHARACTERS, MOST_OF_A_USER = 1 << 26, 1 << 17  # of a file of the book's, and of YAML that somebody wrote
 MOST_MERGED = 10_000  # keys of a mapping of YAML, those of the mappings merged into it (`<<`) included
 PROVENANCE = (*REQUIRED, "conditions", "caution")
 
@@ -193,7 +193,7 @@ def _existing(name: str, suffix: str) -> Path:
 
 
 def _read(
-    path: Path, parse: Callable[[str], Any] = str, kind: type = str, *, most_characters: int = MOST_CHARACTERS
+    path: Path, parse: Callable[[str], Any] = str, kind: type = str, *, most_characters: int = _MOST_CHARACTERS
 ) -> Any:
     """What a file holds; one sentence where it is not there, is damaged, or holds something else."""
     if log := os.environ.get("BYTEBILL_READS"):

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 
 from bytebill.errors import BytebillError, require
 
-SUMS = "sums.json"  # {file: [bytes, CRC-32]}
+SUM_FILE = "sums.json"  # {file: [bytes, CRC-32]}
 _ABANDONED_S = 3600  # a temporary folder this old belongs to a conversion that was killed
 _PIECE = 1 << 20
 _Signature = tuple[tuple[str, int, int], ...]
@@ -28,9 +28,9 @@ _Signature = tuple[tuple[str, int, int], ...]
 
 def kept(folder: Path, make: Callable[[Path], None], *, called: str, n_bytes: int) -> Path:
     """The folder, filled by `make` where it is not there or is no longer what was made; `n_bytes` are free for that."""
-    if not is_whole(folder):
+    if not is_as_made(folder):
         with _disk_told(folder.parent, called), _alone(folder.parent):
-            if not is_whole(folder):  # else another process has made it meanwhile
+            if not is_as_made(folder):  # else another process has made it meanwhile
                 _tidy(folder)
                 free = shutil.disk_usage(folder.parent).free
                 told = f"Converting {called} needs {n_bytes / 1e6:.0f} MB of free disk at {folder.parent}; free some."
@@ -39,7 +39,7 @@ def kept(folder: Path, make: Callable[[Path], None], *, called: str, n_bytes: in
     return folder
 
 
-def is_whole(folder: Path) -> bool:
+def is_as_made(folder: Path) -> bool:
     """Whether every file has the size and the sum that it was made with."""
     try:
         return folder.is_dir() and _agrees(folder, _signature(folder))
@@ -50,7 +50,7 @@ def is_whole(folder: Path) -> bool:
 def seal(folder: Path) -> None:
     """Write down the size and the sum of every file, and have the disk take them all."""
     sums = {path.name: [path.stat().st_size, _sum(path)] for path in sorted(folder.iterdir())}
-    (folder / SUMS).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
+    (folder / SUM_FILE).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -59,8 +59,8 @@ def seal(folder: Path) -> None:
 @cache  # by size and time of change: a file is read once in a process, and again where it was touched
 def _agrees(folder: Path, signature: _Signature) -> bool:
     try:
-        sums = json.loads((folder / SUMS).read_text(encoding="utf-8"))
-        sizes = {name: size for name, size, _ in signature if name != SUMS}
+        sums = json.loads((folder / SUM_FILE).read_text(encoding="utf-8"))
+        sizes = {name: size for name, size, _ in signature if name != SUM_FILE}
         return bool(sizes) and {name: [size, _sum(folder / name)] for name, size in sizes.items()} == sums
     except (OSError, ValueError, RecursionError):
         return False

@@ -21,7 +21,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from bytebill.engine.weights.folder import load_llama_folder
-from bytebill.engine.weights.kept import is_whole, kept
+from bytebill.engine.weights.kept import is_as_made, kept
 from bytebill.engine.weights.names import Weights
 from bytebill.errors import BytebillError, require
 
@@ -47,7 +47,7 @@ def smollm2_folder() -> Path:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bytebill" / _FOLDER
     except RuntimeError:  # a user without a home, as in some containers
         raise BytebillError("There is no home for the model's cache; name a folder in XDG_CACHE_HOME.") from None
-    if is_whole(folder):
+    if is_as_made(folder):
         return folder
     source = gguf_file()
     return kept(folder, lambda unfinished: _convert(source, unfinished), called="SmolLM2", n_bytes=_BYTES_NEEDED)
