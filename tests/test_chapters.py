@@ -244,7 +244,8 @@ def test_a_notebook_of_a_newer_format_is_one_sentence(toy):
 
 
 def test_a_kernel_that_never_answers_is_one_sentence(toy, monkeypatch):
-    def never(*_, **__):
+    def never(path, growing, **_):
+        Path(growing).write_text("as papermill leaves it")
         raise RuntimeError("Kernel didn't respond in 60 seconds")
 
     monkeypatch.setattr(papermill, "execute_notebook", never)

@@ -47,17 +47,6 @@ def test_a_mistake_is_one_sentence_and_exit_2(toy, monkeypatch, capsys, argument
     assert said.err.startswith(sentence) and said.err.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["run", "²"], "There is no chapter '²'"),
-        (["run", "9" * 5000], "There is no chapter '999"),
-        (["run", "01", "-p", "n", "9" * 5000], "n takes at most 1,000 characters, not 5,000."),
-        (["run", "01", "-p", "n", "&a [*a]"], "n takes a number, as in 2, not '&a [*a]'."),
-        (["run", "01", "-p", "n", ".nan"], "n takes a number, as in 2, not '.nan'."),
-        (["run", "01", "-p", "n", "a: &a [x, x], b: [*a, *a]"], "n takes a number"),
-    ],
-)
 def test_what_the_system_refuses_and_ctrl_c_are_one_sentence(toy, monkeypatch, capsys):
     for trouble, code, sentence in (
         (OSError(28, "No space left on device", "x.csv"), 2, "x.csv: No space left on device."),
@@ -76,6 +65,17 @@ def test_what_the_system_refuses_and_ctrl_c_are_one_sentence(toy, monkeypatch, c
         assert done.value.code == code and capsys.readouterr().err.strip() == sentence
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "²"], "There is no chapter '²'"),
+        (["run", "9" * 5000], "There is no chapter '999"),
+        (["run", "01", "-p", "n", "9" * 5000], "n takes at most 1,000 characters, not 5,000."),
+        (["run", "01", "-p", "n", "&a [*a]"], "n takes a number, as in 2, not '&a [*a]'."),
+        (["run", "01", "-p", "n", ".nan"], "n takes a number, as in 2, not '.nan'."),
+        (["run", "01", "-p", "n", "a: &a [x, x], b: [*a, *a]"], "n takes a number"),
+    ],
+)
 def test_a_value_of_no_kind_is_one_sentence_and_exit_2(toy, monkeypatch, capsys, arguments, sentence):
     monkeypatch.setenv("BYTEBILL_ROOT", str(toy.root))
     monkeypatch.setattr("sys.argv", ["bytebill", *arguments])
