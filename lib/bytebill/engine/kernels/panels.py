@@ -25,8 +25,8 @@ from bytebill.engine.kernels import openmp
 from bytebill.engine.kernels.dtypes import FORMATS, SCALE_GROUP
 from bytebill.engine.kernels.openmp import available as available
 
-_ARGUMENTS = ("weights", "x", "y", "scales", "n_panels", "n_in", "n_groups", "tile")
-_X, _Y = _ARGUMENTS.index("x"), _ARGUMENTS.index("y")
+_ARGUMENTS = ("weights", "x", "y", "scales", "n_panels", "n_in", "n_groups", "tile", "starts")
+_X, _Y, _STARTS = (_ARGUMENTS.index(name) for name in ("x", "y", "starts"))
 _TILE_BYTES = 128 << 10  # a tile of a panel that several groups pass over: well inside a level-2 cache
 
 
@@ -87,7 +87,7 @@ def _source(dtype: str, group: int, lanes: int, vectors: int) -> str:
             "            for group in range(n_groups):",
             f"                w = weights + (panel * n_in + start) * {row_bytes}",
             f"                x_k = x + (group * n_in + start) * {4 * group}",
-            *(f"                a{v}_{g} = zero()" for v, g in cells),
+            *(f"                a{v}_{g} = {_start(dtype, group, g)}" for v, g in cells),
             "                for k in range(start, stop):",
             *_row_loads(dtype, lanes, vectors),
             *(
@@ -104,6 +104,12 @@ def _source(dtype: str, group: int, lanes: int, vectors: int) -> str:
             *_stores(dtype, group, lanes, vectors),
         ]
     )
+
+
+def _start(dtype: str, group: int, g: int) -> str:
+    """What an accumulator starts from: -8 times the tile's inputs, since nibbles are read as 0 to 15 and mean -8 to 7."""
+    tile = f"start // {SCALE_GROUP} * n_groups + group"
+    return f"broadcast(starts + (({tile}) * {group} + {g}) * 4)" if dtype == "int4" else "zero()"
 
 
 def _row_loads(dtype: str, lanes: int, vectors: int) -> list[str]:
@@ -164,6 +170,10 @@ class Panels:
         """x [B, n_in] fp32, contiguous -> [B, n_panels * panel] fp32."""
         batch_size = x.shape[0]
         address, args, pointer, n_groups, group = self._plans.get(batch_size) or self._plan(batch_size)
+        if self.dtype == "int4":
+            starts = torch.zeros((self.n_in // SCALE_GROUP, n_groups * group))
+            torch.sum(x.view(batch_size, -1, SCALE_GROUP), -1, out=starts[:, :batch_size].T).mul_(-8)
+            args[_STARTS] = starts.data_ptr()
         if batch_size > 1:
             if n_groups * group != batch_size:
                 x = torch.nn.functional.pad(x, (0, 0, 0, n_groups * group - batch_size))
@@ -179,7 +189,7 @@ class Panels:
         tile = SCALE_GROUP if self.dtype == "int4" else in_cache if n_groups > 1 else self.n_in
         scales = self.scales.data_ptr() if self.scales is not None else 0
         args = (ctypes.c_int64 * len(_ARGUMENTS))(
-            self.packed.data_ptr(), 0, 0, scales, self.n_panels, self.n_in, n_groups, tile
+            self.packed.data_ptr(), 0, 0, scales, self.n_panels, self.n_in, n_groups, tile, 0
         )
         self._plans[batch_size] = panels_kernel(self.dtype, group), args, ctypes.addressof(args), n_groups, group
         return self._plans[batch_size]

@@ -123,7 +123,7 @@ def matmul_operations(lanes: int) -> dict[str, Any]:
     def nibbles(builder: Any, at: Any, shift: Any) -> Any:
         wide = builder.zext(widened(builder, at, I8, 1), ir.VectorType(I32, lanes))
         nibble = builder.and_(builder.lshr(wide, spread(builder, builder.trunc(shift, I32), lanes)), integers(15))
-        return builder.sitofp(builder.sub(nibble, integers(8)), floats)
+        return builder.sitofp(nibble, floats)
 
     return {
         "load_fp32": operation(vector, (address,), lambda b, at: load(b, at, floats, 4)),
