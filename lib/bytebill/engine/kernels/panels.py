@@ -107,7 +107,7 @@ def _source(dtype: str, group: int, lanes: int, vectors: int) -> str:
 
 
 def _start(dtype: str, group: int, g: int) -> str:
-    """What an accumulator starts from: -8 times the tile's inputs, since nibbles are read as 0 to 15 and mean -8 to 7."""
+    """Where a sum starts: at -8 times the inputs of the tile, for nibbles are read as 0 to 15 and mean -8 to 7."""
     tile = f"start // {SCALE_GROUP} * n_groups + group"
     return f"broadcast(starts + (({tile}) * {group} + {g}) * 4)" if dtype == "int4" else "zero()"
 
