@@ -134,7 +134,7 @@ def test_bf16_is_multiplied_the_same_with_and_without_instructions_for_it(has, m
     monkeypatch.setattr(products, "has_bf16", lambda: has)
     x, weight = torch.randn(3, 5, 64).bfloat16(), torch.randn(7, 64).bfloat16()
     exact = x.double() @ weight.double().T
-    for y in (products.linear(x, weight), products.bmm(x, weight.T.expand(3, -1, -1))):
+    for y in (products.multiplied(x, weight), products.bmm(x, weight.T.expand(3, -1, -1))):
         assert y.dtype is torch.bfloat16
         assert (y.double() - exact).abs().max() <= 2**-8 * exact.abs().max()
 

@@ -12,6 +12,7 @@ import torch
 
 from bytebill import data
 from bytebill.device import Device, cpu_name, pick, used_memory_bytes
+from bytebill.engine.kernels import openmp, panels, reading
 from bytebill.engine.serve import serve
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import random_weights
@@ -110,18 +111,32 @@ def test_this_machine_is_an_accelerator_with_measured_ceilings(cpu, monkeypatch)
 def test_memory_is_read_whole_or_in_pieces_and_the_bandwidth_is_the_fastest_read(cpu, monkeypatch):
     read: list[int] = []
 
-    class Buffer(torch.Tensor):
-        def sum(self) -> torch.Tensor:  # type: ignore[override]
-            read.append(self.nbytes)
-            return torch.zeros(())
-
-    monkeypatch.setattr(ceilings, "read_buffer", lambda device: torch.ones(1000).as_subclass(Buffer))
+    monkeypatch.setattr(ceilings, "read_buffer", lambda device: torch.ones(1000))
+    monkeypatch.setattr(ceilings.reading, "read_once", lambda numbers: read.append(numbers.nbytes))
     assert len(ceilings.read_rates(cpu, repeats=3)) == 3 and set(read) == {4000}
     read.clear()
     ceilings.read_rates(cpu, piece_bytes=1600, repeats=1)
     assert read == [1600, 1600, 800] * 2  # once to warm up
     monkeypatch.setattr(ceilings, "read_rates", lambda device, *, repeats: (3.0, 5.0, 4.0))
     assert ceilings.read_bytes_per_s(cpu) == 5.0
+
+
+@pytest.mark.skipif(not openmp.available(), reason="no numba, or no libgomp under torch")
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_read_meets_every_vector_once(n_threads):
+    """What it leaves behind are the bits of all that it saw: a single number anywhere shows."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        for place in (0, 17, 300, 511, 640, 1023):
+            numbers = torch.zeros(1024)
+            numbers[place] = 3.5
+            reading.read_once(numbers)
+            assert (reading._seen()[:n_threads] == 3.5).sum() == 1
+        reading.read_once(torch.zeros(1024))
+        assert not reading._seen()[:n_threads, : panels.register_tile()[0]].any()
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_step_is_taken_apart(cpu):

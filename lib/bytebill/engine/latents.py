@@ -115,7 +115,7 @@ def expanded(q: Queries, seen: Tensor, kv_up: Tensor, *, bias: Tensor | None, ca
     """
     plain, turned = q
     latent, key = seen.split([kv_up.shape[-1], turned.shape[-1]], -1)
-    made = products.linear(latent, kv_up.flatten(0, 1)).unflatten(-1, kv_up.shape[:2])  # [B, S, N, ...]
+    made = products.multiplied(latent, kv_up.flatten(0, 1)).unflatten(-1, kv_up.shape[:2])  # [B, S, N, ...]
     keys, values = made.tensor_split([plain.shape[-1]], -1)
     return scaled_dot_product_attention(
         torch.cat(q, -1).transpose(1, 2),

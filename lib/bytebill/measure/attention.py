@@ -23,6 +23,7 @@ from torch import Tensor
 from bytebill.device import Device, synchronizer
 from bytebill.engine.cache.contiguous import ContiguousCache
 from bytebill.engine.cache.latent import LatentCache, SlotCache, slot_cache
+from bytebill.engine.kernels import reading
 from bytebill.engine.kernels.dtypes import PLAIN
 from bytebill.engine.latents import attend_latents
 from bytebill.engine.rotary import Rotary, rope_frequencies
@@ -207,6 +208,6 @@ def _reading(cache: SlotCache, model: Transformer | None = None) -> Call:
         if model is not None:
             model.read_weights()
         for part in flat:
-            part.sum()
+            reading.read_once(part)
 
     return read

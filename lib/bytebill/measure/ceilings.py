@@ -1,6 +1,6 @@
 """What are this machine's own two ceilings? Bytes read a second, and FLOPs a second by dtype.
 
-    read_bytes_per_s     a plain sum over a buffer far larger than most caches
+    read_bytes_per_s     a plain read of a buffer far larger than most caches
     peak_flops_per_s     a square matmul large enough to be compute-bound: 2 n^3 / time
 
 They are what a roofline is drawn with when the datasheet is not the machine's. Both are the fastest of several runs:
@@ -13,7 +13,7 @@ import torch
 
 from bytebill.device import Device, synchronizer
 from bytebill.engine.graphs import captured
-from bytebill.engine.kernels import products
+from bytebill.engine.kernels import products, reading
 from bytebill.engine.kernels.dtypes import PLAIN
 from bytebill.engine.kernels.huge_pages import in_large_pages
 from bytebill.engine.kernels.linear import PackedLinear
@@ -36,7 +36,7 @@ def read_rates(device: Device, *, piece_bytes: float = inf, repeats: int = 9) ->
 
     def read() -> None:
         for piece in pieces:
-            piece.sum()
+            reading.read_once(piece)
 
     call = captured(read) if device.kind == "cuda" else read
     samples_s = timed(call, sync=synchronizer(device), repeats=repeats).samples_s
@@ -44,7 +44,7 @@ def read_rates(device: Device, *, piece_bytes: float = inf, repeats: int = 9) ->
 
 
 def read_buffer(device: Device) -> torch.Tensor:
-    """Numbers whose `sum` reads far more than any cache holds, in large pages as the weights are."""
+    """Numbers to be read, far more than any cache holds, in large pages as the weights are."""
     n_bytes = int(min(_BUFFER_BYTES[device.kind], device.memory_bytes // 8))
     return in_large_pages(torch.ones(n_bytes // 4, device=device.torch))
 

@@ -16,7 +16,7 @@ from typing import Any
 
 Call = Callable[[], object]
 DRIFT_LIMIT = 0.25
-SWITCH = "BYTEBILL_REPEATS"
+ENOUGH = "BYTEBILL_REPEATS"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +95,8 @@ def in_turns(
 ) -> dict[Any, Timing]:
     """Time several calls round after round, each beside its reference (where it has one), so that a drift of the
     machine meets all of them alike and their ratios stay what they are."""
-    if SWITCH in os.environ:
-        repeats, at_least_s = int(os.environ[SWITCH]), 0.0
+    if ENOUGH in os.environ:
+        repeats, at_least_s = int(os.environ[ENOUGH]), 0.0
     samples: dict[Any, list[float]] = {key: [] for key in calls}
     beside: dict[Any, list[float]] = {key: [] for key in calls}
     both = ((calls, samples), (references, beside))

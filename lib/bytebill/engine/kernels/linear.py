@@ -24,7 +24,7 @@ from math import inf
 import torch
 from torch.nn import functional
 
-from bytebill.engine.kernels import panels, products
+from bytebill.engine.kernels import panels, products, reading
 from bytebill.engine.kernels.dtypes import PLAIN, SCALE_GROUP, weight_format
 from bytebill.engine.kernels.huge_pages import in_large_pages
 from bytebill.errors import require
@@ -93,7 +93,7 @@ class PackedLinear:
         if self._whole and x.dtype is torch.float32 and x.dim() == 2 and x.is_contiguous():
             return self._panels(x)  # type: ignore[misc]
         if self._panels is None:
-            return products.linear(x.to(self.weight.dtype), self.weight).to(x.dtype)
+            return products.multiplied(x.to(self.weight.dtype), self.weight).to(x.dtype)
         flat = x if x.dim() == 2 else x.reshape(-1, self.n_in)
         large = self.dtype == "bf16" and flat.shape[0] >= _TRIED[0] and flat.shape[0] >= onednn_from()
         y = self.by_onednn(flat) if large else self.by_panels(flat)
@@ -102,8 +102,7 @@ class PackedLinear:
 
     def read(self) -> None:
         """Read every weight once and do nothing with it: what the time of a step is held against."""
-        flat = self.weight.view(-1)
-        (flat.view(torch.float32) if flat.nbytes % 4 == 0 else flat).sum()
+        reading.read_once(self.weight)
 
     def twin(self) -> PackedLinear:
         """A copy whose values lie in memory of their own."""
@@ -140,8 +139,8 @@ def pack(weight: torch.Tensor, dtype: str) -> tuple[torch.Tensor, torch.Tensor |
     grouped = tiles.reshape(tiles.shape[0], -1, SCALE_GROUP, width)
     scale = (grouped.abs().amax(dim=2) / 7).clamp_min(1e-12).bfloat16()  # [n_panels, groups, width]
     levels = (grouped / scale.float()[:, :, None]).round_().clamp_(-8, 7).to(torch.int16) + 8
-    low, high = levels.reshape(tiles.shape).split(width // 2, dim=2)
-    return (low | (high << 4)).to(torch.uint8).contiguous(), scale.contiguous()
+    low, high = levels.reshape(*tiles.shape[:2], -1, 2, panels.register_tile()[0]).unbind(3)  # one vector, and the next
+    return (low | (high << 4)).to(torch.uint8).flatten(2).contiguous(), scale.contiguous()
 
 
 def unpack(packed: torch.Tensor, n_out: int) -> torch.Tensor:

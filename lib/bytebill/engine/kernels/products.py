@@ -1,6 +1,6 @@
 """In which numbers does torch multiply 16-bit matrices on a CPU? In its own bf16 where the CPU has such products.
 
-Without instructions for them torch still answers, by loops that are 7 (`linear`) to 60 times (`bmm`) as slow as its
+Without instructions for them torch still answers, by loops that are 7 (`multiplied`) to 60 times (`bmm`) as slow as its
 fp32 products: measured on a Zen 3, which has AVX2 alone. There both sides are widened first, and the result is rounded
 once, as bf16 instructions do it too: they add up in fp32. What is stored, and what a step reads, stays 16 bits wide.
 
@@ -28,7 +28,7 @@ def bmm(x: Tensor, y: Tensor) -> Tensor:
     return torch.bmm(x.float(), y.float()).to(x.dtype) if _widens(x) else torch.bmm(x, y)
 
 
-def linear(x: Tensor, weight: Tensor) -> Tensor:
+def multiplied(x: Tensor, weight: Tensor) -> Tensor:
     """x [..., n_in] @ weight.T, weight [n_out, n_in], in the dtype of x."""
     return functional.linear(x.float(), weight.float()).to(x.dtype) if _widens(x) else functional.linear(x, weight)
 
