@@ -568,6 +568,9 @@ def test_what_is_shown_is_what_was_answered(started: tuple[Any, str, list[str]])
     shown = page.eval_on_selector_all(".bb-sections dd", "all => all.map(each => each.textContent)")
     assert shown == [row["printed"] for part in found["sections"] for row in part["rows"]]
     assert page.locator(".bb-drawings svg").count() == 2
+    page.emulate_media(media="print")  # a price on paper says what it is for
+    assert page.is_visible("[name=m]") and page.is_visible("[name=rps]") and not page.is_visible(".bb-find-fill")
+    page.emulate_media(media="screen")
     with page.expect_download() as saved:
         page.click(".bb-exports button >> nth=0")
     assert Path(saved.value.path()).read_text(encoding="utf-8") == found["markdown"]

@@ -251,6 +251,7 @@
     }
     searching = null;
     target.disabled = false;
+    if (document.activeElement === document.body) target.focus({ preventScroll: true }); // a button that is off lets go
   };
 
   form.addEventListener("submit", (event) => event.preventDefault());
