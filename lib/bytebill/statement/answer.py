@@ -256,8 +256,8 @@ def _headline(answered: _Answered) -> str:
     group = found.case.deployment
     name = group.model.name
     return (
-        f"{name[:1].upper()}{name[1:]} on {found.n_devices:,} x {group.accelerator.name}: USD {found.usd_per_month:,.0f} a month, "
-        f"USD {price} per million output tokens, input included,"
+        f"{name[:1].upper()}{name[1:]} on {found.n_devices:,} x {group.accelerator.name}: "
+        f"USD {found.usd_per_month:,.0f} a month, USD {price} per million output tokens, input included,"
     )
 
 

@@ -24,7 +24,8 @@ KINDS_OF_OUTPUT = {
 _CELL = re.compile(r'(?=<div class="cell )')
 _INPUT, _OUTPUT = '<div class="cell_input', 'class="cell_output'
 _SHOWS_NOTHING = re.compile(
-    r'<div class="cell [^>]*>\s*<details[^>]*>\s*<summary.*?</summary>\s*(<div class="cell_input.*)</details>\s*</div>\s*',
+    r'<div class="cell [^>]*>\s*<details[^>]*>\s*<summary.*?</summary>\s*'
+    r'(<div class="cell_input.*)</details>\s*</div>\s*',
     re.DOTALL,
 )
 
