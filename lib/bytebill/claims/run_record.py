@@ -62,6 +62,7 @@ def short_verdict(content: Mapping[str, Any]) -> dict[str, Any]:
     counted = (part for part in content.get("parts") or () if part.get("kind") in COUNTED_KINDS)
     return {
         **{key: content.get(key) for key in ("id", "word", "edge", "device")},
+        "share": (content.get("reach") or {}).get("share"),
         "parts": [{key: part[key] for key in _KEPT if key in part} for part in counted],
     }
 

@@ -8,6 +8,8 @@ from bytebill.errors import require
 from bytebill.records.machines import Machine, StepKey
 from bytebill.units import show
 
+SHOWN_DTYPES = ("fp32", "bf16", "fp8")
+_PEAKS = tuple(f"{dtype} [FLOP/s]" for dtype in SHOWN_DTYPES)
 Verdicts = Mapping[str, Mapping[str, Any]]  # by claim
 
 
@@ -16,10 +18,12 @@ def side_by_side(machines: Sequence[Machine]) -> dict[str, Any]:
     names = [machine.name for machine in machines]
     require(len(names) > 1, "One machine cannot be compared; name two or more.")
     require(len(set(names)) == len(names), f"Two of these have one name ({', '.join(names)}); rename a file or folder.")
+    verdicts = {machine.name: machine.verdicts for machine in machines}
     return {
         "machines": [described_machine(machine) for machine in machines],
         "steps": list(common_steps(machines)),
-        "verdicts": list(differing({machine.name: machine.verdicts for machine in machines})),
+        "judged": judged_twice(verdicts),
+        "verdicts": list(differing(verdicts)),
         "warnings": [f"{m.name}: {text}" for m in machines for record in m.records for text in record.warnings],
     }
 
@@ -34,7 +38,7 @@ def described_machine(machine: Machine) -> dict[str, Any]:
         "memory_bytes": machine.told("total_memory_bytes") or machine.told("memory_bytes"),
         "driver": machine.told("driver"),
         "torch": machine.told("torch"),
-        "date": machine.told("date"),
+        "date": machine.first.provenance.get("date"),
         "read_bytes_per_s": machine.first.read_bytes_per_s,
         "peak_flops_per_s": dict(machine.first.peak_flops_per_s),
     }
@@ -55,6 +59,12 @@ def common_steps(machines: Sequence[Machine]) -> Iterator[dict[str, Any]]:
             "step_s": {name: step.step_s for name, step in there.items()},
             "over_predicted": {name: step.over_predicted for name, step in there.items()},
         }
+
+
+def judged_twice(verdicts: Mapping[str, Verdicts]) -> int:
+    """Claims that at least two machines have judged."""
+    ids = [id for each in verdicts.values() for id in each]
+    return sum(ids.count(id) > 1 for id in set(ids))
 
 
 def differing(verdicts: Mapping[str, Verdicts]) -> Iterator[dict[str, Any]]:
@@ -95,7 +105,7 @@ def _parts(judged: Verdicts) -> Iterator[dict[str, Any]]:
 def as_tables(found: Mapping[str, Any]) -> str:
     """The comparison for a terminal."""
     names = [machine["name"] for machine in found["machines"]]
-    lines = [str(table("machine", "device", "day", "reads [B/s]", "peaks", rows=map(_machine_row, found["machines"])))]
+    lines = [str(table("machine", "device", "day", "reads [B/s]", *_PEAKS, rows=map(_machine_row, found["machines"])))]
     rows = [
         [
             f"{row['model']} {row['dtype']}",
@@ -118,7 +128,11 @@ def verdict_lines(found: Mapping[str, Any]) -> Iterator[str]:
         words = "; ".join(f"{name}: {word}" for name, word in row["word"].items())
         yield "\n".join([f"{row['id']} {words}", *(f"    {part_line(part)}" for part in row["parts"])])
     if not found["verdicts"]:
-        yield "No claim that two of them have judged comes out otherwise."
+        yield (
+            f"All {found['judged']} claims that two of them have judged come out alike."
+            if found["judged"]
+            else "No two of them have judged the same claim; `bytebill run` writes records with verdicts."
+        )
 
 
 def part_line(part: Mapping[str, Any]) -> str:
@@ -132,9 +146,9 @@ def part_line(part: Mapping[str, Any]) -> str:
 
 
 def _machine_row(machine: Mapping[str, Any]) -> list[Any]:
-    peaks = ", ".join(f"{dtype} {show(rate, unit='FLOP/s')}" for dtype, rate in machine["peak_flops_per_s"].items())
+    peaks = [machine["peak_flops_per_s"].get(dtype) for dtype in SHOWN_DTYPES]
     threads = f", {machine['threads']} threads" if machine["threads"] else ""
-    return [machine["name"], machine["device"] + threads, machine["date"], machine["read_bytes_per_s"], peaks or None]
+    return [machine["name"], machine["device"] + threads, machine["date"], machine["read_bytes_per_s"], *peaks]
 
 
 def _at(row: Mapping[str, Any]) -> tuple[Any, Any]:
