@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bytebill import data
-from bytebill.errors import require, require_known
+from bytebill.errors import BytebillError, require, require_known
 from bytebill.records.plausible import checked
 from bytebill.records.reading import Record, StepOnRecord
 
@@ -76,11 +76,15 @@ def machines_on_record() -> tuple[Machine, ...]:
 def find_machine(named: str) -> Machine:
     """A machine by the name of a file or a folder of one's own, or of one in `data/measured/`."""
     path = Path(named)
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.suffix == ".json" or path.exists()
+    except OSError:
+        raise BytebillError(f"{named[:80]!r} is no path.") from None
+    if is_folder:
         paths = sorted(path.glob("*.json"))
         require(bool(paths), f"There is no record in {path}; `bytebill run` and `bytebill bench` write some.")
         return _machine(path.resolve().name, paths)
-    if path.suffix == ".json" or path.exists():
+    if is_file:
         return _machine(path.stem, [path])
     single = data.root() / "measured" / f"{path.name}.json"
     there = {machine.name: machine for machine in machines_on_record()} if named == path.name else {}

@@ -35,12 +35,12 @@ _X86 = ("AMD", "Intel")
 def checked(path: Path, *, old: bool = False) -> Record:
     """A file that may be shown, as a record; one sentence where it may not."""
     record = read_record(path, old=old)
-    wrong = next(problems(record), None)
+    wrong = next(doubts(record), None)
     require(wrong is None, f"{path.name} is not shown: {wrong}.")
     return record
 
 
-def problems(record: Record, *, today: date | None = None) -> Iterator[str]:
+def doubts(record: Record, *, today: date | None = None) -> Iterator[str]:
     """All that cannot be, in the order of the module's text."""
     for step in record.steps:
         yield from (f"{_named(step)}: {text}" for text in _of_step(step, record))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bytebill.errors import BytebillError, require
-from bytebill.records.schema import KIT_NAME, faults, parsed
+from bytebill.records.schema import KIT_NAME, parsed_record, schema_faults
 
 BENCH_CONTEXT_LEN = 256  # of SmolLM2 in benches that did not say it
 _SWEPT = {"stack": None, "smollm2": BENCH_CONTEXT_LEN}
@@ -73,13 +73,13 @@ class Record:
 
 def read_record(path: Path, *, old: bool = False) -> Record:
     """A file as a record; one sentence where it is none. With `old` the shapes before the schema are read as well."""
-    found = parsed(path)
+    found = parsed_record(path)
     if old and found.get("schema") in (None, KIT_NAME):
         try:
             return _old(found, name=path.stem)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BytebillError(f"{path.name} is no record of this book: {error!r:.120}.") from None
-    wrong = next(faults(found), None)
+    wrong = next(schema_faults(found), None)
     require(wrong is None, f"{path.name} is no record: {wrong}.")
     return of_schema(found, name=path.stem)
 

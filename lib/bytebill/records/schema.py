@@ -20,7 +20,7 @@ from bytebill.errors import BytebillError, disk_errors, require
 
 SCHEMA_NAME = "bytebill-record/1"
 KIT_NAME = "bytebill-gpukit/1"  # of files of data/measured/ that are older than the schema
-MOST_BYTES = 4_000_000
+MOST_RECORD_BYTES = 4_000_000
 MOST_DEPTH = 16
 KINDS_OF_RECORD = ("run", "bench", "decode")
 
@@ -83,11 +83,13 @@ RECORD_SCHEMA = _of(
 )
 
 
-def parsed(path: Path) -> dict[str, Any]:
+def parsed_record(path: Path) -> dict[str, Any]:
     """What a file of JSON holds, none of it believed yet; one sentence where that is nothing to go on with."""
     require(path.is_file(), f"There is no file {path}.")
     n_bytes = path.stat().st_size
-    require(n_bytes <= MOST_BYTES, f"{path.name} has {n_bytes:,} bytes; a record has at most {MOST_BYTES:,}.")
+    require(
+        n_bytes <= MOST_RECORD_BYTES, f"{path.name} has {n_bytes:,} bytes; a record has at most {MOST_RECORD_BYTES:,}."
+    )
     odd: list[str] = []
     try:
         text = path.read_text(encoding="utf-8")
@@ -102,7 +104,7 @@ def parsed(path: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def faults(found: dict[str, Any]) -> Iterator[str]:
+def schema_faults(found: dict[str, Any]) -> Iterator[str]:
     """What keeps this from being a record of the schema, the most telling first."""
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
@@ -119,7 +121,7 @@ def faults(found: dict[str, Any]) -> Iterator[str]:
 
 def write_record(path: Path, record: dict[str, Any]) -> Path:
     """Write a record, whole or not at all; what is no number is written as null."""
-    wrong = next(faults(record := _finite(record)), None)
+    wrong = next(schema_faults(record := _finite(record)), None)
     require(wrong is None, f"The record is not written, {wrong}.")
     growing = path.with_name(f".{os.getpid()}_{path.name}")
     with disk_errors(path):

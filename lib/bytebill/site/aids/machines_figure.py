@@ -9,11 +9,11 @@ from html import escape
 from math import log2
 from typing import Any
 
-Points = Mapping[str, Sequence[tuple[int, float]]]  # batch and ratio, by machine
+PanelPoints = Mapping[str, Sequence[tuple[int, float]]]  # batch and ratio, by machine
 
 _WIDTH, _HEIGHT = 320, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 34, 308, 14, 178
-MARKS = (  # drawn around 0, one a machine
+_MARKS = (  # drawn around 0, one a machine
     '<circle r="4.5"/>',
     '<rect x="-4" y="-4" width="8" height="8"/>',
     '<path d="M0 -5.5L5 4H-5Z"/>',
@@ -29,7 +29,7 @@ def panels_html(steps: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str
     return f'<div class="bb-panels">{drawings}</div>{_legend(names)}'
 
 
-def panel_points(steps: Sequence[Mapping[str, Any]]) -> dict[str, Points]:
+def panel_points(steps: Sequence[Mapping[str, Any]]) -> dict[str, PanelPoints]:
     """Measured over predicted by batch, for each model and dtype at the context that most machines have timed."""
     by_title: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for (model, dtype), context_len in _contexts(steps).items():
@@ -52,7 +52,7 @@ def _contexts(steps: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], int |
     return {key: max(of, key=of.__getitem__) for key, of in counted.items()}
 
 
-def _panel(title: str, points: Points, names: Sequence[str]) -> str:
+def _panel(title: str, points: PanelPoints, names: Sequence[str]) -> str:
     batches = sorted({batch for each in points.values() for batch, _ in each})
     most = max((ratio for each in points.values() for _, ratio in each), default=1.0)
     top = max(2.0, 0.5 * -(-most // 0.5))  # the next half above
@@ -63,7 +63,7 @@ def _panel(title: str, points: Points, names: Sequence[str]) -> str:
     )
 
 
-def described_panel(title: str, points: Points) -> str:
+def described_panel(title: str, points: PanelPoints) -> str:
     """The drawing in words.
 
     >>> described_panel("m, bf16", {"a": [(1, 1.5), (8, 0.9)]})
@@ -93,17 +93,17 @@ def _line(points: Sequence[tuple[int, float]], index: int, batches: Sequence[int
     places = [(_x(batch, batches), _y(ratio, top)) for batch, ratio in points]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     marks = "".join(f'<g transform="translate({x:.1f} {y:.1f})">{_mark(index)}</g>' for x, y in places)
-    return f'<g class="bb-machine-{index % len(MARKS)}"><polyline points="{path}" fill="none"/>{marks}</g>'
+    return f'<g class="bb-machine-{index % len(_MARKS)}"><polyline points="{path}" fill="none"/>{marks}</g>'
 
 
 def _mark(index: int) -> str:
-    return MARKS[index % len(MARKS)]
+    return _MARKS[index % len(_MARKS)]
 
 
 def _legend(names: Sequence[str]) -> str:
     keys = "".join(
         f'<li><svg width="14" height="14" viewBox="-7 -7 14 14" aria-hidden="true">'
-        f'<g class="bb-machine-{index % len(MARKS)}">{_mark(index)}</g></svg> {escape(name)}</li>'
+        f'<g class="bb-machine-{index % len(_MARKS)}">{_mark(index)}</g></svg> {escape(name)}</li>'
         for index, name in enumerate(names)
     )
     return f'<ul class="bb-machine-names">{keys}</ul>'

@@ -25,7 +25,7 @@ from bytebill.site.aids.machines_figure import panel_points, panels_html
 from bytebill.units import show
 
 MACHINES_CSS = "machines.css"
-LEDGER = "notebooks/ledger"
+_LEDGER = "notebooks/ledger"
 
 
 class Machines(SphinxDirective):
@@ -38,7 +38,7 @@ class Machines(SphinxDirective):
         name = str(self.arguments[0])
         require_known("part of the page of machines", name, PARTS_OF_PAGE)
         book = chapters.Book(root=Path(self.env.srcdir))
-        to_ledger = self.env.app.builder.get_relative_uri(self.env.docname, LEDGER)
+        to_ledger = self.env.app.builder.get_relative_uri(self.env.docname, _LEDGER)
         html = PARTS_OF_PAGE[name](book, to_ledger)
         return [nodes.raw("", f'<div class="bb-machines">{html}</div>', format="html")]
 
