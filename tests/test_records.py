@@ -460,3 +460,10 @@ def test_the_bounds_of_a_core_are_above_every_cpu_on_record() -> None:
 
 def test_a_machine_is_what_stands_before_the_part() -> None:
     assert machines.machine_of("two-core-zen3-bench") == "two-core-zen3"
+
+
+def test_a_record_tells_no_path_of_its_author(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/home/me/bytebill", "bench", "--out", "/home/me/mine.json"])
+    made = origin.provenance(device="x", device_kind="cpu", command=origin.typed_command("bytebill"))
+    assert made["command"] == "bytebill bench --out mine.json"
+    assert not [value for value in made.values() if "/home" in str(value) or os.uname().nodename == value]

@@ -39,8 +39,8 @@ def provenance(*, device: str, device_kind: str, command: str, **more: Any) -> d
 
 
 def typed_command(program: str) -> str:
-    """What was typed to run a program, as a record tells it."""
-    return " ".join([program, *sys.argv[1:]])
+    """What was typed to run a program, as a record tells it: of a path only its last name, for the rest is private."""
+    return " ".join([program, *(Path(each).name if os.sep in each else each for each in sys.argv[1:])])
 
 
 def cpu_name() -> str:
