@@ -31,6 +31,7 @@ from bytebill.site.aids import machines_figure, machines_page
 from conftest import refuses, write_notebook
 
 COMMITTED = sorted((data.REPOSITORY / "data" / "measured").rglob("*.json"))
+CHAPTERS = sorted((data.REPOSITORY / "notebooks").glob("[0-9]*.ipynb"))
 TODAY = datetime.datetime.now(datetime.UTC).date()
 STEP = {
     "model": "smollm2",
@@ -152,6 +153,8 @@ HOSTILE: dict[str, tuple[Callable[[], Any], str]] = {
     "a list for a name": (lambda: changed(provenance__device=["a"]), "provenance.device: "),
     "HTML in a name": (lambda: changed(provenance__device="<b>H100</b>"), "is not allowed here"),
     "a line in a name": (lambda: changed(steps__0__model="a\nb"), "is not allowed here"),
+    "a line at its end": (lambda: changed(steps__0__dtype="bf16\n"), "is not allowed here"),
+    "a terminal's escape": (lambda: changed(verdicts__0__parts__0__text="\x1b[2J"), "is not allowed here"),
     "HTML in a key": (lambda: changed(ceilings__peak_flops_per_s={"<i>": 1.0}), "is no record"),
     "no provenance": (lambda: {key: GOOD[key] for key in GOOD if key != "provenance"}, "'provenance' is a required"),
     "another kind": (lambda: changed(kind="dream"), "kind: 'dream' is not one of"),
@@ -176,6 +179,10 @@ IMPLAUSIBLE: dict[str, tuple[dict[str, Any], str]] = {
         changed(steps__0__step_s=0.007, steps__0__samples_s=[0.007], steps__0__tokens_per_s=571.4),
         "smollm2 in bf16 at batch 4: it reads 38 GB/s, over 1.25 times the 30 GB/s that this machine reads",
     ),
+    "faster than it multiplies": (
+        changed(steps__0__batch=64, steps__0__tokens_per_s=3200.0, ceilings__peak_flops_per_s={"bf16": 5e11}),
+        "at batch 64: it multiplies faster than 1.25 times the highest peak of its own record, 5e.11 FLOP/s",
+    ),
     "another median": (changed(steps__0__samples_s=[0.01, 0.01, 0.02]), "the median of its samples is 0.01 s"),
     "no time": (changed(steps__0__samples_s=[0.0, 0.02, 0.03]), "a time of zero or less"),
     "other tokens": (changed(steps__0__tokens_per_s=300.0), "300 tokens/s are not its batch over its time"),
@@ -191,7 +198,7 @@ IMPLAUSIBLE: dict[str, tuple[dict[str, Any], str]] = {
             provenance__device_kind="cuda",
             ceilings__read_bytes_per_s=4.2e12,
         ),
-        "its ceiling of memory, 4.2e.12 B/s, is above H100 .*'s datasheet",
+        "its ceiling of memory, 4.2e.12 B/s, is above the datasheet of the H100 SXM5 or H100 PCIe, 3.35e.12 B/s",
     ),
     "a sparse peak": (
         changed(
@@ -199,7 +206,7 @@ IMPLAUSIBLE: dict[str, tuple[dict[str, Any], str]] = {
             provenance__device_kind="cuda",
             ceilings__peak_flops_per_s={"bf16": 1.6e15},
         ),
-        "its ceiling of bf16, 1.6e.15 FLOP/s, is above H200 SXM's datasheet",
+        "its ceiling of bf16, 1.6e.15 FLOP/s, is above the datasheet of the H200 SXM",
     ),
     "tomorrow's week": (changed(provenance__date=(TODAY + datetime.timedelta(days=7)).isoformat()), "has not come yet"),
     "no day": (changed(provenance__date="2026-02-31"), "'2026-02-31' is no day"),
@@ -386,6 +393,14 @@ def test_the_committed_chapters_are_a_record_of_their_machine() -> None:
     assert third.parameters == run_record.parameters_of(notebook) and third.parameters["profile"] == "quick"
     assert len(committed.verdicts) == len(CLAIMS) and committed.first.device
     assert {content["word"] for content in committed.verdicts.values()} > {"wrong"}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((data.REPOSITORY / "notebooks").glob("[0-9]*.ipynb")), ids=lambda path: path.stem
+)
+def test_every_chapter_as_it_is_makes_a_record_of_the_schema(path: Path, tmp_path: Path) -> None:
+    written = records.write_record(tmp_path / "run.json", run_record.run_record(path, run_s=1.0))
+    assert records.checked(written).verdicts and written.stat().st_size < 100_000
 
 
 def test_verdicts_keep_what_each_machine_and_each_repeat_gave() -> None:

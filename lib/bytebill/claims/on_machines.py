@@ -42,7 +42,8 @@ def measured_parts(machine: Machine, others: Sequence[Machine] = ()) -> Iterator
     for id, content in sorted(machine.verdicts.items()):
         theirs = {other.name: other.verdicts[id] for other in others if id in other.verdicts}
         for part in content["parts"]:
-            if id in CLAIMS and part.get("key") in CLAIMS[id].parts and part.get("how") == "measured":
+            known = id in CLAIMS and part.get("key") in CLAIMS[id].parts
+            if known and part.get("how") == "measured" and part.get("found") is not None:
                 yield _part(content, part, theirs)
 
 
@@ -66,7 +67,7 @@ def _part(content: Mapping[str, Any], part: Mapping[str, Any], theirs: Mapping[s
         passed=asked.outcome(part["found"]) == "holds",
         ends=(asked.outcome(low) == "holds", asked.outcome(high) == "holds"),
         elsewhere={name: (x, asked.outcome(x) == "holds") for name, x in numbers.items() if x is not None},
-        words={name: word for name, word in words.items() if word != content["word"]},
+        words={name: word for name, word in words.items() if word and word != content["word"]},
     )
 
 
@@ -74,7 +75,6 @@ def _word_with(content: Mapping[str, Any], key: str, number: float) -> str:
     """The word of a claim with another number for one of its parts."""
     claim = CLAIMS[content["id"]]
     found = {part["key"]: part["found"] for part in content["parts"] if part["key"] in claim.parts} | {key: number}
+    outcomes = {name: claim.parts[name].outcome(x) for name, x in found.items() if x is not None}
     share = content.get("share")
-    return word_of(
-        claim, {name: claim.parts[name].outcome(x) for name, x in found.items()}, 1.0 if share is None else share
-    )
+    return word_of(claim, outcomes, 1.0 if share is None else share) if set(outcomes) == set(claim.parts) else ""

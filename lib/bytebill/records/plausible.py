@@ -1,6 +1,6 @@
 """Can these numbers be true? What is checked of a record before it is shown, a sentence a doubt.
 
-    a step          takes time, and not less than reading its bytes at the record's own ceiling
+    a step          takes time, and not less than its bytes and FLOPs do at the record's own ceilings
     samples         are above zero, and their median is the number that is reported
     tokens/s        are the batch over the step
     ceilings        are not above the datasheet of a GPU that the register knows, nor above what cores can issue
@@ -85,6 +85,9 @@ def _of_step(step: StepOnRecord, record: Record) -> Iterator[str]:
             f"it reads {step.n_bytes / step.step_s / 1e9:,.0f} GB/s, over {SLACK} times the {read / 1e9:,.0f} GB/s "
             "that this machine reads by its own record"
         )
+    peak = max(record.peak_flops_per_s.values(), default=0.0)
+    if peak and step.n_weights and 2 * step.batch * step.n_weights / step.step_s > SLACK * peak:
+        yield f"it multiplies faster than {SLACK} times the highest peak of its own record, {peak:.3g} FLOP/s"
 
 
 def _of_ceilings(record: Record) -> Iterator[str]:
@@ -94,12 +97,11 @@ def _of_ceilings(record: Record) -> Iterator[str]:
         return
     sheets, threads = datasheets(record.device), _threads(record)
     if sheets:
-        fastest = max(each.bandwidth_bytes_per_s for each in sheets)
-        yield from _above("memory", read, fastest, f"{sheets[0].name}'s datasheet", "B/s")
+        whose = f"the datasheet of the {' or '.join(each.name for each in sheets)}"
+        yield from _above("memory", read, max(each.bandwidth_bytes_per_s for each in sheets), whose, "B/s")
         for dtype, rate in peaks.items():
-            known = [each.peak_flops_per_s[dtype] for each in sheets if dtype in each.peak_flops_per_s]
-            if known:
-                yield from _above(dtype, rate, max(known), f"{sheets[0].name}'s datasheet", "FLOP/s")
+            most = max(each.peak_flops_per_s.get(dtype, 0.0) for each in sheets)
+            yield from _above(dtype, rate, most, whose, "FLOP/s")
     elif record.device_kind == "cpu" and threads:
         whose = f"what {threads} threads can issue at {_CLOCK_HZ / 1e9} GHz"
         yield from _above("memory", read, threads * _CLOCK_HZ * _LOADED_BYTES, whose, "B/s")
@@ -110,7 +112,7 @@ def _of_ceilings(record: Record) -> Iterator[str]:
 
 
 def _above(what: str, rate: float | None, most: float, whose: str, unit: str) -> Iterator[str]:
-    if rate and rate > _LABEL * most:
+    if rate and most and rate > _LABEL * most:
         yield f"its ceiling of {what}, {rate:.3g} {unit}, is above {whose}, {most:.3g} {unit}"
 
 

@@ -18,6 +18,7 @@ from bytebill.records.schema import KIT_NAME, parsed_record, schema_faults
 
 BENCH_CONTEXT_LEN = 256  # of SmolLM2 in benches that did not say it
 _SWEPT = {"stack": None, "smollm2": BENCH_CONTEXT_LEN}
+_WIDTHS = {"fp32": 4, "bf16": 2, "fp16": 2}  # bytes of a weight, where there are no scales beside
 _KIT_STEPS = ("step", "decode step")
 
 
@@ -32,6 +33,7 @@ class StepOnRecord:
     step_s: float
     predicted_s: float
     n_bytes: float | None = None  # that it cannot do without reading
+    n_weights: float | None = None  # that it multiplies each sequence with, where that is known
     tokens_per_s: float | None = None
     samples_s: tuple[float, ...] = ()
 
@@ -128,6 +130,7 @@ def _old_steps(found: Mapping[str, Any]) -> Iterator[StepOnRecord]:
 
 
 def _step(row: Mapping[str, Any], *, model: str, context_len: int | None) -> StepOnRecord:
+    n_bytes, width = row.get("weight_bytes"), _WIDTHS.get(row["dtype"])
     return StepOnRecord(
         model=model,
         dtype=row["dtype"],
@@ -135,7 +138,8 @@ def _step(row: Mapping[str, Any], *, model: str, context_len: int | None) -> Ste
         context_len=context_len,
         step_s=row["step_s"],
         predicted_s=row["predicted_s"],
-        n_bytes=row.get("weight_bytes"),
+        n_bytes=n_bytes,
+        n_weights=n_bytes / width if n_bytes and width else None,
         tokens_per_s=row.get("tokens_per_s"),
         samples_s=tuple(row.get("samples_s") or ()),
     )

@@ -24,9 +24,11 @@ MOST_RECORD_BYTES = 4_000_000
 MOST_DEPTH = 16
 KINDS_OF_RECORD = ("run", "bench", "decode")
 
-_NAME = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": r"^[^<>\x00-\x1f]*$"}
+_NO_NAME = {"type": "string", "pattern": r"[<>\x00-\x1f\x7f-\x9f]"}  # HTML, and what drives a terminal
+_NAME = {"type": "string", "minLength": 1, "maxLength": 200, "not": _NO_NAME}
 _OPTIONAL_NAME = {"anyOf": [_NAME, {"type": "null"}]}
-_TEXT = {"type": ["string", "null"], "maxLength": 5000}
+_NO_TEXT = {"type": "string", "pattern": r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"}
+_TEXT = {"type": ["string", "null"], "maxLength": 5000, "not": _NO_TEXT}
 _NUMBER = {"type": ["number", "null"]}
 _ABOVE_ZERO = {"type": "number", "exclusiveMinimum": 0}
 _COUNT = {"type": "integer", "minimum": 1}
@@ -66,7 +68,7 @@ _PART = _of(
     {"low": _NUMBER, "high": _NUMBER, "samples": _SAMPLES, "machines": _by_name(_NUMBER), "how": _NAME, "test": _TEXT},
 )
 _VERDICT = _of(
-    {"id": {"type": "string", "pattern": r"^C\d\d$"}, "word": _NAME, "parts": {"type": "array", "items": _PART}},
+    {"id": _NAME | {"pattern": r"^C[0-9]{2}$"}, "word": _NAME, "parts": {"type": "array", "items": _PART}},
     {"edge": _TEXT, "device": _OPTIONAL_NAME},
 )
 RECORD_SCHEMA = _of(
@@ -85,13 +87,11 @@ RECORD_SCHEMA = _of(
 
 def parsed_record(path: Path) -> dict[str, Any]:
     """What a file of JSON holds, none of it believed yet; one sentence where that is nothing to go on with."""
-    require(path.is_file(), f"There is no file {path}.")
-    n_bytes = path.stat().st_size
-    require(
-        n_bytes <= MOST_RECORD_BYTES, f"{path.name} has {n_bytes:,} bytes; a record has at most {MOST_RECORD_BYTES:,}."
-    )
     odd: list[str] = []
     try:
+        require(path.is_file(), f"There is no file {path}.")
+        n_bytes, most = path.stat().st_size, MOST_RECORD_BYTES
+        require(n_bytes <= most, f"{path.name} has {n_bytes:,} bytes; a record has at most {most:,}.")
         text = path.read_text(encoding="utf-8")
         found = json.loads(text, parse_constant=odd.append, parse_float=_number, parse_int=_whole)
     except RecursionError:
@@ -115,7 +115,7 @@ def schema_faults(found: dict[str, Any]) -> Iterator[str]:
         yield f"it is of the schema {version:.40}, and this book knows {SCHEMA_NAME}: update the book"
         return
     if error := best_match(Draft202012Validator(RECORD_SCHEMA).iter_errors(found)):
-        where = error.json_path.removeprefix("$.").removeprefix("$")
+        where = " ".join(error.json_path.removeprefix("$.").removeprefix("$").split())
         yield f"{where:.80}: {_said(error)}" if where else _said(error)
 
 
@@ -149,7 +149,7 @@ def depth_of(found: Any) -> int:
 
 def _said(error: Any) -> str:
     """What the library says, cut to what fits a sentence; of a pattern, what it means."""
-    if error.validator == "pattern":
+    if error.validator in ("not", "pattern"):
         return f"{str(error.instance)[:40]!r} is not allowed here (names hold no '<', '>' or line break)"
     return " ".join(str(error.message).split())[:160]
 

@@ -13,7 +13,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from bytebill import chapters
+from bytebill import chapters, data
 from bytebill.claims.on_machines import MeasuredPart, measured_parts
 from bytebill.claims.run_record import committed_machine
 from bytebill.claims.view import marked
@@ -38,6 +38,8 @@ class Machines(SphinxDirective):
         name = str(self.arguments[0])
         require_known("part of the page of machines", name, PARTS_OF_PAGE)
         book = chapters.Book(root=Path(self.env.srcdir))
+        for path in (data.root() / "measured").rglob("*.json"):
+            self.env.note_dependency(str(path))
         to_ledger = self.env.app.builder.get_relative_uri(self.env.docname, _LEDGER)
         html = PARTS_OF_PAGE[name](book, to_ledger)
         return [nodes.raw("", f'<div class="bb-machines">{html}</div>', format="html")]
