@@ -82,11 +82,22 @@ def _axes(batches: Sequence[int], top: float) -> Iterator[str]:
         y, strong = _y(tick, top), ' class="bb-one"' if tick == 1 else ""
         yield f'<line x1="{_LEFT}" x2="{_RIGHT}" y1="{y:.1f}" y2="{y:.1f}"{strong}/>'
         yield f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>'
-    step = -(-len(batches) // 6)
-    for batch in batches[::step]:
-        x = _x(batch, batches)
+    for x, batch in ticks_apart([(_x(batch, batches), batch) for batch in batches]):
         yield f'<text x="{x:.1f}" y="{_BOTTOM + 18}" text-anchor="middle">{batch:,}</text>'
     yield f'<text x="{(_LEFT + _RIGHT) / 2}" y="{_BOTTOM + 36}" text-anchor="middle">batch [sequences]</text>'
+
+
+def ticks_apart(ticks: Sequence[tuple[float, int]], *, room: float = 34.0) -> list[tuple[float, int]]:
+    """Of ticks in order the last, and those before it whose numbers do not touch.
+
+    >>> ticks_apart([(0, 1), (40, 2), (60, 4), (90, 8)])
+    [(0, 1), (40, 2), (90, 8)]
+    """
+    kept = list(ticks[-1:])
+    for tick in reversed(ticks[:-1]):
+        if kept[-1][0] - tick[0] >= room:
+            kept.append(tick)
+    return kept[::-1]
 
 
 def _line(points: Sequence[tuple[int, float]], index: int, batches: Sequence[int], top: float) -> str:

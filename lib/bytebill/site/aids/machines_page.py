@@ -6,6 +6,7 @@ built from `data/measured/`, every record checked, and from the notebooks that a
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def stacked(*headings: str, rows: Iterable[Sequence[Any]]) -> str:
     """A table whose headings format its cells, and stand beside them on a phone.
 
     >>> stacked("machine", "reads [B/s]", rows=[["a", 5e9]])[-63:]
-    '<td data-of="reads">5.00 GB/s</td></tr></tbody></table></div>'
+    '<td data-of="reads">5.00\xa0GB/s</td></tr></tbody></table></div>'
     """
     columns = [Column.of(heading) for heading in headings]
     names = "".join(f'<th scope="col">{escape(column.name)}</th>' for column in columns)
@@ -112,13 +113,18 @@ def stacked(*headings: str, rows: Iterable[Sequence[Any]]) -> str:
 
 def _stacked_row(columns: Sequence[Column], row: Sequence[Any]) -> str:
     first, *others = (
-        value.html if isinstance(value, Shown) else escape(column.cell(value))
+        value.html if isinstance(value, Shown) else _whole(value, escape(column.cell(value)))
         for column, value in zip(columns, row, strict=True)
     )
     cells = "".join(
         f'<td data-of="{escape(column.name)}">{cell}</td>' for column, cell in zip(columns[1:], others, strict=True)
     )
     return f'<tr><th scope="row">{first}</th>{cells}</tr>'
+
+
+def _whole(value: object, cell: str) -> str:
+    """A number stays on one line with its unit."""
+    return cell.replace(" ", "\N{NO-BREAK SPACE}") if isinstance(value, Real) else cell
 
 
 def _verdict_row(part: MeasuredPart, to_ledger: str) -> list[Any]:
@@ -135,7 +141,7 @@ def _verdict_row(part: MeasuredPart, to_ledger: str) -> list[Any]:
         Shown(html=claim, text=part.id),
         part.text,
         part.test,
-        f"{show(part.found, unit=part.unit)} {_mark(part.passed)}",
+        f"{show(part.found, unit=part.unit)}\N{NO-BREAK SPACE}{_mark(part.passed)}",
         Shown(html=escape(ends) + there, text=ends),
         Shown(html=comes, text=part.word),
     ]
