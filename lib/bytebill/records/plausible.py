@@ -83,7 +83,7 @@ def _of_step(step: StepOnRecord, record: Record) -> Iterator[str]:
     if read and step.n_bytes and step.n_bytes / step.step_s > SLACK * read:
         yield (
             f"it reads {step.n_bytes / step.step_s / 1e9:,.0f} GB/s, over {SLACK} times the {read / 1e9:,.0f} GB/s "
-            "that this machine reads by its own record"
+            "that this machine reads by its own record; perhaps something else ran then"
         )
     peak = max(record.peak_flops_per_s.values(), default=0.0)
     if peak and step.n_weights and 2 * step.batch * step.n_weights / step.step_s > SLACK * peak:
