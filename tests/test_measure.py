@@ -24,6 +24,7 @@ from bytebill.measure.paging import attention_by_block_size
 from bytebill.measure.prefix import ttft_by_hit
 from bytebill.measure.timing import Timing, drift, launches, timed
 from bytebill.models import model
+from bytebill.records import read_record, write_record
 from bytebill.trials import bench, record
 
 TINY_SPEC = replace(model("smollm2-135m"), id="tiny", n_layers=2)
@@ -197,9 +198,28 @@ def test_a_peer_that_fails_ends_in_a_sentence():
 
 
 def test_a_record_says_what_made_it(cpu):
-    found = record.provenance(cpu)
-    assert found["device"] == cpu.name
-    assert {"torch", "command", "commit", "date", "driver"} <= set(found)
+    found = record.made_on(cpu, program="bytebill")
+    assert (found["device"], found["device_kind"], found["threads"]) == (cpu.name, "cpu", cpu.n_threads)
+    assert {"torch", "command", "commit", "date", "driver", "python", "host_cpu"} <= set(found)
+
+
+def test_the_bench_is_a_record_of_the_schema(small_bench, tmp_path):
+    made = bench.as_record(small_bench)
+    found = read_record(write_record(tmp_path / "bench.json", made))  # plausible only where nothing else runs
+    assert [(step.model, step.dtype, step.batch) for step in found.steps] == [
+        ("stack", "fp32", 1),
+        ("stack", "fp32", 2),
+    ]
+    assert all(len(step.samples_s) >= 5 and step.n_bytes for step in found.steps)
+    assert found.read_bytes_per_s == small_bench["read_bytes_per_s"] and made["found"]["median_error"]
+
+
+def test_a_decode_of_a_shape_is_a_record_of_the_schema(cpu, monkeypatch, tmp_path):
+    monkeypatch.setattr(ceilings, "peak_flops_per_s", lambda device, *, dtype: 1e11)
+    monkeypatch.setattr(record, "model", lambda id: TINY_SPEC)
+    made = record.record(cpu, model_id="tiny-135m", dtypes=["fp32"], batches=[1], context_len=8, repeats=2)
+    (step,) = read_record(write_record(tmp_path / "tiny.json", made)).steps
+    assert (step.model, step.batch, step.context_len, len(step.samples_s)) == ("tiny", 1, 8, 2)
 
 
 def test_the_bench_times_the_simulator_in_a_process_of_its_own(monkeypatch, cpu):

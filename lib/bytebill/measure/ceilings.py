@@ -19,6 +19,7 @@ from bytebill.engine.kernels.huge_pages import in_large_pages
 from bytebill.engine.kernels.linear import PackedLinear
 from bytebill.hardware import Accelerator
 from bytebill.measure.timing import Call, in_turns, timed
+from bytebill.records.notes import note
 
 _BUFFER_BYTES = {"cpu": 512 << 20, "mps": 512 << 20, "cuda": 4 << 30}
 _MATMUL_SIZE = {"cpu": 2048, "mps": 4096, "cuda": 8192}
@@ -26,7 +27,9 @@ _MATMUL_SIZE = {"cpu": 2048, "mps": 4096, "cuda": 8192}
 
 def read_bytes_per_s(device: Device, *, repeats: int = 9) -> float:
     """Bytes a second of reading memory once, in order, the fastest of several reads [B/s]."""
-    return max(read_rates(device, repeats=repeats))
+    fastest = max(read_rates(device, repeats=repeats))
+    note(read_bytes_per_s=fastest)
+    return fastest
 
 
 def read_rates(device: Device, *, piece_bytes: float = inf, repeats: int = 9) -> tuple[float, ...]:
@@ -62,7 +65,9 @@ def peak_flops_per_s(device: Device, *, dtype: str, repeats: int = 7) -> float:
         calls["torch"] = lambda: a @ b
     with torch.inference_mode():
         timings = in_turns(calls, {}, sync=synchronizer(device), repeats=repeats)
-    return 2 * size**3 / min(min(timing.samples_s) for timing in timings.values())
+    fastest = 2 * size**3 / min(min(timing.samples_s) for timing in timings.values())
+    note(peak_flops_per_s={dtype: fastest})
+    return fastest
 
 
 def as_accelerator(device: Device, *, read: float, peaks: dict[str, float]) -> Accelerator:
