@@ -90,6 +90,9 @@ $(READY): requirements.txt constraints.txt pyproject.toml | $(VENV)/bin/python
 	@PYTHONPATH=lib $(VENV)/bin/python -m bytebill.site.live.pyodide || true  # without npm or network: a sentence, and no failure
 	@mkdir -p $(VENV)/etc/ipython  # ipykernel's warning about TCP would stand in every chapter
 	@echo 'c.IPKernelApp.log_level = 40' > $(VENV)/etc/ipython/ipython_kernel_config.py
+	@mkdir -p $(VENV)/etc/jupyter  # JupyterLab would ask an index for its newest version, and offer news
+	@echo '{"LabApp": {"check_for_updates_class": "jupyterlab.NeverCheckForUpdate", "news_url": null}}' \
+	> $(VENV)/etc/jupyter/jupyter_lab_config.json
 	@touch $@
 
 $(VENV)/bin/python:

@@ -225,12 +225,31 @@ def test_without_a_book_the_sentence_says_where_to_look(tmp_path, monkeypatch):
         chapters.this_book()
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"cells": [', "\x00\x01"])
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", '{"cells": [', "\x00\x01", '{"cells": 3}', '{"cells": [1]}', "[" * 100_000]
+)
 def test_a_damaged_notebook_is_one_sentence(content, toy):
     (toy.notebooks / "01_doubling.ipynb").write_text(content)
     for use in (lambda: list(chapters.run(["01"], book=toy)), lambda: ledger.read(toy.notebooks, book=toy)):
         with pytest.raises(BytebillError, match="is damaged and no notebook"):
             use()
+
+
+def test_a_notebook_of_a_newer_format_is_one_sentence(toy):
+    path = toy.notebooks / "01_doubling.ipynb"
+    path.write_text(path.read_text().replace('"nbformat": 4', '"nbformat": 5'))
+    for use in (lambda: list(chapters.run(["01"], book=toy)), lambda: ledger.read(toy.notebooks, book=toy)):
+        with pytest.raises(BytebillError, match="is a notebook of format 5; this version reads format 4"):
+            use()
+
+
+def test_a_kernel_that_never_answers_is_one_sentence(toy, monkeypatch):
+    def never(*_, **__):
+        raise RuntimeError("Kernel didn't respond in 60 seconds")
+
+    monkeypatch.setattr(papermill, "execute_notebook", never)
+    (outcome,) = chapters.run(["02"], book=toy)
+    assert str(outcome.error).startswith("Kernel didn't respond in 60 seconds; kernels are spoken to over 127.0.0.1")
 
 
 def unmeasured(path: Path) -> list[str]:

@@ -310,17 +310,19 @@ def probe_server(
 ) -> None:
     """Measure a server of yours, fit its constants, and hold their predictions to loads they have not seen."""
     from bytebill.chapters import watch
+    from bytebill.data import write_whole
     from bytebill.trials import probe
 
+    require(out is None or Path(out).resolve().parent.is_dir(), f"There is no folder for {out}.")
     allowed = probe.Allowed(
         n_input_tokens=prompt_tokens, n_output_tokens=answer_tokens, n_at_once=at_once, minutes=max_minutes
     )
     group = probe.group_of(shape or model, accelerator=accelerator, n_devices=devices, weights=weights, kv=kv)
     with watch.counter(console=Console(stderr=True)) as count:
         found = probe.run(url, model=model, group=group, allowed=allowed, like=like, key_env=key_env, progress=count)
-    if out is not None:
-        Path(out).write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
     typer.echo(json.dumps(found.to_json()) if as_json else probe.as_answer(found))
+    if out is not None:  # after the answer: a disk that is full by then has not cost the measurement
+        write_whole(out, json.dumps(found.to_json(), indent=1) + "\n")
 
 
 @app.command("model")
@@ -354,6 +356,14 @@ def main() -> None:
         app(args=list(_joined(sys.argv[1:])), prog_name="bytebill")
     except BytebillError as error:
         print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    except MemoryError:
+        print("This machine has too little free memory for that; close other programs.", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:  # what the system refuses: a full disk, a folder that may not be written
+        if error.strerror is None:
+            raise
+        print(f"{error.filename or 'The output'}: {error.strerror}.", file=sys.stderr)
         raise SystemExit(2) from None
 
 

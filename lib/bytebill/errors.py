@@ -1,6 +1,7 @@
 """Errors that a reader can act on: one clear sentence, no traceback in the command line."""
 
 import errno
+import shutil
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -59,6 +60,6 @@ def disk_errors(path: Path, *, ending: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:  # copying a tree collects its errors into one without a number
-        full = error.errno in (None, errno.ENOSPC, errno.EDQUOT)
+        full = isinstance(error, shutil.Error) or error.errno in (errno.ENOSPC, errno.EDQUOT)
         why = "the disk is full" if full else error.strerror or str(error)
         raise BytebillError(f"{path} could not be written ({why}){ending}.") from error

@@ -14,6 +14,7 @@ from bytebill.errors import disk_errors
 
 CELL_TIMEOUT_S = 1800
 UNTOUCHED = "; the committed notebooks are untouched"
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # a chapter asks no host for anything
 QUIET = "--IPKernelApp.log_level=50"  # otherwise each start and stop writes a warning over the progress bar
 
 
@@ -58,6 +59,10 @@ def _papermill(path: Path, growing: Path, parameters: Mapping[str, Any], variabl
         return "its kernel died, most often for want of memory; close other programs, or try --profile quick"
     except CellTimeoutError:
         return f"a cell took longer than {CELL_TIMEOUT_S} s"
+    except RuntimeError as error:  # of a kernel that never answered
+        if not str(error).startswith("Kernel "):
+            raise
+        return f"{str(error).rstrip('.')}; kernels are spoken to over 127.0.0.1, which must be up"
     return None
 
 
@@ -67,6 +72,6 @@ def _manager(variables: Mapping[str, str]) -> type:
 
     class Manager(AsyncKernelManager):
         def start_kernel(self, **given: Any) -> Any:
-            return super().start_kernel(env={**os.environ, **variables}, **given)
+            return super().start_kernel(env={**OFFLINE, **os.environ, **variables}, **given)
 
     return Manager
