@@ -93,7 +93,7 @@ class ByOperators(TorchFunctionMode):
                 return torch.ops.aten.index_put_.default(found, tensors, args[2])
             return torch.ops.aten.copy_.default(found, args[2])
         if func is Tensor.new_tensor:
-            return torch.tensor(args[1], dtype=args[0].dtype).to(args[0].device)
+            return args[0].new_empty(len(args[1]))
         if func is Tensor.contiguous:
             return args[0] if args[0].is_contiguous() else torch.ops.aten.clone.default(args[0], memory_format=_DENSE)
         if func is Tensor.copy_:
@@ -241,8 +241,13 @@ before = kernel.keys.clone(), kernel.values.clone()
 table = torch.tensor([[-1, 0, 0, 0], [5, 8, 2, 0]])  # padding, and a token that is asked to read two slots too many
 heads = torch.randn(2, 6, 16)
 out = kernel.attend(kernel.keys[0], kernel.values[0], heads, table)
-assert torch.equal(kernel.keys[0, 0], before[0][0, 0]) and torch.equal(out[0], torch.zeros(32))
-assert torch.equal(kernel.keys[0, 0, :, 1], heads[1, 2:4]) is False  # place 5 is slot 1 of block 0, the table's second
+assert torch.equal(out[0], torch.zeros(32)) and torch.equal(kernel.keys[0, 1:], before[0][0, 1:])
+for pool, was, new in ((kernel.keys, before[0], heads[1, 2:4]), (kernel.values, before[1], heads[1, 4:])):
+    assert torch.equal(pool[0, 0, :, 1], new)  # place 5 is slot 1 of the table's second block
+    assert torch.equal(pool[0, 0, :, [0, 2, 3]], was[0, 0, :, [0, 2, 3]])
+expected = torch.cat((kernel.keys[0, 2], kernel.keys[0, 0, :, :2]), 1) @ heads[1, :2, :, None]
+mixed = torch.softmax(expected[..., 0], -1)[:, None] @ torch.cat((kernel.values[0, 2], kernel.values[0, 0, :, :2]), 1)
+assert torch.allclose(out[1].view(2, 16), mixed[:, 0], atol=1e-5)
 """
 
 
