@@ -49,6 +49,7 @@ MAY = {  # third-party packages, where they may be; the standard library may be 
     "joblib": ("trials",),
     "distributed": ("trials",),
     "pyarrow": ("trials",),
+    "triton": ("engine",),
 }
 
 

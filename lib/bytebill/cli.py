@@ -13,6 +13,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - an old interpreter must be told 
     sys.exit("The Byte Bill needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make book")
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 from io import TextIOWrapper
@@ -371,6 +372,7 @@ def _run(names: list[str], *, profile: str | None, device: str | None, parameter
     from bytebill import chapters
 
     if device in ("cuda", "mps"):
+        os.environ["OMP_PROC_BIND"] = "false"  # pinned threads are for timing CPUs; kernels here would inherit one core
         from bytebill.device import pick
 
         pick(device)  # before any chapter starts: one that is not there should not be found out chapter by chapter

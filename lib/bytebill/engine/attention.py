@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from bytebill.engine.kernels import products
+from bytebill.engine.kernels.sdpa import without_plans
 
 FEW_TOKENS = 16  # up to here two batched matmuls per KV head beat SDPA on a CPU, by up to four times
 
@@ -50,14 +51,15 @@ def first_queries(q: Tensor, *, keys: Tensor, values: Tensor) -> Tensor:
 
     q [B, T, N, H], keys and values [B, T, K, H] -> [B, T, N, H]
     """
-    return scaled_dot_product_attention(
-        q.transpose(1, 2),
-        keys.transpose(1, 2),
-        values.transpose(1, 2),
-        is_causal=True,
-        scale=1.0,
-        enable_gqa=q.shape[2] != keys.shape[2],
-    ).transpose(1, 2)
+    with without_plans(q):
+        return scaled_dot_product_attention(
+            q.transpose(1, 2),
+            keys.transpose(1, 2),
+            values.transpose(1, 2),
+            is_causal=True,
+            scale=1.0,
+            enable_gqa=q.shape[2] != keys.shape[2],
+        ).transpose(1, 2)
 
 
 def many_queries(q: Tensor, *, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
@@ -67,10 +69,11 @@ def many_queries(q: Tensor, *, keys: Tensor, values: Tensor, bias: Tensor) -> Te
     """
     rows = q.shape[0], q.shape[2]  # [B, N]
     group = q.shape[0] * q.shape[2] // keys.shape[0]
-    return scaled_dot_product_attention(
-        q.transpose(1, 2),
-        keys.transpose(1, 2).repeat_interleave(group, dim=0).unflatten(0, rows),  # [B, N, S, H]
-        values.repeat_interleave(group, dim=0).unflatten(0, rows),
-        attn_mask=bias[:, :, :, 0],  # [B or 1, 1, T, S]
-        scale=1.0,
-    ).transpose(1, 2)
+    with without_plans(q):
+        return scaled_dot_product_attention(
+            q.transpose(1, 2),
+            keys.transpose(1, 2).repeat_interleave(group, dim=0).unflatten(0, rows),  # [B, N, S, H]
+            values.repeat_interleave(group, dim=0).unflatten(0, rows),
+            attn_mask=bias[:, :, :, 0],  # [B or 1, 1, T, S]
+            scale=1.0,
+        ).transpose(1, 2)

@@ -24,6 +24,7 @@ from bytebill.engine.build import Linear, Loader
 from bytebill.engine.cache.places import Cache, PlacesT
 from bytebill.engine.kernels import products
 from bytebill.engine.kernels.norm import RMSNorm
+from bytebill.engine.kernels.sdpa import without_plans
 from bytebill.engine.rotary import Factors
 from bytebill.models import MLASpec
 
@@ -117,14 +118,15 @@ def expanded(q: Queries, seen: Tensor, kv_up: Tensor, *, bias: Tensor | None, ca
     latent, key = seen.split([kv_up.shape[-1], turned.shape[-1]], -1)
     made = products.multiplied(latent, kv_up.flatten(0, 1)).unflatten(-1, kv_up.shape[:2])  # [B, S, N, ...]
     keys, values = made.tensor_split([plain.shape[-1]], -1)
-    return scaled_dot_product_attention(
-        torch.cat(q, -1).transpose(1, 2),
-        torch.cat((keys, key[:, :, None].expand(-1, -1, plain.shape[2], -1)), -1).transpose(1, 2),
-        values.transpose(1, 2),
-        attn_mask=None if bias is None else bias[:, :, :, 0],  # [B or 1, 1, T, S]
-        is_causal=causal,
-        scale=1.0,
-    ).transpose(1, 2)
+    with without_plans(plain):
+        return scaled_dot_product_attention(
+            torch.cat(q, -1).transpose(1, 2),
+            torch.cat((keys, key[:, :, None].expand(-1, -1, plain.shape[2], -1)), -1).transpose(1, 2),
+            values.transpose(1, 2),
+            attn_mask=None if bias is None else bias[:, :, :, 0],  # [B or 1, 1, T, S]
+            is_causal=causal,
+            scale=1.0,
+        ).transpose(1, 2)
 
 
 def attend_latents(q: Tensor, seen: Tensor, *, bias: Tensor | None, d_latent: int) -> Tensor:

@@ -12,7 +12,7 @@ from math import inf
 import torch
 
 from bytebill.device import Device, synchronizer
-from bytebill.engine.graphs import captured
+from bytebill.engine.graphs import without_launches
 from bytebill.engine.kernels import products, reading
 from bytebill.engine.kernels.dtypes import PLAIN
 from bytebill.engine.kernels.huge_pages import in_large_pages
@@ -41,8 +41,7 @@ def read_rates(device: Device, *, piece_bytes: float = inf, repeats: int = 9) ->
         for piece in pieces:
             reading.read_once(piece)
 
-    call = captured(read) if device.kind == "cuda" else read
-    samples_s = timed(call, sync=synchronizer(device), repeats=repeats).samples_s
+    samples_s = timed(without_launches(read, kind=device.kind), sync=synchronizer(device), repeats=repeats).samples_s
     return tuple(buffer.nbytes / seconds for seconds in samples_s)
 
 

@@ -35,7 +35,7 @@ def record(
         point
         for dtype in dtypes
         for point in sweep_model(
-            smollm2() if spec.id == _REAL else random_weights(spec),
+            smollm2() if spec.id == _REAL else random_weights(spec, device=device.torch),
             device,
             dtype=dtype,
             peaks=machine.peak_flops_per_s,

@@ -7,6 +7,7 @@ batch 2, so a sweep over the batch shows the library's cliff and not the memory'
 
     fp32, bf16, int8, int4    this book's panel kernels (`bytebill.engine.kernels.panels`), fp32 accumulation
     bf16, large batches       oneDNN's packed product, from the batch at which it is the faster one here
+    int4, on a GPU            torch's weight-only kernel (`tinygemm`)
     anything, elsewhere       `F.linear` (CUDA, MPS, or a CPU without numba): plain weights, 16 or 32 bits
 
 What each dtype stores is said in `dtypes`. The batch is measured once a process, in a tenth of a second: it is 13 on a
@@ -24,7 +25,7 @@ from math import inf
 import torch
 from torch.nn import functional
 
-from bytebill.engine.kernels import panels, products, reading
+from bytebill.engine.kernels import panels, products, reading, tinygemm
 from bytebill.engine.kernels.dtypes import PLAIN, SCALE_GROUP, weight_format
 from bytebill.engine.kernels.huge_pages import in_large_pages
 from bytebill.errors import require
@@ -34,15 +35,18 @@ _TRIED_SHAPE = 2048, 2048  # of the matrix that both multiply: beyond a level-2 
 
 
 def path(dtype: str, device: str) -> str:
-    """Which code runs a dtype on a device: 'panels', or 'torch'. Integer weights need the panels.
+    """Which code runs a dtype on a device: 'panels', 'tinygemm' or 'torch'. Integer weights need one of the first two.
 
-    >>> path("bf16", "cuda")
-    'torch'
+    >>> path("bf16", "cuda"), path("int4", "cuda")
+    ('torch', 'tinygemm')
     """
     plain = weight_format(dtype).plain
     if device == "cpu" and panels.available():
         return "panels"
-    require(plain is not None, f"{dtype} weights need this book's CPU kernels; on {device} use bf16 or fp32.")
+    if device == "cuda" and dtype == "int4":
+        return "tinygemm"
+    others = "bf16, fp32 or int4" if device == "cuda" else "bf16 or fp32"
+    require(plain is not None, f"{dtype} weights need this book's CPU kernels; on {device} use {others}.")
     return "torch"
 
 
@@ -69,9 +73,15 @@ class PackedLinear:
         self.path = path(dtype, weight.device.type) if packs else "torch"
         self._whole = False  # whether the panels' outputs are the layer's, with none to cut off
         self._panels: panels.Panels | None = None
+        self._scales: torch.Tensor | None = None  # of tinygemm
         self._onednn: torch.Tensor | None = None
         if self.path == "torch":
             self.weight = weight.to(PLAIN[dtype]).contiguous()
+            return
+        if self.path == "tinygemm":
+            refused = tinygemm.refusal(self.n_out, self.n_in)
+            require(refused is None, refused or "")
+            self.weight, self._scales = tinygemm.packed(weight)
             return
         require(
             dtype != "int4" or self.n_in % SCALE_GROUP == 0,
@@ -85,13 +95,16 @@ class PackedLinear:
     @property
     def stored_bytes(self) -> int:
         """Bytes of weights and scales that one call reads."""
-        scales = self._panels.scales if self._panels else None
+        scales = self._panels.scales if self._panels else self._scales
         return self.weight.nbytes + (scales.nbytes if scales is not None else 0)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """x [..., n_in] -> [..., n_out], in the dtype of x."""
         if self._whole and x.dtype is torch.float32 and x.dim() == 2 and x.is_contiguous():
             return self._panels(x)  # type: ignore[misc]
+        if self._scales is not None:
+            y = tinygemm.product(x.reshape(-1, self.n_in).bfloat16(), self.weight, self._scales)
+            return y.to(x.dtype).reshape(*x.shape[:-1], self.n_out)
         if self._panels is None:
             return products.multiplied(x.to(self.weight.dtype), self.weight).to(x.dtype)
         flat = x if x.dim() == 2 else x.reshape(-1, self.n_in)
@@ -108,6 +121,7 @@ class PackedLinear:
         """A copy whose values lie in memory of their own."""
         twin = copy.copy(self)
         twin.weight, twin._onednn = in_large_pages(self.weight.clone()), None
+        twin._scales = None if self._scales is None else self._scales.clone()
         if self._panels:
             scales = self._panels.scales
             twin._panels = panels.Panels(self.dtype, twin.weight, None if scales is None else scales.clone())
