@@ -4,16 +4,13 @@ The kernel runs in `notebooks/`, the copy grows in a scratch folder under a name
 cell has passed, the copy takes its place in the target folder by one rename; one that stopped stays to be looked at.
 """
 
-import errno
 import logging
 import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bytebill.errors import BytebillError
+from bytebill.errors import disk_errors
 
 CELL_TIMEOUT_S = 1800
 UNTOUCHED = "; the committed notebooks are untouched"
@@ -36,17 +33,6 @@ def execute(
         reason = _papermill(path, growing, parameters, variables)
         os.replace(growing, stopped if reason else target)
     return f"{reason}; as far as it came: {stopped}" if reason else None
-
-
-@contextmanager
-def disk_errors(path: Path, *, ending: str = "") -> Iterator[None]:
-    """Say in one sentence why `path` could not be written while the block runs."""
-    try:
-        yield
-    except OSError as error:  # copying a tree collects its errors into one without a number
-        full = isinstance(error, shutil.Error) or error.errno in (errno.ENOSPC, errno.EDQUOT)
-        why = "the disk is full" if full else error.strerror or str(error)
-        raise BytebillError(f"{path} could not be written ({why}){ending}.") from error
 
 
 def _papermill(path: Path, growing: Path, parameters: Mapping[str, Any], variables: Mapping[str, str]) -> str | None:

@@ -41,6 +41,11 @@ def reads_log(target: Path) -> Path:
     return target.with_suffix(".reads")
 
 
+def notes_log(target: Path) -> Path:
+    """Where a run to `target` writes what its kernel learns of the machine (`bytebill.records.notes`)."""
+    return target.with_suffix(".notes")
+
+
 def stored(path: Path) -> dict[str, Any]:
     """A notebook as it lies on the disk; a damaged one is one sentence."""
     with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
