@@ -184,6 +184,7 @@ HOSTILE = {
     "no model": '{"model_type": "<img src=x onerror=alert(1)>"}',
     "nan": json.dumps(TINY | {"hidden_size": float("nan")}),
     "negative": json.dumps(TINY | {"num_attention_heads": -4}),
+    "a quote that is never closed": '"' + '\\"' * 50_000,
     "a text": json.dumps(TINY | {"vocab_size": "many"}),
 }
 

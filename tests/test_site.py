@@ -125,6 +125,31 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("stopped", [True, False])
+def test_pages_appear_when_they_are_all_there_and_not_before(tmp_path, monkeypatch, stopped):
+    old, growing = tmp_path / "_build" / "html", tmp_path / "_build" / "rendering" / "_build" / "html"
+    old.mkdir(parents=True)
+    (old / "gone.html").write_text("of a chapter that is no more")
+
+    def builds(*_, **__):
+        growing.mkdir(parents=True)
+        (growing / "index.html").write_text("new")
+        if stopped:
+            raise KeyboardInterrupt
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(build.subprocess, "run", builds)
+    monkeypatch.setattr(build.slides, "write_decks", lambda html: [])
+    monkeypatch.setattr(build.check, "problems", lambda html: [])
+    if stopped:
+        with pytest.raises(KeyboardInterrupt):
+            build.render(tmp_path, root=tmp_path)
+        assert not old.exists()
+    else:
+        assert build.render(tmp_path, root=tmp_path).read_text() == "new"
+        assert [path.name for path in old.iterdir()] == ["index.html"] and not growing.exists()
+
+
 def test_no_browser_is_said_and_no_failure(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["browser", str(tmp_path)])
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from bytebill.engine.kernels import products
+from bytebill.engine.kernels.sdpa import without_plans
+
 FEW_TOKENS = 16  # up to here two batched matmuls per KV head beat SDPA on a CPU, by up to four times
 
 
@@ -34,10 +37,10 @@ def few_queries(q: Tensor, *, keys: Tensor, values: Tensor, bias: Tensor | None)
     group = n_heads // n_kv_heads
     if n_tokens > 1:
         q = q.unflatten(2, (n_kv_heads, group)).transpose(1, 2)  # [B, K, T, g, H]
-    scores = torch.bmm(q.reshape(n_rows * n_kv_heads, n_tokens * group, d_head), keys)  # [B K, T g, S]
+    scores = products.bmm(q.reshape(n_rows * n_kv_heads, n_tokens * group, d_head), keys)  # [B K, T g, S]
     if bias is not None:
         scores.view(n_rows, n_kv_heads, n_tokens, group, n_slots).add_(bias)
-    out = torch.bmm(torch.softmax(scores, -1), values)  # [B K, T g, H]
+    out = products.bmm(torch.softmax(scores, -1), values)  # [B K, T g, H]
     if n_tokens > 1:
         out = out.view(n_rows, n_kv_heads, n_tokens, group, d_head).transpose(1, 2)
     return out.reshape(n_rows, n_tokens, n_heads, d_head)
@@ -48,14 +51,15 @@ def first_queries(q: Tensor, *, keys: Tensor, values: Tensor) -> Tensor:
 
     q [B, T, N, H], keys and values [B, T, K, H] -> [B, T, N, H]
     """
-    return scaled_dot_product_attention(
-        q.transpose(1, 2),
-        keys.transpose(1, 2),
-        values.transpose(1, 2),
-        is_causal=True,
-        scale=1.0,
-        enable_gqa=q.shape[2] != keys.shape[2],
-    ).transpose(1, 2)
+    with without_plans(q):
+        return scaled_dot_product_attention(
+            q.transpose(1, 2),
+            keys.transpose(1, 2),
+            values.transpose(1, 2),
+            is_causal=True,
+            scale=1.0,
+            enable_gqa=q.shape[2] != keys.shape[2],
+        ).transpose(1, 2)
 
 
 def many_queries(q: Tensor, *, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
@@ -65,10 +69,11 @@ def many_queries(q: Tensor, *, keys: Tensor, values: Tensor, bias: Tensor) -> Te
     """
     rows = q.shape[0], q.shape[2]  # [B, N]
     group = q.shape[0] * q.shape[2] // keys.shape[0]
-    return scaled_dot_product_attention(
-        q.transpose(1, 2),
-        keys.transpose(1, 2).repeat_interleave(group, dim=0).unflatten(0, rows),  # [B, N, S, H]
-        values.repeat_interleave(group, dim=0).unflatten(0, rows),
-        attn_mask=bias[:, :, :, 0],  # [B or 1, 1, T, S]
-        scale=1.0,
-    ).transpose(1, 2)
+    with without_plans(q):
+        return scaled_dot_product_attention(
+            q.transpose(1, 2),
+            keys.transpose(1, 2).repeat_interleave(group, dim=0).unflatten(0, rows),  # [B, N, S, H]
+            values.repeat_interleave(group, dim=0).unflatten(0, rows),
+            attn_mask=bias[:, :, :, 0],  # [B or 1, 1, T, S]
+            scale=1.0,
+        ).transpose(1, 2)

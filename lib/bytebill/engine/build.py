@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from bytebill.device import free_bytes
-from bytebill.engine.kernels.dtypes import weight_format
+from bytebill.engine.kernels import tinygemm
+from bytebill.engine.kernels.dtypes import SCALE_GROUP, weight_format
 from bytebill.engine.kernels.linear import PackedLinear, path
 from bytebill.engine.kernels.norm import RMSNorm
 from bytebill.engine.kernels.panels import panel_width
@@ -102,10 +103,12 @@ def held_bytes(spec: ModelSpec, *, dtype: str, device: str) -> int:
     >>> held_bytes(model("llama-3-8b"), dtype="bf16", device="cuda") == 2 * model("llama-3-8b").n_params
     True
     """
-    shapes, stored, panels = tensor_shapes(spec), weight_format(dtype), path(dtype, device) == "panels"
+    shapes, stored, by = tensor_shapes(spec), weight_format(dtype), path(dtype, device)
     matrices = {name for name, shape in shapes.items() if len(shape) == 2 and not name.endswith(_PLAIN)}
-    packed = [*matrices, "embedding"] if panels and spec.tied_embeddings else [*matrices]
-    rows = panel_width() if panels else 1
+    packed = [*matrices, "embedding"] if by != "torch" and spec.tied_embeddings else [*matrices]
+    rows = panel_width() if by == "panels" else 1
     filled = sum(stored.matrix_bytes(-(-shapes[name][0] // rows) * rows, shapes[name][1]) for name in packed)
+    if by == "tinygemm":
+        filled += sum(tinygemm.EXTRA_BYTES * prod(shapes[name]) // SCALE_GROUP for name in packed)
     rest = sum(prod(shape) for name, shape in shapes.items() if name not in matrices)
     return filled + rest * stored.activations.itemsize

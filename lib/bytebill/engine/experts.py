@@ -23,6 +23,7 @@ from bytebill.engine.build import Linear, Loader
 from bytebill.engine.layers import SwiGLU
 from bytebill.models import MoESpec
 
+_STEPS_DRAWN = 256
 Routing = tuple[Tensor, Tensor]  # experts [n, k] of each token, and their weights [n, k], which add up to 1
 
 
@@ -66,11 +67,19 @@ class DrawnRouter:
         if self.shares.max() > 1 + 1e-9 or self.shares.min() < 0 or abs(sum(shares) - self.k) > 1e-6:
             raise ValueError("shares are between 0 and 1 and add up to the experts a token takes")
         self._generator = torch.Generator().manual_seed(seed)
+        self._stores: dict[int, list[Tensor]] = {}  # by the tokens of a step, on a GPU
 
     def __call__(self, x: Tensor) -> Routing:
         """x [n, D] -> routing of as many tokens, weights equal"""
-        chosen = self.draw(x.shape[0]).to(x.device)
+        chosen = self._drawn_before(x) if x.is_cuda else self.draw(x.shape[0]).to(x.device)
         return chosen, x.new_full(chosen.shape, 1 / self.k)
+
+    def _drawn_before(self, x: Tensor) -> Tensor:
+        """From a store on the device, drawn for many steps at once: drawing on the CPU outlasts a GPU's layer."""
+        store = self._stores.setdefault(len(x), [])
+        if not store:
+            store += self.draw(_STEPS_DRAWN * len(x)).to(x.device).split(len(x))
+        return store.pop()
 
     def draw(self, n_tokens: int) -> Tensor:
         """Experts [n_tokens, k]."""

@@ -2,11 +2,13 @@
 
 A step of a 30-layer decoder is some 500 kernels; launching each from Python costs microseconds that a small
 model's kernels do not last. A CUDA graph replays them all in one launch. Its shapes are fixed, so the graph
-reads `n_slots` cache slots for every sequence and masks those beyond its length; positions live in a tensor
-that the graph itself moves on by one. Ignores prefill, which is long enough to hide its launches.
+reads `n_slots` cache slots for every sequence and masks those beyond its length (a kernel that finds lengths in a table
+reads no more than those); positions live in a tensor that the graph itself moves on by one. Over a paged cache a graph
+is recorded for every number of sequences, and tokens, places and blocks come to it in one copy. Ignores prefill, which
+is long enough to hide its launches, and experts: their loop asks the device how many tokens each got.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +16,8 @@ import torch
 from torch import Tensor
 
 from bytebill.engine.cache.latent import SlotCache
+from bytebill.engine.cache.paged import PagedCache, PagedPlacement, PlacedTokens
+from bytebill.engine.kernels.decode_code import FIRST_BLOCK, NOWHERE
 from bytebill.engine.transformer import Transformer
 from bytebill.errors import BytebillError
 
@@ -37,6 +41,16 @@ def captured(call: Callable[[], object], *, before: Callable[[], object] = lambd
     return partial(_replay, graph, result, call)
 
 
+def without_launches(call: Callable[[], object], *, kind: str) -> Callable[[], Any]:
+    """The call as one launch where launches would pose as its time: on a GPU. Elsewhere the call itself."""
+    return captured(call) if kind == "cuda" else call
+
+
+def can_record(model: Transformer) -> bool:
+    """Whether a decode step of the model may be recorded: on a GPU, and no expert asks the device."""
+    return model.device.type == "cuda" and not model.experts
+
+
 def _replay(graph: torch.cuda.CUDAGraph, result: object, _held: Callable[[], object]) -> object:
     graph.replay()
     return result
@@ -51,6 +65,11 @@ class GraphedDecode:
     def __init__(self, model: Transformer, cache: SlotCache, *, n_slots: int | None = None) -> None:
         if model.device.type != "cuda":
             raise BytebillError(f"CUDA graphs need a CUDA device, and this model is on {model.device.type}.")
+        if not can_record(model):
+            raise BytebillError(
+                f"{model.spec.name} has experts, whose loop asks the device how many tokens each got: such a step "
+                "cannot be recorded as a CUDA graph. Call the model itself."
+            )
         self.model, self.cache, self.n_slots = model, cache, n_slots or cache.max_len
         self._require_room()
         self._tokens = torch.zeros(cache.batch_size, 1, dtype=torch.long, device=model.device)
@@ -64,11 +83,18 @@ class GraphedDecode:
         """tokens [B, 1] -> logits [B, 1, V], overwritten by the next call."""
         self._require_room()
         if self._lengths != self.cache.lengths:
-            self._positions.copy_(torch.tensor(self.cache.lengths)[:, None])
+            self._move(self.cache.lengths)
         self._tokens.copy_(tokens)
         self.cache.lengths = [length + 1 for length in self.cache.lengths]
         self._lengths = list(self.cache.lengths)
         return self._replay()
+
+    def _move(self, lengths: list[int]) -> None:
+        """Even lengths are filled in on the device: no copy waits, so that a step can be timed again and again."""
+        if len(set(lengths)) == 1:
+            self._positions.fill_(lengths[0])
+        else:
+            self._positions.copy_(torch.tensor(lengths)[:, None])
 
     def _require_room(self) -> None:
         if max(self.cache.lengths) >= min(self.n_slots, self.cache.max_len):
@@ -81,3 +107,40 @@ class GraphedDecode:
         logits = self.model.run(self._tokens, self.cache, placement)
         self._positions.add_(1)
         return logits
+
+
+class GraphedRows:
+    """The likeliest next tokens of n sequences over a paged cache, one new token each: recorded once for each n.
+
+    The cache must decode by table: a graph's shape is then the number of sequences and the longest table there may be.
+    """
+
+    def __init__(self, model: Transformer, cache: PagedCache) -> None:
+        self.model, self.cache = model, cache
+        self._width = 1 + FIRST_BLOCK + -(-cache.max_len // cache.block_size_tokens)  # token, place, read, blocks
+        self._recorded: dict[int, tuple[Tensor, Tensor, Callable[[], Any]]] = {}
+
+    def __call__(self, tokens: Sequence[int], spans: Sequence[PlacedTokens]) -> list[int]:
+        """One token and one span of each sequence -> the likeliest next token of each."""
+        if len(spans) not in self._recorded:
+            self._recorded[len(spans)] = self._record(len(spans))
+        host, state, replay = self._recorded[len(spans)]
+        table = self.cache.table(spans)
+        host[:, 0], host[:, 1 : 1 + table.shape[1]] = torch.tensor(tokens), table
+        state.copy_(host, non_blocking=True)  # the last step's tokens were waited for, so nobody reads the host's rows
+        found: list[int] = replay().tolist()
+        return found
+
+    def _record(self, n: int) -> tuple[Tensor, Tensor, Callable[[], Any]]:
+        host = torch.zeros(n, self._width, dtype=torch.long, pin_memory=self.model.device.type == "cuda")
+        host[:, 1] = NOWHERE  # the warm-up writes to no block
+        state = host.to(self.model.device)
+        nobody = state[:0, 0]
+        placement = PagedPlacement(
+            positions=state[:, 1:2], table=state[:, 1:], groups=(), blocks=nobody, slots=nobody
+        )  # views: what is copied into `state` is what the graph sees
+
+        def step() -> Tensor:
+            return self.model.run_rows(state[:, 0], self.cache, placement).argmax(-1)
+
+        return host, state, captured(step)

@@ -26,7 +26,7 @@ class Rotary:
         self._frequencies, self._dtype = frequencies.float(), dtype
         kinds = [[1.0], [0.0]] if spec.mla is not None else [[spec.d_head**-0.5, 1.0, 0.0], [0.0, 0.0, 1.0]]
         counts = [1] if spec.mla is not None else [spec.n_heads, spec.n_kv_heads, spec.n_kv_heads]
-        per_head = torch.tensor(kinds).repeat_interleave(torch.tensor(counts), 1)
+        per_head = torch.tensor(kinds).repeat_interleave(torch.tensor(counts), 1, output_size=sum(counts))
         self._weight, self._offset = per_head[..., None].to(frequencies.device)  # each [N + 2 K, 1]
 
     def factors(self, positions: Tensor) -> Factors:

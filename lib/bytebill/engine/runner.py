@@ -10,22 +10,26 @@ memory, the runner places tokens in blocks of its own, since what a step costs d
 
 Padding is computed for real: a padded prompt's tail lies behind its tokens (the plan counts it in front, which
 costs the same), decodes read as many slots as the plan's context says, and a finished row of a static batch
-computes its last token again. Ignores sampling and stop tokens: a request gets the tokens it asked for.
+computes its last token again. On a GPU a step of decodes alone is one CUDA graph (`graphs.GraphedRows`); a step with a
+prompt in it is launched kernel by kernel. Ignores sampling and stop tokens: a request gets the tokens it asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
 
 from bytebill.engine.cache.paged import PagedCache, PlacedTokens
+from bytebill.engine.graphs import GraphedRows, can_record
 from bytebill.engine.transformer import Transformer
 from bytebill.errors import BytebillError, require
 from bytebill.serving import Allocator, Plan, PrefillChunk, Request, Scheduler
 from bytebill.units import BLOCK_SIZE_TOKENS
+
+_MOST_RECORDED = 128  # sequences of a step that is recorded: a graph for each number of them is held in memory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +41,13 @@ class _Part:
     tokens: list[int]
     end: int | None  # which of them wants logits
     emits: bool
+
+
+def _nobodys(n_tokens: int, *, start: int = 0) -> _Part:
+    """A prompt, or for one token a decode, in the pool's first blocks."""
+    blocks = range(start + n_tokens)  # as many as there may be need of
+    span = PlacedTokens(blocks=blocks, start=start, n_new=n_tokens)
+    return _Part(id=-1, span=span, tokens=[0] * n_tokens, end=n_tokens - 1, emits=False)
 
 
 class Runner:
@@ -61,10 +72,13 @@ class Runner:
             dtype=model.activation_dtype,
             device=model.device,
         )
+        by_graph = can_record(model) and self.cache.decodes_by_table
+        self._graphed = GraphedRows(model, self.cache) if by_graph else None
         self._free = list(range(n_blocks - 1, -1, -1))
         self._tables: dict[int, list[int]] = {}  # of the runner's own blocks
         self._requests: dict[int, Request] = {}
         self._tokens: dict[int, list[int]] = {}  # prompt, then emitted
+        self._met: set[int] = set()  # lengths of prompts whose kernels were loaded
 
     @classmethod
     def of(cls, model: Transformer, scheduler: Scheduler, *, max_len: int | None = None) -> Runner:
@@ -99,10 +113,25 @@ class Runner:
 
     @torch.inference_mode()
     def warm_up(self, *, n_rows: int = 16) -> None:
-        """Compile and pack what passes of up to so many rows need, before anything is served and timed."""
-        part = _Part(id=-1, span=PlacedTokens(blocks=[0], start=0, n_new=1), tokens=[0], end=0, emits=False)
+        """Compile, pack and record what passes of up to so many rows need, before anything is served and timed."""
         for n in range(1, n_rows + 1):
-            self._chosen([part] * n)
+            self._chosen([_nobodys(1)] * n)
+        self.meet_prompts(())
+
+    @torch.inference_mode()
+    def meet_prompts(self, lengths: Iterable[int]) -> None:
+        """On a GPU, pass once through prompts of these lengths and of every power of two, alone and beside a decode:
+        the first pass of a shape loads and chooses kernels, for up to half a second. Only before anything is served,
+        since the tokens go to blocks that belong to nobody yet."""
+        if self.model.device.type != "cuda" or self._requests:
+            return
+        powers = (2**i for i in range(1, self.cache.max_len.bit_length()))
+        for n in sorted({n for n in (*powers, *lengths) if 1 < n <= self.cache.max_len} - self._met):
+            self._chosen([_nobodys(n)])
+            self._chosen([_nobodys(1), _nobodys(n)])
+            if n + self.cache.block_size_tokens <= self.cache.max_len:
+                self._chosen([_nobodys(n, start=self.cache.block_size_tokens)])
+            self._met.add(n)
 
     @torch.inference_mode()
     def execute(self, plan: Plan) -> dict[int, int]:
@@ -122,6 +151,12 @@ class Runner:
 
     def _chosen(self, parts: list[_Part]) -> list[int]:
         """The likeliest next token of each part that wants logits."""
+        if (
+            self._graphed
+            and len(parts) <= _MOST_RECORDED
+            and all(part.end == 0 == len(part.tokens) - 1 for part in parts)
+        ):
+            return self._graphed([part.tokens[0] for part in parts], [part.span for part in parts])
         starts = accumulate((len(part.tokens) for part in parts), initial=0)
         ends = [start + part.end for start, part in zip(starts, parts, strict=False) if part.end is not None]
         device = self.model.device

@@ -10,7 +10,7 @@ of it all. One process, one thread: arrivals during a step wait for its end.
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -48,6 +48,8 @@ def serve(
 
     `prompts` gives each request its tokens; by default they are drawn at random, the same for the same request.
     """
+    if not isinstance(requests, Iterator):
+        runner.meet_prompts(request.n_input_tokens for request in requests)
     timed: Any = _Stopwatch(scheduler)
     schedule = Schedule()
     executor = _OnEngine(runner, prompts or _random_prompts(runner))

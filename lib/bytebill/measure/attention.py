@@ -23,12 +23,16 @@ from torch import Tensor
 from bytebill.device import Device, synchronizer
 from bytebill.engine.cache.contiguous import ContiguousCache
 from bytebill.engine.cache.latent import LatentCache, SlotCache, slot_cache
+from bytebill.engine.graphs import without_launches
+from bytebill.engine.kernels import reading
 from bytebill.engine.kernels.dtypes import PLAIN
 from bytebill.engine.latents import attend_latents
 from bytebill.engine.rotary import Rotary, rope_frequencies
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import random_weights
-from bytebill.measure.decoders import cached_step
+from bytebill.measure.ceilings import peak_flops_per_s
+from bytebill.measure.decoders import cached_step, one_piece
+from bytebill.measure.sizes import sizes_for
 from bytebill.measure.timing import Call, Predicted, Timing, in_turns, timed
 from bytebill.models import MLASpec, ModelSpec, precision
 from bytebill.roofline import StepCost, decode_cost
@@ -90,8 +94,8 @@ def sweep_attention(
     beyond_bytes: float = BEYOND_CACHES_BYTES,
 ) -> list[AttentionPoint]:
     """Every kind at every batch; `peak` is the FLOP/s that their kernel reaches. As many layers are passed as make the
-    cache larger than `beyond_bytes`."""
-    found = []
+    cache larger than `beyond_bytes`, and than the device's own cache many times."""
+    found, beyond_bytes = [], max(beyond_bytes, sizes_for(device).beyond_caches_bytes)
     for (kind, spec), batch in product(specs.items(), batches):
         cost = decode_cost(spec, batch_size=batch, context_len=context_len, precision=precision(dtype))
         deep = replace(spec, n_layers=ceil(beyond_bytes / cost.kv_read_bytes))
@@ -113,7 +117,12 @@ def sweep_attention(
 
 
 def kernel_flops_per_s(spec: ModelSpec, device: Device, *, dtype: str) -> float:
-    """FLOP/s of attention over a cache that stays on the chip: what its arithmetic is limited to."""
+    """FLOP/s of attention over a cache that stays on the chip: what its arithmetic is limited to.
+
+    On a GPU those of a large matmul: so little attention is over before its kernels are started.
+    """
+    if device.kind == "cuda":
+        return peak_flops_per_s(device, dtype=dtype)
     small: dict[str, Any] = {"batch_size": 8, "context_len": 512}
     timing = _time(replace(spec, n_layers=1), device, dtype=dtype, **small, repeats=9)
     cost = decode_cost(replace(spec, n_layers=1), **small, precision=precision(dtype))
@@ -142,7 +151,7 @@ def sweep_inside(
     for batch in batches:
         cached = {kind: cached_step(model, batch, context_len) for kind, model in models.items()}
         steps = {kind: step for kind, (_, step) in cached.items()}
-        reads = {kind: _reading(cache, models[kind]) for kind, (cache, _) in cached.items()}
+        reads = {kind: _reading(cache, device, models[kind]) for kind, (cache, _) in cached.items()}
         timings = in_turns(steps, reads, sync=synchronizer(device), repeats=repeats)
         for kind, timing in timings.items():
             cost = decode_cost(specs[kind], batch_size=batch, context_len=context_len, precision=precision(dtype))
@@ -178,7 +187,8 @@ def _time(spec: ModelSpec, device: Device, *, dtype: str, batch_size: int, conte
     else:
         call = _attending_latents(spec, cache)
     with torch.inference_mode():
-        return timed(call, sync=synchronizer(device), reference=_reading(cache), repeats=repeats)
+        call = without_launches(call, kind=device.kind)
+        return timed(call, sync=synchronizer(device), reference=_reading(cache, device), repeats=repeats)
 
 
 def attending(spec: ModelSpec, cache: Any, placement: Any, *, n_rows: int, like: Tensor) -> Call:
@@ -196,17 +206,21 @@ def _attending_latents(spec: ModelSpec, cache: LatentCache) -> Call:
     return lambda: [attend_latents(q, layer[:, :-1], bias=None, d_latent=d_latent) for layer in rows]
 
 
-def _reading(cache: SlotCache, model: Transformer | None = None) -> Call:
-    """A plain read of a cache (and of a model's weights before it), in the order in which it lies in memory."""
+def _reading(cache: SlotCache, device: Device, model: Transformer | None = None) -> Call:
+    """A plain read of a cache (and of a model's weights before it, on a GPU of as many bytes in one piece), as it lies
+    in memory."""
     flat = [
         tensor.permute(*sorted(range(tensor.dim()), key=tensor.stride, reverse=True)).reshape(-1).view(torch.float32)
         for tensor in cache.tensors
     ]
 
+    if model is not None and device.kind == "cuda":
+        flat.insert(0, one_piece(model.weight_bytes_read, device))
+
     def read() -> None:
-        if model is not None:
+        if model is not None and device.kind != "cuda":
             model.read_weights()
         for part in flat:
-            part.sum()
+            reading.read_once(part)
 
-    return read
+    return without_launches(read, kind=device.kind)

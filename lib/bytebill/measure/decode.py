@@ -14,8 +14,8 @@ from math import hypot
 from statistics import median
 
 from bytebill.device import Device, synchronizer
-from bytebill.engine.graphs import captured
-from bytebill.engine.kernels.linear import arithmetic
+from bytebill.engine.graphs import without_launches
+from bytebill.engine.kernels.linear import arithmetic, path
 from bytebill.engine.weights import Weights
 from bytebill.measure.decoders import Decoder, decoder, hollow_decoder
 from bytebill.measure.timing import Predicted, Timing, in_turns
@@ -31,6 +31,7 @@ class DecodePoint(Predicted):
     weight_bytes: int
     read_bytes_per_s: float
     fraction_of_read: float
+    samples_s: tuple[float, ...] = ()
 
 
 def point(
@@ -38,7 +39,7 @@ def point(
 ) -> DecodePoint:
     """A measured step beside its prediction; `peaks` holds the FLOP/s of a large matmul by dtype."""
     step_s, read_s = timing.median_s, timing.reference_s
-    peak = peaks[arithmetic(decoder.dtype, batch_size=batch, device=decoder.device.kind)]
+    peak = peaks[multiplied_in(decoder, batch)]
     return DecodePoint(
         dtype=decoder.dtype,
         batch=batch,
@@ -49,7 +50,15 @@ def point(
         read_bytes_per_s=decoder.weight_bytes / read_s,
         fraction_of_read=read_s / step_s,
         predicted_s=hypot(read_s, 2.0 * batch * decoder.n_weights / peak) + rest_s,
+        samples_s=timing.samples_s,
     )
+
+
+def multiplied_in(decoder: Decoder, batch: int) -> str:
+    """The dtype whose peak bounds a step; a GPU's kernel for 4 bits multiplies in bf16."""
+    if path(decoder.dtype, decoder.device.kind) == "tinygemm":
+        return "bf16"
+    return arithmetic(decoder.dtype, batch_size=batch, device=decoder.device.kind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +76,7 @@ def taken_apart(weights: Weights, device: Device, *, dtype: str, context_len: in
     """Time a decode step at batch 1, a read of each of its matrices, and a step of its hollow twin, in turns [s]."""
     real = decoder(weights, device, dtype=dtype, context_len=context_len)
     twin = hollow_decoder(weights.spec, device, dtype=dtype, context_len=context_len)
-    read = captured(real.read_matrices) if device.kind == "cuda" else real.read_matrices
+    read = without_launches(real.read_matrices, kind=device.kind)
     calls = {"step": real.step(1), "matrices": read, "rest": twin.step(1)}
     timings = in_turns(calls, {}, sync=synchronizer(device), repeats=repeats, at_least_s=0.5)
     return StepParts(weight_bytes=real.weight_bytes, n_matrices=len(real.linears), **timings)

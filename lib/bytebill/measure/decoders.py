@@ -13,21 +13,22 @@ Used by chapters 01, 03 and 16 and `bytebill bench`.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Any
 
 import torch
 
 from bytebill.device import Device, synchronizer
 from bytebill.engine.cache.latent import SlotCache
-from bytebill.engine.graphs import GraphedDecode, captured
+from bytebill.engine.graphs import GraphedDecode, can_record, without_launches
 from bytebill.engine.kernels.dtypes import PLAIN
 from bytebill.engine.kernels.linear import PackedLinear
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import Weights, random_weights
 from bytebill.errors import require
+from bytebill.measure.sizes import sizes_for
 from bytebill.measure.timing import Call, Timing, in_turns
 from bytebill.models import ModelSpec
 
-D_MODEL, D_FF = 2048, 5632
 _HOLLOW_WIDTH = 64  # of everything that a matrix has as a side
 
 
@@ -60,7 +61,7 @@ class Decoder:
     @cached_property
     def in_one_piece(self) -> torch.Tensor:
         """As many bytes as the weights have, in one piece."""
-        return torch.ones(max(1, self.weight_bytes // 4), device=self.device.torch)
+        return one_piece(self.weight_bytes, self.device)
 
     def time(self, batch_size: int, *, repeats: int = 5, at_least_s: float = 0.0) -> Timing:
         """A step's time beside that of reading its weights."""
@@ -71,24 +72,31 @@ class Decoder:
         return dict(zip(batches, time_in_turns([self], batches, repeats=repeats), strict=True))
 
 
+def one_piece(n_bytes: int, device: Device) -> torch.Tensor:
+    """So many bytes, whose `sum` is one read of them."""
+    return torch.ones(max(1, n_bytes // 4), device=device.torch)
+
+
 def time_in_turns(
     decoders: Sequence[Decoder], batches: Sequence[int] = (1,), *, repeats: int = 5, at_least_s: float = 0.0
 ) -> list[Timing]:
     """The step of every decoder at every batch, taken in turns, each beside that of reading its own weights."""
-    on_cuda, sync = decoders[0].device.kind == "cuda", synchronizer(decoders[0].device)
-    reads = [captured(decoder.read) if on_cuda else decoder.read for decoder in decoders for _ in batches]
+    kind, sync = decoders[0].device.kind, synchronizer(decoders[0].device)
+    reads = [without_launches(decoder.read, kind=kind) for decoder in decoders for _ in batches]
     steps = dict(enumerate(decoder.step(batch) for decoder in decoders for batch in batches))
     return list(in_turns(steps, dict(enumerate(reads)), sync=sync, repeats=repeats, at_least_s=at_least_s).values())
 
 
 def build_stack(
-    device: Device, *, dtype: str, n_layers: int, d_model: int = D_MODEL, d_ff: int = D_FF, seed: int = 0
+    device: Device, *, dtype: str, n_layers: int, d_model: int | None = None, d_ff: int | None = None, seed: int = 0
 ) -> Decoder:
-    """A stack of `n_layers` pairs, packed; layers hold the same values in memory of their own."""
-    generator = torch.Generator().manual_seed(seed)
-    weights = [
-        torch.randn(shape, generator=generator) / shape[1] ** 0.5 for shape in ((d_ff, d_model), (d_model, d_ff))
-    ]
+    """A stack of `n_layers` pairs, packed, as wide as the device calls for (`sizes`); layers hold the same values in
+    memory of their own."""
+    size = sizes_for(device)
+    d_model, d_ff = d_model or size.d_model, d_ff or size.d_ff
+    drawn: dict[str, Any] = {"device": device.kind if device.kind == "cuda" else "cpu"}
+    drawn["generator"] = torch.Generator(drawn["device"]).manual_seed(seed)
+    weights = [torch.randn(shape, **drawn) / shape[1] ** 0.5 for shape in ((d_ff, d_model), (d_model, d_ff))]
     pair = [PackedLinear(weight.to(device.torch), dtype=dtype) for weight in weights]
     linears = tuple(linear.twin() for _ in range(n_layers) for linear in pair)
 
@@ -102,7 +110,7 @@ def build_stack(
                 y = linear(y)
             return y
 
-        return captured(run) if device.kind == "cuda" else run
+        return without_launches(run, kind=device.kind)
 
     n_bytes, n_weights = sum(linear.stored_bytes for linear in linears), 2 * n_layers * d_model * d_ff
     return Decoder(device=device, dtype=dtype, linears=linears, weight_bytes=n_bytes, n_weights=n_weights, step=step)
@@ -118,18 +126,17 @@ def decoder(weights: Weights, device: Device, *, dtype: str, context_len: int) -
         linears=model.linears,
         weight_bytes=model.weight_bytes_read,
         n_weights=weights.spec.n_matmul_params,
-        step=lambda batch_size: cached_step(model, batch_size, context_len, graphed=device.kind == "cuda")[1],
+        step=lambda batch_size: cached_step(model, batch_size, context_len)[1],
     )
 
 
-def cached_step(
-    model: Transformer, batch_size: int, context_len: int, *, graphed: bool = False
-) -> tuple[SlotCache, Call]:
-    """A cache of `batch_size` sequences of `context_len` tokens, and the decode step over it, to be repeated."""
+def cached_step(model: Transformer, batch_size: int, context_len: int) -> tuple[SlotCache, Call]:
+    """A cache of `batch_size` sequences of `context_len` tokens, and the decode step over it, to be repeated; recorded
+    as a graph where that can be done."""
     cache = model.new_cache(batch_size, context_len + 1)
     cache.occupy(context_len)
     tokens = torch.zeros(batch_size, 1, dtype=torch.long, device=model.device)
-    forward = GraphedDecode(model, cache) if graphed else partial(model, cache=cache)
+    forward = GraphedDecode(model, cache) if can_record(model) else partial(model, cache=cache)
 
     def run() -> object:
         cache.set_lengths(context_len)

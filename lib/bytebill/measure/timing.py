@@ -3,8 +3,11 @@
 A machine's speed drifts: another tenant, a clock, the pages a process was given. So a measurement here is a
 pair: the call and a plain read of the same bytes, taken in turn, and what is reported is their ratio and the
 median of each. A reference that moved by more than `DRIFT_LIMIT` between start and end is said out loud.
+
+Where only the code is to be tried and no number is kept, `BYTEBILL_REPEATS=1` in the environment is enough of each.
 """
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +16,8 @@ from typing import Any
 
 Call = Callable[[], object]
 DRIFT_LIMIT = 0.25
+ENOUGH = "BYTEBILL_REPEATS"
+_MOST_CALLS = 1024  # of a sample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,21 +95,45 @@ def in_turns(
     calls: Mapping[Any, Call], references: Mapping[Any, Call], *, sync: Call, repeats: int = 5, at_least_s: float = 0.0
 ) -> dict[Any, Timing]:
     """Time several calls round after round, each beside its reference (where it has one), so that a drift of the
-    machine meets all of them alike and their ratios stay what they are."""
+    machine meets all of them alike and their ratios stay what they are. Where waiting for a device takes time itself
+    (`device.Synchronizer`), a sample is the mean of as many calls back to back as make it long beside the wait."""
+    if ENOUGH in os.environ:
+        repeats, at_least_s = int(os.environ[ENOUGH]), 0.0
     samples: dict[Any, list[float]] = {key: [] for key in calls}
     beside: dict[Any, list[float]] = {key: [] for key in calls}
     both = ((calls, samples), (references, beside))
     turns = [(each[key], into[key]) for key in calls for each, into in both if key in each]
-    for call, _ in turns:
-        call()
+    n_calls = [_calls_a_sample(call, sync) for call, _ in turns]
     while min(map(len, samples.values())) < repeats or sum(map(sum, samples.values())) < at_least_s:
-        for call, into in turns:
-            sync()
-            start = time.perf_counter()
-            call()
-            sync()
-            into.append(time.perf_counter() - start)
+        for n, (call, into) in zip(n_calls, turns, strict=True):
+            into.append(_sample_s(call, sync, n))
     return {key: Timing(samples_s=tuple(samples[key]), reference_samples_s=tuple(beside[key])) for key in calls}
+
+
+def _calls_a_sample(call: Call, sync: Call) -> int:
+    """Warm up, and find how many calls a sample takes: one, unless a wait would be much of it.
+
+    >>> from bytebill.device import Synchronizer
+    >>> _calls_a_sample(lambda: time.sleep(0.001), lambda: None)
+    1
+    >>> _calls_a_sample(lambda: time.sleep(0.001), Synchronizer(lambda: None, least_sample_s=0.003)) in (2, 4)
+    True
+    """
+    call()
+    n, least_s = 1, getattr(sync, "least_sample_s", 0.0)
+    while least_s and n < _MOST_CALLS and n * _sample_s(call, sync, n) < least_s:
+        n *= 2
+    return n
+
+
+def _sample_s(call: Call, sync: Call, n: int) -> float:
+    """Mean seconds of n calls between two waits."""
+    sync()
+    start = time.perf_counter()
+    for _ in range(n):
+        call()
+    sync()
+    return (time.perf_counter() - start) / n
 
 
 def drift(rates: Sequence[float]) -> str | None:

@@ -4,7 +4,7 @@
 figure is of this run; where the reference read drifted by more than a quarter, `warnings` says so.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -19,14 +19,16 @@ from bytebill.engine.kernels import panels
 from bytebill.engine.kernels.dtypes import PLAIN
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import smollm2
-from bytebill.errors import require
+from bytebill.errors import BytebillError, require
 from bytebill.measure import ceilings, peers, users
 from bytebill.measure.decode import DecodePoint, median_error, point, sweep_model
-from bytebill.measure.decoders import D_FF, D_MODEL, build_stack
+from bytebill.measure.decoders import build_stack
 from bytebill.measure.prefix import ttft_by_hit
+from bytebill.measure.sizes import sizes_for
 from bytebill.measure.speculation import lookup_gain
 from bytebill.measure.timing import drift
 from bytebill.trials import agreement, speed
+from bytebill.trials.record import made_on, new_record
 
 Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
@@ -50,16 +52,40 @@ def run(
     machine = ceilings.machine(here, *PLAIN)
     found: dict[str, Any] = {
         "bytebill": bytebill.__version__,
+        "provenance": made_on(here, program="bytebill"),
         "device": here.name,
+        "kind": here.kind,
         "threads": here.n_threads,
         "pinned": here.pinned,
         "memory_bytes": here.memory_bytes,
         "read_bytes_per_s": machine.bandwidth_bytes_per_s,
         "peak_flops_per_s": dict(machine.peak_flops_per_s),
     }
-    for done, measure in enumerate(parts):
-        measure(found, here, lambda label, done=done: progress(label, done, len(parts)))  # type: ignore[misc]
+    names = [only] if only else [name for name in _PARTS if name not in _ON_REQUEST]
+    for done, (name, measure) in enumerate(zip(names, parts, strict=True)):
+        try:
+            measure(found, here, lambda label, done=done: progress(label, done, len(parts)))  # type: ignore[misc]
+        except BytebillError as error:
+            if only:
+                raise
+            found.setdefault("skipped", {})[name] = str(error)  # and the parts before it are not lost
     return found
+
+
+def as_record(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A run of the bench in the book's schema: its sweeps are the steps, and the other parts stay as they are."""
+    swept = {part: found[part] for part in _SWEEPS if part in found}
+    apart = {"provenance", "read_bytes_per_s", "peak_flops_per_s", *swept}
+    others = {key: value for key, value in found.items() if key not in apart}
+    contexts = {"smollm2": _CONTEXT_LEN}
+    return new_record(
+        kind="bench",
+        provenance=found["provenance"],
+        parameters={"parts": [part for part in _PARTS if part in found]},
+        ceilings={"read_bytes_per_s": found["read_bytes_per_s"], "peak_flops_per_s": found["peak_flops_per_s"]},
+        steps=[{"model": part, "context_len": contexts.get(part)} | row for part in swept for row in swept[part]],
+        found=others,
+    )
 
 
 def _sweep(part: str, found: dict[str, Any], here: Device, say: Say) -> None:
@@ -76,8 +102,15 @@ def _sweep(part: str, found: dict[str, Any], here: Device, say: Say) -> None:
 
 def _stack(device: Device, dtype: str, peaks: dict[str, float]) -> list[DecodePoint]:
     # The same 554 M weights in every dtype, where they fit twice: int8 is then still beyond any cache.
-    n_layers = int(min(24, device.memory_bytes // (2 * 4 * 2 * D_MODEL * D_FF)))
-    require(n_layers >= 12, "The stack of 500 MB needs 1.2 GB of free memory; close something and try again.")
+    size = sizes_for(device)
+    by_layer = 2 * size.d_model * size.d_ff
+    n_layers = int(min(24, device.memory_bytes // (2 * 4 * by_layer)))
+    least = 12 if device.kind == "cpu" else size.layers((1,))[0]
+    needed = 2 * 4 * least * by_layer
+    require(
+        n_layers >= least,
+        f"The smallest stack needs {needed / 1e9:.1f} GB of free memory; close something and try again.",
+    )
     stack = build_stack(device, dtype=dtype, n_layers=n_layers)
     return [point(stack, batch, timing, peaks=peaks) for batch, timing in stack.sweep(_BATCHES).items()]
 
@@ -88,20 +121,20 @@ def _smollm2(device: Device, dtype: str, peaks: dict[str, float]) -> list[Decode
 
 def _dtypes(device: Device, part: str) -> list[str]:
     """The weight dtypes that have a kernel on the device, and make sense for the part."""
-    packed = device.kind == "cpu" and panels.available()
+    packed = {"cpu": ("int8", "int4") if panels.available() else (), "cuda": ("int4",)}.get(device.kind, ())
     # SmolLM2's file has 4 bits already: packing its weights into 4 bits again would say nothing.
-    return [each for each in _DTYPES if (each in PLAIN or packed) and (part, each) != ("smollm2", "int4")]
+    return [each for each in _DTYPES if (each in PLAIN or each in packed) and (part, each) != ("smollm2", "int4")]
 
 
 def _peers(found: dict[str, Any], here: Device, say: Say) -> None:
     say("peers")
-    found["peers"] = {f"{peer}_tokens_per_s": rate for peer, rate in peers.all_in_turns().items()}
+    found["peers"] = {f"{peer}_tokens_per_s": rate for peer, rate in peers.all_in_turns(device=here.kind).items()}
 
 
 def _engine(found: dict[str, Any], here: Device, say: Say) -> None:
     say("engine")
     found["engine"] = [users.alone_and_together(here, dtype=dtype) for dtype in _dtypes(here, "smollm2")]
-    found["engine_peers"] = {"llamacpp_8_slots_tokens_per_s": peers.tokens_per_s("llamacpp_8_slots")}
+    found["engine_peers"] = {"llamacpp_8_slots_tokens_per_s": peers.tokens_per_s("llamacpp_8_slots", device=here.kind)}
 
 
 def _prefix(found: dict[str, Any], here: Device, say: Say) -> None:
@@ -209,9 +242,10 @@ def gains_of_narrow(points: Sequence[dict[str, Any]]) -> list[str]:
 def overview(found: dict[str, Any]) -> Text:
     """The record of a run as lines and tables for a terminal."""
     pinned = "pinned" if found["pinned"] else "NOT pinned: the figures are too low"
+    threads = f", {found['threads']} threads, {pinned}" if found.get("kind", "cpu") == "cpu" else ""
     peaks = ", ".join(f"{dtype} {rate / 1e9:,.0f}" for dtype, rate in found["peak_flops_per_s"].items())
     lines = [
-        f"{found['device']}, {found['threads']} threads, {pinned}",
+        f"{found['device']}{threads}",
         f"reads {found['read_bytes_per_s'] / 1e9:.1f} GB/s, multiplies {peaks} GFLOP/s",
     ]
     keys = ("dtype", "batch", "step_s", "predicted_s", "tokens_per_s", "fraction_of_read")
@@ -264,4 +298,5 @@ def overview(found: dict[str, Any]) -> Text:
     for row in found.get("agreement", []):
         ratios = ", ".join(f"{name} {row[name]['ratio']:.2f}" for name in agreement.QUANTITIES)
         lines.append(f"simulated over measured at {row['load']:.0%} of capacity: {ratios}")
+    lines += [f"{name} left out: {why}" for name, why in found.get("skipped", {}).items()]
     return Text("\n".join([*lines, *found.get("warnings", [])]))

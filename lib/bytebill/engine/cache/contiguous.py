@@ -3,8 +3,9 @@
     bytes_per_token = 2 * L * K * H * bytes_per_value          [bytes/token]
 
 Symbols: L layers, K KV heads, H head size [numbers]. Keys lie as [L, B K, H, max_len], values [L, B K,
-max_len, H]: the two layouts that the batched matmuls of `attention` stream fastest. Where this book's kernel
-decodes (`kernels.decode`), keys lie in memory as values do, and the same shape is a view. Ignores paging: see `paged`.
+max_len, H]: the two layouts that the batched matmuls of `attention` stream fastest. On a GPU, and where this book's
+kernel decodes (`kernels.decode`), keys lie in memory as values do, and the same shape is a view. Ignores paging: see
+`paged`.
 """
 
 import torch
@@ -29,11 +30,12 @@ class ContiguousCache(SlotMemory):
         # Zeros, not empty: a slot not yet written gets weight 0, and 0 * nan would still be nan.
         values = torch.zeros(*heads, max_len, spec.d_head, dtype=dtype, device=device)
         self._kernel = decode_attention(values.unflatten(1, rows), n_heads=spec.n_heads, max_len=max_len)
-        keys = (
-            torch.zeros(*heads, spec.d_head, max_len, dtype=dtype, device=device)
-            if self._kernel is None
-            else self._kernel.keys.flatten(1, 2).transpose(-1, -2)
-        )
+        if self._kernel is not None:
+            keys = self._kernel.keys.flatten(1, 2).transpose(-1, -2)
+        elif values.is_cuda:  # rows of heads: the longest context, which may be odd, is then no stride
+            keys = torch.zeros_like(values).transpose(-1, -2)
+        else:
+            keys = torch.zeros(*heads, spec.d_head, max_len, dtype=dtype, device=device)
         super().__init__(keys, values, batch_size=batch_size, max_len=max_len, by_table=self._kernel is not None)
         # The same memory twice: as the matmuls read it, and by row [L, B, K, ...] as tokens are written.
         self._layers = list(zip(keys.unbind(0), values.unbind(0), strict=True))

@@ -4,9 +4,10 @@
     token s of a sequence is in slot s % block_size of the block that its table names at s // block_size
 
 Symbols: L layers, K KV heads, H head size [numbers]. Who holds which block is decided elsewhere
-(`bytebill.serving.memory.paged`); here tables are read. Sequences that get one token each go through this book's kernel
-in one call (`kernels.decode`), a longer chunk through torch over its own gathered blocks; without the kernel
-torch gathers for all. Blocks of a sequence that waits may be kept on the host. Ignores who shares a block: only
+(`bytebill.serving.memory.paged`); here tables are read. Sequences that get one token each go through this book's
+kernel in one call (`kernels.decode`, on a GPU `kernels.decode_gpu`), a longer chunk through torch over its own gathered
+blocks; without the kernel torch gathers for all. Blocks of a sequence that waits may be kept on the host. Ignores who
+shares a block: only
 whole blocks are shared, so whoever writes to one that others read writes what is there.
 """
 
@@ -94,6 +95,16 @@ class PagedCache:
         self.n_blocks, self.n_host_blocks, self.block_size_tokens = n_blocks, n_host_blocks, block_size_tokens
 
     @property
+    def decodes_by_table(self) -> bool:
+        """Whether one token of each sequence goes through a kernel that finds blocks in a table."""
+        return self._kernel is not None
+
+    def table(self, spans: Sequence[PlacedTokens]) -> Tensor:
+        """That kernel's table for spans of one token each, on the host: place, slots read, blocks in order."""
+        self._require_room(spans)
+        return _table(spans, self.block_size_tokens)
+
+    @property
     def nbytes_allocated(self) -> int:
         """Bytes of the pool on the device: 2 * L * K * H * bytes_per_value for each slot."""
         return self._keys.nbytes + self._values.nbytes
@@ -106,7 +117,7 @@ class PagedCache:
         self._require_room(spans)
         singles, table = spans[:n_singles], None
         if singles and self._kernel is not None:
-            table, singles = _table(singles, self.block_size_tokens), ()
+            table, singles = _table(singles, self.block_size_tokens).to(self._values.device), ()
         unfused = spans[0 if table is None else n_singles :]
         owners = [span.blocks[place // self.block_size_tokens] for span in unfused for place in span.places]
         places = torch.tensor([place for span in spans for place in span.places], device=self._values.device)
@@ -141,11 +152,23 @@ class PagedCache:
     def swap(self, *, device_blocks: Sequence[int], host_blocks: Sequence[int], out: bool) -> None:
         """Copy blocks to the host (`out`) or back."""
         here, there = torch.tensor(device_blocks), torch.tensor(host_blocks)
+        if self._values.is_cuda:
+            self._swap_one_by_one(device_blocks, host_blocks, out=out)
+            return
         for pool, host in zip((self._keys, self._values), self._host, strict=True):
             if out:
                 host[:, there] = pool[:, here.to(pool.device)].to(host.device)
             else:
                 pool[:, here.to(pool.device)] = host[:, there].to(pool.device)
+
+    def _swap_one_by_one(self, device_blocks: Sequence[int], host_blocks: Sequence[int], *, out: bool) -> None:
+        """Straight between the pinned pool and the device, all copies under way before any is waited for."""
+        for pool, host in zip((self._keys, self._values), self._host, strict=True):
+            for here, there in zip(device_blocks, host_blocks, strict=True):
+                source, target = (pool[:, here], host[:, there]) if out else (host[:, there], pool[:, here])
+                for layer in range(len(target)):
+                    target[layer].copy_(source[layer], non_blocking=True)
+        torch.cuda.current_stream().synchronize()
 
     def _groups(
         self, singles: Sequence[PlacedTokens], chunks: Sequence[PlacedTokens], places: Tensor

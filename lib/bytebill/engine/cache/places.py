@@ -113,7 +113,8 @@ class SlotMemory:
                 for row, (length, n) in enumerate(zip(self.lengths, new, strict=True))
                 for i in range(n_tokens)
             ]
-            table = torch.tensor([[place if real else NOWHERE, place + 1, row] for row, place, real in ends])
+            held = [[place if real else NOWHERE, place + 1, row] for row, place, real in ends]
+            table = torch.tensor(held, device=self.slots.device)
             positions = table[: n_tokens if even else None, 1].view(-1, n_tokens) - 1
             return Placement(positions=positions, n_slots=n_slots, n_new=new, table=table)
         if even and whole:
@@ -139,6 +140,9 @@ class SlotMemory:
     ) -> Placement:
         """A placement from tensors alone (positions [B, T]), so that a CUDA graph can hold it."""
         flat = positions.flatten()
+        if self._by_table and tokens is None and positions.shape[1] == 1:
+            table = torch.stack((flat, flat + 1, rows.to(flat.device)), 1)
+            return Placement(positions=positions, n_slots=n_slots, n_new=n_new, table=table)
         return Placement(
             positions=positions,
             n_slots=n_slots,

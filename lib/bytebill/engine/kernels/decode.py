@@ -14,8 +14,8 @@ Several new tokens of a sequence, T each, go one after the other through the sam
 for a token is the same to the last bit whether those before it came in the same pass or earlier. Padding behind a
 sequence's own tokens has the place `NOWHERE`: it is not written, and gets zeros.
 Symbols: B sequences, N query heads, K KV heads, g = N / K, H head size [numbers]. Arithmetic is fp32 whatever
-the cache holds. Ignores head sizes whose half is no whole number of vectors, and any
-device but a CPU with `panels.available()`: `decode_attention` then gives None, and torch attends.
+the cache holds. On a GPU another kernel does the same (`decode_gpu`). Ignores head sizes whose half is no whole number
+of vectors, and a CPU without `panels.available()`: `decode_attention` then gives None, and torch attends.
 """
 
 import ctypes
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from bytebill.engine.kernels import decode_code as at
-from bytebill.engine.kernels import openmp, panels
+from bytebill.engine.kernels import decode_gpu, openmp, panels
 from bytebill.engine.kernels.dtypes import PLAIN_NAMES
 
 
@@ -73,11 +73,15 @@ class DecodeAttention:
         return out
 
 
-def decode_attention(values: Tensor, *, n_heads: int, max_len: int) -> DecodeAttention | None:
+def decode_attention(
+    values: Tensor, *, n_heads: int, max_len: int
+) -> DecodeAttention | decode_gpu.GpuDecodeAttention | None:
     """The kernel for a cache whose values are [L, n_blocks, K, block_size, H]; None where torch must serve.
 
     `max_len` is the longest context of a sequence.
     """
+    if values.device.type == "cuda":
+        return decode_gpu.on_gpu(values, n_heads=n_heads, max_len=max_len)
     if values.device.type != "cpu" or values.dtype not in PLAIN_NAMES or not panels.available():
         return None
     d_head = values.shape[-1]

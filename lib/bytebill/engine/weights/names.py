@@ -27,6 +27,7 @@ from bytebill.engine.rotary import rope_frequencies
 from bytebill.errors import require
 from bytebill.models import MLASpec, ModelSpec, MoESpec
 
+MOST_EXPERTS = 1 << 18  # in all layers: five times those of the largest model that is known
 Shapes = dict[str, tuple[int, ...]]  # by name of the tensor
 
 
@@ -60,6 +61,10 @@ def tensor_shapes(spec: ModelSpec) -> Shapes:
     True
     """
     require_llama(spec)
+    n_experts = spec.n_layers * (spec.moe.n_experts if spec.moe else 0)
+    require(
+        n_experts <= MOST_EXPERTS, f"{spec.name} has {n_experts:,} experts; the engine names at most {MOST_EXPERTS:,}."
+    )
     table = (spec.vocab_size, spec.d_model)
     layers = {
         f"layers.{layer}.{name}": shape
@@ -130,15 +135,17 @@ def require_llama(spec: ModelSpec) -> None:
         "learned positions": spec.positions != "rope",
         "biases on every layer": spec.biases,
         "attention and MLP in parallel": spec.parallel,
+        "heads of an odd width": (spec.d_head if spec.mla is None else spec.mla.d_rope) % 2 == 1,
     }
     found = [what for what, present in lacks.items() if present]
     require(not found, f"{spec.name} is not of the Llama family the engine runs: it has {' and '.join(found)}.")
 
 
-def random_weights(spec: ModelSpec, seed: int = 0) -> Weights:
-    """Weights of any Llama shape, the same for the same seed, each tensor made when asked for.
+def random_weights(spec: ModelSpec, seed: int = 0, *, device: torch.device | str = "cpu") -> Weights:
+    """Weights of any Llama shape, the same for the same seed and device, each tensor made when asked for.
 
-    Uniform with variance 1 / n_in, so that activations neither vanish nor explode; norms are 1.
+    Uniform with variance 1 / n_in, so that activations neither vanish nor explode; norms are 1. A GPU draws its own:
+    one CPU thread takes minutes for 8 billion, and a link its time for the bytes.
 
     >>> from bytebill.models import model
     >>> weights = random_weights(model("smollm2-135m"))
@@ -149,9 +156,9 @@ def random_weights(spec: ModelSpec, seed: int = 0) -> Weights:
 
     def read(name: str) -> Tensor:
         if name.endswith("norm"):
-            return torch.ones(shapes[name])
+            return torch.ones(shapes[name], device=device)
         bound = sqrt(3 / shapes[name][-1])
-        generator = torch.Generator().manual_seed(crc32(f"{seed} {name}".encode()))
-        return torch.empty(shapes[name]).uniform_(-bound, bound, generator=generator)
+        generator = torch.Generator(device).manual_seed(crc32(f"{seed} {name}".encode()))
+        return torch.empty(shapes[name], device=device).uniform_(-bound, bound, generator=generator)
 
     return Weights(spec, read)
