@@ -243,8 +243,16 @@ def test_a_notebook_of_a_newer_format_is_one_sentence(toy):
             use()
 
 
+@pytest.mark.parametrize("trouble", ["MemoryError()", "RuntimeError('unable to mmap')"])
+def test_want_of_memory_is_named(toy, trouble):
+    write_notebook(toy.notebooks / "02_where.ipynb", f"raise {trouble}", parameters="m = 1")
+    (outcome,) = chapters.run(["02"], book=toy)
+    assert "too little memory was free" in str(outcome.error)
+
+
 def test_a_kernel_that_never_answers_is_one_sentence(toy, monkeypatch):
-    def never(*_, **__):
+    def never(path, growing, **_):
+        Path(growing).write_text("as papermill leaves it")
         raise RuntimeError("Kernel didn't respond in 60 seconds")
 
     monkeypatch.setattr(papermill, "execute_notebook", never)

@@ -47,6 +47,24 @@ def test_a_mistake_is_one_sentence_and_exit_2(toy, monkeypatch, capsys, argument
     assert said.err.startswith(sentence) and said.err.count("\n") == 1
 
 
+def test_what_the_system_refuses_and_ctrl_c_are_one_sentence(toy, monkeypatch, capsys):
+    for trouble, code, sentence in (
+        (OSError(28, "No space left on device", "x.csv"), 2, "x.csv: No space left on device."),
+        (OSError(28, "No space left on device"), 2, "The output: No space left on device."),
+        (MemoryError(), 2, "This machine has too little free memory for that; close other programs."),
+        (KeyboardInterrupt(), 130, "Stopped; nothing is half written."),
+    ):
+
+        def fails(*_, trouble=trouble, **__):
+            raise trouble
+
+        monkeypatch.setattr("bytebill.chapters.run", fails)
+        monkeypatch.setattr(sys, "argv", ["bytebill", "run", "01"])
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+        assert done.value.code == code and capsys.readouterr().err.strip() == sentence
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

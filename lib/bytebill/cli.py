@@ -38,6 +38,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+INTERRUPTED = 130  # what a command ends with on Ctrl-C
+
 Chapters = Annotated[list[str] | None, typer.Argument(metavar="CHAPTER", help="01 or a whole name; all if none.")]
 Profile = Annotated[str | None, typer.Option(help="quick (two CPU cores, under 45 s a chapter) or full.")]
 OnDevice = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -358,6 +360,10 @@ def main() -> None:
     except BytebillError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("\nStopped; nothing is half written.", file=sys.stderr)
+        raise
     except MemoryError:
         print("This machine has too little free memory for that; close other programs.", file=sys.stderr)
         raise SystemExit(2) from None

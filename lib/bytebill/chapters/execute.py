@@ -15,6 +15,8 @@ from bytebill.errors import disk_errors
 CELL_TIMEOUT_S = 1800
 UNTOUCHED = "; the committed notebooks are untouched"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # a chapter asks no host for anything
+NO_MEMORY = ("MemoryError", "map segment", "unable to mmap", "allocate memory", "not enough memory", "out of memory")
+SHORT = " (too little memory was free; close other programs)"
 QUIET = "--IPKernelApp.log_level=50"  # otherwise each start and stop writes a warning over the progress bar
 
 
@@ -54,7 +56,8 @@ def _papermill(path: Path, growing: Path, parameters: Mapping[str, Any], variabl
         )
     except papermill.PapermillExecutionError as error:
         lines = str(error.evalue).strip().splitlines()
-        return f"cell [{error.exec_count}] raised {error.ename}: {lines[0] if lines else 'no message'}"
+        told = f"cell [{error.exec_count}] raised {error.ename}: {lines[0] if lines else 'no message'}"
+        return told + (SHORT if any(word in told for word in NO_MEMORY) else "")
     except DeadKernelError:
         return "its kernel died, most often for want of memory; close other programs, or try --profile quick"
     except CellTimeoutError:
