@@ -136,6 +136,25 @@ def test_the_newest_line_of_a_claim_has_the_ledgers_word_and_its_mark_of_an_edge
         assert newest[entry.claim.id] == f"{SIGNS[entry.word]} {entry.word}{edge}"
 
 
+COUNTED_ELSE = {"C48": 48}  # deployments under the ridge, which is not what its reach counts
+
+
+def test_the_newest_line_of_a_claim_counts_the_panel_as_the_ledger_does() -> None:
+    newest: dict[str, str] = {}
+    for told in conclusions.versions((ROOT / "CHANGELOG.md").read_text(encoding="utf-8")):
+        for change in told.changes:
+            newest.setdefault(change.claim, change.why)
+    n_held_to = 0
+    for entry in ledger.read():
+        id, cases = entry.claim.id, list((entry.verdict.get("reach") or {}).get("cases", {}).values())
+        n_true, n_all = cases.count(True), len(cases) - cases.count(None)
+        for true, whole in re.findall(r"(\d+) of (\d+) deployments", newest[id]):
+            if int(whole) == n_all:
+                n_held_to += 1
+                assert int(true) in (n_true, n_all - n_true, COUNTED_ELSE.get(id)), (id, n_true, newest[id])
+    assert n_held_to >= 10
+
+
 def test_every_table_has_a_card_and_every_named_file_leads_to_one() -> None:
     for name in (*data.names(), *data_page.OTHERS):
         assert data_page.table_card(name)[0].startswith(f"**`data/{name}.")

@@ -184,6 +184,7 @@ HOSTILE = {
     "no model": '{"model_type": "<img src=x onerror=alert(1)>"}',
     "nan": json.dumps(TINY | {"hidden_size": float("nan")}),
     "negative": json.dumps(TINY | {"num_attention_heads": -4}),
+    "a quote that is never closed": '"' + '\\"' * 50_000,
     "a text": json.dumps(TINY | {"vocab_size": "many"}),
 }
 
@@ -233,6 +234,26 @@ def test_limits_that_no_fleet_keeps_withdraw_the_price_and_name_no_field_that_is
     refused = fill_of({"in": "20000", "ttft": "2.3"})["refused"]
     assert answer({"in": "20000", "ttft": "2.3"}, quick=True)["refused"] is None
     assert "cannot be kept by any fleet, and the price is withdrawn" in refused and "attainment" not in refused
+
+
+def test_what_no_fleet_keeps_is_marked_by_its_limits_and_not_by_its_rate() -> None:
+    case = {"in": "20000", "ttft": "2.3"}
+    mark = fill_of(case)["limits"]
+    for same in ({}, {"rps": "3"}, {"peak": "2"}, {"fill": "5"}, {"rent": "2"}):
+        assert answer(case | same, quick=True)["limits"] == mark
+    for other in ({"ttft": "9"}, {"n": "8"}, {"in": "1155"}, {"config": json.dumps(TINY)}):
+        assert answer(case | other, quick=True)["limits"] != mark
+
+
+def test_a_price_names_its_model_the_pasted_one_too() -> None:
+    assert answer({}, quick=True)["headline"].startswith("Llama-3.1-70B on 48 x H100 SXM5: USD ")
+    pasted = answer({"config": json.dumps(TINY), "n": "1"}, quick=True)["headline"]
+    assert pasted.startswith("The pasted model on ")
+
+
+def test_an_offer_that_is_next_to_nothing_is_not_called_nothing() -> None:
+    told = answer({"rps": "0.0001"}, quick=True)["notes"][0]
+    assert "under 1%" in told and " 0%" not in told
 
 
 def test_a_found_fill_is_assumed_again_in_another_case() -> None:
@@ -548,6 +569,9 @@ def test_what_is_shown_is_what_was_answered(started: tuple[Any, str, list[str]])
     shown = page.eval_on_selector_all(".bb-sections dd", "all => all.map(each => each.textContent)")
     assert shown == [row["printed"] for part in found["sections"] for row in part["rows"]]
     assert page.locator(".bb-drawings svg").count() == 2
+    page.emulate_media(media="print")  # a price on paper says what it is for
+    assert page.is_visible("[name=m]") and page.is_visible("[name=rps]") and not page.is_visible(".bb-find-fill")
+    page.emulate_media(media="screen")
     with page.expect_download() as saved:
         page.click(".bb-exports button >> nth=0")
     assert Path(saved.value.path()).read_text(encoding="utf-8") == found["markdown"]
@@ -676,6 +700,61 @@ def test_an_empty_field_is_not_asked(started: tuple[Any, str, list[str]]) -> Non
     page.wait_for_selector(".bb-calculator[data-answered='2']")
     assert page.locator(".bb-answer.bb-stale").count() == 0
     assert page.text_content(".bb-headline") == answer({"n": "8"}, quick=True)["headline"]
+    page.fill("[name=n]", "2.5")
+    page.wait_for_function("/^Devices a replica is no whole/.test(document.querySelector('.bb-state').textContent)")
+
+
+def test_a_field_that_is_out_of_sight_stops_nobody(started: tuple[Any, str, list[str]]) -> None:
+    page, base, _ = started
+    page.goto("about:blank")
+    page.goto(f"{base}a.html")
+    page.click(".bb-start")
+    page.wait_for_selector(".bb-calculator[data-answered='1']")
+    page.fill("[name=rps]", "")
+    page.wait_for_function("/^Requests a second, mean is empty/.test(document.querySelector('.bb-state').textContent)")
+    page.select_option("[name=load]", "users")
+    page.wait_for_selector(".bb-calculator[data-answered='2']")
+    assert page.input_value("[name=rps]") == "40" and page.evaluate("location.hash") == "#load=users"
+    assert page.text_content(".bb-headline") == answer({"load": "users"}, quick=True)["headline"]
+
+
+def test_a_worked_case_is_not_priced_for_a_pasted_model(started: tuple[Any, str, list[str]]) -> None:
+    page, base, _ = started
+    page.goto("about:blank")
+    page.goto(f"{base}a.html")
+    page.click(".bb-start")
+    page.wait_for_selector(".bb-calculator[data-answered='1']")
+    page.click(".bb-paste summary")
+    page.fill("[name=config]", json.dumps(TINY))
+    page.wait_for_function("/^The pasted model on/.test(document.querySelector('.bb-headline').textContent)")
+    page.click(".bb-open >> nth=0")
+    first = answer(next(iter(calculator.WORKED.values())), quick=True)["headline"]
+    page.wait_for_function("text => document.querySelector('.bb-headline').textContent === text", arg=first)
+    assert page.input_value("[name=config]") == ""
+
+
+def test_an_answer_that_comes_late_does_not_pass_for_that_of_a_field_changed_since(
+    started: tuple[Any, str, list[str]],
+) -> None:
+    page, base, _ = started
+    page.goto("about:blank")
+    page.goto(f"{base}a.html")
+    page.click(".bb-start")
+    page.wait_for_selector(".bb-calculator[data-answered='1']")
+    late = """() => {
+        const ask = window.bytebillRuntime.ask.bind(window.bytebillRuntime);
+        window.bytebillRuntime.ask = async (...given) => {
+            await new Promise((done) => setTimeout(done, 700));
+            return ask(...given);
+        };
+    }"""
+    page.evaluate(late)
+    page.fill("[name=n]", "8")
+    page.wait_for_function("location.hash === '#n=8'")
+    page.fill("[name=n]", "")
+    page.wait_for_selector(".bb-calculator[data-answered='2']")
+    assert page.locator(".bb-answer.bb-stale").count() == 1
+    assert page.inner_text(".bb-state").startswith("Devices a replica is empty")
 
 
 def test_a_fill_is_sought_on_the_page_and_a_price_withdrawn(started: tuple[Any, str, list[str]]) -> None:
@@ -705,6 +784,13 @@ def test_a_fill_is_sought_on_the_page_and_a_price_withdrawn(started: tuple[Any, 
     page.wait_for_function("/cannot be kept by any fleet/.test(document.querySelector('.bb-refused').textContent)")
     assert page.text_content(".bb-headline") == "No price." and page.locator(".bb-sections section").count() == 1
     assert page.locator(".bb-exports button").count() == 0 and faults == []
+    for name, value in (("peak", "1.5"), ("fill", "5")):
+        n_answered = page.get_attribute(".bb-calculator", "data-answered")
+        page.fill(f"[name={name}]", value)
+        page.wait_for_function("n => document.querySelector('.bb-calculator').dataset.answered !== n", arg=n_answered)
+        assert page.text_content(".bb-headline") == "No price.", name
+    page.fill("[name=ttft]", "20")
+    page.wait_for_function("/USD/.test(document.querySelector('.bb-headline').textContent)")
 
 
 def test_a_page_without_live_cells_gets_nothing() -> None:

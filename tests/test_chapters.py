@@ -225,12 +225,31 @@ def test_without_a_book_the_sentence_says_where_to_look(tmp_path, monkeypatch):
         chapters.this_book()
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"cells": [', "\x00\x01"])
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", '{"cells": [', "\x00\x01", '{"cells": 3}', '{"cells": [1]}', "[" * 100_000]
+)
 def test_a_damaged_notebook_is_one_sentence(content, toy):
     (toy.notebooks / "01_doubling.ipynb").write_text(content)
     for use in (lambda: list(chapters.run(["01"], book=toy)), lambda: ledger.read(toy.notebooks, book=toy)):
         with pytest.raises(BytebillError, match="is damaged and no notebook"):
             use()
+
+
+def test_a_notebook_of_a_newer_format_is_one_sentence(toy):
+    path = toy.notebooks / "01_doubling.ipynb"
+    path.write_text(path.read_text().replace('"nbformat": 4', '"nbformat": 5'))
+    for use in (lambda: list(chapters.run(["01"], book=toy)), lambda: ledger.read(toy.notebooks, book=toy)):
+        with pytest.raises(BytebillError, match="is a notebook of format 5; this version reads format 4"):
+            use()
+
+
+def test_a_kernel_that_never_answers_is_one_sentence(toy, monkeypatch):
+    def never(*_, **__):
+        raise RuntimeError("Kernel didn't respond in 60 seconds")
+
+    monkeypatch.setattr(papermill, "execute_notebook", never)
+    (outcome,) = chapters.run(["02"], book=toy)
+    assert str(outcome.error).startswith("Kernel didn't respond in 60 seconds; kernels are spoken to over 127.0.0.1")
 
 
 def unmeasured(path: Path) -> list[str]:
@@ -386,8 +405,9 @@ RUNS = [(name, others) for name, sets in OTHERS.items() for others in sets if ot
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "others"), RUNS, ids=[f"{name}-{next(iter(others))}" for name, others in RUNS])
-def test_a_chapter_takes_every_parameter_changed(name, others, tmp_path):
-    """It runs to its end, and what it derives is another result."""
+def test_a_chapter_takes_every_parameter_changed(name, others, tmp_path, monkeypatch):
+    """It runs to its end, and what it derives is another result; what it measures is thrown away."""
+    monkeypatch.setenv("BYTEBILL_REPEATS", "1")
     (path,) = chapters.named([name], book=chapters.this_book())
     (outcome,) = chapters.run([name], parameters=others, into=tmp_path)
     assert outcome.error is None and unmeasured(tmp_path / path.name) != unmeasured(path)

@@ -112,18 +112,21 @@ def test_the_ledger_for_people_is_a_table(toy, monkeypatch):
     assert done.returncode == 0 and "not yet tried" in done.stdout and "C56" in done.stdout
 
 
-def test_the_bench_for_programs_is_one_object_on_stdout(monkeypatch, capsys):
+def test_the_bench_for_programs_is_one_object_on_stdout(monkeypatch, capsys, tmp_path):
     def run(*, only, device, progress):
         progress("reading", 0, 1)
         return {"only": only, "device": device}
 
-    fake = SimpleNamespace(run=run, overview=lambda found: f"a table of {found}")
+    fake = SimpleNamespace(run=run, overview=lambda found: f"a table of {found}", as_record=lambda found: found)
+    written: dict[str, object] = {}
+    monkeypatch.setattr("bytebill.records.write_record", lambda path, record: written.update({path.name: record}))
     monkeypatch.setitem(sys.modules, "bytebill.trials.bench", fake)
     monkeypatch.setattr("bytebill.trials.bench", fake, raising=False)
     cli.bench(only="read", as_json=True)
     said = capsys.readouterr()
     assert json.loads(said.out) == {"only": "read", "device": "auto"} and "reading" in said.err
-    cli.bench(only=None, as_json=False)
+    cli.bench(only=None, out=str(tmp_path / "mine.json"), as_json=False)
+    assert set(written) == {"bench-read.json", "mine.json"}
     assert capsys.readouterr().out.startswith("a table of")
 
 

@@ -6,6 +6,8 @@ import datetime
 import re
 import runpy
 import shutil
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,7 @@ FAULTS = {
         r",183.5,",
         "stall_share 183.5 is out of range",
     ),
+    "a row that stands twice": ("models.csv", r"^(llama-2-13b,.*\n)", r"\1\1", "repeats line"),
     "a sidecar without a licence": ("models.yml", r"^license:.*\n", r"", "missing key 'license'"),
     "a wrong checksum": ("models.yml", r"^sha256: \w{4}", r"sha256: 0000", "sha256 is not that of the table"),
     "a column without a unit": (
@@ -217,6 +220,51 @@ def test_a_record_that_cannot_be_read_says_so(content: str, copy: Path) -> None:
     (copy / "measured" / "broken.json").write_text(content, encoding="utf-8")
     with pytest.raises(BytebillError, match=r"broken.json (cannot be read: .*|holds an? .*)\."):
         data.measured("broken")
+
+
+def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, link = tmp_path / "kept.txt", tmp_path / "link.txt"
+    link.symlink_to(path)
+    data.write_whole(path, "old\n")
+    data.write_whole(link, "öld\n")
+    assert link.is_symlink() and path.read_text(encoding="utf-8") == "öld\n"
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(BytebillError, match=r"cannot be written \(No space left on device\); it is as it was"):
+        data.write_whole(path, "new\n")
+    assert path.read_text(encoding="utf-8") == "öld\n" and sorted(tmp_path.iterdir()) == [path, link]
+    data.write_whole("/dev/null", "gone")
+    with pytest.raises(BytebillError, match="cannot be written"):
+        data.write_whole(tmp_path / "no folder" / "x", "new")
+
+
+BOMBS = {
+    "aliases": "a: &a [x, x]\n"
+    + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in pairwise("abcdefghijklm")),
+    "merges": "a: &a {x: 1}\n"
+    + "".join(f"{b}: &{b} {{<<: [{', '.join([f'*{a}'] * 9)}]}}\n" for a, b in pairwise("abcdefgh")),
+    "itself": "a: &a [*a]",
+    "depth": "[" * 500,
+    "length": "#" * (data.tables.MOST_OF_A_USER + 1),
+    "no end": Path("/dev/zero"),
+}
+SAID = {"aliases": None, "merges": "too many keys are merged here, line", "itself": None, "depth": "recursion depth"}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_of_yaml_is_read_or_refused_at_once(name: str, tmp_path: Path) -> None:
+    bomb, path = BOMBS[name], tmp_path / "bomb.yaml"
+    path.write_text(bomb) if isinstance(bomb, str) else path.symlink_to(bomb)
+    began_s, said = time.monotonic(), SAID.get(name, "more than 131,072 characters")
+    if said is None:
+        assert isinstance(data.read_yaml(path), dict)
+    else:
+        with pytest.raises(BytebillError, match=said):
+            data.read_yaml(path)
+    assert time.monotonic() - began_s < 5
 
 
 def test_a_record_is_named_and_never_a_path(copy: Path) -> None:

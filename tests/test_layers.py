@@ -12,7 +12,19 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "lib" / "bytebill"
 # From the ground up. A module may import what stands on its own floor or below it, and no two each other.
 FLOORS = (
-    *("errors", "units", "display", "data", "models", "hardware", "programs", "roofline", "economics", "deployment"),
+    *(
+        "errors",
+        "units",
+        "display",
+        "data",
+        "models",
+        "hardware",
+        "programs",
+        "records",
+        "roofline",
+        "economics",
+        "deployment",
+    ),
     "memory",
     *("serving", "sim", "statement", "device", "engine", "measure", "trials", "plotting"),
     *("chapters", "claims", "site", "cli"),

@@ -10,6 +10,7 @@ from bs4 import BeautifulSoup
 from rich.console import Console
 
 from bytebill.claims import CLAIMS, MIME, SIGNS, ledger, ledger_page
+from bytebill.errors import BytebillError
 from bytebill.site import browser
 from bytebill.site.tried import ledger_trial
 from conftest import refuses, write_book
@@ -31,6 +32,16 @@ def entries(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(entries):
     return BeautifulSoup(ledger_page.listing(entries.values()).html, "html.parser")
+
+
+@pytest.mark.parametrize("output", [3, {"data": 3}, {"data": {MIME: [1]}}, {"data": {MIME: {"id": 7}}}])
+def test_a_verdict_of_another_version_is_passed_over_or_named(output, toy):
+    (toy.notebooks / "01_doubling.ipynb").write_text(json.dumps({"cells": [{"outputs": [output]}]}))
+    if output == 3 or output == {"data": 3}:
+        assert not any(entry.content for entry in ledger.read(book=toy))
+    else:
+        with pytest.raises(BytebillError, match="a verdict that this version cannot read; `bytebill run 01_doubling`"):
+            ledger.read(book=toy)
 
 
 def test_every_claim_has_a_word(entries):

@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bytebill.engine.kernels import linear, panels
+from bytebill.device import pick
+from bytebill.engine.kernels import linear, panels, products
 from bytebill.engine.kernels.dtypes import FORMATS, PLAIN, SCALE_GROUP
 from bytebill.engine.kernels.linear import PackedLinear
 from bytebill.errors import BytebillError
+from bytebill.measure import ceilings
+from bytebill.measure.timing import Timing
 
 packed_only = pytest.mark.skipif(not panels.available(), reason="no numba or libgomp here")
 TOLERANCE = {"fp32": 1e-5, "bf16": 6e-3, "int8": 2e-2, "int4": 0.2}  # relative, of random normal weights
@@ -119,7 +122,55 @@ def test_without_the_kernels_it_is_torch(monkeypatch):
 
 
 def test_oneDNN_is_used_only_where_it_agrees():  # noqa: N802 - its own name
-    if not linear.onednn_bf16():
-        pytest.skip("no packed bf16 matmul here")
+    if linear.onednn_from() > 40:
+        pytest.skip("oneDNN's packed bf16 matmul is not the faster one here")
     weight, x = torch.randn(128, 64), torch.randn(40, 64)
     assert relative_error(PackedLinear(weight, dtype="bf16")(x), functional.linear(x, weight)) < 1e-2
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_bf16_is_multiplied_the_same_with_and_without_instructions_for_it(has, monkeypatch):
+    """A CPU that does not multiply bf16 widens both sides: the sum is rounded once, as instructions do it."""
+    monkeypatch.setattr(products, "has_bf16", lambda: has)
+    x, weight = torch.randn(3, 5, 64).bfloat16(), torch.randn(7, 64).bfloat16()
+    exact = x.double() @ weight.double().T
+    for y in (products.multiplied(x, weight), products.bmm(x, weight.T.expand(3, -1, -1))):
+        assert y.dtype is torch.bfloat16
+        assert (y.double() - exact).abs().max() <= 2**-8 * exact.abs().max()
+
+
+def test_only_bf16_on_a_cpu_is_widened(monkeypatch):
+    monkeypatch.setattr(products, "has_bf16", lambda: False)
+    wide, x = torch.randn(2, 3, 4), torch.randn(2, 4, 3)
+    assert torch.equal(products.bmm(wide, x), torch.bmm(wide, x))
+    on_meta = torch.empty(2, 3, 4, dtype=torch.bfloat16, device="meta")
+    assert products.bmm(on_meta, on_meta.mT).dtype is torch.bfloat16
+
+
+def test_the_batch_of_onednn_is_the_first_from_which_it_stays_faster(monkeypatch):
+    """Faster at 25 but not at 49: from 97 on. Faster nowhere, or not there at all: never."""
+    wins = {25, 97}
+    monkeypatch.setattr(linear, "_onednn_agrees", lambda: True)
+    monkeypatch.setattr(
+        linear, "_fastest_s", lambda call, x: 2.0 if call.__name__ == "by_panels" else 3.0 - 2.0 * (x.shape[0] in wins)
+    )
+    assert linear.onednn_from.__wrapped__() == 97
+    wins.clear()
+    assert linear.onednn_from.__wrapped__() == float("inf")
+    monkeypatch.setattr(linear, "_onednn_agrees", lambda: False)
+    wins.update((7, 13, 25, 49, 97))
+    assert linear.onednn_from.__wrapped__() == float("inf")
+
+
+def test_the_peak_of_bf16_is_not_sought_where_torch_would_take_minutes(monkeypatch):
+    monkeypatch.setattr(products, "has_bf16", lambda: False)
+    monkeypatch.setattr(ceilings, "_MATMUL_SIZE", {"cpu": 128})
+    tried = []
+    monkeypatch.setattr(ceilings, "in_turns", lambda calls, *_, **__: tried.append(set(calls)) or timing_of(calls))
+    for dtype in ("bf16", "fp32"):
+        ceilings.peak_flops_per_s(pick("cpu"), dtype=dtype)
+    assert tried == [{"packed"}, {"packed", "torch"}]
+
+
+def timing_of(calls):
+    return {name: Timing(samples_s=(1.0,)) for name in calls}

@@ -12,6 +12,7 @@ import torch
 
 from bytebill import data
 from bytebill.device import Device, cpu_name, pick, used_memory_bytes
+from bytebill.engine.kernels import openmp, panels, reading
 from bytebill.engine.serve import serve
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import random_weights
@@ -23,6 +24,7 @@ from bytebill.measure.paging import attention_by_block_size
 from bytebill.measure.prefix import ttft_by_hit
 from bytebill.measure.timing import Timing, drift, launches, timed
 from bytebill.models import model
+from bytebill.records import read_record, write_record
 from bytebill.trials import bench, record
 
 TINY_SPEC = replace(model("smollm2-135m"), id="tiny", n_layers=2)
@@ -110,18 +112,32 @@ def test_this_machine_is_an_accelerator_with_measured_ceilings(cpu, monkeypatch)
 def test_memory_is_read_whole_or_in_pieces_and_the_bandwidth_is_the_fastest_read(cpu, monkeypatch):
     read: list[int] = []
 
-    class Buffer(torch.Tensor):
-        def sum(self) -> torch.Tensor:  # type: ignore[override]
-            read.append(self.nbytes)
-            return torch.zeros(())
-
-    monkeypatch.setattr(ceilings, "read_buffer", lambda device: torch.ones(1000).as_subclass(Buffer))
+    monkeypatch.setattr(ceilings, "read_buffer", lambda device: torch.ones(1000))
+    monkeypatch.setattr(ceilings.reading, "read_once", lambda numbers: read.append(numbers.nbytes))
     assert len(ceilings.read_rates(cpu, repeats=3)) == 3 and set(read) == {4000}
     read.clear()
     ceilings.read_rates(cpu, piece_bytes=1600, repeats=1)
     assert read == [1600, 1600, 800] * 2  # once to warm up
     monkeypatch.setattr(ceilings, "read_rates", lambda device, *, repeats: (3.0, 5.0, 4.0))
     assert ceilings.read_bytes_per_s(cpu) == 5.0
+
+
+@pytest.mark.skipif(not openmp.available(), reason="no numba, or no libgomp under torch")
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_read_meets_every_vector_once(n_threads):
+    """What it leaves behind are the bits of all that it saw: a single number anywhere shows."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        for place in (0, 17, 300, 511, 640, 1023):
+            numbers = torch.zeros(1024)
+            numbers[place] = 3.5
+            reading.read_once(numbers)
+            assert (reading._seen()[:n_threads] == 3.5).sum() == 1
+        reading.read_once(torch.zeros(1024))
+        assert not reading._seen()[:n_threads, : panels.register_tile()[0]].any()
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_step_is_taken_apart(cpu):
@@ -182,9 +198,28 @@ def test_a_peer_that_fails_ends_in_a_sentence():
 
 
 def test_a_record_says_what_made_it(cpu):
-    found = record.provenance(cpu)
-    assert found["device"] == cpu.name
-    assert {"torch", "command", "commit", "date", "driver"} <= set(found)
+    found = record.made_on(cpu, program="bytebill")
+    assert (found["device"], found["device_kind"], found["threads"]) == (cpu.name, "cpu", cpu.n_threads)
+    assert {"torch", "command", "commit", "date", "driver", "python", "host_cpu"} <= set(found)
+
+
+def test_the_bench_is_a_record_of_the_schema(small_bench, tmp_path):
+    made = bench.as_record(small_bench)
+    found = read_record(write_record(tmp_path / "bench.json", made))  # plausible only where nothing else runs
+    assert [(step.model, step.dtype, step.batch) for step in found.steps] == [
+        ("stack", "fp32", 1),
+        ("stack", "fp32", 2),
+    ]
+    assert all(len(step.samples_s) >= 5 and step.n_bytes for step in found.steps)
+    assert found.read_bytes_per_s == small_bench["read_bytes_per_s"] and made["found"]["median_error"]
+
+
+def test_a_decode_of_a_shape_is_a_record_of_the_schema(cpu, monkeypatch, tmp_path):
+    monkeypatch.setattr(ceilings, "peak_flops_per_s", lambda device, *, dtype: 1e11)
+    monkeypatch.setattr(record, "model", lambda id: TINY_SPEC)
+    made = record.record(cpu, model_id="tiny-135m", dtypes=["fp32"], batches=[1], context_len=8, repeats=2)
+    (step,) = read_record(write_record(tmp_path / "tiny.json", made)).steps
+    assert (step.model, step.batch, step.context_len, len(step.samples_s)) == ("tiny", 1, 8, 2)
 
 
 def test_the_bench_times_the_simulator_in_a_process_of_its_own(monkeypatch, cpu):

@@ -43,3 +43,11 @@ def test_where_no_kernel_serves_torch_gives_the_same() -> None:
     assert norm(torch.randn(20)[:10], eps=1e-5) is None  # ten values are no whole number of vectors
     x, weight = torch.randn(4, 10), torch.randn(10)
     torch.testing.assert_close(RMSNorm(weight, eps=1e-5)(x).double(), exact(x, weight, 1e-5), rtol=1e-5, atol=1e-6)
+
+
+@needs_kernels
+def test_rows_of_another_width_are_refused() -> None:
+    kernel = norm(torch.ones(64), eps=1e-6)
+    assert kernel is not None
+    with pytest.raises(ValueError, match="norm of 64 values was given rows of 72"):
+        kernel(torch.ones(2, 72))

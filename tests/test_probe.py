@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
@@ -116,6 +117,13 @@ SERVERS: dict[str, tuple[int, dict[str, str], bytes, str]] = {
     "another host": (302, {"Location": "http://example.org/v1"}, b"", "answered 302"),
     "busy for ever": (429, {"Retry-After": "0"}, b"", "times in a row"),
     "busy for an hour": (503, {"Retry-After": "3600"}, b"", "pause beyond the time limit"),
+    "its key back": (401, {}, b'{"error": {"message": "no such key: a-secret"}}', "no such key: ***"),
+    "its key amid": (200, {}, _answer(WORD, '{"error": {"message": "a-secret"}}'), "broke off: ***"),
+    "a line without end": (200, {}, b"data: " + b"x" * (1 << 21), "too long to be one"),
+    "a bomb": (200, {"Content-Encoding": "gzip"}, gzip.compress(b"data: " + bytes(1 << 27)), "too long to be one"),
+    "a long reason": (500, {}, b"no " * (1 << 20), "answered 500: no no"),
+    "no gzip": (200, {"Content-Encoding": "gzip"}, b"plain", "does not answer (DecodingError)"),
+    "HTML": (500, {}, b"<script>alert(1)</script>", "answered 500: <script>"),
     "control letters": (400, {}, b"\x1b[31mred", "answered 400: [31mred"),
 }
 
@@ -125,7 +133,7 @@ def test_a_server_that_misbehaves_is_one_sentence(name: str) -> None:
     status, headers, body, said = SERVERS[name]
     with _playing(status, headers, body) as url, pytest.raises(BytebillError) as error:
         _ask(url)
-    assert said in str(error.value) and "\x1b" not in str(error.value)
+    assert said in str(error.value) and "\x1b" not in str(error.value) and "a-secret" not in str(error.value)
 
 
 def test_a_server_that_never_ends_is_left_at_the_time_limit() -> None:
@@ -133,6 +141,36 @@ def test_a_server_that_never_ends_is_left_at_the_time_limit() -> None:
     with _playing(200, {}, _answer(WORD), hangs=True) as url, pytest.raises(BytebillError, match="time limit"):
         _ask(url, limit_s=0.5)
     assert time.monotonic() - begun_s < 20
+
+
+def test_a_server_that_talks_without_end_is_left_at_the_time_limit() -> None:
+    begun_s = time.monotonic()
+    with (
+        _playing(200, {}, _answer(*[WORD] * 1000), talks=True) as url,
+        pytest.raises(BytebillError, match="time limit"),
+    ):
+        _ask(url, limit_s=0.5)
+    assert time.monotonic() - begun_s < 10
+
+
+ADDRESSES = (
+    *("file:///etc/passwd", "gopher://x/v1", "javascript:alert(1)", "http://", "http:///v1", "//x/v1", ""),
+    *("http://[::1/v1", "http://x:99999/v1", "http://x:y/v1", "http://a b/v1", "http://x/v1\r\nHost: y", "http://x\0/"),
+    *("http://me:word@x/v1", "http://x/v1?key=1", "http://x/v1#y", "http://x:0/v1"),
+)
+
+
+@pytest.mark.parametrize("url", ADDRESSES)
+def test_what_is_no_address_of_a_server_is_refused(url: str) -> None:
+    with pytest.raises(BytebillError, match="A server's address is like"):
+        Endpoint(url=url, model="m", deadline_s=0)
+
+
+@pytest.mark.parametrize("key", ["se\ncret", "se cret", "schlüssel", "\0"])
+def test_a_key_that_no_header_can_have_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(BytebillError, match="a blank or a letter that no header can have") as error:
+        Endpoint(url="https://example.org/v1", model="m", key=key, deadline_s=0)
+    assert key not in str(error.value)
 
 
 def test_a_key_is_never_shown_and_goes_to_no_stranger() -> None:
@@ -179,6 +217,15 @@ def test_a_programs_file_is_hostile_input(name: str, tmp_path: Path) -> None:
         own_program(tmp_path / "mine.json", "h100-sxm")
 
 
+def test_a_programs_file_that_has_no_end_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "zero.json").symlink_to("/dev/zero")
+    with (tmp_path / "huge.json").open("wb") as file:
+        file.truncate(1 << 25)
+    for name, said in (("zero.json", "is no file"), ("huge.json", "is larger than any program")):
+        with pytest.raises(BytebillError, match=said):
+            own_program(tmp_path / name, "h100-sxm")
+
+
 def _loop(n_at_once: int, tpot_s: float) -> probe.Loop:
     return probe.Loop(
         n_at_once=n_at_once,
@@ -194,7 +241,7 @@ def _loop(n_at_once: int, tpot_s: float) -> probe.Loop:
 
 def _ask(url: str, *, limit_s: float = 10.0) -> None:
     async def once() -> None:
-        async with Endpoint(url=url, model="m", deadline_s=time.monotonic() + limit_s) as server:
+        async with Endpoint(url=url, model="<b>m", key="a-secret", deadline_s=time.monotonic() + limit_s) as server:
             await server.find()
 
     asyncio.run(once())
@@ -220,8 +267,10 @@ def _llama_cpp() -> Iterator[str]:
 
 
 @contextmanager
-def _playing(status: int, headers: dict[str, str], body: bytes, *, hangs: bool = False) -> Iterator[str]:
-    """A server that gives one answer to everything: what a real one does at its worst."""
+def _playing(
+    status: int, headers: dict[str, str], body: bytes, *, hangs: bool = False, talks: bool = False
+) -> Iterator[str]:
+    """A server that gives one answer to everything, once or over and over: what a real one does at its worst."""
     over = threading.Event()
 
     class Player(BaseHTTPRequestHandler):
@@ -231,8 +280,11 @@ def _playing(status: int, headers: dict[str, str], body: bytes, *, hangs: bool =
             for header in headers.items():
                 self.send_header(*header)
             self.end_headers()
-            self.wfile.write(body)
-            self.wfile.flush()
+            with suppress(OSError):  # of whoever has heard enough
+                self.wfile.write(body)
+                while talks and not over.is_set():
+                    self.wfile.write(body)
+                self.wfile.flush()
             if hangs:
                 over.wait(30)
 

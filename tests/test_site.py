@@ -125,6 +125,31 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("stopped", [True, False])
+def test_pages_appear_when_they_are_all_there_and_not_before(tmp_path, monkeypatch, stopped):
+    old, growing = tmp_path / "_build" / "html", tmp_path / "_build" / "rendering" / "_build" / "html"
+    old.mkdir(parents=True)
+    (old / "gone.html").write_text("of a chapter that is no more")
+
+    def builds(*_, **__):
+        growing.mkdir(parents=True)
+        (growing / "index.html").write_text("new")
+        if stopped:
+            raise KeyboardInterrupt
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(build.subprocess, "run", builds)
+    monkeypatch.setattr(build.slides, "write_decks", lambda html: [])
+    monkeypatch.setattr(build.check, "problems", lambda html: [])
+    if stopped:
+        with pytest.raises(KeyboardInterrupt):
+            build.render(tmp_path, root=tmp_path)
+        assert not old.exists()
+    else:
+        assert build.render(tmp_path, root=tmp_path).read_text() == "new"
+        assert [path.name for path in old.iterdir()] == ["index.html"] and not growing.exists()
+
+
 def test_no_browser_is_said_and_no_failure(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["browser", str(tmp_path)])
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -313,3 +338,39 @@ def test_a_fold_says_what_its_code_makes():
     names = re.findall("<p>(.*?)</p>", folds.named_folds(body))
     assert names[::2] == [folds.SET_UP, "Code of this figure", "Code of this table"]
     assert set(names[1::2]) == {"Hide the code"} and folds.SHOW not in folds.named_folds(body)
+
+
+def test_two_folds_with_nothing_between_them_are_one():
+    def cell(code: str, after: str = "") -> str:
+        code = f'<div class="cell_input docutils container"><pre>{code}</pre></div>'
+        fold = f'<details class="hide above-input"><summary><p>{folds.SHOW}</p></summary>{code}</details>'
+        return f'<div class="cell tag_hide-input docutils container">{fold}{after}</div>\n'
+
+    table = '<div class="cell_output x"><table></table></div>'
+    page = BeautifulSoup(folds.named_folds(cell("a = 1") + cell("b = 2") + cell("a + b", table)), "html.parser")
+    (fold,) = page.find_all("details")
+    assert [each.get_text() for each in fold.find_all("pre")] == ["a = 1", "b = 2", "a + b"]
+    assert fold.summary.get_text() == "Code of this table" and page.table is not None
+    for kept in (cell("a", table) + cell("b", table), cell("a") + "<p>prose</p>" + cell("b", table), cell("a")):
+        assert folds.named_folds(kept).count("<details") == kept.count("<details")
+
+
+@pytest.mark.skipif(browser.executable() is None, reason="no Chromium on this machine")
+def test_a_drawing_has_a_phones_width_and_the_words_of_the_ledger_are_read_on_paper(tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    theme = "<style>.bd-article { padding: 0 16px } figure { padding: 8px } body { margin: 0 }</style>"
+    picture = '<figure class="bb-picture"><img class="bb-by-day" alt="" src="p.svg"></figure>'
+    page_of = '<div class="bd-content"><div class="bd-article">{}</div></div>'.format
+    built(tmp_path, head=theme, body=page_of(picture + ledger_html()))
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser.executable(), args=browser.flags())
+        page = chromium.new_page(viewport={"width": 375, "height": 812})
+        page.goto((tmp_path / "a.html").as_uri())
+        assert page.evaluate("document.querySelector('.bb-picture img').getBoundingClientRect().width") == 343
+        page.emulate_media(media="print")
+        grounds = page.evaluate(
+            "[...document.querySelectorAll('.bb-words button')].map((each) => getComputedStyle(each).backgroundColor)"
+        )
+        chromium.close()
+    assert len(grounds) >= 7 and set(grounds) == {"rgba(0, 0, 0, 0)"}

@@ -164,6 +164,22 @@ def test_what_is_done_is_not_done_again(
     assert sweeps.run(SMALL, jobs=1, out=out) == table and len(ran) == 8
 
 
+def test_a_journal_that_is_opened_anew_is_never_half_there(
+    table: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, journal = tmp_path / "t.csv", tmp_path / "t.csv.part"
+    head = sweeps._Journal(out, [sweeps._priced(point) for point in SMALL.points()])._head
+    whole = "\n".join([head, *map(json.dumps, table[:3]), "[1]", '{"point": '])
+    journal.write_text(whole)
+    with monkeypatch.context() as patched, pytest.raises(BytebillError, match="cannot be written"):
+        patched.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        sweeps.run(SMALL, jobs=1, out=out)
+    assert journal.read_text() == whole
+    ran = []
+    monkeypatch.setattr(sweeps, "_one", lambda point: ran.append(point) or {"point": point_id(point), **row_of(point)})
+    assert sweeps.run(SMALL, jobs=1, out=out) == table and len(ran) == len(table) - 3
+
+
 def test_the_journal_of_another_sweep_is_left_alone(tmp_path: Path) -> None:
     journal = tmp_path / "t.csv.part"
     journal.write_text('{"sweep": "another"}\n')

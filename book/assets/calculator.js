@@ -27,6 +27,7 @@
   };
   let clamped = ""; // what an address asked for and cannot have
   const readAddress = (text) => {
+    form.elements.config.value = ""; // an address names its model
     const given = new URLSearchParams(text);
     const told = [];
     for (const field of fields) {
@@ -144,11 +145,19 @@
     code.tabIndex = 0;
     return found.python ? [...buttons, make("p", "The same in Python:"), code] : [];
   };
-  let shown = null;
-  const show = (found) => {
-    shown = found;
+  // Limits that a search found no fleet to keep stay without a price, whatever rate, rent or fill comes next.
+  const unkept = new Map();
+  const withdrawn = (found) => (found.refused || !unkept.has(found.limits) ? found : {
+    ...found, headline: "No price.", refused: unkept.get(found.limits), notes: [], roofline: null,
+    python: "", yaml: "", markdown: "", sections: found.sections.filter((each) => each.id === "fits"),
+  });
+  let pending = false; // something was typed that the answer does not know yet
+  let last = null;
+  const show = (given) => {
+    last = given;
+    const found = withdrawn(given);
     answer.hidden = false;
-    answer.classList.remove("bb-stale");
+    answer.classList.toggle("bb-stale", pending);
     headline.textContent = found.headline;
     notes.replaceChildren(...found.notes.map((text) => make("li", text)));
     refused.textContent = found.refused || "";
@@ -171,7 +180,7 @@
         show(await window.bytebillRuntime.ask("answer", { what: "quick", fields: values() }));
         root.dataset.answerMs = (performance.now() - began).toFixed(1);
         if (done === wanted) show(await window.bytebillRuntime.ask("answer", { what: "all", fields: values() }));
-        say(clamped);
+        if (!pending) say(clamped);
       } catch (error) {
         say(error.message);
       }
@@ -179,6 +188,8 @@
     busy = false;
     root.dataset.answered = String(wanted);
   };
+  const wrongIn = (field) => (field.validity.stepMismatch
+    ? "is no whole number" : `is empty or out of its bounds, ${field.min} to ${field.max}`);
   let timer;
   const changed = () => {
     clearTimeout(timer);
@@ -187,15 +198,20 @@
       clamped = "";
       const wrong = fields.find((each) => !each.checkValidity());
       if (!wrong) {
+        pending = false;
         writeAddress();
         ask();
-      } else say(`${labelOf(wrong)} is empty or out of its bounds, ${wrong.min} to ${wrong.max}; the answer, greyed, is that of before.`);
+      } else say(`${labelOf(wrong)} ${wrongIn(wrong)}; the answer, greyed, is that of before.`);
     }, DEBOUNCE_MS);
+    pending = true;
     answer.classList.add("bb-stale");
   };
+  // The load is told in one of two fields; in the other nothing can be wrong, since nobody sees it.
   const showLoad = () => {
     for (const [name, when] of [["rps", "rate"], ["users", "users"]]) {
-      form.querySelector(`[data-of="${name}"]`).hidden = form.elements.load.value !== when;
+      const [label, field] = [form.querySelector(`[data-of="${name}"]`), form.elements[name]];
+      label.hidden = form.elements.load.value !== when;
+      if (label.hidden && !field.checkValidity()) field.value = defaults[name];
     }
   };
 
@@ -214,11 +230,6 @@
       start.disabled = false;
     }
   };
-  // These limits cannot be kept: what was drawn stays, and no price does.
-  const withdraw = (sentence) => show({
-    ...shown, headline: "No price.", refused: sentence, notes: [], roofline: null, python: "", yaml: "", markdown: "",
-    sections: shown.sections.filter((each) => each.id === "fits"),
-  });
   const findFill = async ({ target }) => {
     target.disabled = true;
     say(`Simulating a replica, for up to ${FILL_PATIENCE_MS / 1000} s; what you change meanwhile waits.`);
@@ -229,7 +240,8 @@
       const found = await search;
       const same = JSON.stringify(asked) === JSON.stringify(values());
       say(found.refused ? "" : `99% of the answers keep the limits at a fill of ${found.fill}%.`);
-      if (found.refused && same) withdraw(found.refused);
+      if (found.refused) unkept.set(found.limits, found.refused);
+      if (found.refused && same) show(last);
       if (found.fill && same) {
         [form.elements.fill.value, form.elements.found.value] = [found.fill, found.found];
         changed();
@@ -239,6 +251,7 @@
     }
     searching = null;
     target.disabled = false;
+    if (document.activeElement === document.body) target.focus({ preventScroll: true }); // a button that is off lets go
   };
 
   form.addEventListener("submit", (event) => event.preventDefault());
@@ -246,7 +259,8 @@
   one(".bb-find-fill").addEventListener("click", findFill);
   addEventListener("hashchange", () => {
     readAddress(location.hash.slice(1));
-    if (!form.hidden) { showLoad(); answer.classList.add("bb-stale"); ask(); }
+    clearTimeout(timer);
+    if (!form.hidden) { showLoad(); pending = false; answer.classList.add("bb-stale"); ask(); }
   });
   start.addEventListener("click", begin);
   readAddress(location.hash.slice(1));
@@ -262,6 +276,9 @@
     button.addEventListener("click", async () => {
       readAddress(each.dataset.fields);
       writeAddress();
+      clearTimeout(timer);
+      [pending, clamped] = [false, ""];
+      showLoad();
       root.scrollIntoView();
       await (form.hidden ? begin() : ask());
     });

@@ -53,7 +53,7 @@ def run(
         list[str] | None, typer.Option("-p", metavar="NAME VALUE", help="A name of the chapter's parameters cell.")
     ] = None,
 ) -> None:
-    """Run chapters on this machine, into _build/executed; the committed notebooks stay as they are."""
+    """Run chapters on this machine, into _build/executed, with a record of each in _build/records."""
     _run(chapters or [], profile=profile, device=device, parameters=dict(map(_pair, parameter or [])))
 
 
@@ -134,18 +134,42 @@ def ledger(
 def bench(
     only: Annotated[str | None, typer.Option(metavar="PART", help="Measure one part.")] = None,
     device: OnDevice = None,
+    out: Annotated[str | None, typer.Option(metavar="FILE.json", help="The record; _build/records/bench.json.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure this machine: how fast it reads, multiplies and decodes."""
+    from bytebill import chapters, records
     from bytebill.chapters import watch
     from bytebill.trials import bench as machine
 
+    name = f"bench-{only}.json" if only else "bench.json"
+    path = Path(out) if out else chapters.this_book().records / name
     with watch.counter(console=Console(stderr=True)) as count:
         found = machine.run(only=only, device=device or "auto", progress=count)
+    record = machine.as_record(found)
+    records.write_record(path, record)
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(record))
     else:
         Console().print(machine.overview(found))
+    typer.echo(f"on record: {path}", err=True)
+
+
+@app.command("compare")
+def compare_machines(
+    machines: Annotated[
+        list[str],
+        typer.Argument(metavar="A B...", help="Records, folders of them, machines of data/measured, or 'committed'."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Show machines side by side: ceilings, steps over their predictions, and claims that come out otherwise."""
+    from bytebill import records
+    from bytebill.claims import run_record
+
+    known = {run_record.COMMITTED: run_record.committed_machine}
+    found = records.side_by_side([known.get(each, partial(records.find_machine, each))() for each in machines])
+    typer.echo(json.dumps(found, ensure_ascii=False, allow_nan=False) if as_json else records.as_tables(found))
 
 
 @app.command("score")
@@ -287,17 +311,19 @@ def probe_server(
 ) -> None:
     """Measure a server of yours, fit its constants, and hold their predictions to loads they have not seen."""
     from bytebill.chapters import watch
+    from bytebill.data import write_whole
     from bytebill.trials import probe
 
+    require(out is None or Path(out).resolve().parent.is_dir(), f"There is no folder for {out}.")
     allowed = probe.Allowed(
         n_input_tokens=prompt_tokens, n_output_tokens=answer_tokens, n_at_once=at_once, minutes=max_minutes
     )
     group = probe.group_of(shape or model, accelerator=accelerator, n_devices=devices, weights=weights, kv=kv)
     with watch.counter(console=Console(stderr=True)) as count:
         found = probe.run(url, model=model, group=group, allowed=allowed, like=like, key_env=key_env, progress=count)
-    if out is not None:
-        Path(out).write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
     typer.echo(json.dumps(found.to_json()) if as_json else probe.as_answer(found))
+    if out is not None:  # after the answer: a disk that is full by then has not cost the measurement
+        write_whole(out, json.dumps(found.to_json(), indent=1) + "\n")
 
 
 @app.command("model")
@@ -332,6 +358,14 @@ def main() -> None:
     except BytebillError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
+    except MemoryError:
+        print("This machine has too little free memory for that; close other programs.", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:  # what the system refuses: a full disk, a folder that may not be written
+        if error.strerror is None:
+            raise
+        print(f"{error.filename or 'The output'}: {error.strerror}.", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def _run(names: list[str], *, profile: str | None, device: str | None, parameters: dict[str, Any]) -> None:
@@ -342,7 +376,18 @@ def _run(names: list[str], *, profile: str | None, device: str | None, parameter
         from bytebill.device import pick
 
         pick(device)  # before any chapter starts: one that is not there should not be found out chapter by chapter
-    _report(chapters.run(names, profile=profile, device=device, parameters=parameters, watch=_watch()))
+    _report(_on_record(chapters.run(names, profile=profile, device=device, parameters=parameters, watch=_watch())))
+
+
+def _on_record(outcomes: Iterable[Ending]) -> Iterator[Ending]:
+    """Write a record of each chapter that passes."""
+    from bytebill.chapters import this_book
+    from bytebill.claims.run_record import write_run
+
+    for outcome in outcomes:
+        if outcome.error is None:
+            write_run(outcome.name, book=this_book(), run_s=outcome.run_s)
+        yield outcome
 
 
 def _report(outcomes: Iterable[Ending]) -> None:

@@ -11,13 +11,15 @@ import os
 import platform
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 import torch
 
 from bytebill.errors import require, require_known
+from bytebill.records.notes import note
+from bytebill.records.origin import cpu_name
 
 _LEAST_SAMPLE_S = 2e-3  # on a GPU: a wait is then a hundredth of it
 DEVICE_KINDS = ("auto", "cpu", "cuda", "mps")
@@ -49,7 +51,7 @@ def pick(kind: str = "auto") -> Device:
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     kind = next(name for name, there in present.items() if there) if kind == "auto" else kind
     require(present[kind], f"This machine has no {kind} device; use --device auto or --device cpu.")
-    return Device(
+    device = Device(
         kind=kind,
         name={"cuda": torch.cuda.get_device_name, "mps": lambda: f"Apple {platform.machine()} (MPS)", "cpu": cpu_name}[
             kind
@@ -58,14 +60,8 @@ def pick(kind: str = "auto") -> Device:
         n_threads=torch.get_num_threads(),
         pinned=os.environ.get("OMP_PROC_BIND", "false").lower() not in ("", "false"),
     )
-
-
-def cpu_name() -> str:
-    """The processor's name, or its architecture where the system does not tell."""
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return platform.processor() or platform.machine()
+    note(device=asdict(device))
+    return device
 
 
 def free_bytes(kind: str) -> int:

@@ -1,7 +1,11 @@
 """Errors that a reader can act on: one clear sentence, no traceback in the command line."""
 
-from collections.abc import Collection, Iterable
+import errno
+import shutil
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 FEW = 24  # names that one sentence can list
 
@@ -48,3 +52,14 @@ def require_known(kind: str, given: str, known: Collection[str], *, where: str =
     """
     if given not in known:
         raise unknown(kind, given, known, where=where)
+
+
+@contextmanager
+def disk_errors(path: Path, *, ending: str = "") -> Iterator[None]:
+    """Say in one sentence why `path` could not be written while the block runs."""
+    try:
+        yield
+    except OSError as error:  # copying a tree collects its errors into one without a number
+        full = isinstance(error, shutil.Error) or error.errno in (errno.ENOSPC, errno.EDQUOT)
+        why = "the disk is full" if full else error.strerror or str(error)
+        raise BytebillError(f"{path} could not be written ({why}){ending}.") from error

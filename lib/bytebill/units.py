@@ -51,6 +51,8 @@ def show(value: float, *, unit: str = "") -> str:
 
     >>> show(140e9, unit="B"), show(0.985, unit="fraction"), show(64, unit="fraction"), show(2500, unit="tokens/s")
     ('140 GB', '98.5%', '6,400%', '2,500 tokens/s')
+    >>> show(999.4, unit="requests"), show(1000, unit="requests")
+    ('999.4 requests', '1,000 requests')
     """
     if not isfinite(value):
         return f"{value} {unit}".strip()

@@ -4,18 +4,17 @@ The kernel runs in `notebooks/`, the copy grows in a scratch folder under a name
 cell has passed, the copy takes its place in the target folder by one rename; one that stopped stays to be looked at.
 """
 
-import errno
 import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bytebill.errors import BytebillError
+from bytebill.errors import disk_errors
 
 CELL_TIMEOUT_S = 1800
 UNTOUCHED = "; the committed notebooks are untouched"
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # a chapter asks no host for anything
 QUIET = "--IPKernelApp.log_level=50"  # otherwise each start and stop writes a warning over the progress bar
 
 
@@ -34,17 +33,6 @@ def execute(
         reason = _papermill(path, growing, parameters, variables)
         os.replace(growing, stopped if reason else target)
     return f"{reason}; as far as it came: {stopped}" if reason else None
-
-
-@contextmanager
-def disk_errors(path: Path, *, ending: str = "") -> Iterator[None]:
-    """Say in one sentence why `path` could not be written while the block runs."""
-    try:
-        yield
-    except OSError as error:  # copying a tree collects its errors into one without a number
-        full = error.errno in (None, errno.ENOSPC, errno.EDQUOT)
-        why = "the disk is full" if full else error.strerror or str(error)
-        raise BytebillError(f"{path} could not be written ({why}){ending}.") from error
 
 
 def _papermill(path: Path, growing: Path, parameters: Mapping[str, Any], variables: Mapping[str, str]) -> str | None:
@@ -71,6 +59,10 @@ def _papermill(path: Path, growing: Path, parameters: Mapping[str, Any], variabl
         return "its kernel died, most often for want of memory; close other programs, or try --profile quick"
     except CellTimeoutError:
         return f"a cell took longer than {CELL_TIMEOUT_S} s"
+    except RuntimeError as error:  # of a kernel that never answered
+        if not str(error).startswith("Kernel "):
+            raise
+        return f"{str(error).rstrip('.')}; kernels are spoken to over 127.0.0.1, which must be up"
     return None
 
 
@@ -80,6 +72,6 @@ def _manager(variables: Mapping[str, str]) -> type:
 
     class Manager(AsyncKernelManager):
         def start_kernel(self, **given: Any) -> Any:
-            return super().start_kernel(env={**os.environ, **variables}, **given)
+            return super().start_kernel(env={**OFFLINE, **os.environ, **variables}, **given)
 
     return Manager

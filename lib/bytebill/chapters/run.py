@@ -20,10 +20,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bytebill import data
-from bytebill.chapters.execute import UNTOUCHED, disk_errors, execute
+from bytebill.chapters.execute import UNTOUCHED, execute
 from bytebill.chapters.parameters import default_of, like
-from bytebill.chapters.tidy import expected_s, reads_log, stored, tidied
-from bytebill.errors import BytebillError, require, require_known, unknown
+from bytebill.chapters.tidy import expected_s, notes_log, reads_log, stored, tidied
+from bytebill.errors import BytebillError, disk_errors, require, require_known, unknown
 
 CHOICES = {"profile": ("quick", "full"), "device": ("auto", "cpu", "cuda", "mps")}
 Watch = Callable[[str, float | None], AbstractContextManager[object]]
@@ -49,6 +49,11 @@ class Book:
     def executed(self) -> Path:
         """Copies that this machine has run to the end."""
         return self.build / "executed"
+
+    @property
+    def records(self) -> Path:
+        """What each run on this machine found, one record a chapter."""
+        return self.build / "records"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +186,8 @@ def _each(
 ) -> Iterator[Ending]:
     for path in paths:
         began, target = time.perf_counter(), into / path.name
-        reads_log(target).unlink(missing_ok=True)
+        for log in (reads_log(target), notes_log(target)):
+            log.unlink(missing_ok=True)
         with watch(path.stem, expected_s(path)) if watch else nullcontext():
             error = execute(
                 path,
@@ -191,6 +197,7 @@ def _each(
                     "BYTEBILL_ROOT": str(book.root),
                     "BYTEBILL_NOTEBOOKS": str(into),
                     "BYTEBILL_READS": str(reads_log(target)),
+                    "BYTEBILL_NOTES": str(notes_log(target)),
                     "BYTEBILL_PINS": "lenient" if set(given[path]) - set(CHOICES) else "strict",
                 },
                 scratch=book.build / "running",

@@ -12,9 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bytebill.errors import BytebillError
+from bytebill.errors import BytebillError, require
 
 KEPT = ("bytebill", "kernelspec", "language_info")
+FORMAT = 4
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 SAME_TIME = 0.25
 
@@ -40,11 +41,18 @@ def reads_log(target: Path) -> Path:
     return target.with_suffix(".reads")
 
 
+def notes_log(target: Path) -> Path:
+    """Where a run to `target` writes what its kernel learns of the machine (`bytebill.records.notes`)."""
+    return target.with_suffix(".notes")
+
+
 def stored(path: Path) -> dict[str, Any]:
     """A notebook as it lies on the disk; a damaged one is one sentence."""
-    with suppress(ValueError, TypeError):
+    with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
         found = json.loads(path.read_text(encoding="utf-8"))
-        if "cells" in found:
+        if all(isinstance(cell, dict) for cell in found["cells"]) and isinstance(found.get("metadata", {}), dict):
+            kind = found.get("nbformat", FORMAT)
+            require(kind == FORMAT, f"{path} is a notebook of format {kind!r:.20}; this version reads format {FORMAT}.")
             return dict(found)
     raise BytebillError(f"{path} is damaged and no notebook; `git checkout` brings a committed one back.")
 

@@ -17,7 +17,7 @@ from bytebill.claims import view
 from bytebill.claims.register import CLAIMS, Claim
 from bytebill.claims.rule import MIME
 from bytebill.claims.view import NO_VERDICT
-from bytebill.errors import require_known
+from bytebill.errors import require, require_known
 
 SHOWN_WORDS = (*view.SIGNS, view.NOT_TRIED, NO_VERDICT)
 PART_KEYS = ("kind", "text", "unit", "stated", "found", "low", "high", "off_by", "passed", "how")
@@ -81,8 +81,14 @@ def read(notebooks: Path | None = None, *, book: chapters.Book | None = None) ->
 def verdicts_in(path: Path) -> list[dict[str, Any]]:
     """The verdicts stored in one notebook, in the order of its cells."""
     cells = chapters.stored(path)["cells"]
-    bundles = (output.get("data", {}) for cell in cells for output in cell.get("outputs", ()))
-    return [dict(bundle[MIME]) for bundle in bundles if MIME in bundle]
+    outputs = [output for cell in cells for output in cell.get("outputs") or () if isinstance(output, dict)]
+    bundles = (output.get("data") for output in outputs)
+    found = [bundle[MIME] for bundle in bundles if isinstance(bundle, dict) and MIME in bundle]
+    require(
+        all(isinstance(content, dict) and isinstance(content.get("id"), str) for content in found),
+        f"{path} holds a verdict that this version cannot read; `bytebill run {path.stem}` makes it anew.",
+    )
+    return [dict(content) for content in found]
 
 
 def select(entries: Iterable[Entry], *, word: str = "all", chapter: str | int = "all") -> tuple[Entry, ...]:

@@ -15,7 +15,7 @@ claim says is `register`; how a verdict looks is `view`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from math import isfinite
 from statistics import fmean, median
@@ -51,6 +51,7 @@ class Found:
     flips: tuple[str, float]
     samples: tuple[float, ...] = ()
     of: str = "seeds"
+    machines: Mapping[str, float] = field(default_factory=dict)
 
 
 def found(
@@ -86,6 +87,7 @@ def found(
         flips=(flips[0], float(flips[1])),
         samples=known if len(known) > 1 else (),
         of="machines" if others and not samples else "seeds",
+        machines={name: float(number) for name, number in (machines or {}).items()},
     )
 
 
@@ -246,6 +248,8 @@ class Verdict:
             "off_by": _plain(part.off_by(given.value)) if part.kind == "figure" else None,
             "passed": part.outcome(given.value) == "holds",
             "flips": {"text": given.flips[0], "found": _plain(given.flips[1])},
+            **({"machines": {name: _plain(x) for name, x in given.machines.items()}} if given.machines else {}),
+            **({"samples": [*map(_plain, given.samples)]} if given.samples and part.how == "measured" else {}),
         }
 
     def _reach(self) -> dict[str, Any] | None:

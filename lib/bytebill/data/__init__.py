@@ -23,3 +23,4 @@ from bytebill.data.tables import (
     sidecar,
     typed,
 )
+from bytebill.data.whole import write_whole

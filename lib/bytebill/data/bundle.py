@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bytebill.data import tables
+from bytebill.data.whole import write_whole
 
 CORE = (
     *("accelerators", "models", "model_configs", "programs", "constants"),
@@ -30,4 +31,4 @@ def write(path: Path, names: Iterable[str] = CORE) -> None:
         for name, types in kinds.items()
     }
     packed[tables.PANELS] = tables.panels()
-    path.write_text(json.dumps(packed, ensure_ascii=False, allow_nan=False, default=str), encoding="utf-8")
+    write_whole(path, json.dumps(packed, ensure_ascii=False, allow_nan=False, default=str))

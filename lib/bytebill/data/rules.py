@@ -65,8 +65,17 @@ def _table_problems(name: str, known: set[str], checksums: bool) -> Iterator[str
         for line, row in enumerate(rows, start=2)
         for text in _row_problems(sidecar, row, known)
     )
+    yield from (f"{name}.csv line {line}: repeats line {first}" for line, first in _repeated(rows))
     if name == "accelerators":
         yield from (f"{name}.csv: {text}" for text in _sparse_problems(rows))
+
+
+def _repeated(rows: list[dict[str, str]]) -> Iterator[tuple[int, int]]:
+    """Lines that say in every cell what an earlier one says, and that one."""
+    seen: dict[tuple[str, ...], int] = {}
+    for line, row in enumerate(rows, start=2):
+        if (first := seen.setdefault(tuple(row.values()), line)) != line:
+            yield line, first
 
 
 def _bibliography() -> set[str]:

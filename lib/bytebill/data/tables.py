@@ -24,12 +24,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bytebill.data.whole import write_whole
 from bytebill.errors import BytebillError, require, require_known
 
 Row = dict[str, Any]
 REPOSITORY = Path(__file__).resolve().parents[3]
 REQUIRED = ("source_id", "source_locator", "value_kind", "as_of")
 PANELS = "panels.yaml"
+_MOST_CHARACTERS, MOST_OF_A_USER = 1 << 26, 1 << 17  # of a file of the book's, and of YAML that somebody wrote
+MOST_MERGED = 10_000  # keys of a mapping of YAML, those of the mappings merged into it (`<<`) included
 PROVENANCE = (*REQUIRED, "conditions", "caution")
 
 
@@ -145,10 +148,9 @@ def rehash() -> None:
     """After editing a table: write its new sha256 into its sidecar, touching nothing else of it."""
     for name in names():
         path = root() / f"{name}.yml"
-        path.write_text(
-            re.sub("^sha256:.*", f"sha256: {sha256(path.with_suffix('.csv'))}", _read(path), flags=re.MULTILINE),
-            encoding="utf-8",
-        )
+        renewed = f"sha256: {sha256(path.with_suffix('.csv'))}"
+        if (text := re.sub("^sha256:.*", renewed, _read(path), flags=re.MULTILINE)) != _read(path):
+            write_whole(path, text)
 
 
 def typed(cell: Any, kind: str) -> Any:
@@ -190,13 +192,19 @@ def _existing(name: str, suffix: str) -> Path:
     return kept_in() / f"{name}{suffix}"
 
 
-def _read(path: Path, parse: Callable[[str], Any] = str, kind: type = str) -> Any:
+def _read(
+    path: Path, parse: Callable[[str], Any] = str, kind: type = str, *, most_characters: int = _MOST_CHARACTERS
+) -> Any:
     """What a file holds; one sentence where it is not there, is damaged, or holds something else."""
     if log := os.environ.get("BYTEBILL_READS"):
         with open(log, "a", encoding="utf-8") as told:
             told.write(f"{path.stem}\n")
     try:
-        found = parse(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            text = file.read(most_characters + 1)
+        if len(text) > most_characters:
+            raise ValueError(f"more than {most_characters:,} characters")
+        found = parse(text)
     except FileNotFoundError:
         raise BytebillError(f"There is no file {path}.") from None
     except Exception as error:  # each parser has its own kinds
@@ -210,7 +218,7 @@ def _read(path: Path, parse: Callable[[str], Any] = str, kind: type = str) -> An
 
 def read_yaml(path: Path | str) -> Any:
     """What a user's file of YAML holds, whatever it is. Raises `BytebillError` where it cannot be read."""
-    return _read(Path(path), _yaml, object)
+    return _read(Path(path), _yaml, object, most_characters=MOST_OF_A_USER)
 
 
 def _yaml(text: str) -> Any:
@@ -231,6 +239,14 @@ def _parsed(text: str) -> Any:
                     raise yaml.MarkedYAMLError(problem=f"{key.value!r:.40} is named twice", problem_mark=key.start_mark)
                 names.add(key.value)
             return node
+
+        def flatten_mapping(self, node: Any) -> None:
+            n_own = len(node.value)
+            super().flatten_mapping(node)
+            if len(node.value) > max(
+                n_own, MOST_MERGED
+            ):  # each level of merges can be many times as large as the one below
+                raise yaml.MarkedYAMLError(problem="too many keys are merged here", problem_mark=node.start_mark)
 
     try:
         return yaml.load(text, EachOnce)

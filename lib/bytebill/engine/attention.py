@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from bytebill.engine.kernels import products
 from bytebill.engine.kernels.sdpa import without_plans
 
 FEW_TOKENS = 16  # up to here two batched matmuls per KV head beat SDPA on a CPU, by up to four times
@@ -36,10 +37,10 @@ def few_queries(q: Tensor, *, keys: Tensor, values: Tensor, bias: Tensor | None)
     group = n_heads // n_kv_heads
     if n_tokens > 1:
         q = q.unflatten(2, (n_kv_heads, group)).transpose(1, 2)  # [B, K, T, g, H]
-    scores = torch.bmm(q.reshape(n_rows * n_kv_heads, n_tokens * group, d_head), keys)  # [B K, T g, S]
+    scores = products.bmm(q.reshape(n_rows * n_kv_heads, n_tokens * group, d_head), keys)  # [B K, T g, S]
     if bias is not None:
         scores.view(n_rows, n_kv_heads, n_tokens, group, n_slots).add_(bias)
-    out = torch.bmm(torch.softmax(scores, -1), values)  # [B K, T g, H]
+    out = products.bmm(torch.softmax(scores, -1), values)  # [B K, T g, H]
     if n_tokens > 1:
         out = out.view(n_rows, n_kv_heads, n_tokens, group, d_head).transpose(1, 2)
     return out.reshape(n_rows, n_tokens, n_heads, d_head)

@@ -22,6 +22,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from bytebill.engine.build import Linear, Loader
 from bytebill.engine.cache.places import Cache, PlacesT
+from bytebill.engine.kernels import products
 from bytebill.engine.kernels.norm import RMSNorm
 from bytebill.engine.kernels.sdpa import without_plans
 from bytebill.engine.rotary import Factors
@@ -98,11 +99,11 @@ def absorbed(q: Queries, seen: Tensor, kv_up: Tensor, *, bias: Tensor | None) ->
     """seen [B, S, c + d_rope], bias [B or 1, 1, T, 1, S] -> [B, T, N, d_v]"""
     plain, turned = q
     shape, d_nope = plain.shape[:3], plain.shape[-1]
-    moved = torch.bmm(plain.flatten(0, 1).transpose(0, 1), kv_up[:, :d_nope]).transpose(0, 1)  # [B T, N, c]
+    moved = products.bmm(plain.flatten(0, 1).transpose(0, 1), kv_up[:, :d_nope]).transpose(0, 1)  # [B T, N, c]
     both = torch.cat((moved.view(*shape, -1), turned), -1)
     mixed = attend_latents(both, seen, bias=bias, d_latent=kv_up.shape[-1])  # [B, T, N, c]
     return (
-        torch.bmm(mixed.flatten(0, 1).transpose(0, 1), kv_up[:, d_nope:].transpose(1, 2))
+        products.bmm(mixed.flatten(0, 1).transpose(0, 1), kv_up[:, d_nope:].transpose(1, 2))
         .transpose(0, 1)
         .reshape(*shape, -1)
     )
@@ -115,7 +116,7 @@ def expanded(q: Queries, seen: Tensor, kv_up: Tensor, *, bias: Tensor | None, ca
     """
     plain, turned = q
     latent, key = seen.split([kv_up.shape[-1], turned.shape[-1]], -1)
-    made = (latent @ kv_up.flatten(0, 1).T).unflatten(-1, kv_up.shape[:2])  # [B, S, N, ...]
+    made = products.multiplied(latent, kv_up.flatten(0, 1)).unflatten(-1, kv_up.shape[:2])  # [B, S, N, ...]
     keys, values = made.tensor_split([plain.shape[-1]], -1)
     with without_plans(plain):
         return scaled_dot_product_attention(
@@ -134,7 +135,7 @@ def attend_latents(q: Tensor, seen: Tensor, *, bias: Tensor | None, d_latent: in
     q [B, T, N, c + d_rope], scaled, seen [B, S, c + d_rope], bias [B or 1, 1, T, 1, S] -> [B, T, N, c]
     """
     n_rows, n_tokens, n_heads, _ = q.shape
-    scores = torch.bmm(q.flatten(1, 2), seen.transpose(1, 2))  # [B, T N, S]
+    scores = products.bmm(q.flatten(1, 2), seen.transpose(1, 2))  # [B, T N, S]
     if bias is not None:
         scores.view(n_rows, n_tokens, n_heads, -1).add_(bias[:, 0])
-    return torch.bmm(torch.softmax(scores, -1), seen[..., :d_latent]).view(n_rows, n_tokens, n_heads, d_latent)
+    return products.bmm(torch.softmax(scores, -1), seen[..., :d_latent]).view(n_rows, n_tokens, n_heads, d_latent)

@@ -24,6 +24,7 @@ from bytebill.device import Device, synchronizer
 from bytebill.engine.cache.contiguous import ContiguousCache
 from bytebill.engine.cache.latent import LatentCache, SlotCache, slot_cache
 from bytebill.engine.graphs import without_launches
+from bytebill.engine.kernels import reading
 from bytebill.engine.kernels.dtypes import PLAIN
 from bytebill.engine.latents import attend_latents
 from bytebill.engine.rotary import Rotary, rope_frequencies
@@ -220,6 +221,6 @@ def _reading(cache: SlotCache, device: Device, model: Transformer | None = None)
         if model is not None and device.kind != "cuda":
             model.read_weights()
         for part in flat:
-            part.sum()
+            reading.read_once(part)
 
     return without_launches(read, kind=device.kind)

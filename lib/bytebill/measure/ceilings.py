@@ -1,6 +1,6 @@
 """What are this machine's own two ceilings? Bytes read a second, and FLOPs a second by dtype.
 
-    read_bytes_per_s     a plain sum over a buffer far larger than most caches
+    read_bytes_per_s     a plain read of a buffer far larger than most caches
     peak_flops_per_s     a square matmul large enough to be compute-bound: 2 n^3 / time
 
 They are what a roofline is drawn with when the datasheet is not the machine's. Both are the fastest of several runs:
@@ -13,11 +13,13 @@ import torch
 
 from bytebill.device import Device, synchronizer
 from bytebill.engine.graphs import without_launches
+from bytebill.engine.kernels import products, reading
 from bytebill.engine.kernels.dtypes import PLAIN
 from bytebill.engine.kernels.huge_pages import in_large_pages
 from bytebill.engine.kernels.linear import PackedLinear
 from bytebill.hardware import Accelerator
 from bytebill.measure.timing import Call, in_turns, timed
+from bytebill.records.notes import note
 
 _BUFFER_BYTES = {"cpu": 512 << 20, "mps": 512 << 20, "cuda": 4 << 30}
 _MATMUL_SIZE = {"cpu": 2048, "mps": 4096, "cuda": 8192}
@@ -25,7 +27,9 @@ _MATMUL_SIZE = {"cpu": 2048, "mps": 4096, "cuda": 8192}
 
 def read_bytes_per_s(device: Device, *, repeats: int = 9) -> float:
     """Bytes a second of reading memory once, in order, the fastest of several reads [B/s]."""
-    return max(read_rates(device, repeats=repeats))
+    fastest = max(read_rates(device, repeats=repeats))
+    note(read_bytes_per_s=fastest)
+    return fastest
 
 
 def read_rates(device: Device, *, piece_bytes: float = inf, repeats: int = 9) -> tuple[float, ...]:
@@ -35,27 +39,34 @@ def read_rates(device: Device, *, piece_bytes: float = inf, repeats: int = 9) ->
 
     def read() -> None:
         for piece in pieces:
-            piece.sum()
+            reading.read_once(piece)
 
     samples_s = timed(without_launches(read, kind=device.kind), sync=synchronizer(device), repeats=repeats).samples_s
     return tuple(buffer.nbytes / seconds for seconds in samples_s)
 
 
 def read_buffer(device: Device) -> torch.Tensor:
-    """Numbers whose `sum` reads far more than any cache holds, in large pages as the weights are."""
+    """Numbers to be read, far more than any cache holds, in large pages as the weights are."""
     n_bytes = int(min(_BUFFER_BYTES[device.kind], device.memory_bytes // 8))
     return in_large_pages(torch.ones(n_bytes // 4, device=device.torch))
 
 
 def peak_flops_per_s(device: Device, *, dtype: str, repeats: int = 7) -> float:
-    """FLOPs a second of a large matmul in a dtype, torch's or the packed one, whichever is faster [FLOP/s]."""
+    """FLOPs a second of a large matmul in a dtype, torch's or the packed one, whichever is faster [FLOP/s].
+
+    On a CPU that does not multiply bf16 torch's own would take minutes, and it is left out.
+    """
     size = _MATMUL_SIZE[device.kind]
     a, b = (torch.randn(size, size, device=device.torch).to(PLAIN[dtype]) for _ in range(2))
     packed = PackedLinear(b, dtype=dtype)
-    calls: dict[str, Call] = {"torch": lambda: a @ b, "packed": lambda: packed(a)}
+    calls: dict[str, Call] = {"packed": lambda: packed(a)}
+    if device.kind != "cpu" or dtype != "bf16" or products.has_bf16():
+        calls["torch"] = lambda: a @ b
     with torch.inference_mode():
         timings = in_turns(calls, {}, sync=synchronizer(device), repeats=repeats)
-    return 2 * size**3 / min(min(timing.samples_s) for timing in timings.values())
+    fastest = 2 * size**3 / min(min(timing.samples_s) for timing in timings.values())
+    note(peak_flops_per_s={dtype: fastest})
+    return fastest
 
 
 def as_accelerator(device: Device, *, read: float, peaks: dict[str, float]) -> Accelerator:

@@ -31,6 +31,7 @@ class DecodePoint(Predicted):
     weight_bytes: int
     read_bytes_per_s: float
     fraction_of_read: float
+    samples_s: tuple[float, ...] = ()
 
 
 def point(
@@ -49,6 +50,7 @@ def point(
         read_bytes_per_s=decoder.weight_bytes / read_s,
         fraction_of_read=read_s / step_s,
         predicted_s=hypot(read_s, 2.0 * batch * decoder.n_weights / peak) + rest_s,
+        samples_s=timing.samples_s,
     )
 
 

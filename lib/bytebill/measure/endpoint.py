@@ -5,7 +5,8 @@
 
 Polite: at most `n_at_once` requests, a pause where the server asks for one (429, 503), an end at the first error, and
 at the deadline. Nothing goes to another host, no redirect is followed, no proxy of the environment is asked, and a key
-is sent over an encrypted connection or to this machine alone. Prompts are random words, so that no prefix cache finds
+is sent over an encrypted connection or to this machine alone, and cut out of what a server says. Lines, answers and
+reasons have an end, whoever sends them. Prompts are random words, so that no prefix cache finds
 them. Ignores which tokens of a piece came when: where pieces carry several, gaps between them are no ITL.
 """
 
@@ -13,7 +14,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from itertools import pairwise
@@ -41,7 +42,8 @@ PROMPT_WORDS = (
     "case",
 )
 MOST_PAUSES, LONGEST_PAUSE_S = 5, 30.0
-LONGEST_LINE = 1 << 20  # characters of one event: a server that sends more is not one
+LONGEST_LINE, LONGEST_REASON = 1 << 20, 1 << 16  # bytes of an event, and of an error: who sends more is no server
+MOST_PIECES = 1 << 20  # of an answer
 _PATHS = ("completions", "chat/completions")
 _BUSY = (429, 503)
 
@@ -87,15 +89,13 @@ class Endpoint:
     tokens_per_word: float = 1.0  # of its tokenizer, as its first answer tells
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
+        host, encrypted = _host_of(self.url)
         require(
-            parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query and parts.username is None,
-            f"A server's address is like http://localhost:8000/v1, not {self.url[:80]!r}.",
-        )
-        require(
-            self.key is None or parts.scheme == "https" or _is_here(parts.hostname or ""),
+            self.key is None or encrypted or _is_here(host),
             "A key is sent over https, or to this machine; this address would show it to everyone between.",
         )
+        printed = self.key is None or (self.key.isascii() and self.key.isprintable() and " " not in self.key)
+        require(printed, "The key holds a blank or a letter that no header can have.")
         self.url = self.url.rstrip("/")
         self._random = random.Random(self.seed)
 
@@ -146,8 +146,8 @@ class Endpoint:
                     if got.status_code in _BUSY:
                         return _pause_s(got.headers.get("Retry-After", ""))
                     if got.status_code != 200:
-                        await got.aread()
-                        raise _RefusedError(f"The server answered {got.status_code}{_reason(got.text)}.")
+                        said = self._without_key(await _beginning(got))
+                        raise _RefusedError(f"The server answered {got.status_code}{_reason(said)}.")
                     return await self._read(got, asked_s)
         except TimeoutError:
             raise BytebillError("The time limit was over before the server had answered.") from None
@@ -160,13 +160,13 @@ class Endpoint:
         """The pieces of a stream; the last, without text, tells the tokens."""
         pieces_s: list[float] = []
         usage: Any = None
-        async for line in got.aiter_lines():
-            require(len(line) < LONGEST_LINE, "The server sent an event that is too long to be one.")
+        async for line in _lines(got):
             if not line.startswith("data:") or line.endswith("[DONE]"):
                 continue
-            piece = _piece(line[5:])
+            piece = _piece(self._without_key(line[5:]))
             if piece["text"]:
                 pieces_s.append(time.monotonic())
+                require(len(pieces_s) <= MOST_PIECES, "The server goes on and on; it was asked for a short answer.")
             usage = piece["usage"] or usage
         require(bool(pieces_s), "The server streamed an answer without a word in it.")
         counts = [
@@ -179,6 +179,9 @@ class Endpoint:
         return Answer(
             asked_s=asked_s, pieces_s=tuple(pieces_s), n_input_tokens=counts[0] or 0, n_output_tokens=counts[1] or 0
         )
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self.key, "***") if self.key else text
 
     def _body(self, n_input_tokens: int, n_output_tokens: int) -> dict[str, Any]:
         n_words = max(1, round(n_input_tokens / self.tokens_per_word))
@@ -239,6 +242,28 @@ class _RefusedError(BytebillError):
     """An answer other than 200: another way of asking may do."""
 
 
+async def _lines(got: httpx.Response) -> AsyncIterator[str]:
+    """The lines of a stream, each with an end."""
+    rest = b""
+    async for sent in got.aiter_bytes():
+        *whole, rest = (rest + sent).split(b"\n")
+        longest = max(map(len, (*whole, rest)))
+        require(longest < LONGEST_LINE, "The server sent an event that is too long to be one.")
+        for line in whole:
+            yield line.decode("utf-8", "replace").strip()
+    yield rest.decode("utf-8", "replace").strip()
+
+
+async def _beginning(got: httpx.Response) -> str:
+    """As much of an answer as a reason can be long."""
+    begun = b""
+    async for sent in got.aiter_bytes():
+        begun += sent
+        if len(begun) >= LONGEST_REASON:
+            break
+    return begun[:LONGEST_REASON].decode("utf-8", "replace")
+
+
 def _piece(text: str) -> dict[str, Any]:
     """The text and the usage of an event, whatever a server sends."""
     try:
@@ -281,6 +306,22 @@ def _pause_s(retry_after: str) -> float:
     (2.0, 30.0, 1.0)
     """
     return min(LONGEST_PAUSE_S, float(retry_after)) if retry_after.isascii() and retry_after.isdigit() else 1.0
+
+
+def _host_of(url: str) -> tuple[str, bool]:
+    """The host of a server's address, and whether the way to it is encrypted; whatever is no such address is refused.
+
+    >>> _host_of("http://localhost:8000/v1"), _host_of("https://example.org/v1")
+    (('localhost', False), ('example.org', True))
+    """
+    try:
+        parts, read = urlsplit(url), httpx.URL(url)
+        plain = not (parts.query or parts.fragment) and parts.username is None and url.isprintable()
+        good = parts.scheme in ("http", "https") and plain and parts.hostname == read.host and parts.port != 0
+    except (ValueError, httpx.InvalidURL):
+        good = False
+    require(good and bool(read.host), f"A server's address is like http://localhost:8000/v1, not {url[:80]!r}.")
+    return read.host, parts.scheme == "https"
 
 
 def _is_here(host: str) -> bool:

@@ -3,8 +3,11 @@
 A machine's speed drifts: another tenant, a clock, the pages a process was given. So a measurement here is a
 pair: the call and a plain read of the same bytes, taken in turn, and what is reported is their ratio and the
 median of each. A reference that moved by more than `DRIFT_LIMIT` between start and end is said out loud.
+
+Where only the code is to be tried and no number is kept, `BYTEBILL_REPEATS=1` in the environment is enough of each.
 """
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +16,7 @@ from typing import Any
 
 Call = Callable[[], object]
 DRIFT_LIMIT = 0.25
+ENOUGH = "BYTEBILL_REPEATS"
 _MOST_CALLS = 1024  # of a sample
 
 
@@ -93,6 +97,8 @@ def in_turns(
     """Time several calls round after round, each beside its reference (where it has one), so that a drift of the
     machine meets all of them alike and their ratios stay what they are. Where waiting for a device takes time itself
     (`device.Synchronizer`), a sample is the mean of as many calls back to back as make it long beside the wait."""
+    if ENOUGH in os.environ:
+        repeats, at_least_s = int(os.environ[ENOUGH]), 0.0
     samples: dict[Any, list[float]] = {key: [] for key in calls}
     beside: dict[Any, list[float]] = {key: [] for key in calls}
     both = ((calls, samples), (references, beside))

@@ -19,6 +19,7 @@ from bytebill.sim.constants import NAMES, Constants, Estimate, calibrated_consta
 
 LEAST_CONSTANT, MOST_CONSTANT = 1e-12, 1e12  # in SI units
 LONGEST_REQUEST_S = 600.0
+_MOST_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ def own_program(path: Path | str, device_id: str) -> OwnProgram:
     """The program of a file on a device, whose calibrated constants hold where the file has none."""
     path = Path(path)
     try:
+        require(not path.exists() or path.is_file(), f"The program {path.name} is no file.")
+        require(not path.exists() or path.stat().st_size <= _MOST_BYTES, f"{path.name} is larger than any program.")
         found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise BytebillError(f"The program {path.name} cannot be read: {' '.join(str(error).split())}.") from error

@@ -1,7 +1,8 @@
 """How are the sources rendered? Jupyter Book into `_build/html`, every warning an error, slides, and a check.
 
-The old pages go first, because Jupyter Book would leave those of a chapter that is no more. The log stays quiet while
-all is well and is printed when it is not, unless the disk was at fault: then one sentence says more.
+The old pages go first, because Jupyter Book would leave those of a chapter that is no more. The new ones grow in
+`_build/rendering` and take their place when they are all there: a build that was stopped is never shown. The log stays
+quiet while all is well and is printed when it is not, unless the disk was at fault: then one sentence says more.
 """
 
 import errno
@@ -24,10 +25,10 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 def render(source: Path, *, root: Path) -> Path:
     """Build the book in `source` into `_build/html` below `root`, and return its first page."""
-    html = root / "_build" / "html"
-    for stale in (html, html.with_name(".doctrees")):
+    html, growing = root / "_build" / "html", root / "_build" / "rendering"
+    for stale in (html, growing):
         shutil.rmtree(stale, ignore_errors=True)
-    command = [sys.executable, "-c", BUILDER, "build", str(source), "--path-output", str(root), *STRICT]
+    command = [sys.executable, "-c", BUILDER, "build", str(source), "--path-output", str(growing), *STRICT]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         for number in DISK_ERRORS:
@@ -35,7 +36,10 @@ def render(source: Path, *, root: Path) -> Path:
                 raise BytebillError(f"The book was not rendered into {html}: {os.strerror(number).lower()}.")
         sys.stderr.write(done.stdout + done.stderr)
         raise BytebillError("The book was not rendered: Sphinx warned (above), and a warning counts as an error.")
-    slides.write_decks(html)
+    made = growing / "_build" / "html"
+    slides.write_decks(made)
+    made.rename(html)
+    shutil.rmtree(growing, ignore_errors=True)
     if found := check.problems(html):
         sys.stderr.write("\n".join(found) + "\n")
         raise BytebillError(f"The book was rendered, and {len(found)} faults were found in its pages (above).")

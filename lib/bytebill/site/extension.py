@@ -24,7 +24,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from bytebill import chapters
-from bytebill.site.aids import borrowed, citations, conclusions, data_page, launch, own_units, search
+from bytebill.site.aids import borrowed, citations, conclusions, data_page, launch, machines_page, own_units, search
 
 ANCHOR_PREFIX = "claim-"
 LEDGER_ROW = re.compile(r'<li class="bb-row[^>]* id="(C\d\d)"')
@@ -100,7 +100,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "html-page-context": (
             *(drop_twin_ids, dark.pair_drawings, math_font.style_formulas, directive.dress_cover, citations.link_back),
             *(data_page.link_names, borrowed.add_line, search.load_script, calculator.add_assets, cells.add_sources),
-            folds.name_folds,
+            *(folds.name_folds, machines_page.add_style),
         ),
         "build-finished": (
             *(dark.write_twins, calculator.ship_with, data_page.ship_files, search.write_entries),
@@ -114,6 +114,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "launch": launch.Launch,
         "own-units": own_units.OwnUnits,
         "data-tables": data_page.DataTables,
+        "machines": machines_page.Machines,
     }
     for event, ours in handlers.items():
         for handler in ours:

@@ -2,7 +2,8 @@
 
     {"asked": {field: value}, "refused": a sentence or None, "headline": ..., "notes": sentences beside the price,
      "sections": [{"id", "title", "note", "rows": [{"name", "printed", "value"}]}],     values in SI units and USD
-     "memory": {...}, "roofline": {...}, "python": ..., "yaml": ..., "markdown": ...}
+     "memory": {...}, "roofline": {...}, "python": ..., "yaml": ..., "markdown": ..., "limits": the mark that a
+     search's refusal carries too}
 
 One function for three readers: the page's worker (JSON to JSON), the static table that the build prints, and the tests
 that hold both to each other. What cannot be is a sentence under `refused`, beside whatever could still be answered: a
@@ -27,7 +28,7 @@ from bytebill.sim.phase_time import phase_time
 from bytebill.statement.bill import Statement, statement
 from bytebill.statement.case import Case
 from bytebill.statement.fields import FORM_FIELDS, RATE, USERS, read_fields
-from bytebill.statement.fill import fill_mark, fill_told, rate_of_users, search_fill
+from bytebill.statement.fill import fill_mark, fill_told, limits_mark, rate_of_users, search_fill
 from bytebill.statement.form import Form
 from bytebill.statement.lever_words import effect_told
 from bytebill.statement.page import markdown
@@ -51,8 +52,10 @@ def answer(given: Mapping[str, object], *, quick: bool = False) -> dict[str, Any
     asked, pasted = read_fields(given), given.get("config")
     found: dict[str, Any] = {"asked": asked, "refused": None, "headline": "", "notes": [], "sections": []}
     found |= {"memory": None, "roofline": None, "python": "", "yaml": "", "markdown": ""}
+    pasted = pasted if isinstance(pasted, str) else ""
+    found["limits"] = limits_mark(asked, pasted)
     try:
-        for part in _parts(asked, pasted if isinstance(pasted, str) else "", quick):
+        for part in _parts(asked, pasted, quick):
             found["sections"] += part.pop("sections", [])
             found |= part
     except BytebillError as error:
@@ -77,7 +80,7 @@ def fill_of(given: Mapping[str, object]) -> dict[str, Any]:
     except BytebillError as error:
         fill, refused = "", str(error)
     if refused:
-        return {"refused": refused, "fill": None, "found": None}
+        return {"refused": refused, "fill": None, "found": None, "limits": limits_mark(asked, pasted)}
     return {"refused": None, "fill": fill, "found": fill_mark({**asked, "fill": fill}, pasted)}
 
 
@@ -222,7 +225,8 @@ def _verdict(found: Statement, sides: Hosts) -> str:
     """What hosts of the same model would ask, as shares of the own invoice."""
     if not sides.same:
         return NO_HOST
-    n, shares = len(sides.same), [f"{offer.usd_per_month / found.usd_per_month:,.0%}" for offer in sides.same]
+    parts = [offer.usd_per_month / found.usd_per_month for offer in sides.same]
+    n, shares = len(parts), [f"{part:,.0%}" if part >= 0.005 else "under 1%" for part in parts]
     told = f"{', '.join(shares[:-1])} and {shares[-1]}" if n > 1 else shares[0]
     return f"{n} {'offers by hosts' if n > 1 else 'offer by a host'} of this model on file would ask {told} of this."
 
@@ -249,9 +253,11 @@ def _memory(served: Footprint, found: Statement | None) -> dict[str, Any]:
 def _headline(answered: _Answered) -> str:
     found = answered.found
     price = answered.range(lambda each: each.usd_per_m_output, "{:,.2f}".format)
+    group = found.case.deployment
+    name = group.model.name
     return (
-        f"{found.n_devices:,} x {found.case.deployment.accelerator.name}: USD {found.usd_per_month:,.0f} a month, "
-        f"USD {price} per million output tokens, input included,"
+        f"{name[:1].upper()}{name[1:]} on {found.n_devices:,} x {group.accelerator.name}: "
+        f"USD {found.usd_per_month:,.0f} a month, USD {price} per million output tokens, input included,"
     )
 
 

@@ -34,6 +34,16 @@ def fill_mark(asked: Mapping[str, str], pasted: str = "") -> str:
     return str(crc32("|".join([*(asked[name] for name in _TOUCHES), pasted.strip()]).encode()))
 
 
+def limits_mark(asked: Mapping[str, str], pasted: str = "") -> str:
+    """The mark of what a fill is sought for: the same whatever fill, rate and rent are asked.
+
+    >>> asked = dict.fromkeys(_TOUCHES, "1")
+    >>> limits_mark(asked) == limits_mark(asked | {"fill": "2"}), limits_mark(asked) == limits_mark(asked | {"n": "2"})
+    (True, False)
+    """
+    return fill_mark({**asked, "fill": ""}, pasted)
+
+
 def fill_told(asked: Mapping[str, str], pasted: str = "") -> str:
     """A form's fill, and how it is known."""
     known = "found by simulation" if asked["found"] == fill_mark(asked, pasted) else "assumed"

@@ -58,8 +58,19 @@ def markdown(found: Statement, *, lengths: str | None = None, attainment: float 
             f"{by.name}'s, at least eight of ten predictions within {error:.0%}; take the bill as a floor"
             + ("" if known else ", for kernels of this device were not measured")
         )
-    told = {key.replace("|", "/"): text.replace("|", "/") for key, text in rows.items()}  # a bar would end its cell
-    return "\n".join([f"### {case.name}", "", "| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in told.items())])
+    told = {_plain(key): _plain(text) for key, text in rows.items()}
+    return "\n".join(
+        [f"### {_plain(case.name)}", "", "| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in told.items())]
+    )
+
+
+def _plain(text: str) -> str:
+    """A text that Markdown cannot take for more: a bar would end its cell, a line its heading, and names are anyone's.
+
+    >>> print(_plain("a|b <b>c"))
+    a/b &lt;b>c
+    """
+    return " ".join(text.split()).replace("|", "/").replace("<", "&lt;")
 
 
 def as_json(found: Statement) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 figure is of this run; where the reference read drifted by more than a quarter, `warnings` says so.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -28,6 +28,7 @@ from bytebill.measure.sizes import sizes_for
 from bytebill.measure.speculation import lookup_gain
 from bytebill.measure.timing import drift
 from bytebill.trials import agreement, speed
+from bytebill.trials.record import made_on, new_record
 
 Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
@@ -51,6 +52,7 @@ def run(
     machine = ceilings.machine(here, *PLAIN)
     found: dict[str, Any] = {
         "bytebill": bytebill.__version__,
+        "provenance": made_on(here, program="bytebill"),
         "device": here.name,
         "kind": here.kind,
         "threads": here.n_threads,
@@ -68,6 +70,22 @@ def run(
                 raise
             found.setdefault("skipped", {})[name] = str(error)  # and the parts before it are not lost
     return found
+
+
+def as_record(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A run of the bench in the book's schema: its sweeps are the steps, and the other parts stay as they are."""
+    swept = {part: found[part] for part in _SWEEPS if part in found}
+    apart = {"provenance", "read_bytes_per_s", "peak_flops_per_s", *swept}
+    others = {key: value for key, value in found.items() if key not in apart}
+    contexts = {"smollm2": _CONTEXT_LEN}
+    return new_record(
+        kind="bench",
+        provenance=found["provenance"],
+        parameters={"parts": [part for part in _PARTS if part in found]},
+        ceilings={"read_bytes_per_s": found["read_bytes_per_s"], "peak_flops_per_s": found["peak_flops_per_s"]},
+        steps=[{"model": part, "context_len": contexts.get(part)} | row for part in swept for row in swept[part]],
+        found=others,
+    )
 
 
 def _sweep(part: str, found: dict[str, Any], here: Device, say: Say) -> None:

@@ -15,7 +15,7 @@ from bytebill.economics.cost import usd_per_million_tokens
 from bytebill.hardware import Accelerator
 from bytebill.memory import Footprint, footprint_of
 from bytebill.models import ModelSpec, Precision, kv_stored_bytes_per_token, model, precision, weight_bytes
-from bytebill.roofline import StepCost, TimeBounds, critical_batch, decode_cost, step_time_bounds
+from bytebill.roofline import Load, StepCost, TimeBounds, critical_batch, decode_cost, step_time_bounds
 from bytebill.roofline.routing import tokens_to_touch
 from bytebill.roofline.speculation import tokens_per_pass, useful_share
 from bytebill.trials import sessions
@@ -282,10 +282,12 @@ def _sharing(of: Setting) -> Iterator[Known]:
     small, mixture, n = model("llama-3-8b"), model("mixtral-8x7b"), of.n_shared
     alone = Deployment(model=small, accelerator=of.card, precision=of.bits16)
     per_token = [alone.decode_bounds(users, of.shared_context_len).max_s / users for users in (1, n)]
+    one = alone.step_cost(Load.decode(batch_size=1, context_len=of.shared_context_len))
     yield Known(
         what=f"{n} users of {small.name}, {of.shared_context_len:,} tokens each, divide the bill by",
         value=per_token[0] / per_token[1],
-        sum=f"they share {si(weight_bytes(small, precision=of.bits16), 'B')} of weights and no cache",
+        sum=f"a step reads {si(one.weight_bytes, 'B')} of weights for all, "
+        f"and {si(one.kv_read_bytes, 'B')} of cache for each",
         chapter=3,
         ask=f"{n} users with {of.shared_context_len:,} tokens each share a batch of {small.name}: "
         "by how much does a token get cheaper?",

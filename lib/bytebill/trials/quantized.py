@@ -17,7 +17,7 @@ from bytebill.device import Device, pick
 from bytebill.engine.weights import smollm2
 from bytebill.measure.quality import reference_text
 from bytebill.measure.quantization import METHODS, Recipe, losses
-from bytebill.trials.record import provenance
+from bytebill.trials.record import made_on
 
 _BITS, _GROUPS, _SEEDS = (8, 4, 3, 2), (32, 64, 192), range(1, 10)
 _JUDGED = tuple(Recipe(method, 4, 64) for method in METHODS)
@@ -32,8 +32,7 @@ def losses_on_record(device: Device) -> dict[str, Any]:
     for seed in _SEEDS:
         print(f"rotation {seed}", file=sys.stderr)
         found += losses(weights, _JUDGED, device, seed=seed, **_SIZE)[1]
-    return provenance(device) | {
-        "command": "python -m bytebill.trials.quantized",
+    return made_on(device, program="python -m bytebill.trials.quantized") | {
         "model": weights.spec.name,
         "text": "pydoc_data.topics",
         "text_sha256": hashlib.sha256(reference_text().encode()).hexdigest(),

@@ -7,11 +7,8 @@ device, driver, versions, command, commit, repeats, warm-up, and the spread of t
 
 import argparse
 import json
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 import torch
@@ -20,8 +17,10 @@ from bytebill.device import Device, pick
 from bytebill.engine.kernels.dtypes import PLAIN
 from bytebill.engine.weights import random_weights, smollm2
 from bytebill.measure import ceilings
-from bytebill.measure.decode import sweep_model
+from bytebill.measure.decode import DecodePoint, sweep_model
 from bytebill.models import model
+from bytebill.records.origin import provenance, typed_command
+from bytebill.records.schema import SCHEMA_NAME
 
 _REAL = "smollm2-135m"  # the one shape that has real weights here
 
@@ -31,15 +30,6 @@ def record(
 ) -> dict[str, Any]:
     """Decode of a published shape at each dtype and batch; only SmolLM2 has weights of its own."""
     spec, machine = model(model_id), ceilings.machine(device, *PLAIN)
-    found = provenance(device) | {
-        "model": spec.name,
-        "model_id": model_id,
-        "context_len": context_len,
-        "repeats": repeats,
-        "warm_up": 1,
-        "read_bytes_per_s": machine.bandwidth_bytes_per_s,
-        "peak_flops_per_s": dict(machine.peak_flops_per_s),
-    }
     swept: dict[str, Any] = {"batches": batches, "context_len": context_len, "repeats": repeats}
     points = [
         point
@@ -52,30 +42,57 @@ def record(
             **swept,
         )
     ]
-    return found | {"steps": [asdict(point) for point in points]}
+    return new_record(
+        kind="decode",
+        provenance=made_on(device, program="python -m bytebill.trials.record"),
+        parameters={"model_id": model_id, "dtypes": list(dtypes), **swept, "batches": list(batches), "warm_up": 1},
+        ceilings={
+            "read_bytes_per_s": machine.bandwidth_bytes_per_s,
+            "peak_flops_per_s": dict(machine.peak_flops_per_s),
+        },
+        steps=[on_record(point, model=model_id, context_len=context_len) for point in points],
+    )
 
 
-def provenance(device: Device) -> dict[str, Any]:
-    """What made a record: machine, software, command, commit and day."""
-    on_cuda, asked = device.kind == "cuda", ("--query-gpu=driver_version,memory.total", "--format=csv,noheader")
+def new_record(
+    *,
+    kind: str,
+    provenance: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    ceilings: Mapping[str, Any] | None,
+    steps: Sequence[Mapping[str, Any]] = (),
+    found: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What was measured without a chapter, in the book's schema."""
     return {
-        "device": device.name,
-        "kind": device.kind,
-        "memory_bytes": device.memory_bytes,
-        "total_memory_bytes": torch.cuda.mem_get_info()[1] if on_cuda else None,
-        "driver": _output_of("nvidia-smi", *asked) if on_cuda else None,
-        "torch": torch.__version__,
-        "command": " ".join(["python -m bytebill.trials.record", *sys.argv[1:]]),
-        "commit": _output_of("git", "rev-parse", "HEAD"),
-        "date": datetime.now(UTC).date().isoformat(),
+        "schema": SCHEMA_NAME,
+        "kind": kind,
+        "provenance": dict(provenance),
+        "parameters": dict(parameters),
+        "ceilings": ceilings,
+        "steps": list(steps),
+        "verdicts": [],
+        "found": dict(found or {}),
     }
 
 
-def _output_of(*command: str) -> str | None:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
+def on_record(point: DecodePoint, *, model: str, context_len: int | None) -> dict[str, Any]:
+    """A decode step as the schema has it."""
+    return {"model": model.removesuffix("-135m"), "context_len": context_len} | asdict(point)
+
+
+def made_on(device: Device, *, program: str) -> dict[str, Any]:
+    """What made a record: this device, and all that is the same of every device."""
+    on_cuda = device.kind == "cuda"
+    return provenance(
+        device=device.name,
+        device_kind=device.kind,
+        command=typed_command(program),
+        threads=device.n_threads,
+        pinned=device.pinned,
+        memory_bytes=device.memory_bytes,
+        total_memory_bytes=torch.cuda.mem_get_info()[1] if on_cuda else None,
+    )
 
 
 def main() -> None:

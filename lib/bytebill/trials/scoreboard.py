@@ -20,6 +20,7 @@ import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from io import StringIO
 from math import exp, log, sqrt
 from statistics import fmean
 from typing import Any
@@ -222,10 +223,11 @@ def _rows(
 def main() -> None:
     """Fit again, and write what was found."""
     rows = constant_rows()
-    with (data.root() / "constants.csv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, rows[0], lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+    text = StringIO()
+    table = csv.DictWriter(text, rows[0], lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    data.write_whole(data.root() / "constants.csv", text.getvalue())
     data.rehash()
 
 

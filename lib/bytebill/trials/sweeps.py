@@ -23,7 +23,7 @@ from typing import Self, TextIO
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from bytebill.data import Row
+from bytebill.data import Row, write_whole
 from bytebill.economics.prices import rent_of
 from bytebill.errors import BytebillError, require
 from bytebill.sim.sweep import Sweep, point_id, row_of
@@ -184,8 +184,9 @@ class _Journal:
         )
         whole = list(_whole(lines[1:]))
         self.rows = {row["point"]: row for row in whole}
-        self._file = path.open("w", encoding="utf-8")  # anew, without the half of a line that a kill can leave
-        self._put([self._head, *map(json.dumps, whole)])
+        kept = "".join(f"{line}\n" for line in (self._head, *map(json.dumps, whole)))
+        write_whole(path, kept)  # anew, without the half of a line that a kill can leave
+        self._file = path.open("a", encoding="utf-8")
 
     def add(self, row: Row) -> None:
         self.rows[row["point"]] = row
@@ -213,9 +214,12 @@ def _whole(lines: Iterable[str]) -> Iterator[Row]:
     """Rows of the lines that were written to their end."""
     for line in lines:
         try:
-            yield json.loads(line)
+            row = json.loads(line)
         except ValueError:
             return
+        if not isinstance(row, dict) or "point" not in row:
+            return
+        yield row
 
 
 def _can_write(target: Path | None) -> None:

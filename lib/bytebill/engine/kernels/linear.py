@@ -6,27 +6,32 @@ On a CPU a plain `F.linear` streams weights near memory speed at batch 1 and rep
 batch 2, so a sweep over the batch shows the library's cliff and not the memory's. `PackedLinear` packs once:
 
     fp32, bf16, int8, int4    this book's panel kernels (`bytebill.engine.kernels.panels`), fp32 accumulation
-    bf16, large batches       oneDNN's packed bf16 matmul, which has instructions of its own for it
+    bf16, large batches       oneDNN's packed product, from the batch at which it is the faster one here
     int4, on a GPU            torch's weight-only kernel (`tinygemm`)
     anything, elsewhere       `F.linear` (CUDA, MPS, or a CPU without numba): plain weights, 16 or 32 bits
 
-What each dtype stores is said in `dtypes`.
+What each dtype stores is said in `dtypes`. The batch is measured once a process, in a tenth of a second: it is 13 on a
+CPU with bf16 products in AVX-512, lower where it has matrix units (AMX), and none where bf16 is not multiplied at all.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
+import time
+from collections.abc import Callable
+from math import inf
 
 import torch
 from torch.nn import functional
 
-from bytebill.engine.kernels import panels, tinygemm
+from bytebill.engine.kernels import panels, products, reading, tinygemm
 from bytebill.engine.kernels.dtypes import PLAIN, SCALE_GROUP, weight_format
 from bytebill.engine.kernels.huge_pages import in_large_pages
 from bytebill.errors import require
 
-ONEDNN_FROM_BATCH = 13  # bf16: above this batch oneDNN's bf16 dot products beat fp32 registers
+_TRIED = (7, 13, 25, 49, 97)  # batches: each is one group of the panels' registers more than a full one, of AVX-512's
+_TRIED_SHAPE = 2048, 2048  # of the matrix that both multiply: beyond a level-2 cache, as a model's are
 
 
 def path(dtype: str, device: str) -> str:
@@ -51,7 +56,7 @@ def arithmetic(dtype: str, *, batch_size: int, device: str) -> str:
     >>> arithmetic("bf16", batch_size=1, device="cuda")
     'bf16'
     """
-    if path(dtype, device) == "torch" or (dtype == "bf16" and batch_size >= ONEDNN_FROM_BATCH and onednn_bf16()):
+    if path(dtype, device) == "torch" or (dtype == "bf16" and batch_size >= onednn_from()):
         return dtype
     return "fp32"
 
@@ -101,20 +106,16 @@ class PackedLinear:
             y = tinygemm.product(x.reshape(-1, self.n_in).bfloat16(), self.weight, self._scales)
             return y.to(x.dtype).reshape(*x.shape[:-1], self.n_out)
         if self._panels is None:
-            return functional.linear(x.to(self.weight.dtype), self.weight).to(x.dtype)
+            return products.multiplied(x.to(self.weight.dtype), self.weight).to(x.dtype)
         flat = x if x.dim() == 2 else x.reshape(-1, self.n_in)
-        if self.dtype == "bf16" and flat.shape[0] >= ONEDNN_FROM_BATCH and onednn_bf16():
-            y = self._large(flat)
-        else:
-            y = self._panels(flat.to(torch.float32).contiguous())
-            y = y if y.shape[1] == self.n_out else y[:, : self.n_out]
+        large = self.dtype == "bf16" and flat.shape[0] >= _TRIED[0] and flat.shape[0] >= onednn_from()
+        y = self.by_onednn(flat) if large else self.by_panels(flat)
         y = y if y.dtype == x.dtype else y.to(x.dtype)
         return y if x.dim() == 2 else y.reshape(*x.shape[:-1], self.n_out)
 
     def read(self) -> None:
         """Read every weight once and do nothing with it: what the time of a step is held against."""
-        flat = self.weight.view(-1)
-        (flat.view(torch.float32) if flat.nbytes % 4 == 0 else flat).sum()
+        reading.read_once(self.weight)
 
     def twin(self) -> PackedLinear:
         """A copy whose values lie in memory of their own."""
@@ -126,10 +127,16 @@ class PackedLinear:
             twin._panels = panels.Panels(self.dtype, twin.weight, None if scales is None else scales.clone())
         return twin
 
-    def _large(self, x: torch.Tensor) -> torch.Tensor:
+    def by_panels(self, x: torch.Tensor) -> torch.Tensor:
+        """x [B, n_in] -> [B, n_out] fp32."""
+        y: torch.Tensor = self._panels(x.to(torch.float32).contiguous())  # type: ignore[misc]
+        return y if self._whole else y[:, : self.n_out]
+
+    def by_onednn(self, x: torch.Tensor) -> torch.Tensor:
+        """x [B, n_in] -> [B, n_out] in the dtype of the weights."""
         if self._onednn is None:  # a second copy, made only where large batches or prompts need it
             self._onednn = torch.ops.mkldnn._reorder_linear_weight(unpack(self.weight, self.n_out), x.shape[0])
-        return torch.ops.mkldnn._linear_pointwise(x.bfloat16(), self._onednn, None, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise(x.to(self.weight.dtype), self._onednn, None, "none", [], "")
 
 
 def pack(weight: torch.Tensor, dtype: str) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -146,8 +153,8 @@ def pack(weight: torch.Tensor, dtype: str) -> tuple[torch.Tensor, torch.Tensor |
     grouped = tiles.reshape(tiles.shape[0], -1, SCALE_GROUP, width)
     scale = (grouped.abs().amax(dim=2) / 7).clamp_min(1e-12).bfloat16()  # [n_panels, groups, width]
     levels = (grouped / scale.float()[:, :, None]).round_().clamp_(-8, 7).to(torch.int16) + 8
-    low, high = levels.reshape(tiles.shape).split(width // 2, dim=2)
-    return (low | (high << 4)).to(torch.uint8).contiguous(), scale.contiguous()
+    low, high = levels.reshape(*tiles.shape[:2], -1, 2, panels.register_tile()[0]).unbind(3)  # one vector, and the next
+    return (low | (high << 4)).to(torch.uint8).flatten(2).contiguous(), scale.contiguous()
 
 
 def unpack(packed: torch.Tensor, n_out: int) -> torch.Tensor:
@@ -156,8 +163,36 @@ def unpack(packed: torch.Tensor, n_out: int) -> torch.Tensor:
 
 
 @functools.cache
-def onednn_bf16() -> bool:
-    """Whether oneDNN's packed bf16 matmul exists here and agrees with `F.linear` (private operators can change)."""
+def onednn_from() -> float:
+    """The smallest batch tried from which on oneDNN's packed bf16 product is faster than the panels here.
+
+    Infinite where there is none: without oneDNN's operators (they are private and may change), where they do not agree
+    with `F.linear`, or on a CPU that does not multiply bf16.
+    """
+    if not _onednn_agrees():
+        return inf
+    tried = PackedLinear(torch.randn(_TRIED_SHAPE), dtype="bf16")
+    first = inf
+    for batch in reversed(_TRIED):
+        x = torch.randn(batch, _TRIED_SHAPE[1]).bfloat16()
+        if _fastest_s(tried.by_onednn, x) >= _fastest_s(tried.by_panels, x):
+            break
+        first = batch
+    return first
+
+
+def _fastest_s(call: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, *, tries: int = 4) -> float:
+    """Seconds of the fastest call after a first one."""
+    times_s = []
+    for _ in range(1 + tries):
+        start = time.perf_counter()
+        call(x)
+        times_s.append(time.perf_counter() - start)
+    return min(times_s[1:])
+
+
+def _onednn_agrees() -> bool:
+    """Whether oneDNN's packed bf16 product exists here and agrees with `F.linear`."""
     try:
         x, weight = torch.randn(32, 64).bfloat16(), torch.randn(96, 64).bfloat16()
         packed = torch.ops.mkldnn._reorder_linear_weight(weight, 32)

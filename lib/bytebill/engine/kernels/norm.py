@@ -60,6 +60,8 @@ def norm(weight: Tensor, *, eps: float) -> Callable[[Tensor], Tensor] | None:
     args[_WEIGHT], pointer = weight.data_ptr(), ctypes.addressof(args)
 
     def scaled(x: Tensor) -> Tensor:
+        if x.shape[-1] != width:  # what is left of a row would be whatever the memory held
+            raise ValueError(f"a norm of {width} values was given rows of {x.shape[-1]}")
         x = x.contiguous()
         y = torch.empty_like(x)
         n_rows = x.numel() // width

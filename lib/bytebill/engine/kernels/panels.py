@@ -25,8 +25,8 @@ from bytebill.engine.kernels import openmp
 from bytebill.engine.kernels.dtypes import FORMATS, SCALE_GROUP
 from bytebill.engine.kernels.openmp import available as available
 
-_ARGUMENTS = ("weights", "x", "y", "scales", "n_panels", "n_in", "n_groups", "tile")
-_X, _Y = _ARGUMENTS.index("x"), _ARGUMENTS.index("y")
+_ARGUMENTS = ("weights", "x", "y", "scales", "n_panels", "n_in", "n_groups", "tile", "starts")
+_X, _Y, _STARTS = (_ARGUMENTS.index(name) for name in ("x", "y", "starts"))
 _TILE_BYTES = 128 << 10  # a tile of a panel that several groups pass over: well inside a level-2 cache
 
 
@@ -72,64 +72,77 @@ def grouping(batch_size: int) -> tuple[int, int]:
     return n_groups, -(-batch_size // n_groups)
 
 
-def _source(dtype: str, group: int, lanes: int, vectors: int) -> str:
+def _source(dtype: str, group: int, n_abreast: int, lanes: int, vectors: int) -> str:
     """The kernel for one dtype and group size, with its accumulators unrolled into registers."""
     row_bytes = int(lanes * vectors * FORMATS[dtype].bytes_per_weight)
-    cells = [(v, g) for v in range(vectors) for g in range(group)]
+    abreast = range(n_abreast)
+    cells = [(p, v, g) for p in abreast for v in range(vectors) for g in range(group)]
     return "\n".join(
         [
             "def region(p):",
             *(f"    {name} = p[{i}]" for i, name in enumerate(_ARGUMENTS)),
             "    rank, n_ranks = thread_num(), num_threads()",
-            "    for panel in range(n_panels * rank // n_ranks, n_panels * (rank + 1) // n_ranks):",
+            f"    first = n_panels // {n_abreast} * rank // n_ranks * {n_abreast}",
+            f"    last = n_panels // {n_abreast} * (rank + 1) // n_ranks * {n_abreast}",
+            f"    for panel in range(first, last, {n_abreast}):",
             "        for start in range(0, n_in, tile):",
             "            stop = min(start + tile, n_in)",
             "            for group in range(n_groups):",
-            f"                w = weights + (panel * n_in + start) * {row_bytes}",
+            *(f"                w{p} = weights + ((panel + {p}) * n_in + start) * {row_bytes}" for p in abreast),
             f"                x_k = x + (group * n_in + start) * {4 * group}",
-            *(f"                a{v}_{g} = zero()" for v, g in cells),
+            *(f"                a{p}_{v}_{g} = {_start(dtype, group, g)}" for p, v, g in cells),
             "                for k in range(start, stop):",
-            *_row_loads(dtype, lanes, vectors),
+            *(line for p in abreast for line in _row_loads(dtype, lanes, vectors, p)),
             *(
                 line
                 for g in range(group)
                 for line in (
                     f"                    broadcast_x = broadcast(x_k + {4 * g})",
-                    *(f"                    a{v}_{g} = fma(w_{v}, broadcast_x, a{v}_{g})" for v in range(vectors)),
+                    *(
+                        f"                    a{p}_{v}_{g} = fma(w{p}_{v}, broadcast_x, a{p}_{v}_{g})"
+                        for p in abreast
+                        for v in range(vectors)
+                    ),
                 )
             ),
             f"                    x_k += {4 * group}",
-            f"                    w += {row_bytes}",
-            f"                to = y + (group * {group} * n_panels + panel) * {4 * lanes * vectors}",
-            *_stores(dtype, group, lanes, vectors),
+            *(f"                    w{p} += {row_bytes}" for p in abreast),
+            *(line for p in abreast for line in _stores(dtype, group, lanes, vectors, p)),
         ]
     )
 
 
-def _row_loads(dtype: str, lanes: int, vectors: int) -> list[str]:
-    """Lines that bring one panel row into fp32 registers."""
-    step, half = int(lanes * FORMATS[dtype].bytes_per_weight), vectors // 2
-    loads = (  # low nibbles hold the first half of the row, high nibbles the second
-        [f"load_nibbles(w + {(v % half) * lanes}, {4 * (v // half)})" for v in range(vectors)]
+def _start(dtype: str, group: int, g: int) -> str:
+    """Where a sum starts: at -8 times the inputs of the tile, for nibbles are read as 0 to 15 and mean -8 to 7."""
+    tile = f"start // {SCALE_GROUP} * n_groups + group"
+    return f"broadcast(starts + (({tile}) * {group} + {g}) * 4)" if dtype == "int4" else "zero()"
+
+
+def _row_loads(dtype: str, lanes: int, vectors: int, p: int) -> list[str]:
+    """Lines that bring a row of one of the panels abreast into fp32 registers."""
+    step = int(lanes * FORMATS[dtype].bytes_per_weight)
+    loads = (  # low nibbles hold one vector, high nibbles the next
+        [f"load_nibbles(w{p} + {v // 2 * lanes}, {4 * (v % 2)})" for v in range(vectors)]
         if dtype == "int4"
-        else [f"load_{dtype}(w + {v * step})" for v in range(vectors)]
+        else [f"load_{dtype}(w{p} + {v * step})" for v in range(vectors)]
     )
-    return [f"                    w_{v} = {load}" for v, load in enumerate(loads)]
+    return [f"                    w{p}_{v} = {load}" for v, load in enumerate(loads)]
 
 
-def _stores(dtype: str, group: int, lanes: int, vectors: int) -> list[str]:
-    """Lines that scale the accumulators and add them to the output."""
-    pad, width = " " * 16, lanes * vectors
-    tile = f"panel * (n_in // {SCALE_GROUP}) + start // {SCALE_GROUP}"
+def _stores(dtype: str, group: int, lanes: int, vectors: int, p: int) -> list[str]:
+    """Lines that scale the accumulators of one of the panels abreast and add them to the output."""
+    pad, width, panel = " " * 16, lanes * vectors, f"(panel + {p})"
+    tile = f"{panel} * (n_in // {SCALE_GROUP}) + start // {SCALE_GROUP}"
     scale = {
-        "int8": f"load_fp32(scales + (panel * {width} + {{}}) * 4)",
+        "int8": f"load_fp32(scales + ({panel} * {width} + {{}}) * 4)",
         "int4": f"load_bf16(scales + (({tile}) * {width} + {{}}) * 2)",
     }.get(dtype, "")
-    stored = "mul(a{v}_{g}, s_{v})" if scale else "a{v}_{g}"
+    stored = "mul(a{p}_{v}_{g}, s_{v})" if scale else "a{p}_{v}_{g}"
     return [
+        f"{pad}to = y + (group * {group} * n_panels + {panel}) * {4 * width}",
         *(f"{pad}s_{v} = {scale.format(v * lanes)}" for v in range(vectors) if scale),
         *(
-            f"{pad}add_to(to + {g} * n_panels * {4 * width} + {4 * v * lanes}, {stored.format(v=v, g=g)}, start > 0)"
+            f"{pad}add_to(to + ({g} * n_panels * {width} + {v * lanes}) * 4, {stored.format(p=p, v=v, g=g)}, start > 0)"
             for v in range(vectors)
             for g in range(group)
         ),
@@ -137,14 +150,26 @@ def _stores(dtype: str, group: int, lanes: int, vectors: int) -> list[str]:
 
 
 @functools.cache
-def panels_kernel(dtype: str, group: int) -> int:
-    """Address of the compiled kernel for `group` sequences at a time; a quarter of a second the first time."""
+def panels_kernel(dtype: str, group: int, n_abreast: int) -> int:
+    """Address of the compiled kernel for `group` sequences and `n_abreast` panels at a time; a quarter of a second the
+    first time."""
     from bytebill.engine.kernels import simd
 
     lanes, vectors, _ = register_tile()
     names: dict[str, Any] = simd.matmul_operations(lanes) | openmp.thread_functions()
-    exec(_source(dtype, group, lanes, vectors), names)
+    exec(_source(dtype, group, n_abreast, lanes, vectors), names)
     return openmp.compiled(names["region"])
+
+
+def abreast(group: int, n_panels: int) -> int:
+    """Panels that a small group takes side by side: every sum waits for its last product, and the few sums of one panel
+    do not fill that time. The order of each sum stays the same, whatever the group.
+
+    >>> abreast(1, 64), abreast(1, 63)
+    (4, 1)
+    """
+    largest = register_tile()[2]
+    return next(n for n in (4, 2, 1) if n * group <= largest and n_panels % n == 0)
 
 
 class Panels:
@@ -164,6 +189,10 @@ class Panels:
         """x [B, n_in] fp32, contiguous -> [B, n_panels * panel] fp32."""
         batch_size = x.shape[0]
         address, args, pointer, n_groups, group = self._plans.get(batch_size) or self._plan(batch_size)
+        if self.dtype == "int4":
+            starts = torch.zeros((self.n_in // SCALE_GROUP, n_groups * group))
+            torch.sum(x.view(batch_size, -1, SCALE_GROUP), -1, out=starts[:, :batch_size].T).mul_(-8)
+            args[_STARTS] = starts.data_ptr()
         if batch_size > 1:
             if n_groups * group != batch_size:
                 x = torch.nn.functional.pad(x, (0, 0, 0, n_groups * group - batch_size))
@@ -179,7 +208,8 @@ class Panels:
         tile = SCALE_GROUP if self.dtype == "int4" else in_cache if n_groups > 1 else self.n_in
         scales = self.scales.data_ptr() if self.scales is not None else 0
         args = (ctypes.c_int64 * len(_ARGUMENTS))(
-            self.packed.data_ptr(), 0, 0, scales, self.n_panels, self.n_in, n_groups, tile
+            self.packed.data_ptr(), 0, 0, scales, self.n_panels, self.n_in, n_groups, tile, 0
         )
-        self._plans[batch_size] = panels_kernel(self.dtype, group), args, ctypes.addressof(args), n_groups, group
+        kernel = panels_kernel(self.dtype, group, abreast(group, self.n_panels))
+        self._plans[batch_size] = kernel, args, ctypes.addressof(args), n_groups, group
         return self._plans[batch_size]

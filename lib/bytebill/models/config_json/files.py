@@ -16,7 +16,7 @@ from bytebill.models.shapes import ModelSpec
 MOST_BYTES = 2**24
 MOST_PASTED, DEEPEST = 2**20, 64  # characters; brackets in brackets: a browser's Python has little room for nesting
 PASTED = "the pasted model"
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*(?:"|$)', re.DOTALL)  # one that is not closed goes to the end: no second try
 
 
 def is_config(text: str) -> bool:

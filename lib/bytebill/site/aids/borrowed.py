@@ -24,6 +24,7 @@ NOTES: Mapping[str, str] = {
     "book/pictures": "Numbers are predictions of the package for the reference deployment: nothing here was measured.",
     "book/how_to_read": _OF_CHAPTERS,
     "book/notation": "Definitions; numbers in them are those of the chapters that use the word.",
+    "book/machines": "Each record names its device and its day; verdicts are those of [the ledger](notebooks/ledger).",
     "book/teaching": _OF_CHAPTERS,
     "book/exercises": _OF_CHAPTERS,
     "book/solutions": _OF_CHAPTERS,

@@ -77,8 +77,9 @@ class DataTables(SphinxDirective):
     def _records(self) -> nodes.container:
         """One card for all runs on record."""
         place, title, description = MEASURED
-        runs = sorted((data.root() / "measured").glob("*.json"))
-        names = ", ".join(f"`{path.stem}`" for path in runs)
+        folder = data.root() / "measured"
+        runs = sorted(path.relative_to(folder).with_suffix("") for path in folder.rglob("*.json"))
+        names = ", ".join(f"`{path.as_posix()}`" for path in runs)
         return self._box("table-measured", [f"**`{place}`** {title}", "", description, "", f"* Runs: {names}"])
 
 

@@ -19,12 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from bytebill import data
+from bytebill.chapters.devices import devices_of
 
 TABLES_PAGE = "book/data_tables"
 _NAMED = re.compile(r"\bdata/(measured/)?([\w-]+)\.(?:csv|ya?ml|json)\b")
-_DEVICE = re.compile(
-    r"(?:^|\n)(?:on )?(?P<name>[^\n,:]+?)(?P<threads>, \d+ threads?)?(?: \(not pinned\))?, \d+ GB free, torch"
-)
 _READ = re.compile(r"""\b(?:rows|grouped|measured|sidecar)\(\s*["']([\w-]+)["']""")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MONTHS = list(calendar.month_name)[1:]
@@ -58,7 +56,7 @@ def of_notebook(notebook: Mapping[str, Any]) -> Provenance:
     return Provenance(
         tables=tuple(sorted(found & set(_files()))),
         records=tuple(sorted(found & _records())),
-        devices=tuple(dict.fromkeys(device for cell in cells for device in _devices(cell))),
+        devices=tuple(dict.fromkeys(device for cell in cells for device in devices_of(cell))),
         ran=_day_of_run(notebook.get("metadata", {})),
         whole=kept is not None,
     )
@@ -183,14 +181,6 @@ def _day_of_run(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     """The day of a notebook's outputs: papermill's, or what a refresh kept of it."""
     told = metadata.get("papermill", {}).get("end_time") or metadata.get("bytebill", {}).get("outputs_of")
     return (str(told)[:10],) if told else ()
-
-
-def _devices(cell: Mapping[str, Any]) -> Iterator[str]:
-    """Devices that a measuring cell printed, with their threads."""
-    if "measured" in cell.get("metadata", {}).get("tags", ()):
-        printed = "\n".join("".join(output.get("text", "")) for output in cell.get("outputs", ()))
-        for found in _DEVICE.finditer(printed):
-            yield found["name"] + (found["threads"] or "")
 
 
 def _files() -> tuple[str, ...]:

@@ -1,0 +1,30 @@
+"""How is a file written so that nobody ever meets half of it? Beside its place first, on the disk, and then renamed.
+
+A full disk or a kill leaves what was there before. What is no file (a pipe, a terminal) is written as it comes.
+"""
+
+import os
+from pathlib import Path
+
+from bytebill.errors import BytebillError
+
+
+def write_whole(path: Path | str, text: str) -> None:
+    """Write a text to a file; one sentence where that cannot be done, and then the file is as it was."""
+    path = Path(path)
+    target = path.resolve()  # a link stays one
+    new = target.with_name(f".{target.name}.{os.getpid()}.new")
+    try:
+        if target.exists() and not target.is_file():
+            target.write_text(text, encoding="utf-8")
+            return
+        with new.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, target)
+    except OSError as error:
+        raise BytebillError(f"{path} cannot be written ({error.strerror or error}); it is as it was.") from error
+    finally:
+        if new.exists():
+            new.unlink()
