@@ -473,6 +473,7 @@ def test_a_part_of_the_bench_that_cannot_run_loses_no_other(monkeypatch: pytest.
     monkeypatch.setattr(bench.ceilings, "machine", lambda here, *dtypes: SimpleNamespace(
         bandwidth_bytes_per_s=4e12, peak_flops_per_s={"bf16": 7e14}))  # fmt: skip
     monkeypatch.setattr(bench, "pick", lambda kind: GPU)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (70 << 30, 80 << 30))
 
     def missing(found: dict[str, Any], here: Device, say: Any) -> None:
         raise BytebillError("The SmolLM2 model is not installed.")

@@ -48,6 +48,18 @@ needs_reveal = pytest.mark.skipif(find_spec("sphinx_revealjs") is None, reason="
 rendered = pytest.mark.skipif(not (HTML / deck.GUIDE).is_file(), reason="no rendered book: make render")
 in_chromium = pytest.mark.skipif(browser.executable() is None, reason="no Chromium on this machine")
 
+UNDER_THE_NUMBER = """() => { const number = document.querySelector('.slide-number').getBoundingClientRect();
+  return [...Array(Reveal.getTotalSlides()).keys()].filter((at) => {
+    Reveal.slide(at);
+    return [...Reveal.getCurrentSlide().querySelectorAll('p, li, h2')].some((each) => {
+      const range = document.createRange();
+      range.selectNodeContents(each);
+      return [...range.getClientRects()].some((one) => one.width && one.left < number.right && one.right > number.left
+        && one.top < number.bottom && one.bottom > number.top);
+    });
+  });
+}"""
+
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
@@ -196,6 +208,7 @@ def test_a_deck_moves_by_keyboard_from_the_disk_and_is_read_from_the_back(sessio
         assert at[:4] == [0, 1, 2, 1] and at[4] == page.evaluate("Reveal.getTotalSlides()") - 1
         assert page.locator(".slide-number").inner_text().replace(" ", "").endswith(f"/{at[4] + 1}")
         assert page.evaluate(SIZES) == []
+        assert page.evaluate(UNDER_THE_NUMBER) == []
         chromium.close()
 
 

@@ -2,7 +2,7 @@
 
     predicted = hypot(cache bytes / W, attention flops / peak)
 
-W is the rate of summing the same cache, taken in turn with it, peak what the same kernel reaches on a cache so small
+W is the rate of reading the same cache, taken in turn with it, peak what the same kernel reaches on a cache so small
 that it stays on the chip (`kernel_flops_per_s`). The cache is filled first
 (memory that was never written is one page of zeros, and stays on the chip), and as many layers are passed as make it
 too large for any cache of the processor. `felt_intensity`, flops / (time * W), are the FLOPs done while a plain read

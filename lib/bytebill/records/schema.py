@@ -10,12 +10,12 @@ and renamed, so that nobody ever reads half of one.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from bytebill.data import write_whole
 from bytebill.errors import BytebillError, disk_errors, require
 
 SCHEMA_NAME = "bytebill-record/1"
@@ -123,14 +123,9 @@ def write_record(path: Path, record: dict[str, Any]) -> Path:
     """Write a record, whole or not at all; what is no number is written as null."""
     wrong = next(schema_faults(record := _finite(record)), None)
     require(wrong is None, f"The record is not written, {wrong}.")
-    growing = path.with_name(f".{os.getpid()}_{path.name}")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            growing.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-            os.replace(growing, path)
-        finally:
-            growing.unlink(missing_ok=True)
+    write_whole(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return path
 
 

@@ -72,7 +72,7 @@ PATHS = (
     ),
     GpuPath(
         code="engine.kernels.tinygemm.product",
-        what="weights of 4 bits by torch's kernel; `h200-quantized` is of that kernel alone",
+        what="four-bit weights by torch's kernel; `h200-quantized` is of that kernel alone",
     ),
     GpuPath(code="engine.kernels.sdpa.without_plans", what="prompts by flash or memory-efficient attention"),
     GpuPath(code="engine.experts.DrawnRouter", what="routes of many steps drawn ahead, kept on the device"),
@@ -94,7 +94,7 @@ PATHS = (
         code="measure.decoders.build_stack",
         what="decode of a stack of matrices",
         records=("h200-bench-stack",),
-        since="matrices of 117 MB, more than a level-2 cache (before: 23 MB)",
+        since="matrices larger than a level-2 cache",
     ),
     GpuPath(
         code="measure.decode.sweep_model",
