@@ -228,7 +228,7 @@ def test_a_damaged_folder_of_the_cache_is_made_anew(tmp_path: Path, damage: str)
         made.append((unfinished / "model").write_bytes(b"12345678"))
 
     def get() -> bytes:
-        return (kept.kept(folder, make, called="It", n_bytes=1) / "model").read_bytes()
+        return (kept.kept_folder(folder, make, called="It", n_bytes=1) / "model").read_bytes()
 
     assert (get(), get()) == (b"12345678", b"12345678") and made == [8]
     DAMAGES[damage](folder)
@@ -244,7 +244,7 @@ def test_two_at_once_convert_once(tmp_path: Path) -> None:
         made.append((unfinished / "model").write_bytes(b"1"))
 
     with ThreadPoolExecutor(2) as both:  # the lock is the folder's, between threads as between processes
-        list(both.map(lambda _: kept.kept(tmp_path / "name", make, called="It", n_bytes=1), range(2)))
+        list(both.map(lambda _: kept.kept_folder(tmp_path / "name", make, called="It", n_bytes=1), range(2)))
     assert made == [1]
 
 

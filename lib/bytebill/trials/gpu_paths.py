@@ -71,7 +71,7 @@ PATHS = (
         since="decodes by graph; every shape met before the clock starts",
     ),
     GpuPath(
-        code="engine.kernels.tinygemm.product",
+        code="engine.kernels.tinygemm.four_bit_product",
         what="four-bit weights by torch's kernel; `h200-quantized` is of that kernel alone",
     ),
     GpuPath(code="engine.kernels.sdpa.without_plans", what="prompts by flash or memory-efficient attention"),

@@ -103,7 +103,7 @@ class PackedLinear:
         if self._whole and x.dtype is torch.float32 and x.dim() == 2 and x.is_contiguous():
             return self._panels(x)  # type: ignore[misc]
         if self._scales is not None:
-            y = tinygemm.product(x.reshape(-1, self.n_in).bfloat16(), self.weight, self._scales)
+            y = tinygemm.four_bit_product(x.reshape(-1, self.n_in).bfloat16(), self.weight, self._scales)
             return y.to(x.dtype).reshape(*x.shape[:-1], self.n_out)
         if self._panels is None:
             return products.multiplied(x.to(self.weight.dtype), self.weight).to(x.dtype)

@@ -46,6 +46,6 @@ def packed(weight: Tensor) -> tuple[Tensor, Tensor]:
     return torch.ops.aten._convert_weight_to_int4pack(pairs, _TILES), scales
 
 
-def product(x: Tensor, weight: Tensor, scales: Tensor) -> Tensor:
+def four_bit_product(x: Tensor, weight: Tensor, scales: Tensor) -> Tensor:
     """x [n, n_in] bf16 -> [n, n_out] bf16"""
     return torch.ops.aten._weight_int4pack_mm(x, weight, SCALE_GROUP, scales)

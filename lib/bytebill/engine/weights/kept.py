@@ -26,7 +26,7 @@ _PIECE = 1 << 20
 _Signature = tuple[tuple[str, int, int], ...]
 
 
-def kept(folder: Path, make: Callable[[Path], None], *, called: str, n_bytes: int) -> Path:
+def kept_folder(folder: Path, make: Callable[[Path], None], *, called: str, n_bytes: int) -> Path:
     """The folder, filled by `make` where it is not there or is no longer what was made; `n_bytes` are free for that."""
     if not is_as_made(folder):
         with _disk_told(folder.parent, called), _alone(folder.parent):

@@ -21,7 +21,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from bytebill.engine.weights.folder import load_llama_folder
-from bytebill.engine.weights.kept import is_as_made, kept
+from bytebill.engine.weights.kept import is_as_made, kept_folder
 from bytebill.engine.weights.names import Weights
 from bytebill.errors import BytebillError, require
 
@@ -50,7 +50,7 @@ def smollm2_folder() -> Path:
     if is_as_made(folder):
         return folder
     source = gguf_file()
-    return kept(folder, lambda unfinished: _convert(source, unfinished), called="SmolLM2", n_bytes=_BYTES_NEEDED)
+    return kept_folder(folder, lambda unfinished: _convert(source, unfinished), called="SmolLM2", n_bytes=_BYTES_NEEDED)
 
 
 def gguf_file() -> Path:
