@@ -50,7 +50,7 @@ def record(
             "read_bytes_per_s": machine.bandwidth_bytes_per_s,
             "peak_flops_per_s": dict(machine.peak_flops_per_s),
         },
-        steps=[on_record(point, model=model_id, context_len=context_len) for point in points],
+        steps=[step_on_record(point, model=model_id, context_len=context_len) for point in points],
     )
 
 
@@ -76,7 +76,7 @@ def new_record(
     }
 
 
-def on_record(point: DecodePoint, *, model: str, context_len: int | None) -> dict[str, Any]:
+def step_on_record(point: DecodePoint, *, model: str, context_len: int | None) -> dict[str, Any]:
     """A decode step as the schema has it."""
     return {"model": model.removesuffix("-135m"), "context_len": context_len} | asdict(point)
 
