@@ -297,7 +297,7 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pyte
     def closed(*_: Any, **__: Any) -> str:
         raise PermissionError(13, "Permission denied")  # no chmod keeps root out
 
-    monkeypatch.setattr(Path, "read_text", closed)
+    monkeypatch.setattr(Path, "open", closed)
     assert sweep(tmp_path / "s.yaml") == "s.yaml cannot be read: Permission denied."
 
 
