@@ -352,8 +352,13 @@ OTHERS = {
     "16": [{"usd_per_h100_hour": 2.0, "usd_per_h200_hour": 3.0, "context_len": 512, "skew": 0.0}],
     "17": [{"accelerator_id": "a100-sxm-80", "context_len": 1000, "measured_len": 300, "usd_per_gpu_hour": 1.5}],
     "18": [
-        {"dense_id": "chat-70b-2xh200", "trace_id": "azure-code", "workload_id": "reasoning"},
-        {"mixture_id": "public-120b-b200", "n_requests": 200},
+        {
+            "dense_id": "chat-70b-2xh200",
+            "mixture_id": "public-120b-b200",
+            "trace_id": "azure-code",
+            "workload_id": "reasoning",
+            "n_requests": 80,
+        }
     ],
     "19": [
         {
