@@ -10,8 +10,8 @@ batch 2, so a sweep over the batch shows the library's cliff and not the memory'
     int4, on a GPU            torch's weight-only kernel (`tinygemm`)
     anything, elsewhere       `F.linear` (CUDA, MPS, or a CPU without numba): plain weights, 16 or 32 bits
 
-What each dtype stores is said in `dtypes`. That batch is measured once a process, in a tenth of a
-second: 13 on the Zen 4 that these kernels were made on; where bf16 is not multiplied at all, there is none.
+What each dtype stores is said in `dtypes`. The batch from which oneDNN serves bf16 is measured once a process
+(`onednn_from`); where a CPU does not multiply bf16, there is none.
 """
 
 from __future__ import annotations

@@ -134,7 +134,6 @@ def matmul_operations(lanes: int) -> dict[str, Any]:
         "zero": operation(vector, (), lambda b: many(FLOAT, 0.0, lanes)),
         "fma": operation(vector, (vector,) * 3, multiply_add),
         "mul": operation(vector, (vector,) * 2, lambda b, x, y: b.fmul(x, y)),
-        "add": operation(vector, (vector,) * 2, lambda b, x, y: b.fadd(x, y)),
         "add_to": operation(types.void, (address, vector, types.boolean), _add_to),
     }
 
@@ -203,6 +202,7 @@ def operations(lanes: int) -> dict[str, Any]:
     vector, address, number = Vector(lanes), types.int64, types.float64
     to_bf16 = _rounded_to_bf16(lanes)
     return matmul_operations(lanes) | {
+        "add": operation(vector, (vector, vector), lambda b, x, y: b.fadd(x, y)),
         "sub": operation(vector, (vector, vector), lambda b, x, y: b.fsub(x, y)),
         "div": operation(vector, (vector, vector), lambda b, x, y: b.fdiv(x, y)),
         "either": operation(vector, (vector, vector), _either),
