@@ -158,6 +158,7 @@ def test_the_decks_of_the_book_are_whole(session: str) -> None:
     soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
     shown = soup.select(".slides > section")
     assert 25 <= len(shown) <= 110 and all(one_thing(section) for section in shown)
+    assert {image.get("loading") for image in soup.select(".bb-fill img")} == {"lazy"}, "a deck of two days is 1.7 MB"
     here = markup.read_page(path)
     faults = [*check.outside(here), *check.pictures(here), *check.links(check.found_in(here), {})]
     assert not [*faults, *check.structure(here)]

@@ -50,7 +50,6 @@ UNDRAWN = """() => [...document.querySelectorAll("div.math, span.math")].filter(
 }).length"""
 FIRST_PAGES = ("index.html", "book/index.html")  # the first leads on to the second
 PAGE_LIMIT_BYTES = {True: 1.0 * MB, False: 1.5 * MB}  # of a first page, of any other; raw, as a plain server sends them
-DECK_LIMIT_BYTES = 2.0 * MB  # a deck brings the figures of up to two days along, and is opened once for all of them
 PATIENCE_MS = 60_000  # a page is ready in one second, and a busy machine is not hurried
 N_BROWSERS = 2
 AS_FILES = 6  # every sixth page is opened without a server too
@@ -166,7 +165,7 @@ def _load(page: Any, base: str, name: str) -> list[str]:
 
 
 def _overweight(name: str, n_bytes: int) -> list[str]:
-    most = DECK_LIMIT_BYTES if name.startswith("slides/") else PAGE_LIMIT_BYTES[name in FIRST_PAGES]
+    most = PAGE_LIMIT_BYTES[name in FIRST_PAGES]
     return [f"weighs {n_bytes / MB:.2f} MB, more than {most / MB:g}"] if n_bytes > most else []
 
 

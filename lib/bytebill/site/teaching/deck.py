@@ -208,7 +208,7 @@ def _figure(pages: Pages, page: str, figure: Tag) -> Slide:
     below = " ".join(each for each in (f"{finding.rstrip('.')}.", _device(pages, page, figure, rest)) if each)
     return Slide(
         kind="figure",
-        html=f'<div class="bb-fill"><img src="../{source}" alt="{alt}"><p>{below}</p></div>',
+        html=f'<div class="bb-fill"><img loading="lazy" src="../{source}" alt="{alt}"><p>{below}</p></div>',
         notes="".join(f"<p>{each}</p>" for each in (*said, rest) if each),
     )
 
