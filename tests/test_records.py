@@ -134,7 +134,7 @@ def test_what_is_no_number_is_written_as_null_and_half_a_record_never(
     monkeypatch.setattr(os, "replace", full)
     refuses(
         lambda: records.write_record(path, GOOD | {"kind": "run"}),
-        "cannot be written .No space left on device.; it is as it was",
+        "could not be written .the disk is full.; it is as it was",
     )
     assert path.read_bytes() == before and [each.name for each in tmp_path.iterdir()] == ["a.json"]
 

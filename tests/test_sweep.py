@@ -171,7 +171,7 @@ def test_a_journal_that_is_opened_anew_is_never_half_there(
     head = sweeps._Journal(out, [sweeps._priced(point) for point in SMALL.points()])._head
     whole = "\n".join([head, *map(json.dumps, table[:3]), "[1]", '{"point": '])
     journal.write_text(whole)
-    with monkeypatch.context() as patched, pytest.raises(BytebillError, match="cannot be written"):
+    with monkeypatch.context() as patched, pytest.raises(BytebillError, match="could not be written"):
         patched.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         sweeps.run(SMALL, jobs=1, out=out)
     assert journal.read_text() == whole

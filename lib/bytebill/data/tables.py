@@ -243,9 +243,7 @@ def _parsed(text: str) -> Any:
         def flatten_mapping(self, node: Any) -> None:
             n_own = len(node.value)
             super().flatten_mapping(node)
-            if len(node.value) > max(
-                n_own, MOST_MERGED
-            ):  # each level of merges can be many times as large as the one below
+            if len(node.value) > max(n_own, MOST_MERGED):  # a level of merges can be many times as large as the next
                 raise yaml.MarkedYAMLError(problem="too many keys are merged here", problem_mark=node.start_mark)
 
     try:

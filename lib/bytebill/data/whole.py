@@ -6,7 +6,7 @@ A full disk or a kill leaves what was there before. What is no file (a pipe, a t
 import os
 from pathlib import Path
 
-from bytebill.errors import BytebillError
+from bytebill.errors import disk_errors
 
 
 def write_whole(path: Path | str, text: str) -> None:
@@ -15,16 +15,14 @@ def write_whole(path: Path | str, text: str) -> None:
     target = path.resolve()  # a link stays one
     new = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
-        if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8")
-            return
-        with new.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, target)
-    except OSError as error:
-        raise BytebillError(f"{path} cannot be written ({error.strerror or error}); it is as it was.") from error
+        with disk_errors(path, ending="; it is as it was"):
+            if target.exists() and not target.is_file():
+                target.write_text(text, encoding="utf-8")
+                return
+            with new.open("w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(new, target)
     finally:
-        if new.exists():
-            new.unlink()
+        new.unlink(missing_ok=True)
