@@ -14,6 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from bytebill.chapters import Book
 from bytebill.errors import BytebillError
+from bytebill.models import ModelSpec
 
 if TYPE_CHECKING:
     from bytebill.engine.transformer import Transformer
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 
 settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
 settings.load_profile("book")
+
+TINY = ModelSpec(
+    id="tiny",
+    name="Tiny",
+    n_layers=2,
+    d_model=64,
+    d_ff=128,
+    n_heads=6,
+    n_kv_heads=2,
+    d_head=32,
+    vocab_size=101,
+    context_len=256,
+)
 
 TOC = """format: jb-book
 root: book/index

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
+import conftest
 from bytebill import data, device
 from bytebill.device import Device, Synchronizer, synchronizer
 from bytebill.engine import attention, build, graphs, runner
@@ -45,18 +46,7 @@ from bytebill.serving.request import Request
 from bytebill.serving.static import StaticScheduler
 from bytebill.trials import bench, gpu_paths
 
-TINY = ModelSpec(
-    id="tiny",
-    name="Tiny",
-    n_layers=2,
-    d_model=64,
-    d_ff=128,
-    n_heads=6,
-    n_kv_heads=2,
-    d_head=32,
-    vocab_size=104,
-    context_len=256,
-)
+TINY = replace(conftest.TINY, vocab_size=104)
 MLA = MLASpec(q_lora_rank=64, kv_lora_rank=64, d_nope=16, d_rope=16, d_v=32)
 SPECS = {
     "grouped": TINY,

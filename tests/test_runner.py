@@ -18,7 +18,6 @@ from bytebill.engine.weights import Weights
 from bytebill.engine.weights.names import random_weights
 from bytebill.engine.weights.smollm2 import tokenizer
 from bytebill.errors import BytebillError
-from bytebill.models import ModelSpec
 from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
 from bytebill.serving.memory.contiguous import ContiguousMax, ContiguousPow2
 from bytebill.serving.memory.paged import Paged
@@ -27,19 +26,8 @@ from bytebill.serving.request import Request
 from bytebill.serving.static import StaticScheduler
 from bytebill.sim.server import simulate
 from bytebill.trials.replay import ReplayClock
+from conftest import TINY
 
-TINY = ModelSpec(
-    id="tiny",
-    name="Tiny",
-    n_layers=2,
-    d_model=64,
-    d_ff=128,
-    n_heads=6,
-    n_kv_heads=2,
-    d_head=32,
-    vocab_size=101,
-    context_len=256,
-)
 LENGTHS = [(20, 9), (1, 14), (37, 1), (5, 30), (64, 12), (3, 22), (11, 17), (29, 5)]  # prompt, output
 REQUESTS = [Request(id=id, n_input_tokens=n_in, n_output_tokens=n_out) for id, (n_in, n_out) in enumerate(LENGTHS)]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
 
+import conftest
 from bytebill.device import pick
 from bytebill.engine.generation import generate
 from bytebill.engine.speculative import ModelDraft, speculate
@@ -15,22 +17,10 @@ from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights.names import random_weights
 from bytebill.errors import BytebillError
 from bytebill.measure.speculation import race, time_passes
-from bytebill.models import ModelSpec
 from bytebill.roofline import tokens_per_pass
 from bytebill.serving.speculative import Acceptance, Drafter, OneByOne, PromptLookup, n_accepted
 
-TINY = ModelSpec(
-    id="tiny",
-    name="Tiny",
-    n_layers=2,
-    d_model=64,
-    d_ff=128,
-    n_heads=6,
-    n_kv_heads=2,
-    d_head=32,
-    vocab_size=23,  # few words, so that guesses hold now and then
-    context_len=256,
-)
+TINY = replace(conftest.TINY, vocab_size=23)  # few words, so that guesses hold now and then
 N_NEW = 40
 
 
