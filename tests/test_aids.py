@@ -22,23 +22,6 @@ from bytebill.site.aids import borrowed, citations, conclusions, data_page, laun
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-# Notebooks whose last refresh did not yet keep what it read: the next one takes each off this list.
-UNTRACED: set[str] = {
-    "01_decode_moves_the_model",
-    "03_the_batching_crossover",
-    "04_continuous_batching",
-    "05_paged_kv_cache",
-    "08_prefill_and_decode",
-    "09_interference",
-    "11_quantization",
-    "12_routing",
-    "13_prefix_caching",
-    "14_speculative_decoding",
-    "17_the_second_wall",
-    "18_the_three_way_frontier",
-    "20_price_your_own",
-    "two_clocks",
-}
 RECORDS = {path.stem for path in (ROOT / "data" / "measured").glob("*.json")}
 PRINTED = "AMD EPYC, 2 threads, 24 GB free, torch 2.13.0+cpu; reads 51.3 GB/s"
 
@@ -110,10 +93,9 @@ def test_every_chapter_that_measured_names_its_device_and_day(path: Path) -> Non
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_notebook_keeps_what_its_run_read(path: Path) -> None:
     kept = json.loads(path.read_text(encoding="utf-8"))["metadata"]["bytebill"].get("reads")
-    assert (kept is None) == (path.stem in UNTRACED), f"bytebill run {path.stem} tells what it reads"
-    assert set(kept or ()) <= {*data.names(), *data_page.OTHERS, *RECORDS}
-    line = provenance.line(provenance.of_source(path), tables_uri="")
-    assert ("among others" in line) == (path.stem in UNTRACED and "Data" in line)
+    assert kept is not None, f"bytebill refresh {path.stem} tells what it reads"
+    assert set(kept) <= {*data.names(), *data_page.OTHERS, *RECORDS}
+    assert "among others" not in provenance.line(provenance.of_source(path), tables_uri="")
 
 
 def test_the_changes_are_the_changelogs_one_row_a_claim() -> None:
