@@ -18,7 +18,7 @@ from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import random_weights
 from bytebill.errors import BytebillError
 from bytebill.measure import ceilings, neighbours, peers, prefix
-from bytebill.measure.decode import DecodePoint, median_error, point, taken_apart
+from bytebill.measure.decode import DecodePoint, kernel_rates, median_error, point, taken_apart
 from bytebill.measure.decoders import build_stack, hollow
 from bytebill.measure.paging import attention_by_block_size
 from bytebill.measure.prefix import ttft_by_hit
@@ -90,6 +90,23 @@ def test_a_point_lies_between_the_two_bounds(cpu):
     slow = point(small, 4, timing, peaks={"fp32": 1e9})  # 11 ms, of which 10 foreseen
     assert slow.error == pytest.approx(10 / 11 - 1)
     assert set(asdict(found)) >= KEYS
+
+
+def test_the_kernels_own_rate_takes_the_place_of_the_peak_where_it_is_known(cpu):
+    timing = Timing(samples_s=(0.011,), reference_samples_s=(0.003,))
+    small = replace(build_stack(cpu, dtype="fp32", n_layers=1, d_model=64, d_ff=64), weight_bytes=80, n_weights=500_000)
+    own = {4: 1e9}
+    points = [point(small, batch, timing, peaks={"fp32": 2e9}, rates=own, rest_s=0.0035) for batch in (4, 8)]
+    assert [each.predicted_s for each in points] == pytest.approx([hypot(0.003, 0.004) + 0.0035] * 2)
+    assert {each.largest_term for each in points} == {"multiplies"}
+    assert point(small, 1, timing, peaks={"fp32": 1e12}).largest_term == "reads"
+    assert point(small, 1, timing, peaks={"fp32": 1e12}, rest_s=0.004).largest_term == "rest"
+
+
+def test_a_kernel_has_a_rate_at_each_batch_on_a_cpu_alone(cpu):
+    assert kernel_rates(replace(cpu, kind="cuda"), dtype="bf16", batches=(1,)) == {}
+    rates = kernel_rates(cpu, dtype="fp32", batches=(1, 4), repeats=1)
+    assert set(rates) == {1, 4} and all(1e7 < rate < 1e14 for rate in rates.values())
 
 
 def test_the_median_error_stops_at_batch_64():

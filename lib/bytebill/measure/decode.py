@@ -3,7 +3,9 @@
     predicted = hypot(bytes / W, flops / peak) + rest
 
 bytes / W is the time of reading the same weights and nothing else, taken in turn with the step; peak is that of
-a large matmul; rest is what the model's other operations take (its hollow twin's step), nothing for a bare stack.
+a large matmul, or what the step's own kernel multiplies at this batch out of a cache (`kernel_rates`: unpacking
+narrow weights and filling few registers take their time there too); rest is what the model's other operations take
+(its hollow twin's step), nothing for a bare stack.
 The root of the sum of squares lies between the larger of the terms (reading and multiplying overlap) and their sum
 (they do not), and far from the ridge it equals the larger. `taken_apart` times what one step is made of.
 """
@@ -17,8 +19,10 @@ from bytebill.device import Device, synchronizer
 from bytebill.engine.graphs import without_launches
 from bytebill.engine.kernels.linear import arithmetic, path
 from bytebill.engine.weights import Weights
-from bytebill.measure.decoders import Decoder, decoder, hollow_decoder
+from bytebill.measure.decoders import Decoder, build_stack, decoder, hollow_decoder
 from bytebill.measure.timing import Predicted, Timing, in_turns
+
+_CACHED_WIDTH = 1024  # two such matrices are 8 MB in fp32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +35,31 @@ class DecodePoint(Predicted):
     weight_bytes: int
     read_bytes_per_s: float
     fraction_of_read: float
+    multiply_s: float = 0.0  # of the prediction, beside the read and the rest
+    rest_s: float = 0.0
     samples_s: tuple[float, ...] = ()
+
+    @property
+    def largest_term(self) -> str:
+        """Which of the prediction's terms is the largest."""
+        terms = {"reads": self.weight_bytes / self.read_bytes_per_s, "multiplies": self.multiply_s, "rest": self.rest_s}
+        return max(terms, key=terms.__getitem__)
 
 
 def point(
-    decoder: Decoder, batch: int, timing: Timing, *, peaks: Mapping[str, float], rest_s: float = 0.0
+    decoder: Decoder,
+    batch: int,
+    timing: Timing,
+    *,
+    peaks: Mapping[str, float],
+    rates: Mapping[int, float] | None = None,
+    rest_s: float = 0.0,
 ) -> DecodePoint:
-    """A measured step beside its prediction; `peaks` holds the FLOP/s of a large matmul by dtype."""
+    """A measured step beside its prediction; `peaks` holds the FLOP/s of a large matmul by dtype, `rates` those of the
+    decoder's kernel by batch, which are taken where they are known."""
     step_s, read_s = timing.median_s, timing.reference_s
-    peak = peaks[multiplied_in(decoder, batch)]
+    peak = (rates or {}).get(batch) or peaks[multiplied_in(decoder, batch)]
+    multiply_s = 2.0 * batch * decoder.n_weights / peak
     return DecodePoint(
         dtype=decoder.dtype,
         batch=batch,
@@ -49,7 +69,9 @@ def point(
         weight_bytes=decoder.weight_bytes,
         read_bytes_per_s=decoder.weight_bytes / read_s,
         fraction_of_read=read_s / step_s,
-        predicted_s=hypot(read_s, 2.0 * batch * decoder.n_weights / peak) + rest_s,
+        predicted_s=hypot(read_s, multiply_s) + rest_s,
+        multiply_s=multiply_s,
+        rest_s=rest_s,
         samples_s=timing.samples_s,
     )
 
@@ -59,6 +81,16 @@ def multiplied_in(decoder: Decoder, batch: int) -> str:
     if path(decoder.dtype, decoder.device.kind) == "tinygemm":
         return "bf16"
     return arithmetic(decoder.dtype, batch_size=batch, device=decoder.device.kind)
+
+
+def kernel_rates(device: Device, *, dtype: str, batches: Sequence[int], repeats: int = 30) -> dict[int, float]:
+    """FLOPs a second of the decode kernel at each batch, with two matrices that stay in a CPU's caches; the fastest of
+    the repeats. Empty elsewhere: a GPU would spend such a step on launches."""
+    if device.kind != "cpu":
+        return {}
+    pair = build_stack(device, dtype=dtype, n_layers=1, d_model=_CACHED_WIDTH, d_ff=_CACHED_WIDTH)
+    timings = pair.sweep(batches, repeats=repeats)
+    return {batch: 2 * batch * pair.n_weights / timing.fastest_s for batch, timing in timings.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +122,7 @@ def sweep_model(
     batches: Sequence[int],
     peaks: Mapping[str, float],
     context_len: int,
+    rates: Mapping[int, float] | None = None,
     repeats: int = 5,
 ) -> list[DecodePoint]:
     """Decode of a model at each batch, every sequence with the same context; the rest from its hollow twin."""
@@ -101,6 +134,7 @@ def sweep_model(
             batch,
             real.time(batch, repeats=repeats),
             peaks=peaks,
+            rates=rates,
             rest_s=hollow.time(batch, repeats=repeats).median_s,  # at once, while the machine is the same
         )
         for batch in batches

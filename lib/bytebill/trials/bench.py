@@ -21,7 +21,7 @@ from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import smollm2
 from bytebill.errors import BytebillError, require
 from bytebill.measure import ceilings, peers, users
-from bytebill.measure.decode import DecodePoint, median_error, point, sweep_model
+from bytebill.measure.decode import DecodePoint, kernel_rates, median_error, point, sweep_model
 from bytebill.measure.decoders import build_stack
 from bytebill.measure.prefix import ttft_by_hit
 from bytebill.measure.sizes import sizes_for
@@ -39,7 +39,7 @@ _N_PROMPT_TOKENS = 1000  # of `prefix`
 _N_REQUESTS = 150  # at each load of `agreement`
 _ENOUGH = {"bf16": 1.5, "fp32": 1.8}  # times as fast that weights of 8 bits should be, over either
 _ON_REQUEST = ("tenth",)  # takes minutes
-_HEADINGS = ("dtype", "batch", "step [ms:.1f]", "predicted [ms:.1f]", "rate [tokens/s:,.0f]", "share of read [:.2f]")
+_HEADINGS = ("dtype", "batch", "step [ms:.1f]", "predicted [ms:.1f]", "tokens/s [:,.0f]", "of read [:.2f]", "mostly")
 
 
 def run(
@@ -94,7 +94,7 @@ def _sweep(part: str, found: dict[str, Any], here: Device, say: Say) -> None:
     for dtype in _dtypes(here, part):
         say(f"{part}, {dtype}")
         points += _SWEEPS[part](here, dtype, found["peak_flops_per_s"])
-    found[part] = [asdict(each) for each in points]
+    found[part] = [asdict(each) | {"largest_term": each.largest_term} for each in points]
     found.setdefault("median_error", {})[part] = median_error(points)
     moved = drift([each.read_bytes_per_s for each in points])
     found.setdefault("warnings", []).extend([f"{part}: {moved}"] if moved else [])
@@ -112,11 +112,15 @@ def _stack(device: Device, dtype: str, peaks: dict[str, float]) -> list[DecodePo
         f"The smallest stack needs {needed / 1e9:.1f} GB of free memory; close something and try again.",
     )
     stack = build_stack(device, dtype=dtype, n_layers=n_layers)
-    return [point(stack, batch, timing, peaks=peaks) for batch, timing in stack.sweep(_BATCHES).items()]
+    rates = kernel_rates(device, dtype=dtype, batches=_BATCHES)
+    return [point(stack, batch, timing, peaks=peaks, rates=rates) for batch, timing in stack.sweep(_BATCHES).items()]
 
 
 def _smollm2(device: Device, dtype: str, peaks: dict[str, float]) -> list[DecodePoint]:
-    return sweep_model(smollm2(), device, dtype=dtype, batches=_BATCHES, peaks=peaks, context_len=_CONTEXT_LEN)
+    rates = kernel_rates(device, dtype=dtype, batches=_BATCHES)
+    return sweep_model(
+        smollm2(), device, dtype=dtype, batches=_BATCHES, peaks=peaks, rates=rates, context_len=_CONTEXT_LEN
+    )
 
 
 def _dtypes(device: Device, part: str) -> list[str]:
@@ -248,7 +252,7 @@ def overview(found: dict[str, Any]) -> Text:
         f"{found['device']}{threads}",
         f"reads {found['read_bytes_per_s'] / 1e9:.1f} GB/s, multiplies {peaks} GFLOP/s",
     ]
-    keys = ("dtype", "batch", "step_s", "predicted_s", "tokens_per_s", "fraction_of_read")
+    keys = ("dtype", "batch", "step_s", "predicted_s", "tokens_per_s", "fraction_of_read", "largest_term")
     for part, error in found.get("median_error", {}).items():
         rows = [[row[key] for key in keys] for row in found[part]]
         lines += [f"{part}: median prediction error {error:.0%} up to batch 64", repr(table(*_HEADINGS, rows=rows))]
