@@ -25,6 +25,7 @@ SHAPES = [  # KV heads, queries per KV head, head size, weights: each is compile
     (1, 4, 80, torch.float32),
     (1, 1, 128, torch.float32),
     (3, 8, 24, torch.float32),
+    (1, 5, 16, torch.float32),  # which no few heads divide
     (3, 3, 64, torch.bfloat16),
     (2, 8, 128, torch.bfloat16),
     (1, 3, 96, torch.bfloat16),

@@ -26,6 +26,7 @@ HEADS, OUT, COS, SIN, KEYS, VALUES, TABLE, FACTOR_BYTES, NEXT_BYTES, ROW_BYTES, 
 N_KV_HEADS, BLOCK_SIZE, SCRATCH, SCRATCH_BYTES, SCORE_BYTES = range(12, N_ARGUMENTS)
 PLACE, N_READ, FIRST_BLOCK = range(3)  # columns of the table: where the token goes, slots read, the first block
 NOWHERE = -1  # the place of padding: nothing is written, nothing attended to
+_HEADS_AT_ONCE = 4  # at most, whose code is written out
 _TILE = 64  # slots whose keys or values stay in the level-1 cache while several groups of registers pass
 
 
@@ -140,7 +141,8 @@ def _append(group: HeadGroup) -> Any:
 
 def _attend(group: HeadGroup) -> Any:
     """Scores of all slots read, their softmax, and the sum of the values so weighted."""
-    scores, mix = _over_slots(group, _scores(group)), _over_slots(group, _mix(group))
+    few = group._replace(n_heads=max(n for n in range(1, _HEADS_AT_ONCE + 1) if group.n_heads % n == 0))
+    scores, mix = (_over_slots(group, _by_heads(group, work(few), few.n_heads)) for work in (_scores, _mix))
     softmax, finish, load_int = _softmax(group), _finish(group), group.operations["load_int"]
     n_heads, head_bytes, fp32_bytes = group.n_heads, group.head_bytes, group.d_head * 4
 
@@ -156,6 +158,21 @@ def _attend(group: HeadGroup) -> Any:
             finish(mixed + j * fp32_bytes, q + j * 4, out + j * head_bytes)
 
     return attend
+
+
+def _by_heads(group: HeadGroup, work: Any, n_at_once: int) -> Any:
+    """Call `work`, whose code is of a few heads, for all of the group's: one text of 32 heads takes half a minute to
+    compile, and its registers spill."""
+    n_heads, fp32_bytes = group.n_heads, group.d_head * 4
+    if n_heads == n_at_once:
+        return work
+
+    @openmp.part
+    def by_heads(vectors, tile, n, weights, score_bytes, again):  # type: ignore[no-untyped-def]
+        for j in range(0, n_heads, n_at_once):
+            work(vectors + j * fp32_bytes, tile, n, weights + j * score_bytes, score_bytes, again)
+
+    return by_heads
 
 
 def _over_slots(group: HeadGroup, work: Any) -> Any:
