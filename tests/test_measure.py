@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from dataclasses import asdict, replace
 from math import hypot
 
@@ -350,6 +354,31 @@ def test_neighbours_come_in_turns_and_leave_nothing_behind():
     assert all(len(found[state]["count"].samples_s) == 2 for state in found)
     assert made == [n_threads, 1] and torch.get_num_threads() == n_threads  # built for both, and put back
     assert not [each for each in psutil.Process().children() if "numbers @ numbers" in " ".join(each.cmdline())]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes a stopped child along")
+def test_a_neighbour_dies_with_the_program_that_was_killed():
+    code = (
+        "import time\nfrom bytebill.measure import neighbours\n"
+        "with neighbours._neighbours('multiplies', [0]) as found:\n"
+        "    print(found[0].pid, flush=True)\n    time.sleep(60)\n"
+    )
+    program = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    pid = int(program.stdout.readline())
+    assert psutil.pid_exists(pid)
+    program.kill()
+    program.communicate()
+    until = time.monotonic() + 10
+    while alive(pid) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not alive(pid)
+
+
+def alive(pid):
+    """Whether a process is there and no mere entry of one that ended."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def test_a_single_core_has_no_neighbour(monkeypatch):
