@@ -38,11 +38,12 @@ refresh: $(READY)  ## run every chapter and, only if all pass, replace the commi
 # Two tests at once, a core each: pinned threads would put both on the first one. Chapters that measure run alone.
 NBVAL = BYTEBILL_PINS=strict pytest --nbval --nbval-sanitize-with tests/nbval.cfg
 DERIVED = $(shell grep -L '"measured"' notebooks/*.ipynb)
+# Rendered first: tests of the slides, the paper and the teaching pack look at the pages, and skip where there are none.
 test: $(READY) lint  ## everything that CI checks
+	bytebill book --committed
 	OMP_NUM_THREADS=1 OMP_PROC_BIND=false pytest -n auto --maxprocesses 4 --dist worksteal
 	OMP_NUM_THREADS=1 OMP_PROC_BIND=false $(NBVAL) -n auto --maxprocesses 4 --dist loadfile $(DERIVED)
 	$(NBVAL) $(filter-out $(DERIVED),$(wildcard notebooks/*.ipynb))
-	bytebill book --committed
 	python -m bytebill.site.browser _build/html
 
 lint: $(READY)  ## ruff (format and rules) and mypy
