@@ -45,7 +45,7 @@
   for (const box of document.querySelectorAll(".bd-article div.math")) seen.observe(box);
 
   // A figure as large as its letters ask; Escape, the button and a tap beside it close it, and the focus goes back.
-  const links = document.querySelectorAll(".bb-whole");
+  const links = document.querySelectorAll(".bb-open-figure");
   if (!links.length || !window.HTMLDialogElement) return;
   const dialog = Object.assign(document.createElement("dialog"), { className: "bb-dialog" });
   const close = Object.assign(document.createElement("button"), { type: "button", textContent: "Close" });

@@ -31,7 +31,7 @@ def place_notes(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     domain = cast(Any, app.env.get_domain("cite"))
     entries, keys = domain.bibdata.data.entries, {each.citation_id: each.key for each in domain.citations}
     told: set[tuple[str, str]] = set()
-    for citation in list(doctree.findall(_is_citation)):
+    for citation in [each for each in doctree.findall(nodes.inline) if CITATION in each["classes"]]:
         works = {id: entries[keys[id]] for id in _works(citation) if keys.get(id) in entries}
         _warn(citation, works)
         section, block = _place(citation)
@@ -94,10 +94,6 @@ def rows_of_works() -> Mapping[str, tuple[int, int]]:
         n_marked, n_rows = found.get(key, (0, 0))
         found[key] = (n_marked + bool(row.get("caution")), n_rows + 1)
     return found
-
-
-def _is_citation(node: nodes.Node) -> bool:
-    return isinstance(node, nodes.inline) and CITATION in node["classes"]
 
 
 def _works(citation: nodes.Element) -> Iterator[str]:

@@ -6,12 +6,13 @@ that was made for a phone's width has none.
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from sphinx.application import Sphinx
 
 PHONE_PX = 375
-LINK = '<a class="bb-whole" href="{path}">\N{NORTH EAST DOUBLE ARROW} Open the figure whole</a>\n'
+LINK = '<a class="bb-open-figure" href="{path}">\N{NORTH EAST DOUBLE ARROW} Open the figure whole</a>\n'
 _FIGURE = re.compile(r"<figure\b.*?</figure>", re.DOTALL)
 _DRAWING = re.compile(r'<img class="bb-by-day[^>]*? src="(?P<path>[^"]+\.svg)"')
 _END = re.compile(r"<figcaption|</figure>")
@@ -27,7 +28,7 @@ def linked(page: str, *, width_of: Callable[[str], float]) -> str:
     >>> print(linked(figure, width_of=lambda path: 613))
     <figure id="f">
     <img class="bb-by-day" src="a.svg"/>
-    <a class="bb-whole" href="a.svg">⇗ Open the figure whole</a>
+    <a class="bb-open-figure" href="a.svg">⇗ Open the figure whole</a>
     <figcaption>It rises.</figcaption></figure>
     """
 
@@ -56,6 +57,10 @@ def link_figures(app: Sphinx, exception: Exception | None) -> None:
         return
     for path in Path(app.outdir).rglob("*.html"):
         page = path.read_text(encoding="utf-8")
-        better = linked(page, width_of=lambda name, at=path.parent: width((at / name).read_text(encoding="utf-8")))
+        better = linked(page, width_of=partial(_width_beside, path))
         if better != page:
             path.write_text(better, encoding="utf-8")
+
+
+def _width_beside(page: Path, name: str) -> float:
+    return width((page.parent / name).read_text(encoding="utf-8"))
