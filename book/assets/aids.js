@@ -4,17 +4,32 @@
 
   // A citation shows its full reference on hover and focus, out of the title that the page has. The card stays while the
   // pointer is on it; Escape and a tap elsewhere put it away. A finger's first tap shows it, the second follows the link.
+  // Where the work stands in the margin, its note is marked instead.
   const STAYS_MS = 300; // time to come from the link to the card
   const card = Object.assign(document.createElement("div"), { id: "bb-card", className: "bb-card", hidden: true });
   card.setAttribute("role", "tooltip");
   let [of, leaving] = [null, 0];
-  const hide = () => { clearTimeout(leaving); card.hidden = true; of = null; };
+  let note = null;
+  const hide = () => {
+    clearTimeout(leaving);
+    note?.classList.remove("bb-meant");
+    card.hidden = true;
+    of = note = null;
+  };
+  const noteOf = (link) => {
+    const found = link.closest("section")?.querySelector(`.bb-note[data-of="${link.hash.slice(1)}"]`);
+    const box = found?.getBoundingClientRect();
+    return box?.width && box.top >= 0 && box.bottom <= innerHeight ? found : null;
+  };
   const leave = () => { clearTimeout(leaving); leaving = setTimeout(hide, STAYS_MS); };
   const stay = () => clearTimeout(leaving);
   const show = (link) => {
-    stay();
+    hide();
+    note = noteOf(link);
+    note?.classList.add("bb-meant");
     of = link;
-    card.textContent = link.dataset.reference;
+    card.textContent = link.dataset.reference; // read out in either case
+    if (note) return;
     card.hidden = false;
     const [at, root] = [link.getBoundingClientRect(), document.documentElement];
     const left = Math.max(8, Math.min(at.left, root.clientWidth - card.offsetWidth - 8));
@@ -32,7 +47,7 @@
     for (const event of ["mouseenter", "focus"]) link.addEventListener(event, () => show(link));
     link.addEventListener("mouseleave", leave);
     link.addEventListener("blur", leave);
-    link.addEventListener("pointerdown", (event) => { opens = event.pointerType === "touch" && of !== link; });
+    link.addEventListener("pointerdown", (event) => { opens = event.pointerType === "touch" && of !== link && !noteOf(link); });
     link.addEventListener("click", (event) => {
       if (!opens) return;
       event.preventDefault();

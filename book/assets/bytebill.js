@@ -21,8 +21,7 @@
 
   // What is too wide can be scrolled by the keyboard. A box changes its size when the window does or when it unfolds.
   const scrollers =
-    ".bb-verdict, .cell_output .text_html, .bd-article pre, .cell_output figure, .pst-scrollable-table-container, " +
-    ".bb-wide, div.math";
+    ".bb-verdict, .cell_output .text_html, .bd-article pre, .pst-scrollable-table-container, .bb-wide, div.math";
   const mark = (box) => {
     const scrolls = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX);
     if (scrolls) box.tabIndex = 0;

@@ -15,6 +15,7 @@
 
   // What the book says in other words, in the form of `folded`.
   const ALIKE = { moe: "mixture of expert", mine: "own calculator", calculate: "calculator", teach: "teaching" };
+  const NAMED = { "paged attention": "paging the kv cache" }; // and one topic under another name than its page's
   const counted = (text) => {
     const counts = new Map();
     for (const word of words(text)) counts.set(word, (counts.get(word) || 0) + 1);
@@ -104,6 +105,7 @@
     const claims = claimsOf(query);
     let wanted = [...new Set(words(claims.join(" ") || query.split(INSIDE).join(" ")).flatMap(apart))];
     const asked = [wanted.join(" "), wanted.map((word) => ALIKE[word] || word).join(" ")];
+    asked[1] = NAMED[asked[0]] || asked[1];
     const file = query.trim().match(/^(?:data\/)?(\w+)(?:\.csv)?$/);
     const card = file && /[_/.]/.test(query) ? `#table-${file[1].replace(/_/g, "-")}` : null;
     if (wanted.some((word) => !STOP.has(word))) wanted = wanted.filter((word) => !STOP.has(word));

@@ -5,7 +5,7 @@ not drawn, a picture that cannot be shown, a page wider than a phone or heavier 
 loads before anybody clicks, and what the `PAGE_TRIALS` find: a ledger that cannot be used, a search that finds other
 things, a calculator that does not answer, whatever keeps somebody from using a page. Two browsers share the pages, and
 some pages are opened as files, with no server. With `--shots FOLDER` each page is also photographed: at a desk, on a
-phone, in the dark. No browser here: that is said, and the exit code is 0.
+phone and a tablet, in the dark. No browser here: that is said, and the exit code is 0.
 
 Usage: python -m bytebill.site.browser _build/html [PAGE ...] [--shots FOLDER]
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bytebill.site import check
-from bytebill.site.tried import access, calculator_trial, ledger_trial, search_trial
+from bytebill.site.tried import access, calculator_trial, ledger_trial, margin_trial, search_trial
 from bytebill.units import MB
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
@@ -36,9 +36,11 @@ FLAGS = (
     "--disable-sync",
 )
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 375, "height": 812}
+TABLET = {"width": 768, "height": 1024}
 VIEWS: Mapping[str, tuple[dict[str, int], str]] = {
     "desk": (DESK, "light"),
     "phone": (PHONE, "light"),
+    "tablet": (TABLET, "light"),
     "dark": (DESK, "dark"),
 }
 BROKEN = """() => [...document.images].filter(each => each.checkVisibility() && each.complete && !each.naturalWidth)
@@ -55,6 +57,7 @@ N_BROWSERS = 2
 AS_FILES = 6  # every sixth page is opened without a server too
 
 PAGE_TRIALS: tuple[Callable[[Any], Iterable[str]], ...] = (
+    margin_trial.crowded,
     access.unreached,
     ledger_trial.faults,
     search_trial.search_faults,

@@ -24,7 +24,17 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from bytebill import chapters
-from bytebill.site.aids import borrowed, citations, conclusions, data_page, launch, machines_page, own_units, search
+from bytebill.site.aids import (
+    borrowed,
+    citations,
+    conclusions,
+    data_page,
+    launch,
+    machines_page,
+    margin_notes,
+    own_units,
+    search,
+)
 
 ANCHOR_PREFIX = "claim-"
 LEDGER_ROW = re.compile(r'<li class="bb-row[^>]* id="(C\d\d)"')
@@ -89,7 +99,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     from bytebill.site.cover import directive
     from bytebill.site.live import calculator, cells
-    from bytebill.site.look import dark, folds, formulas, icons, lean, math_font, mend
+    from bytebill.site.look import dark, folds, formulas, icons, lean, math_font, mend, whole
     from bytebill.site.teaching import gathered
 
     handlers: dict[str, tuple[Any, ...]] = {
@@ -97,6 +107,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "builder-inited": (share_handlers, number_by_name, search.leave_own_index_empty),
         "env-before-read-docs": (citations.tell_apart,),
         "doctree-read": (share_anchors,),
+        "doctree-resolved": (margin_notes.place_notes,),
         "html-page-context": (
             *(drop_twin_ids, dark.pair_drawings, math_font.style_formulas, directive.dress_cover, citations.link_back),
             *(data_page.link_names, borrowed.add_line, search.load_script, calculator.add_assets, cells.add_sources),
@@ -104,7 +115,13 @@ def setup(app: Sphinx) -> dict[str, Any]:
         ),
         "build-finished": (
             *(dark.write_twins, calculator.ship_with, data_page.ship_files, search.write_entries),
-            *(math_font.write_font, lean.trim, icons.write_icons, mend.mend_pages),  # last: they look at what is there
+            *(
+                math_font.write_font,
+                lean.trim,
+                icons.write_icons,
+                mend.mend_pages,
+                whole.link_figures,
+            ),  # last: they look at what is there
         ),
     }
     directives = {
@@ -125,6 +142,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     gathered.register(app)
     formulas.offer_mathml(app)
     citations.register_style()
-    app.add_css_file("aids.css")
-    app.add_js_file("aids.js", loading_method="defer")
+    for name in ("aids", "narrow"):
+        app.add_css_file(f"{name}.css")
+        app.add_js_file(f"{name}.js", loading_method="defer")
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -20,7 +20,7 @@ from sphinx.application import Sphinx
 from bytebill.site.markup import Element, parsed
 
 NOT_TEXT = ("form", "script", "style", "template", "svg", "button")
-NOT_TEXT_CLASSES = {"cell_input", "headerlink", "bb-provenance", "visually-hidden"}
+NOT_TEXT_CLASSES = {"cell_input", "headerlink", "bb-provenance", "bb-notes", "visually-hidden"}
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 CLAIM_CLASSES = {"bb-claim", "bb-verdict-claim"}
 ROW, VERDICT = re.compile(r"C\d\d$"), re.compile(r"claim-(c\d\d)$")

@@ -29,7 +29,12 @@ QUERIES: Mapping[str, str] = {
     "api_prices": "book/data_tables.html#table-api-prices",
     "deepseek cost-profit margin": "notebooks/10_deepseek_reanalysed.html",
 }
-AMONG: Mapping[str, int] = {"MoE": 1, "price mine": 3}  # how many hits are looked at where it is not two
+AMONG: Mapping[str, int] = {
+    "MoE": 1,
+    "paged attention": 1,
+    "PagedAttention": 1,
+    "price mine": 3,
+}  # how many hits are looked at where it is not two
 SAME_WORDS = (
     *(("utilization", "utilisation"), ("quantization", "quantisation"), ("gray", "grey"), ("c13", "C-13")),
     *(("23x", "23×", "23 times"), ("80GB", "80 GB"), ("C13 C14", "claims 13 and 14")),
