@@ -214,7 +214,7 @@ def test_a_faster_clock_is_a_smaller_bill_and_the_tornado_is_ordered():
 def test_a_hit_rate_swings_by_what_is_missed():
     busy = replace(CHAT, hit_rate=0.7, requests_per_s=1000 * CHAT.requests_per_s)
     ends = [statement(replace(busy, hit_rate=1 - missed)).usd_per_month for missed in (0.2, 0.45)]
-    assert tornado(statement(busy))["hit_rate"] == pytest.approx(ends) and ends[0] < ends[1]
+    assert tornado(statement(busy))["hit_rate"] == pytest.approx(ends, rel=0.01) and ends[0] < ends[1]
     assert "lengths and peak and what no cache has by 1.5" in markdown(statement(busy))
 
 
