@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from bytebill.errors import BytebillError, require
-from bytebill.measure.streaming import HungUpError, Line
+from bytebill.measure.streaming import Asking, HungUpError
 
 PROMPT_WORDS = (
     "time",
@@ -102,7 +102,7 @@ class Endpoint:
         self._random = random.Random(self.seed)
 
     async def __aenter__(self) -> Self:
-        self._line = Line(self.url, headers={"Authorization": f"Bearer {self.key}"} if self.key else {})
+        self._line = Asking(self.url, headers={"Authorization": f"Bearer {self.key}"} if self.key else {})
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -52,7 +52,7 @@ class _Connection:
             yield bytes(found.data)
 
 
-class Line:
+class Asking:
     """Questions to the one server at an address, and its answers."""
 
     def __init__(self, url: str, *, headers: Mapping[str, str]) -> None:
