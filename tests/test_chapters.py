@@ -236,8 +236,15 @@ def test_without_a_book_the_sentence_says_where_to_look(tmp_path, monkeypatch):
 def test_a_damaged_notebook_is_one_sentence(content, toy):
     (toy.notebooks / "01_doubling.ipynb").write_text(content)
     for use in (lambda: list(chapters.run(["01"], book=toy)), lambda: ledger.read(toy.notebooks, book=toy)):
-        with pytest.raises(BytebillError, match="is damaged and no notebook"):
+        with pytest.raises(BytebillError, match="is damaged and no notebook; `git checkout` brings it back"):
             use()
+
+
+def test_a_damaged_copy_is_made_again_and_not_checked_out(toy):
+    toy.executed.mkdir(parents=True)
+    (toy.executed / "01_doubling.ipynb").write_text("{")
+    with pytest.raises(BytebillError, match="no notebook; delete it, and a run makes it again"):
+        ledger.read(toy.executed, book=toy)
 
 
 def test_a_notebook_of_a_newer_format_is_one_sentence(toy):

@@ -8,14 +8,15 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict, replace
-from math import hypot
+from math import hypot, inf
+from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
 from bytebill import data
-from bytebill.device import Device, cpu_name, pick, used_memory_bytes
+from bytebill.device import Device, container_bytes, cpu_name, pick, used_memory_bytes
 from bytebill.engine.kernels import openmp, panels, reading
 from bytebill.engine.serve import serve
 from bytebill.engine.transformer import Transformer
@@ -26,6 +27,7 @@ from bytebill.measure.decode import DecodePoint, kernel_rates, median_error, poi
 from bytebill.measure.decoders import build_stack, hollow
 from bytebill.measure.paging import attention_by_block_size
 from bytebill.measure.prefix import ttft_by_hit
+from bytebill.measure.sizes import sizes_for
 from bytebill.measure.timing import Timing, drift, launches, timed
 from bytebill.models import model
 from bytebill.records import read_record, write_record
@@ -46,6 +48,54 @@ def test_a_device_says_what_it_is(cpu):
     assert cpu.torch.type == "cpu"
     assert "threads" in str(cpu)
     assert used_memory_bytes(cpu) > 1e7
+
+
+GROUPS = {  # of versions 2 and 1: what a process is told, and the files of a group
+    "2": ("0::/user/me\n", "", ("memory.max", "memory.current", "inactive_file")),
+    "1": (
+        "5:cpu,cpuacct:/\n4:memory:/user/me\n0::/\n",
+        "memory",
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ),
+}
+LIMITED = {"": ("max", 0, 0), "user": (4 * 10**9, 10**9, 0), "user/me": (2 * 10**9, 10**9, 25 * 10**7)}
+
+
+@pytest.mark.parametrize("version", GROUPS)
+@pytest.mark.parametrize(("n_seen", "left"), [(3, 1.25e9), (2, 3e9), (1, inf)])  # of the groups; a container sees fewer
+def test_a_container_is_not_promised_its_hosts_memory(version: str, n_seen: int, left: float, tmp_path: Path) -> None:
+    told, room, (limit, used, droppable) = GROUPS[version]
+    (tmp_path / "told").write_text(told)
+    for path in list(LIMITED)[:n_seen]:
+        limited, taken, kept = LIMITED[path]
+        group = tmp_path / room / path
+        group.mkdir(parents=True, exist_ok=True)
+        (group / limit).write_text(f"{limited}\n")
+        (group / used).write_text(f"{taken}\n")
+        (group / "memory.stat").write_text(f"cache 7\n{droppable} {kept}\n")
+    assert container_bytes(groups=tmp_path / "told", mounted=tmp_path) == left
+
+
+@pytest.mark.parametrize(("left", "free"), [(2e9, 2e9), (-1e9, 0)])  # more may be used than a limit that fell
+def test_what_a_container_leaves_is_what_is_free(left: float, free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bytebill.device.container_bytes", lambda: left)
+    assert pick("cpu").memory_bytes == free
+
+
+def test_a_limit_of_addresses_is_heeded() -> None:
+    resource = pytest.importorskip("resource", reason="no Unix")
+    (soft, hard), taken = resource.getrlimit(resource.RLIMIT_AS), psutil.Process().memory_info().vms
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (taken + (1 << 30), hard))  # as `ulimit -v` does
+        assert 0 < pick("cpu").memory_bytes <= 1 << 30
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def test_a_small_machine_gets_fewer_stacks(cpu: Device) -> None:
+    least, most = (sizes_for(replace(cpu, memory_bytes=n << 30)) for n in (2, 64))
+    assert most.layers((1, 2, 4, 8, 12)) == [1, 2, 4, 8, 12] and least.layers((1, 2, 4, 8, 12)) == [1, 2, 4]
+    assert (sum((1, 2, 4)) + 4 / 2) * least.pair_bytes <= 1 << 30
 
 
 def test_a_device_that_is_not_there_gets_a_sentence():

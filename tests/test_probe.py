@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ import pytest
 from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import Accelerator
-from bytebill.measure.endpoint import Endpoint
+from bytebill.measure.endpoint import Answer, Endpoint
 from bytebill.models import model, precision
 from bytebill.roofline import Load
 from bytebill.sim import Clock, Constants
@@ -120,9 +121,9 @@ SERVERS: dict[str, tuple[int, dict[str, str], bytes, str]] = {
     "its key back": (401, {}, b'{"error": {"message": "no such key: a-secret"}}', "no such key: ***"),
     "its key amid": (200, {}, _answer(WORD, '{"error": {"message": "a-secret"}}'), "broke off: ***"),
     "a line without end": (200, {}, b"data: " + b"x" * (1 << 21), "too long to be one"),
-    "a bomb": (200, {"Content-Encoding": "gzip"}, gzip.compress(b"data: " + bytes(1 << 27)), "too long to be one"),
+    "a bomb": (200, {"Content-Encoding": "gzip"}, gzip.compress(b"data: " + bytes(1 << 27)), "packs its answer (gzip)"),
     "a long reason": (500, {}, b"no " * (1 << 20), "answered 500: no no"),
-    "no gzip": (200, {"Content-Encoding": "gzip"}, b"plain", "does not answer (DecodingError)"),
+    "no gzip": (200, {"Content-Encoding": "gzip"}, b"plain", "packs its answer (gzip)"),
     "HTML": (500, {}, b"<script>alert(1)</script>", "answered 500: <script>"),
     "control letters": (400, {}, b"\x1b[31mred", "answered 400: [31mred"),
 }
@@ -151,6 +152,98 @@ def test_a_server_that_talks_without_end_is_left_at_the_time_limit() -> None:
     ):
         _ask(url, limit_s=0.5)
     assert time.monotonic() - begun_s < 10
+
+
+STREAMING = """
+import asyncio, json, sys
+step_s, hangs_up = float(sys.argv[1]), sys.argv[2] == "hangs up"
+async def answer(reader, writer):
+    told = json.dumps({"connected": 1})
+    print(told, flush=True)
+    while head := await reader.readuntil(b"\\r\\n\\r\\n"):
+        asked = json.loads(await reader.readexactly(int(head.lower().split(b"content-length:")[1].split()[0])))
+        def send(event):
+            text = f"data: {json.dumps(event)}\\n\\n"
+            writer.write(f"{len(text):x}\\r\\n{text}\\r\\n".encode())
+        writer.write(b"HTTP/1.1 200 OK\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n")
+        for i in range(asked["max_tokens"]):
+            send({"id": "cmpl-0123456789abcdef", "model": "m", "choices": [{"index": 0, "text": " word", "logprobs": None}]})
+            await asyncio.sleep(step_s)
+        send({"choices": [], "usage": {"prompt_tokens": 32, "completion_tokens": asked["max_tokens"]}})
+        writer.write(b"0\\r\\n\\r\\n")
+        if hangs_up:
+            return writer.close()
+async def main():
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+asyncio.run(main())
+"""  # noqa: E501
+
+
+@contextmanager
+def _streaming(step_s: float, *, hangs_up: bool = False) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A server in a process of its own, so that its work is not taken for the client's."""
+    command = [sys.executable, "-I", "-c", STREAMING, str(step_s), "hangs up" if hangs_up else "stays"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1", process
+        process.kill()
+
+
+def test_asking_costs_little_of_a_core() -> None:
+    """2% of a core per 100 tokens/s is what the page tells; 3% leave room for a busy machine (it was 4 with httpx)."""
+
+    async def eight() -> tuple[float, int]:
+        async with Endpoint(url=url, model="m", deadline_s=time.monotonic() + 20) as server:
+            await server.find()
+            loop = await probe._loop(server, [(32, 32), (48, 48)], n_at_once=8, until_s=time.monotonic() + 20)
+            return loop.client_s, loop.n_answers * loop.n_output_tokens
+
+    with _streaming(0.004) as (url, _):
+        client_s, n_tokens = asyncio.run(eight())
+    assert n_tokens == 3 * 8 * 48 and 0 < client_s / n_tokens * 100 < 0.03
+
+
+@pytest.mark.parametrize(("hangs_up", "n_connections"), [(False, 1), (True, 4)])
+def test_a_connection_is_asked_again_while_it_lasts(hangs_up: bool, n_connections: int) -> None:
+    async def four() -> list[int]:
+        async with Endpoint(url=url, model="m", deadline_s=time.monotonic() + 20) as server:
+            return [(await server.ask(n_input_tokens=8, n_output_tokens=3)).n_output_tokens for _ in range(4)]
+
+    with _streaming(0, hangs_up=hangs_up) as (url, process):
+        assert asyncio.run(four()) == [3] * 4
+        process.kill()
+        assert process.stdout is not None and process.stdout.read().count("connected") == n_connections
+
+
+class Slow(Endpoint):
+    """A server that takes a millisecond for a prompt's token and 50 for an answer's, on a clock of its own."""
+
+    now_s = 0.0
+
+    async def find(self) -> None:
+        pass
+
+    async def ask(self, *, n_input_tokens: int, n_output_tokens: int) -> Answer:
+        asked_s, first_s = self.now_s, self.now_s + 1e-3 * n_input_tokens
+        pieces_s = tuple(first_s + 0.05 * i for i in range(n_output_tokens))
+        self.now_s = pieces_s[-1]
+        return Answer(
+            asked_s=asked_s, pieces_s=pieces_s, n_input_tokens=n_input_tokens, n_output_tokens=n_output_tokens
+        )
+
+
+def test_a_slow_server_is_left_in_time_with_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loads that are held out are not begun where the limit would end them, and that is told."""
+    slow = Slow(url="http://127.0.0.1:1/v1", model="m", deadline_s=6)
+    clock = SimpleNamespace(monotonic=lambda: slow.now_s, process_time=time.process_time)
+    monkeypatch.setattr("bytebill.trials.probe.time", clock)
+    monkeypatch.setattr("bytebill.measure.endpoint.time", clock)
+    allowed = probe.Allowed(n_input_tokens=64, n_output_tokens=16, n_at_once=4, minutes=0.1)
+    found = asyncio.run(probe.probe(slow, GROUP, allowed=allowed))
+    assert found.seconds <= 60 * allowed.minutes and found.loops[0].step_s == pytest.approx(0.05) and not found.held
+    assert "The time limit left no room for 1 users of a load that is held out." in found.notes
 
 
 ADDRESSES = (

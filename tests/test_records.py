@@ -193,7 +193,7 @@ IMPLAUSIBLE: dict[str, tuple[dict[str, Any], str]] = {
     "a CPU that reads too fast": (changed(ceilings__read_bytes_per_s=4e12), "above what 2 threads can issue"),
     "a CPU that multiplies too fast": (
         changed(ceilings__peak_flops_per_s={"fp32": 1e12}),
-        "its ceiling of fp32, 1e.12 FLOP/s, is above what 2 threads can issue at 6.2 GHz",
+        "its ceiling of fp32, 1e.12 FLOP/s, is above what 2 threads can issue at 7.5 GHz",
     ),
     "a GPU above its datasheet": (
         changed(

@@ -25,6 +25,8 @@ from bytebill.roofline import Load, step_time_bounds
 from bytebill.sim import IDEAL, Clock, ClosedLoop, SteadyState
 from bytebill.sim.closed_loop import POLICIES
 from bytebill.sim.constants import calibrated_constants
+from bytebill.sim.own_program import own_program
+from bytebill.statement.form import Form
 from bytebill.trials import score
 
 ROW = {
@@ -106,7 +108,7 @@ def test_the_command_prints_rows_and_a_summary(tmp_path: Path) -> None:
     assert bad["tpot_pred_ms"] is None and "There is no model 'llama-9'" in bad["reason"]
     assert found["summary"]["n_rows"] == 2 and found["summary"]["n_not_predicted"] == 1
     text = CliRunner().invoke(app, ["score", str(path)]).stdout
-    assert "by accelerator" in text and "not predicted: 1 rows" in text
+    assert "by accelerator" in text and "not predicted, and in no number above: 1 of " in text
 
 
 @pytest.mark.parametrize(
@@ -179,6 +181,39 @@ def test_a_program_of_ones_own_is_a_file(tmp_path: Path) -> None:
     ):
         own.write_text(text)
         assert scored(tmp_path, {"program": str(own)})[0].reason
+
+
+def test_a_policy_of_ones_own_is_scheduled_by_and_no_bill_passes_it_over(tmp_path: Path) -> None:
+    own = tmp_path / "mine.json"
+    own.write_text(json.dumps({"like": "vllm", "policy": {"n_slots": 96, "mixed": None}}))
+    assert own_program(own, "h100-sxm").policy == {"n_slots": 96}
+    assert scored(tmp_path, {"program": str(own)})[0].tpot_pred_ms == scored(tmp_path, {})[0].tpot_pred_ms
+    own.write_text(json.dumps({"like": "vllm", "policy": {"token_budget": 512, "kind": "continuous", "mixed": False}}))
+    mine, usual = scored(tmp_path, {"program": str(own)}, {})
+    assert mine.tpot_pred_ms != usual.tpot_pred_ms
+    asked = {"model": "llama-3.1-8b", "accelerator": "h100-sxm", "n_input_tokens": 500, "n_output_tokens": 100}
+    asked |= {"requests_per_s": 0.01, "usd_per_device_hour": 3, "fill": 0.5, "program": str(own)}
+    with pytest.raises(BytebillError, match="names a policy, which no bill reads"):
+        Form.read(asked)
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ({"kind": "x"}, "kind of scheduler"),
+        ({"kind": "static"}, "no static batch"),
+        ({"slots": 3}, "no field of policy"),
+        ({"n_slots": "3"}, "a whole number"),
+        ({"watermark": "3"}, "a number"),
+        ({"preemption": 7}, "a text"),
+        ({"mixed": "no"}, "true or false"),
+        ([1], "an object"),
+    ],
+)
+def test_a_wrong_policy_names_its_file(policy: object, said: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text(json.dumps({"policy": policy}))
+    with pytest.raises(BytebillError, match=f"mine.json: .*{said}"):
+        own_program(tmp_path / "mine.json", "h100-sxm")
 
 
 def test_lengths_of_one_token_do_not_spoil_a_summary(tmp_path: Path) -> None:

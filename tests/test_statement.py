@@ -208,6 +208,14 @@ def test_a_faster_clock_is_a_smaller_bill_and_the_tornado_is_ordered():
     low, high = rows["usd_per_device_hour"]
     assert high / low == pytest.approx(1.3**2)
     assert rows["speed"][0] < statement(case).usd_per_month < rows["speed"][1]
+    assert "hit_rate" not in rows and "no cache" not in markdown(statement(case))
+
+
+def test_a_hit_rate_swings_by_what_is_missed():
+    busy = replace(CHAT, hit_rate=0.7, requests_per_s=1000 * CHAT.requests_per_s)
+    ends = [statement(replace(busy, hit_rate=1 - missed)).usd_per_month for missed in (0.2, 0.45)]
+    assert tornado(statement(busy))["hit_rate"] == pytest.approx(ends, rel=0.01) and ends[0] < ends[1]
+    assert "lengths and peak and what no cache has by 1.5" in markdown(statement(busy))
 
 
 FORM = {

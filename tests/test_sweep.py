@@ -156,7 +156,7 @@ def test_what_is_done_is_not_done_again(
         put(journal, lines)
 
     monkeypatch.setattr(sweeps._Journal, "_put", full)
-    with pytest.raises(BytebillError, match=r"No space left on device\); 4 rows are in it\. The same command goes on"):
+    with pytest.raises(BytebillError, match=r"the disk is full\); 4 rows are in it, and the same command goes on"):
         sweeps.run(SMALL, jobs=1, out=out)
     monkeypatch.setattr(sweeps._Journal, "_put", put)
     ran = []
@@ -178,6 +178,17 @@ def test_a_journal_that_is_opened_anew_is_never_half_there(
     ran = []
     monkeypatch.setattr(sweeps, "_one", lambda point: ran.append(point) or {"point": point_id(point), **row_of(point)})
     assert sweeps.run(SMALL, jobs=1, out=out) == table and len(ran) == len(table) - 3
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_a_table_that_has_no_room_leaves_its_rows_and_the_older_table(
+    name: str, table: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).write_text("older")
+    with monkeypatch.context() as patched, pytest.raises(BytebillError, match=r"disk is full\); its rows are kept"):
+        patched.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        sweeps.write_table(table, tmp_path / name)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "older")]
 
 
 def test_the_journal_of_another_sweep_is_left_alone(tmp_path: Path) -> None:

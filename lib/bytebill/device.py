@@ -7,6 +7,7 @@ that worked. This module, `engine/` and `measure/` are the only ones that import
 """
 
 import ctypes
+import math
 import os
 import platform
 from collections.abc import Callable
@@ -22,6 +23,10 @@ from bytebill.records.notes import note
 from bytebill.records.origin import cpu_name
 
 _LEAST_SAMPLE_S = 2e-3  # on a GPU: a wait is then a hundredth of it
+_LIMITS = {  # of a control group, by whether it is of version 1: limit, use, and what of it can be dropped
+    False: ("memory.max", "memory.current", "inactive_file"),
+    True: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
 DEVICE_KINDS = ("auto", "cpu", "cuda", "mps")
 
 
@@ -72,11 +77,44 @@ def free_bytes(kind: str) -> int:
         return int(torch.cuda.mem_get_info()[0]) + kept
     if kind == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
-    free = psutil.virtual_memory().available
-    with suppress(OSError, ValueError):  # a container may have no limit
-        limit, used = (int(Path("/sys/fs/cgroup", name).read_text()) for name in ("memory.max", "memory.current"))
-        return min(free, limit - used)
-    return free
+    return int(max(0, min(psutil.virtual_memory().available, container_bytes(), _address_bytes())))
+
+
+def container_bytes(*, groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")) -> float:
+    """Bytes that the limits of this process's control groups leave, its own and those above it; inf where none has one.
+
+    Pages of files count as free where they can be dropped. Read as version 2 has it, and as version 1.
+    """
+    left = math.inf
+    with suppress(OSError):  # no Linux
+        for line in groups.read_text(encoding="utf-8").splitlines():
+            _, kinds, path = line.split(":", 2)
+            if "memory" in kinds.split(",") or not kinds:
+                top = mounted / "memory" if kinds else mounted
+                own = top / path.strip("/")
+                left = min(left, *(_left_bytes(each, _LIMITS[bool(kinds)]) for each in (own, *own.parents)))
+    return left
+
+
+def _left_bytes(group: Path, names: tuple[str, str, str]) -> float:
+    """What one control group leaves: its limit, less what it uses and cannot drop."""
+    limit, used, droppable = names
+    with suppress(OSError, ValueError, KeyError):  # no such group, or no limit ("max")
+        lines = (line.split() for line in (group / "memory.stat").read_text(encoding="utf-8").splitlines())
+        kept = int((group / used).read_text()) - int(dict(lines)[droppable])
+        return int((group / limit).read_text()) - kept
+    return math.inf
+
+
+def _address_bytes() -> float:
+    """What `ulimit -v` leaves of addresses; inf without a limit."""
+    with suppress(ImportError, AttributeError, ValueError):  # a system without it
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit != resource.RLIM_INFINITY:
+            return limit - int(psutil.Process().memory_info().vms)
+    return math.inf
 
 
 def used_memory_bytes(device: Device) -> int:

@@ -54,7 +54,8 @@ def stored(path: Path) -> dict[str, Any]:
             kind = found.get("nbformat", FORMAT)
             require(kind == FORMAT, f"{path} is a notebook of format {kind!r:.20}; this version reads format {FORMAT}.")
             return dict(found)
-    raise BytebillError(f"{path} is damaged and no notebook; `git checkout` brings a committed one back.")
+    again = "delete it, and a run makes it again" if "_build" in path.parts else "`git checkout` brings it back"
+    raise BytebillError(f"{path} is damaged and no notebook; {again}.")
 
 
 def expected_s(path: Path) -> float | None:

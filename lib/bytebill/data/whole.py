@@ -9,18 +9,18 @@ from pathlib import Path
 from bytebill.errors import disk_errors
 
 
-def write_whole(path: Path | str, text: str) -> None:
-    """Write a text to a file; one sentence where that cannot be done, and then the file is as it was."""
-    path = Path(path)
+def write_whole(path: Path | str, content: str | bytes, *, otherwise: str = "it is as it was") -> None:
+    """Write a text or bytes to a file; one sentence where that cannot be done, and then the file is as it was."""
+    path, written = Path(path), content.encode() if isinstance(content, str) else content
     target = path.resolve()  # a link stays one
     new = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
-        with disk_errors(path, ending="; it is as it was"):
+        with disk_errors(path, ending=f"; {otherwise}"):
             if target.exists() and not target.is_file():
-                target.write_text(text, encoding="utf-8")
+                target.write_bytes(written)
                 return
-            with new.open("w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with new.open("wb") as file:
+                file.write(written)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(new, target)

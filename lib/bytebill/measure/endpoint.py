@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from bytebill.errors import BytebillError, require
+from bytebill.measure.streaming import Asking, HungUpError
 
 PROMPT_WORDS = (
     "time",
@@ -42,6 +43,7 @@ PROMPT_WORDS = (
     "case",
 )
 MOST_PAUSES, LONGEST_PAUSE_S = 5, 30.0
+LONGEST_SILENCE_S = 60.0
 LONGEST_LINE, LONGEST_REASON = 1 << 20, 1 << 16  # bytes of an event, and of an error: who sends more is no server
 MOST_PIECES = 1 << 20  # of an answer
 _PATHS = ("completions", "chat/completions")
@@ -100,15 +102,11 @@ class Endpoint:
         self._random = random.Random(self.seed)
 
     async def __aenter__(self) -> Self:
-        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        limits = httpx.Limits(max_connections=None)
-        self._client = httpx.AsyncClient(
-            headers=headers, timeout=httpx.Timeout(60.0, pool=None), limits=limits, trust_env=False
-        )
+        self._line = Asking(self.url, headers={"Authorization": f"Bearer {self.key}"} if self.key else {})
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._client.aclose()
+        self._line.close()
 
     async def find(self) -> None:
         """Which path answers, whether it goes on to the end, and how many tokens a word has. Raises if none does."""
@@ -138,29 +136,34 @@ class Endpoint:
     async def _try(self, body: dict[str, Any]) -> Answer | float:
         """An answer, or the seconds that the server wants to be left alone."""
         asked_s = time.monotonic()
-        left_s = self.deadline_s - asked_s
-        require(left_s > 0, "The time limit is over.")
+        require(asked_s < self.deadline_s, "The time limit is over.")
         try:
-            async with asyncio.timeout(left_s):
-                async with self._client.stream("POST", f"{self.url}/{self.path}", json=body) as got:
-                    if got.status_code in _BUSY:
-                        return _pause_s(got.headers.get("Retry-After", ""))
-                    if got.status_code != 200:
-                        said = self._without_key(await _beginning(got))
-                        raise _RefusedError(f"The server answered {got.status_code}{_reason(said)}.")
-                    return await self._read(got, asked_s)
-        except TimeoutError:
-            raise BytebillError("The time limit was over before the server had answered.") from None
-        except httpx.RemoteProtocolError:
-            return 0.0  # it hung up on a connection that was kept open, as servers do after some: another will do
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(self._patience_s()) as patience:
+                async with self._line.post(self.path, json.dumps(body).encode()) as got:
+                    if got.status in _BUSY:
+                        return _pause_s(got.headers.get("retry-after", ""))
+                    if got.status != 200:
+                        said = self._without_key(await _beginning(got.pieces))
+                        raise _RefusedError(f"The server answered {got.status}{_reason(said)}.")
+                    packed = got.headers.get("content-encoding", "identity")
+                    require(packed == "identity", f"The server packs its answer ({packed:.20}) unasked.")
+                    return await self._read(got.pieces, asked_s, patience)
+        except HungUpError:
+            return 0.0  # on a connection that was kept open, as servers do after some: another will do
+        except OSError as error:
+            over = isinstance(error, TimeoutError) and time.monotonic() >= self.deadline_s
+            require(not over, "The time limit was over before the server had answered.")
             raise BytebillError(f"The server at {self.url} does not answer ({type(error).__name__}).") from None
 
-    async def _read(self, got: httpx.Response, asked_s: float) -> Answer:
+    def _patience_s(self) -> float:
+        """How long a server may be silent from now on."""
+        return min(LONGEST_SILENCE_S, self.deadline_s - time.monotonic())
+
+    async def _read(self, pieces: AsyncIterator[bytes], asked_s: float, patience: asyncio.Timeout) -> Answer:
         """The pieces of a stream; the last, without text, tells the tokens."""
         pieces_s: list[float] = []
         usage: Any = None
-        async for line in _lines(got):
+        async for line in _lines(self._watched(pieces, patience)):
             if not line.startswith("data:") or line.endswith("[DONE]"):
                 continue
             piece = _piece(self._without_key(line[5:]))
@@ -179,6 +182,17 @@ class Endpoint:
         return Answer(
             asked_s=asked_s, pieces_s=tuple(pieces_s), n_input_tokens=counts[0] or 0, n_output_tokens=counts[1] or 0
         )
+
+    async def _watched(self, pieces: AsyncIterator[bytes], patience: asyncio.Timeout) -> AsyncIterator[bytes]:
+        """Pieces as they come, to the deadline; each gives the server time for the next, told once a second."""
+        now_s, told_s = asyncio.get_running_loop().time, 0.0
+        async for sent in pieces:
+            if (left_s := self._patience_s()) <= 0:  # a server that never pauses lets no timer go off
+                raise TimeoutError
+            if (at_s := now_s()) > told_s + 1:
+                patience.reschedule(at_s + left_s)
+                told_s = at_s
+            yield sent
 
     def _without_key(self, text: str) -> str:
         return text.replace(self.key, "***") if self.key else text
@@ -242,10 +256,10 @@ class _RefusedError(BytebillError):
     """An answer other than 200: another way of asking may do."""
 
 
-async def _lines(got: httpx.Response) -> AsyncIterator[str]:
+async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[str]:
     """The lines of a stream, each with an end."""
     rest = b""
-    async for sent in got.aiter_bytes():
+    async for sent in pieces:
         *whole, rest = (rest + sent).split(b"\n")
         longest = max(map(len, (*whole, rest)))
         require(longest < LONGEST_LINE, "The server sent an event that is too long to be one.")
@@ -254,10 +268,10 @@ async def _lines(got: httpx.Response) -> AsyncIterator[str]:
     yield rest.decode("utf-8", "replace").strip()
 
 
-async def _beginning(got: httpx.Response) -> str:
+async def _beginning(pieces: AsyncIterator[bytes]) -> str:
     """As much of an answer as a reason can be long."""
     begun = b""
-    async for sent in got.aiter_bytes():
+    async for sent in pieces:
         begun += sent
         if len(begun) >= LONGEST_REASON:
             break
@@ -272,7 +286,8 @@ def _piece(text: str) -> dict[str, Any]:
         raise BytebillError("The server streams something else than JSON.") from None
     if not isinstance(found, dict):
         raise BytebillError("The server streams something else than JSON objects.")
-    require("error" not in found, f"The server broke off{_reason(text)}.")
+    if "error" in found:
+        raise BytebillError(f"The server broke off{_reason(text)}.")
     choices = found.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     delta = choice.get("delta")

@@ -55,7 +55,7 @@ class Sizes:
         least = max(1, ceil(self.beyond_caches_bytes / self.pair_bytes))
         other = _WIDTH[self.dtypes[1]] / _WIDTH[self.dtypes[0]]
         found = [least * n for n in multiples]
-        while self.cache_bytes and len(found) > 2:
+        while self.memory_bytes and len(found) > 2:
             if (sum(found) + other * found[-1]) * self.pair_bytes <= self.memory_bytes / 2:
                 break
             found.pop()

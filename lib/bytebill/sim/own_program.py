@@ -3,7 +3,8 @@
     {"like": "vllm", "step_s": 0.004, "sequence_s": [0.0001, 0.0002, 0.0003], "request_s": 0.012, "policy": {...}}
 
 `like` is the program whose constants, memory and scheduling hold for what the file leaves out; a constant is a value,
-or low, value and high; `policy` are the fields of `bytebill.serving.Policy`; `request_s` the time of the front end.
+or low, value and high; `policy` are fields of `bytebill.serving.Policy` that loops of `bytebill score` are scheduled
+by, and that a bill refuses; `request_s` is the time of the front end.
 `probed` is what a probe writes of where it measured, kept and not read.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 from bytebill.errors import BytebillError, require, require_known
 from bytebill.sim.closed_loop import POLICIES, REQUEST_S
 from bytebill.sim.constants import NAMES, Constants, Estimate, calibrated_constants
+from bytebill.sim.sweep import Sweep
 
 LEAST_CONSTANT, MOST_CONSTANT = 1e-12, 1e12  # in SI units
 LONGEST_REQUEST_S = 600.0
@@ -29,7 +31,7 @@ class OwnProgram:
     like: str
     constants: Constants
     request_s: float = REQUEST_S
-    policy: Mapping[str, Any] = field(default_factory=dict)  # fields of a policy; none: that of `like`
+    policy: Mapping[str, Any] = field(default_factory=dict)  # fields of a policy; the others are as `like` has them
 
 
 def own_program(path: Path | str, device_id: str) -> OwnProgram:
@@ -49,7 +51,7 @@ def own_program(path: Path | str, device_id: str) -> OwnProgram:
         found.pop("request_s", REQUEST_S),
     )
     require_known("program", str(like), POLICIES)
-    require(isinstance(policy, dict), f"{path.name}: a policy is an object of names and values.")
+    policy = _policy(path.name, policy)
     require(
         _is_number(request_s) and 0 <= request_s <= LONGEST_REQUEST_S,
         f"{path.name}: request_s is {str(request_s)[:40]}, not a time in seconds.",
@@ -79,6 +81,18 @@ def _estimate(file: str, name: str, value: Any) -> Estimate:
     )
     require(sorted(ends) == ends, f"{file}: {name} is low, value and high in that order, not {ends}.")
     return Estimate(low=ends[0], value=ends[len(ends) // 2], high=ends[-1])
+
+
+def _policy(file: str, given: Any) -> dict[str, Any]:
+    """The settings of a policy that a file names, held to the kinds that a sweep holds them to."""
+    require(isinstance(given, dict), f"{file}: a policy is an object of names and values.")
+    kind = given.get("kind")
+    require(kind not in ("static", "dynamic"), f"{file}: a server is asked by users who come and go; no {kind} batch.")
+    try:
+        Sweep(base={"policy": given})
+    except BytebillError as error:
+        raise BytebillError(f"{file}: {error}") from error
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _is_number(value: Any) -> bool:

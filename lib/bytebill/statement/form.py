@@ -123,6 +123,10 @@ class Form:
         if str(group["program"]).endswith(".json"):
             card = group["accelerator"]
             own = own_program(group["program"], card if isinstance(card, str) else card.id)
+            require(
+                not own.policy,
+                f"{group['program']} names a policy, which no bill reads; take it out there, or use `bytebill score`.",
+            )
             group["program"] = own.like
         served = footprint_of(given["model"], n_devices=group.pop("devices"), **group)
         vendor = served.deployment.accelerator.vendor

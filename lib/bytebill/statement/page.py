@@ -12,6 +12,7 @@ from bytebill.sim.constants import CALIBRATED
 from bytebill.statement.bill import Statement, statement
 
 RANGES = {"usd_per_device_hour": 1.3, "peak_over_mean": 1.5, "n_output_tokens": 1.5, "n_input_tokens": 1.5}
+_MISSED = 1.5  # of what is not cached, where a case has a hit rate
 _LITTLE = 0.1  # of a replica: below it limits, not load, size the fleet
 
 
@@ -49,7 +50,8 @@ def markdown(found: Statement, *, lengths: str | None = None, attainment: float 
     }
     swings = [f"{name} {low:,.0f} to {high:,.0f}" for name, (low, high) in tornado(found).items() if high < inf]
     rows["Hangs on"] = (
-        f"{'; '.join(swings[:3])} USD a month, with rent off by 1.3, lengths and peak by 1.5, at this fill"
+        f"{'; '.join(swings[:3])} USD a month, with rent off by 1.3, lengths and peak"
+        f"{' and what no cache has' if case.hit_rate else ''} by 1.5, at this fill"
     )
     if by := PROGRAMS.get(case.program or ""):
         error = exp(case.constants.error) - 1
@@ -112,11 +114,15 @@ def as_json(found: Statement) -> dict[str, Any]:
 def tornado(found: Statement, factors: Mapping[str, float] = RANGES) -> dict[str, tuple[float, float]]:
     """What the invoice becomes where one input is so many times less and more [USD a month], the widest first.
 
-    The clock is tried within its error. An end at which the case cannot be served is infinite.
+    The clock is tried within its error, and of a hit rate the share of the prompt that is missed. An end at which the
+    case cannot be served is infinite.
     """
     case = found.case
     ends = {name: (getattr(case, name) / factor, getattr(case, name) * factor) for name, factor in factors.items()}
     ends["speed"] = exp(case.constants.error), exp(-case.constants.error)
+    if case.hit_rate:
+        missed = 1 - case.hit_rate
+        ends["hit_rate"] = max(0.0, 1 - missed * _MISSED), 1 - missed / _MISSED
     whole = {"n_output_tokens", "n_input_tokens"}
     rows = {}
     for name, values in ends.items():

@@ -43,7 +43,8 @@ LONGEST_MINUTES, MOST_AT_ONCE = 60.0, 1024
 N_PROMPTS, LOOP_ROUNDS = 5, 3
 PROMPT_SHARES = (0.125, 0.5, 1.0)  # of the longest prompt
 HELD_SPREAD = 0.5  # lengths of a held-out load are uniform from half of nominal to nominal
-SHARE_OF_TIME = 0.6  # for the loops that are fitted; the rest is for those held out
+SHARE_OF_TIME = 0.6  # for the loops that are fitted; the rest is for those held out,
+SHARE_WITH_HELD = 0.9  # which end by then
 _HEADINGS = (
     "",
     "users",
@@ -103,6 +104,7 @@ class Loop:
     tpot_s: float
     step_s: float | None  # the median step in which all of its users got a token; None: there was none
     seconds: float
+    client_s: float = 0.0  # of this machine's processor, for asking and reading
 
     @property
     def name(self) -> str:
@@ -203,8 +205,8 @@ async def probe(
     progress: Probing = lambda label, done, total: None,
 ) -> Probed:
     """Measure a server that runs `group`, fit its program, predict the loads that were held out, and run them."""
-    started_s, cpu_s = time.monotonic(), time.process_time()
-    fit_until_s = started_s + SHARE_OF_TIME * allowed.minutes * 60
+    started_s = time.monotonic()
+    fit_until_s, until_s = (started_s + share * allowed.minutes * 60 for share in (SHARE_OF_TIME, SHARE_WITH_HELD))
     n_parts = 1 + len(allowed.users) + len(allowed.held)
     async with server:
         progress("prompts", 0, n_parts)
@@ -230,19 +232,23 @@ async def probe(
         held = []
         for n_at_once, *lengths in allowed.held:
             if n_at_once <= loops[-1].n_at_once:
+                if time.monotonic() + 2 * loops[-1].seconds > until_s:
+                    notes.append(f"The time limit left no room for {n_at_once} users of a load that is held out.")
+                    continue
                 progress("held out", n_parts - 1, n_parts)
                 ends = [(max(1, round((1 - HELD_SPREAD) * n)), n) for n in lengths]
                 predicted = _predicted(group, program, n_at_once, *lengths)
-                ran = await _loop(server, ends, n_at_once=n_at_once, until_s=started_s + 0.9 * allowed.minutes * 60)
+                ran = await _loop(server, ends, n_at_once=n_at_once, until_s=until_s)
                 held.append((ran, predicted))
-    n_tokens = sum(loop.n_answers * loop.n_output_tokens for loop in (*loops, *(loop for loop, _ in held)))
+    ran_all = (*loops, *(loop for loop, _ in held))
+    n_tokens = sum(loop.n_answers * loop.n_output_tokens for loop in ran_all)
     return Probed(
         deployment=group,
         program=program,
         prompts=tuple(prompts),
         loops=tuple(loops),
         held=tuple(held),
-        client_s_per_100_tokens=(time.process_time() - cpu_s) / n_tokens * 100,
+        client_s_per_100_tokens=sum(loop.client_s for loop in ran_all) / n_tokens * 100,
         seconds=time.monotonic() - started_s,
         notes=tuple(notes),
     )
@@ -289,7 +295,10 @@ def as_answer(found: Probed) -> str:
     told = {name: getattr(found.program.constants, name) for name in FITTED}
     lines = [f"{name:16} {each.value:.4g} ({each.low:.4g} to {each.high:.4g})" for name, each in told.items()]
     lines.append(f"{'request_s':16} {found.program.request_s:.4g}")
-    cost = f"It took {found.seconds:.0f} s, and {found.client_s_per_100_tokens:.2%} of a core per 100 tokens/s."
+    cost = (
+        f"It took {found.seconds:.0f} s, and asking and reading {found.client_s_per_100_tokens:.2%} of a core of this "
+        "machine per 100 tokens/s."
+    )
     return "\n".join([str(as_table(found)), "", *lines, "", *found.notes, cost])
 
 
@@ -342,8 +351,9 @@ async def _loop(
     def ask() -> Awaitable[Answer]:
         return server.ask(n_input_tokens=draw.randint(*inputs), n_output_tokens=draw.randint(*outputs))
 
-    begun_s = time.monotonic()
+    begun_s, cpu_s = time.monotonic(), time.process_time()
     answers = await closed_loop(ask, n_at_once=n_at_once, n_rounds=LOOP_ROUNDS, until_s=until_s)
+    seconds, client_s = time.monotonic() - begun_s, time.process_time() - cpu_s
     rates = [each.tpot_s for each in answers if each.tpot_s is not None]
     require(bool(rates), "The server ended its answers after one token, which has no time per token.")
     steps_s = step_times_s(answers, n_at_once=n_at_once)
@@ -355,5 +365,6 @@ async def _loop(
         ttft_s=fmean(each.ttft_s for each in answers),
         tpot_s=fmean(rates),
         step_s=median(steps_s) if steps_s else None,
-        seconds=time.monotonic() - begun_s,
+        seconds=seconds,
+        client_s=client_s,
     )

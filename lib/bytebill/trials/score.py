@@ -16,6 +16,7 @@ import csv
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
@@ -157,8 +158,10 @@ def as_lines(rows: list[ServedRow]) -> str:
     lines = [_line("all", found)]
     for name in GROUPS:
         lines += [f"by {name}", *(_line(f"  {value}", errors) for value, errors in found[f"by_{name}"].items())]
-    reasons = {row.reason: None for row in rows if row.reason}
-    lines += [f"not predicted: {found['n_not_predicted']} rows", *(f"  {each}" for each in reasons)] if reasons else []
+    reasons = Counter(row.reason for row in rows if row.reason)
+    if reasons:
+        lines.append(f"not predicted, and in no number above: {found['n_not_predicted']} of {found['n_rows']} rows")
+        lines += [f"  {n} for this: {reason}" for reason, n in reasons.most_common()]
     return "\n".join([f"{'TPOT':34} rows   mean  median    bias  in range   TTFT", *lines])
 
 
@@ -285,7 +288,7 @@ def _program(name: str, card: Accelerator) -> tuple[str, Constants, Policy]:
     """The program that one is like, and constants and policy: of a program the book knows, or of a file."""
     if name.endswith(".json"):
         own = own_program(name, card.id)
-        return own.like, own.constants, Policy(**own.policy) if own.policy else policy_of(own.like, card)
+        return own.like, own.constants, replace(policy_of(own.like, card), **own.policy)
     require_known("program", name, POLICIES)
     return name, calibrated_constants(name, card.id), policy_of(name, card)
 

@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from hashlib import sha256
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Self, TextIO
 
@@ -25,7 +25,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from bytebill.data import Row, write_whole
 from bytebill.economics.prices import rent_of
-from bytebill.errors import BytebillError, require
+from bytebill.errors import BytebillError, disk_errors, require
 from bytebill.sim.sweep import Sweep, point_id, row_of
 from bytebill.trials.panels import DEVICES
 
@@ -67,23 +67,8 @@ def run(
 
 def write_table(rows: list[Row], target: Path) -> None:
     """A table of rows: .parquet where pyarrow is there, else CSV. Either whole or not at all."""
-    part = target.with_name(target.name + ".new")
-    try:
-        if target.suffix == ".parquet":
-            import pyarrow
-            from pyarrow import parquet
-
-            try:
-                table = pyarrow.Table.from_pylist(rows)
-            except (pyarrow.ArrowException, OverflowError) as error:
-                raise BytebillError(f"Parquet cannot hold these rows ({error}); name a .csv.") from error
-            parquet.write_table(table, part)
-        else:
-            part.write_text(as_csv(rows), encoding="utf-8", newline="")
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise BytebillError(f"{target} cannot be written ({error.strerror or error}); its rows are kept.") from error
+    content = _as_parquet(rows) if target.suffix == ".parquet" else as_csv(rows)
+    write_whole(target, content, otherwise="its rows are kept")
 
 
 def as_csv(rows: list[Row]) -> str:
@@ -93,6 +78,19 @@ def as_csv(rows: list[Row]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def _as_parquet(rows: list[Row]) -> bytes:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = pyarrow.Table.from_pylist(rows)
+    except (pyarrow.ArrowException, OverflowError) as error:
+        raise BytebillError(f"Parquet cannot hold these rows ({error}); name a .csv.") from error
+    file = BytesIO()
+    parquet.write_table(table, file)
+    return file.getvalue()
 
 
 def _priced(point: Row) -> Row:
@@ -164,11 +162,10 @@ class _Journal:
     def __enter__(self) -> Self:
         if self._path is not None:
             try:
-                self._open(self._path)
+                with disk_errors(self._path):
+                    self._open(self._path)
             except UnicodeDecodeError as error:
                 raise BytebillError(f"{self._path} is no journal of a sweep; move it away.") from error
-            except OSError as error:
-                raise BytebillError(f"{self._path} cannot be written ({error.strerror or error}).") from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -190,14 +187,10 @@ class _Journal:
 
     def add(self, row: Row) -> None:
         self.rows[row["point"]] = row
-        if self._file is not None:
-            try:
+        if self._path is not None:
+            kept = f"; {len(self.rows) - 1} rows are in it, and the same command goes on with the others"
+            with disk_errors(self._path, ending=kept):
                 self._put([json.dumps(row)])
-            except OSError as error:
-                raise BytebillError(
-                    f"{self._path} cannot be written ({error.strerror or error}); {len(self.rows) - 1} rows are in it. "
-                    f"The same command goes on with the others."
-                ) from error
 
     def _put(self, lines: list[str]) -> None:
         if self._file is not None:
