@@ -194,7 +194,7 @@ def test_one_setting_turns_the_buttons_on() -> None:
     def of(url: str) -> dict[str, Any]:
         asked = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
         asked["repository"]["url"] = url
-        config, _ = get_final_config(user_yaml=asked, sourcedir=ROOT)
+        config, _ = get_final_config(user_yaml=asked, sourcedir=ROOT, cli_config={"latex_individualpages": False})
         options = config["html_theme_options"]
         app: Any = SimpleNamespace(srcdir=str(ROOT))
         launch.offer(app, SimpleNamespace(html_theme_options=options))  # type: ignore[arg-type]

@@ -56,7 +56,7 @@ def test_a_work_stands_once_a_section_before_the_block_that_cites_it_first() -> 
     assert [notes_of(each) for each in (first, second)] == [[ROOFLINE, GPTQ], [ROOFLINE]]
     kinds = [type(each).__name__ for each in first.children]
     assert kinds == ["title", "paragraph", "container", "paragraph", "container", "bullet_list"]
-    assert first.children[2]["classes"] == ["bb-notes", margin_notes.STYLE]
+    assert first.children[2]["classes"] == ["bb-notes", margin_notes.IN_MARGIN]
 
 
 @pytest.mark.parametrize("name", sorted(margin_notes.LISTS))

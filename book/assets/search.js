@@ -84,7 +84,7 @@
       sum += best;
       met += best > 0 ? 1 : 0;
     }
-    if (entry.name === asked || entry.name === inOtherWords) sum += 20;
+    if (entry.name === asked || entry.name === inOtherWords) [sum, met] = [sum + 20, terms.length];
     if (asked.includes(" ") && entry.said.includes(` ${asked} `)) sum *= 1.4;
     return { met, sum: sum * KINDS[entry.kind] * (LISTS.test(entry.address) ? 0.4 : 1) * (met / terms.length) ** 2 };
   };
@@ -105,7 +105,8 @@
     const claims = claimsOf(query);
     let wanted = [...new Set(words(claims.join(" ") || query.split(INSIDE).join(" ")).flatMap(apart))];
     const asked = [wanted.join(" "), wanted.map((word) => ALIKE[word] || word).join(" ")];
-    asked[1] = NAMED[asked[0]] || asked[1];
+    const topic = Object.keys(NAMED).find((name) => asked[0].endsWith(name)); // behind itself written as one word
+    asked[1] = NAMED[topic] || asked[1];
     const file = query.trim().match(/^(?:data\/)?(\w+)(?:\.csv)?$/);
     const card = file && /[_/.]/.test(query) ? `#table-${file[1].replace(/_/g, "-")}` : null;
     if (wanted.some((word) => !STOP.has(word))) wanted = wanted.filter((word) => !STOP.has(word));

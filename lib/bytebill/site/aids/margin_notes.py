@@ -20,7 +20,7 @@ from bytebill import data
 from bytebill.site.aids.citations import label
 
 LISTS = {"sources", "all-data-tables"}  # sections that are the note
-CITATION, STYLE = "bibtex-citation", "margin"
+CITATION, IN_MARGIN = "bibtex-citation", "margin"
 WARNING = "\N{WARNING SIGN}\N{VARIATION SELECTOR-15}"  # a letter, no picture
 
 
@@ -125,5 +125,5 @@ def _add(block: nodes.Element, notes: Iterable[str]) -> None:
         if isinstance(before, nodes.container) and "bb-notes" in before["classes"]:
             before += nodes.raw("", told, format="html")
         else:
-            box = nodes.container("", nodes.raw("", told, format="html"), classes=["bb-notes", STYLE])
+            box = nodes.container("", nodes.raw("", told, format="html"), classes=["bb-notes", IN_MARGIN])
             block.parent.insert(at, box)

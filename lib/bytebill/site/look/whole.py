@@ -19,13 +19,13 @@ _END = re.compile(r"<figcaption|</figure>")
 _WIDTH = re.compile(r'<svg\b[^>]*?\bviewBox="[-\d.]+[ ,]+[-\d.]+[ ,]+(?P<width>[\d.]+)')
 
 
-def linked(page: str, *, width_of: Callable[[str], float]) -> str:
+def openable(page: str, *, width_of: Callable[[str], float]) -> str:
     """A page whose wide figures have their link; `width_of` knows the width of a drawing's file.
 
     >>> figure = '<figure id="f">\\n<img class="bb-by-day" src="a.svg"/>\\n<figcaption>It rises.</figcaption></figure>'
-    >>> linked(figure, width_of=lambda path: 360) == figure
+    >>> openable(figure, width_of=lambda path: 360) == figure
     True
-    >>> print(linked(figure, width_of=lambda path: 613))
+    >>> print(openable(figure, width_of=lambda path: 613))
     <figure id="f">
     <img class="bb-by-day" src="a.svg"/>
     <a class="bb-open-figure" href="a.svg">⇗ Open the figure whole</a>
@@ -57,7 +57,7 @@ def link_figures(app: Sphinx, exception: Exception | None) -> None:
         return
     for path in Path(app.outdir).rglob("*.html"):
         page = path.read_text(encoding="utf-8")
-        better = linked(page, width_of=partial(_width_beside, path))
+        better = openable(page, width_of=partial(_width_beside, path))
         if better != page:
             path.write_text(better, encoding="utf-8")
 

@@ -20,11 +20,12 @@ CROWDED = """async () => {
     for (const each of near) if (meet(mine, box(each))) found.push(`${words(note)}: over ${words(each)}`);
   });
   const contents = document.querySelector(".bd-sidebar-secondary");
+  const beside = (note) => !contents.classList.contains("hide") && meet(box(note), box(contents));
   for (const note of contents ? notes : []) {
     note.scrollIntoView({ block: "center" });
-    await new Promise((done) => setTimeout(done, 20));  // the theme hears of it
-    const folded = contents.classList.contains("hide");
-    if (!folded && meet(box(note), box(contents))) found.push(`${words(note)}: under the contents`);
+    for (let waited = 0; waited < 50 && beside(note); waited++)
+      await new Promise((done) => setTimeout(done, 20));  // until the theme has heard of it, a second at most
+    if (beside(note)) found.push(`${words(note)}: under the contents`);
   }
   scrollTo(0, 0);
   return found;
