@@ -434,6 +434,16 @@ def test_what_describes_no_decoder_is_refused_by_name(change: dict[str, Any], wo
         ({"quant_method": "fp8", "modules_to_not_convert": ["re:("]}, "cannot be read"),
         ({"quant_method": "modelopt", "quant_algo": "FP1"}, "no quant_algo 'FP1'"),
         ({"quant_method": "compressed-tensors", "config_groups": {}}, "quantize no weights"),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "config_groups": {
+                    "wide": {"targets": ["Linear"], "weights": {"num_bits": 8, "type": "float"}},
+                    "narrow": {"targets": ["re:.*up_proj"], "weights": {"num_bits": 3, "type": "int"}},
+                },
+            },
+            "cannot be told together",
+        ),
         ({"quant_method": "compressed-tensors", "config_groups": {"a": 3}}, "quantization_config"),
         ({"quant_method": "fp8", "kv_cache_scheme": "FP1"}, "unknown format"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from math import log10
+from math import inf, log10
 from statistics import geometric_mean, median
 
 import pytest
@@ -101,6 +101,33 @@ def test_what_has_no_rate_is_refused(dated, sentence):
         fit(dated)
     with pytest.raises(BytebillError, match="Student"):
         student_t(1.0, 3)
+
+
+PRICES = [(datetime.date(2021 + i, 1, 1), 64.0 / 4**i) for i in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("ask", "sentence"),
+    [
+        (lambda: fit(PRICES, level=0.0), "level of confidence"),
+        (lambda: fit(PRICES, level=1.0), "level of confidence"),
+        (lambda: fit(PRICES, level=1.5), "level of confidence"),
+        (lambda: fit([*PRICES, (datetime.date(2025, 1, 1), inf)]), "Prices are positive"),
+        (lambda: pooled([[*PRICES, (datetime.date(2025, 1, 1), 0.0)]]), "Prices are positive"),
+        (lambda: pooled([PRICES], n=0), "at least one draw"),
+        (lambda: pooled([[(datetime.date(2024, 1, 1), usd) for usd in (1.0, 2.0, 3.0)]]), "of one day"),
+    ],
+)
+def test_a_rate_needs_a_level_prices_draws_and_time(ask, sentence):
+    with pytest.raises(BytebillError, match=sentence):
+        ask()
+
+
+def test_the_least_that_has_a_rate_has_one():
+    assert fit(PRICES[:3]).n_points == 3 and fit(PRICES[:3]).excludes_below(3.9)
+    assert len(pooled([PRICES[:3]], n=1).draws) <= 1
+    assert fit([(day, 2.0) for day, _ in PRICES]).r_squared == 1.0  # what never moves leaves nothing unexplained
+    assert Decline(n_points=3, factor_per_year=5, low=4, high=6, r_squared=1).excludes_below(4)
 
 
 def spread(trends, **given):

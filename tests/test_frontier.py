@@ -44,6 +44,6 @@ def test_units_do_not_matter_and_a_point_that_wins_everything_regrets_nothing(se
 
 
 def test_nothing_and_free_things_are_refused():
-    for points in ({}, {"free": (0.0, 1.0)}):
+    for points in ({}, {"free": (0.0, 1.0)}, {"owed": (-1.0, 1.0)}):
         with pytest.raises(BytebillError):
             compromise(points)

@@ -64,6 +64,14 @@ def test_a_faster_fall_puts_a_commitment_under_water_sooner():
         (lambda: m.rent_usd(n_months=0, n_devices=1, usd_per_device_hour=1), "whole number of months from 1"),
         (lambda: m.rent_usd(n_months=12.5, n_devices=1, usd_per_device_hour=1), "whole number of months"),
         (lambda: m.rent_usd(n_months=10**9, n_devices=1, usd_per_device_hour=1), "from 1 to 1,200"),
+        (lambda: m.buy_usd(n_months=0, price_usd=1), "whole number of months"),
+        (lambda: m.buy_usd(n_months=1, price_usd=0), "A price is positive"),
+        (lambda: m.api_usd(n_months=0, m_tokens_per_month=1, usd_per_m=1, factor_per_year=2), "whole number of months"),
+        (lambda: m.decided_late([], after=0, commitment_usd_per_month=1), "whole number of months"),
+        (
+            lambda: m.break_even_factor(n_months=0, commitment_usd_per_month=9, api_usd_first_month=1),
+            "whole number of months",
+        ),
         (lambda: m.rent_usd(n_months=1, n_devices=0, usd_per_device_hour=1), "at least one device"),
         (lambda: m.rent_usd(n_months=1, n_devices=1, usd_per_device_hour=-1), "A rent is positive"),
         (lambda: m.buy_usd(n_months=1, price_usd=1, running_usd_per_month=-2), "Running costs nothing or more"),
@@ -74,11 +82,18 @@ def test_a_faster_fall_puts_a_commitment_under_water_sooner():
         (lambda: m.api_usd(n_months=1, m_tokens_per_month=1, usd_per_m=1, factor_per_year=0), "per year is positive"),
         (lambda: m.under_water_from([1.0], [1.0, 2.0]), "cannot be held against"),
         (lambda: m.break_even_factor(n_months=2, commitment_usd_per_month=1, api_usd_first_month=9), "no fall is fast"),
+        (lambda: m.break_even_factor(n_months=2, commitment_usd_per_month=1, api_usd_first_month=2), "no fall is fast"),
     ],
 )
 def test_what_cannot_be_is_refused(call, sentence):
     with pytest.raises(BytebillError, match=sentence):
         call()
+
+
+def test_nothing_asked_costs_nothing_and_a_tie_commits_nobody():
+    assert m.api_usd(n_months=2, m_tokens_per_month=0, usd_per_m=1, factor_per_year=2) == [0.0, 0.0]
+    assert m.under_water_from([2.0, 2.0], [2.0, 2.0]) is None
+    assert m.decided_late([8.0, 4.0, 6.0], after=1, commitment_usd_per_month=3.0) == [8.0, 4.0, 6.0]  # 6 against 4 + 2
 
 
 @given(bills=st.lists(money, min_size=1, max_size=24), after=st.integers(-3, 30), commitment=money)

@@ -44,6 +44,20 @@ def decode(spec: ModelSpec, *, batch_size: int, context_len: int) -> StepCost:
 # ---- published anchors
 
 
+def test_every_term_of_a_step_is_in_its_sum() -> None:
+    cost = StepCost(
+        weight_bytes=1,
+        kv_read_bytes=2,
+        kv_write_bytes=4,
+        activation_bytes=8,
+        logit_bytes=16,
+        state_bytes=32,
+        linear_flops=64,
+        attention_flops=62,
+    )
+    assert (cost.bytes, cost.flops, cost.arithmetic_intensity) == (63, 126, 2)
+
+
 @pytest.mark.parametrize(
     ("id", "ridge"),
     [

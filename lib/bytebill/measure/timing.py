@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from bytebill.errors import require
+
 Call = Callable[[], object]
 DRIFT_LIMIT = 0.25
 ENOUGH = "BYTEBILL_REPEATS"
@@ -98,7 +100,7 @@ def in_turns(
     machine meets all of them alike and their ratios stay what they are. Where waiting for a device takes time itself
     (`device.Synchronizer`), a sample is the mean of as many calls back to back as make it long beside the wait."""
     if ENOUGH in os.environ:
-        repeats, at_least_s = int(os.environ[ENOUGH]), 0.0
+        repeats, at_least_s = _enough(os.environ[ENOUGH]), 0.0
     samples: dict[Any, list[float]] = {key: [] for key in calls}
     beside: dict[Any, list[float]] = {key: [] for key in calls}
     both = ((calls, samples), (references, beside))
@@ -121,6 +123,12 @@ def _calls_a_sample(call: Call, sync: Call) -> int:
     while least_s and n < _MOST_CALLS and n * _sample_s(call, sync, n) < least_s:
         n *= 2
     return n
+
+
+def _enough(told: str) -> int:
+    """How many repeats the environment asks for."""
+    require(told.isdecimal() and int(told) > 0, f"{ENOUGH} is a whole number from 1 up, not {told!r:.40}.")
+    return int(told)
 
 
 def _sample_s(call: Call, sync: Call, n: int) -> float:
