@@ -61,7 +61,7 @@ PINS: dict[str, dict[str, float]] = {
         "takes [56] claims": len(CLAIMS),
     },
     "index.md": {
-        "for a single user spend [99.7]% of their time": 100 * (1 - COMPUTE_S / READ_S),
+        "leave their arithmetic idle [99.7]% of the time": 100 * (1 - COMPUTE_S / READ_S),
         "We put [56] claims": len(CLAIMS),
         "is [140] GB of weights": N_BYTES / GB,
         "memory at [3.35] TB/s": H100.bandwidth_bytes_per_s / TB,
