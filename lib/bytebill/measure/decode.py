@@ -23,6 +23,7 @@ from bytebill.measure.decoders import Decoder, build_stack, decoder, hollow_deco
 from bytebill.measure.timing import Predicted, Timing, in_turns
 
 _CACHED_WIDTH = 1024  # two such matrices are 8 MB in fp32
+_LEAST_MULTIPLIED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +86,10 @@ def multiplied_in(decoder: Decoder, batch: int) -> str:
 
 def kernel_rates(device: Device, *, dtype: str, batches: Sequence[int], repeats: int = 30) -> dict[int, float]:
     """FLOPs a second of the decode kernel at each batch, with two matrices that stay in a CPU's caches; the fastest of
-    the repeats. Empty elsewhere: a GPU would spend such a step on launches."""
-    if device.kind != "cpu":
+    the repeats. Batches below `_LEAST_MULTIPLIED` are left out: there the caches' own bandwidth and the call take
+    longer than the products. Empty elsewhere: a GPU would spend such a step on launches."""
+    batches = [batch for batch in batches if batch >= _LEAST_MULTIPLIED]
+    if device.kind != "cpu" or not batches:
         return {}
     pair = build_stack(device, dtype=dtype, n_layers=1, d_model=_CACHED_WIDTH, d_ff=_CACHED_WIDTH)
     timings = pair.sweep(batches, repeats=repeats)
