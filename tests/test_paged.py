@@ -11,20 +11,9 @@ from bytebill.engine.kernels import panels
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights.names import random_weights
 from bytebill.errors import BytebillError
-from bytebill.models import ModelSpec, kv_stored_bytes_per_token, precision
+from bytebill.models import kv_stored_bytes_per_token, precision
+from conftest import TINY
 
-TINY = ModelSpec(
-    id="tiny",
-    name="Tiny",
-    n_layers=3,
-    d_model=64,
-    d_ff=128,
-    n_heads=6,
-    n_kv_heads=2,
-    d_head=32,
-    vocab_size=101,
-    context_len=200,
-)
 CLOSE = 1e-4  # absolute, on logits of size one, in fp32
 N_BLOCKS = 160
 LENGTHS = [50, 1, 33, 70]
@@ -143,7 +132,7 @@ def test_what_does_not_fit_is_refused() -> None:
     cache = new_cache(16)
     with pytest.raises(BytebillError, match="A sequence of 33 tokens does not fit its 2 blocks of 16"):
         cache.place([PlacedTokens(blocks=[0, 1], start=32, n_new=1)])
-    with pytest.raises(BytebillError, match="at most 200 tokens"):
-        cache.place([PlacedTokens(blocks=list(range(20)), start=200, n_new=1)])
+    with pytest.raises(BytebillError, match="at most 256 tokens"):
+        cache.place([PlacedTokens(blocks=list(range(20)), start=256, n_new=1)])
     with pytest.raises(ValueError, match="one token first"):
         cache.place([PlacedTokens(blocks=[0], start=0, n_new=5), PlacedTokens(blocks=[1], start=0, n_new=1)])
