@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from bytebill.engine.transformer import Transformer
     from bytebill.engine.weights import Weights
 
-settings.register_profile("book", deadline=None)  # a busy machine is not a failed law
+# A busy machine is not a failed law, and the same examples at each run are the same result. For others:
+# pytest --hypothesis-profile=search
+settings.register_profile("book", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile("book")
 
 TINY = ModelSpec(

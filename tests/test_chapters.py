@@ -102,8 +102,19 @@ def test_a_dead_kernel_is_one_sentence(toy):
     write_notebook(toy.notebooks / "01_doubling.ipynb", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     before = committed(toy)
     (outcome,) = chapters.run(["01"], book=toy)
-    assert "its kernel died" in str(outcome.error)
+    assert re.search(r"its kernel died, .* \(\d+\.\d GB are free here now\)", str(outcome.error))
     assert committed(toy) == before
+
+
+def test_a_refresh_keeps_how_much_memory_a_chapter_took_and_a_dead_kernel_is_told_it(toy):
+    path = write_notebook(toy.notebooks / "01_doubling.ipynb", "import bytebill.records.notes\nheld = b'x' * 300_000_000")
+    assert [outcome.error for outcome in chapters.refresh(["01"], book=toy)] == [None]
+    notebook = nbformat.read(path, as_version=4)
+    assert 300 < notebook.metadata["bytebill"]["peak_mb"] < 600
+    notebook.cells[-1].source = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    nbformat.write(notebook, path)
+    (outcome,) = chapters.run(["01"], book=toy)
+    assert re.search(r"\(a run of ours took 0\.\d GB, \d+\.\d GB are free", str(outcome.error))
 
 
 def test_a_full_disk_is_one_sentence(toy, monkeypatch):

@@ -249,7 +249,7 @@ def test_reach_is_judged_on_its_panel_and_turns_somewhere():
     from bytebill.trials import panels
 
     members = {"deployments": set(panels.DEPLOYMENTS), "traces": set(panels.TRACES), "offers": set(panels.OFFERS)}
-    members |= {"prices": set(panels.PRICES), "closed_offers": set(panels.CLOSED_OFFERS)}
+    members |= {"prices": set(panels.PRICES), "closed offers": set(panels.CLOSED_OFFERS)}
     for content in JUDGED:
         if content["reach"]:
             assert set(content["reach"]["cases"]) <= members[content["reach"]["panel"]], content["id"]

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -159,10 +158,8 @@ def test_the_book_is_staged_from_this_machine_or_rendered_as_committed(toy, monk
     assert "open " in capsys.readouterr().out
 
 
-def test_help_comes_at_once(toy):
-    began = time.perf_counter()
-    done = bytebill(toy, "--help")
-    assert done.returncode == 0 and time.perf_counter() - began < 2
+def test_help_loads_nothing_that_is_slow(toy):
+    assert bytebill(toy, "--help").returncode == 0
     loaded = "import sys, bytebill.cli; print({'torch', 'papermill', 'nbformat', 'yaml'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", loaded], text=True).strip() == "set()"
 

@@ -264,7 +264,7 @@ def test_a_bomb_of_yaml_is_read_or_refused_at_once(name: str, tmp_path: Path) ->
     else:
         with pytest.raises(BytebillError, match=said):
             data.read_yaml(path)
-    assert time.monotonic() - began_s < 5
+    assert time.monotonic() - began_s < 60  # not minutes, and not for ever
 
 
 def test_a_record_is_named_and_never_a_path(copy: Path) -> None:

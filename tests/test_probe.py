@@ -151,7 +151,7 @@ def test_a_server_that_talks_without_end_is_left_at_the_time_limit() -> None:
         pytest.raises(BytebillError, match="time limit"),
     ):
         _ask(url, limit_s=0.5)
-    assert time.monotonic() - begun_s < 10
+    assert time.monotonic() - begun_s < 20
 
 
 STREAMING = """

@@ -16,6 +16,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from html import escape
+from math import isinf
 from numbers import Real
 from typing import Any, Self
 
@@ -66,9 +67,13 @@ class Column:
 
         >>> [Column.of(heading).cell(0.985) for heading in ("idle [%]", "idle [%:.0f]", "step [ms]")]
         ['98.5%', '98', '985']
+        >>> Column.of("leave below [tokens:,.0f]").cell(float("inf"))
+        '∞'
         """
         if not isinstance(value, Real):
             return "–" if value is None else str(value)
+        if isinf(float(value)):
+            return "∞" if value > 0 else "−∞"
         if self.unit in _IN_CELLS and not self.form:
             return show(float(value), unit=_IN_CELLS[self.unit])
         number = float(value) / _scale(self.unit)

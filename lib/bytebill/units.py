@@ -53,13 +53,15 @@ def show(value: float, *, unit: str = "") -> str:
     ('140 GB', '98.5%', '6,400%', '2,500 tokens/s')
     >>> show(999.4, unit="requests"), show(1000, unit="requests")
     ('999.4 requests', '1,000 requests')
+    >>> show(0.00012, unit="fraction"), show(4e-7, unit="fraction")
+    ('0.012%', '0%')
     """
     if not isfinite(value):
         return f"{value} {unit}".strip()
     if unit in PREFIXED:
         return si(value, unit)
     if unit == "fraction":
-        return f"{100 * value:.3g}%" if abs(value) < 10 else f"{value:,.0%}"
+        return f"{round(100 * value, 4):.3g}%" if abs(value) < 10 else f"{value:,.0%}"
     return f"{format(value, ',.0f' if abs(value) >= 1000 else '.4g')} {unit}".strip()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bytebill.chapters.tidy import facts
 from bytebill.errors import disk_errors
 
 CELL_TIMEOUT_S = 1800
@@ -59,7 +60,7 @@ def _papermill(path: Path, growing: Path, parameters: Mapping[str, Any], variabl
         told = f"cell [{error.exec_count}] raised {error.ename}: {lines[0] if lines else 'no message'}"
         return told + (SHORT if any(word in told for word in NO_MEMORY) else "")
     except DeadKernelError:
-        return "its kernel died, most often for want of memory; close other programs, or try --profile quick"
+        return died(facts(path).get("peak_mb"))
     except CellTimeoutError:
         return f"a cell took longer than {CELL_TIMEOUT_S} s"
     except RuntimeError as error:  # of a kernel that never answered
@@ -67,6 +68,15 @@ def _papermill(path: Path, growing: Path, parameters: Mapping[str, Any], variabl
             raise
         return f"{str(error).rstrip('.')}; kernels are spoken to over 127.0.0.1, which must be up"
     return None
+
+
+def died(peak_mb: float | None) -> str:
+    """Why a kernel may have died: for want of memory, of which a run of ours, if one is noted, took this much."""
+    from bytebill.device import free_bytes
+
+    took = f"a run of ours took {peak_mb / 1e3:.1f} GB, " if peak_mb else ""
+    free = f"{took}{free_bytes('cpu') / 1e9:.1f} GB are free here now"
+    return f"its kernel died, most often for want of memory ({free}); close other programs"
 
 
 def _manager(variables: Mapping[str, str]) -> type:

@@ -3,7 +3,8 @@
 Dropped: papermill's and Jupyter's execution metadata, the cell of injected parameters, the version of Python.
 Added: the tag `nbval-ignore-output`, which is nbval's, to every cell tagged `measured` or `filled`, which are ours (one
 styles the cell, in the other's place cells further down show something), the running time, which the progress bar of
-the next run shows as expected, the files of `data/` that the run read, and its day, where something was measured.
+the next run shows as expected, the memory that its kernel held at most, the files of `data/` that the run read, and its
+day, where something was measured.
 """
 
 import datetime
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from bytebill.errors import BytebillError, require
+from bytebill.records.notes import noted
+from bytebill.units import MB
 
 KEPT = ("bytebill", "kernelspec", "language_info")
 FORMAT = 4
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-SAME_TIME = 0.25
+ABOUT_RIGHT = 0.25
 
 
 def tidied(executed: Path, *, committed: Path, run_s: float) -> str:
@@ -26,7 +29,10 @@ def tidied(executed: Path, *, committed: Path, run_s: float) -> str:
 
     notebook = nbformat.read(executed, as_version=4)
     tidy(notebook)
-    notebook.metadata["bytebill"] = {"run_s": settled(expected_s(committed), run_s)}
+    before, peak_bytes = facts(committed), noted(notes_log(executed))["peak_bytes"]
+    notebook.metadata["bytebill"] = {"run_s": settled(before.get("run_s"), run_s)}
+    if peak_bytes:
+        notebook.metadata["bytebill"]["peak_mb"] = settled(before.get("peak_mb"), peak_bytes / MB)
     if reads_log(executed).is_file():
         read = reads_log(executed).read_text(encoding="utf-8").split()
         notebook.metadata["bytebill"]["reads"] = sorted(set(read))
@@ -58,9 +64,14 @@ def stored(path: Path) -> dict[str, Any]:
     raise BytebillError(f"{path} is damaged and no notebook; {again}.")
 
 
+def facts(path: Path) -> dict[str, Any]:
+    """What the last refresh of a notebook noted of its run: `run_s`, `peak_mb`, `reads`, `outputs_of`; {} without one."""
+    return dict(stored(path).get("metadata", {}).get("bytebill", {}))
+
+
 def expected_s(path: Path) -> float | None:
     """How long the last refresh took for this notebook."""
-    return stored(path).get("metadata", {}).get("bytebill", {}).get("run_s")
+    return facts(path).get("run_s")
 
 
 def tidy(notebook: Any) -> None:
@@ -80,12 +91,12 @@ def tidy(notebook: Any) -> None:
 
 
 def settled(before: float | None, now: float) -> int:
-    """Whole seconds, and those of the last refresh if they are still about right: fewer lines change.
+    """A whole number, and that of the last refresh if it is still about right: fewer lines change.
 
     >>> settled(None, 12.3), settled(12, 13.9), settled(12, 30.2), settled(2, 1)
     (12, 12, 30, 2)
     """
-    if before and abs(now - before) <= max(2, SAME_TIME * before):
+    if before and abs(now - before) <= max(2, ABOUT_RIGHT * before):
         return int(before)
     return max(1, round(now))
 
