@@ -23,7 +23,7 @@ from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import random_weights
 from bytebill.errors import BytebillError
 from bytebill.measure import ceilings, neighbours, peers, prefix
-from bytebill.measure.decode import DecodePoint, kernel_rates, median_error, point, taken_apart
+from bytebill.measure.decode import DecodePoint, median_error, point, sweep_beside_kernel, taken_apart
 from bytebill.measure.decoders import build_stack, hollow
 from bytebill.measure.paging import attention_by_block_size
 from bytebill.measure.prefix import ttft_by_hit
@@ -158,9 +158,10 @@ def test_the_kernels_own_rate_takes_the_place_of_the_peak_where_it_is_known(cpu)
 
 
 def test_a_kernel_has_a_rate_at_each_batch_on_a_cpu_alone(cpu):
-    assert kernel_rates(replace(cpu, kind="cuda"), dtype="bf16", batches=(8,)) == {}
-    assert kernel_rates(cpu, dtype="fp32", batches=(1, 4)) == {}  # there it would be a cache that is measured
-    rates = kernel_rates(cpu, dtype="fp32", batches=(1, 8, 16), repeats=1)
+    small = build_stack(cpu, dtype="fp32", n_layers=1, d_model=64, d_ff=64)
+    timings, rates = sweep_beside_kernel(small, (1, 4, 8, 16), repeats=2)
+    assert all(len(timings[n].samples_s) == len(timings[n].reference_samples_s) == 2 for n in (1, 4, 8, 16))
+    # below eight it would be a cache that is measured
     assert set(rates) == {8, 16} and all(1e7 < rate < 1e14 for rate in rates.values())
 
 

@@ -3,8 +3,8 @@
     predicted = hypot(bytes / W, flops / peak) + rest
 
 bytes / W is the time of reading the same weights and nothing else, taken in turn with the step; peak is that of
-a large matmul, or what the step's own kernel multiplies at this batch out of a cache (`kernel_rates`: unpacking
-narrow weights and filling few registers take their time there too); rest is what the model's other operations take
+a large matmul, or what the step's own kernel multiplies at this batch out of a cache (`sweep_beside_kernel`:
+unpacking narrow weights and filling few registers take their time there too); rest is what the model's other operations take
 (its hollow twin's step), nothing for a bare stack.
 The root of the sum of squares lies between the larger of the terms (reading and multiplying overlap) and their sum
 (they do not), and far from the ridge it equals the larger. `taken_apart` times what one step is made of.
@@ -20,9 +20,10 @@ from bytebill.engine.graphs import without_launches
 from bytebill.engine.kernels.linear import arithmetic, path
 from bytebill.engine.weights import Weights
 from bytebill.measure.decoders import Decoder, build_stack, decoder, hollow_decoder
-from bytebill.measure.timing import Predicted, Timing, in_turns
+from bytebill.measure.timing import Call, Predicted, Timing, in_turns
 
 _CACHED_WIDTH = 1024  # two such matrices are 8 MB in fp32
+_CACHED_CALLS = 10  # of a sample
 _LEAST_MULTIPLIED = 8
 
 
@@ -84,16 +85,33 @@ def multiplied_in(decoder: Decoder, batch: int) -> str:
     return arithmetic(decoder.dtype, batch_size=batch, device=decoder.device.kind)
 
 
-def kernel_rates(device: Device, *, dtype: str, batches: Sequence[int], repeats: int = 30) -> dict[int, float]:
-    """FLOPs a second of the decode kernel at each batch, with two matrices that stay in a CPU's caches; the fastest of
-    the repeats. Batches below `_LEAST_MULTIPLIED` are left out: there the caches' own bandwidth and the call take
-    longer than the products. Empty elsewhere: a GPU would spend such a step on launches."""
-    batches = [batch for batch in batches if batch >= _LEAST_MULTIPLIED]
-    if device.kind != "cpu" or not batches:
-        return {}
-    pair = build_stack(device, dtype=dtype, n_layers=1, d_model=_CACHED_WIDTH, d_ff=_CACHED_WIDTH)
-    timings = pair.sweep(batches, repeats=repeats)
-    return {batch: 2 * batch * pair.n_weights / timing.fastest_s for batch, timing in timings.items()}
+def sweep_beside_kernel(
+    decoder: Decoder, batches: Sequence[int], *, repeats: int = 5
+) -> tuple[dict[int, Timing], dict[int, float]]:
+    """A decoder's step at each batch, and FLOPs a second of its kernel there, in the same turns: a machine's speed moves.
+
+    The kernel multiplies two matrices that stay in a CPU's caches, `_CACHED_CALLS` times, for the step before has swept
+    them out. It has no rate at batches below `_LEAST_MULTIPLIED`, where the caches' own bandwidth and the call take
+    longer than the products, nor on a GPU, which would spend such a step on launches.
+    """
+    kind, width = decoder.device.kind, _CACHED_WIDTH
+    many = [batch for batch in batches if batch >= _LEAST_MULTIPLIED and kind == "cpu"]
+    pair = build_stack(decoder.device, dtype=decoder.dtype, n_layers=1, d_model=width, d_ff=width)
+    calls = {("step", batch): decoder.step(batch) for batch in batches}
+    calls |= {("kernel", batch): _again(pair.step(batch)) for batch in many}
+    reads = {("step", batch): without_launches(decoder.read, kind=kind) for batch in batches}
+    found = in_turns(calls, reads, sync=synchronizer(decoder.device), repeats=repeats)
+    flops = {batch: _CACHED_CALLS * 2 * batch * pair.n_weights for batch in many}
+    rates = {batch: flops[batch] / found["kernel", batch].median_s for batch in many}
+    return {batch: found["step", batch] for batch in batches}, rates
+
+
+def _again(call: Call) -> Call:
+    def run() -> None:
+        for _ in range(_CACHED_CALLS):
+            call()
+
+    return run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,23 +143,17 @@ def sweep_model(
     batches: Sequence[int],
     peaks: Mapping[str, float],
     context_len: int,
-    rates: Mapping[int, float] | None = None,
     repeats: int = 5,
 ) -> list[DecodePoint]:
     """Decode of a model at each batch, every sequence with the same context; the rest from its hollow twin."""
     real = decoder(weights, device, dtype=dtype, context_len=context_len)
     hollow = hollow_decoder(weights.spec, device, dtype=dtype, context_len=context_len)
-    return [
-        point(
-            real,
-            batch,
-            real.time(batch, repeats=repeats),
-            peaks=peaks,
-            rates=rates,
-            rest_s=hollow.time(batch, repeats=repeats).median_s,  # at once, while the machine is the same
-        )
-        for batch in batches
-    ]
+    found = []
+    for batch in batches:
+        timings, rates = sweep_beside_kernel(real, [batch], repeats=repeats)
+        rest_s = hollow.time(batch, repeats=repeats).median_s  # at once, while the machine is the same
+        found.append(point(real, batch, timings[batch], peaks=peaks, rates=rates, rest_s=rest_s))
+    return found
 
 
 def median_error(points: Iterable[DecodePoint], *, largest_batch: int = 64) -> float:

@@ -21,7 +21,7 @@ from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import smollm2
 from bytebill.errors import BytebillError, require
 from bytebill.measure import ceilings, peers, users
-from bytebill.measure.decode import DecodePoint, kernel_rates, median_error, point, sweep_model
+from bytebill.measure.decode import DecodePoint, median_error, point, sweep_beside_kernel, sweep_model
 from bytebill.measure.decoders import build_stack
 from bytebill.measure.prefix import ttft_by_hit
 from bytebill.measure.sizes import sizes_for
@@ -112,15 +112,12 @@ def _stack(device: Device, dtype: str, peaks: dict[str, float]) -> list[DecodePo
         f"The smallest stack needs {needed / 1e9:.1f} GB of free memory; close something and try again.",
     )
     stack = build_stack(device, dtype=dtype, n_layers=n_layers)
-    rates = kernel_rates(device, dtype=dtype, batches=_BATCHES)
-    return [point(stack, batch, timing, peaks=peaks, rates=rates) for batch, timing in stack.sweep(_BATCHES).items()]
+    timings, rates = sweep_beside_kernel(stack, _BATCHES)
+    return [point(stack, batch, timing, peaks=peaks, rates=rates) for batch, timing in timings.items()]
 
 
 def _smollm2(device: Device, dtype: str, peaks: dict[str, float]) -> list[DecodePoint]:
-    rates = kernel_rates(device, dtype=dtype, batches=_BATCHES)
-    return sweep_model(
-        smollm2(), device, dtype=dtype, batches=_BATCHES, peaks=peaks, rates=rates, context_len=_CONTEXT_LEN
-    )
+    return sweep_model(smollm2(), device, dtype=dtype, batches=_BATCHES, peaks=peaks, context_len=_CONTEXT_LEN)
 
 
 def _dtypes(device: Device, part: str) -> list[str]:
