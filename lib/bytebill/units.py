@@ -61,7 +61,7 @@ def show(value: float, *, unit: str = "") -> str:
     if unit in PREFIXED:
         return si(value, unit)
     if unit == "fraction":
-        return f"{round(100 * value, 4):.3g}%" if abs(value) < 10 else f"{value:,.0%}"
+        return f"{100 * value * (abs(value) >= 1e-6):.3g}%" if abs(value) < 10 else f"{value:,.0%}"
     return f"{format(value, ',.0f' if abs(value) >= 1000 else '.4g')} {unit}".strip()
 
 
