@@ -42,6 +42,12 @@ def test_between_two_lists_a_price_moves_evenly_and_a_cheapest_one_in_steps():
         h.years(history, n_months=0)
 
 
+def test_after_the_last_list_a_price_stays_what_it_was():
+    history = ((date(2024, 1, 1), 16.0), (date(2024, 2, 1), 1.0))
+    (prices,) = h.years(history, n_months=5, until=date(2024, 5, 2))
+    assert prices[2:] == [1 / 16] * 3
+
+
 @given(history=made())
 def test_the_cheapest_so_far_never_rises(history):
     falls = [price for _, price in h.so_far(history)]

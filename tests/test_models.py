@@ -19,6 +19,7 @@ from bytebill.models import (
     precision,
     weight_bytes,
 )
+from bytebill.models.precisions import EXPERTS_ONLY, LEFT_WIDE, PRECISIONS
 
 BF16 = precision("bf16")
 
@@ -180,3 +181,10 @@ def test_unknown_names_get_the_nearest() -> None:
 
 def test_specs_travel_between_processes() -> None:
     assert pickle.loads(pickle.dumps(model("deepseek-v3"))) == model("deepseek-v3")
+
+
+def test_checkpoints_of_few_bits_leave_the_same_matrices_wide():
+    """All but MXFP4, whose makers pack the experts alone, and a kind that is arithmetic and no checkpoint."""
+    left = {id: each.exceptions for id, each in PRECISIONS.items() if each.weight_bits < 16}
+    assert left.pop("mxfp4") == EXPERTS_ONLY and left.pop("int4-ideal") == ()
+    assert len(left) >= 6 and set(left.values()) == {LEFT_WIDE}

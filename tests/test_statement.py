@@ -440,6 +440,8 @@ def test_a_cheaper_hour_moves_no_byte_and_a_narrower_weight_does():
         if each.lever.term == DOLLARS and each.lever.name != "H200 SXM":
             assert each.bytes_factor == pytest.approx(1)
     assert found["8-bit weights"].bytes_factor > 1.5
+    faster = next(lever for lever in LEVERS if lever.name == "H200 SXM")
+    assert faster.move(CHAT, as_filled)[0].deployment.accelerator.id == "h200-sxm"
 
 
 @pytest.mark.parametrize("fills", [{4: 0.9, 2: 0.3, 1: 0.8}, {4: 0.4, 2: 0.9, 1: 0.1}, {4: 1.0, 2: 1.0, 1: 1.0}])

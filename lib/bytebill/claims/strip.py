@@ -106,6 +106,8 @@ def placed(part: Content) -> tuple[float, Bounds] | None:
     (5.0, (0.8, 1.25))
     >>> placed({"kind": "direction", "stated": [None, 2], "found": 4.0})
     (2.0, (-inf, 1.0))
+    >>> placed({"kind": "direction", "stated": [-1, 4], "found": 2.0})
+    (4.0, (-0.25, 1.0))
     """
     ends = bounds(part)
     if ends is None or not _is_number(part.get("found")):
@@ -185,7 +187,11 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def _x(ratio: float) -> tuple[float, int]:
-    """Where a ratio stands, and on which side it runs off the axis: -1, 0 or 1."""
+    """Where a ratio stands, and on which side it runs off the axis: -1, 0 or 1.
+
+    >>> [_x(ratio)[1] for ratio in (0.9 / SPAN, 1 / SPAN, SPAN, 1.1 * SPAN)]
+    [-1, 0, 0, 1]
+    """
     if ratio <= 0 or ratio < 1 / SPAN:
         return LEFT, -1
     if ratio > SPAN:

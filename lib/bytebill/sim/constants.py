@@ -131,7 +131,13 @@ class Constants:
         return self._at(shares="low", times="high")
 
     def moved(self, name: str, end: str) -> Self:
-        """With one constant at its "low" or its "high" end, for every dtype, and all others as they are."""
+        """With one constant at its "low" or its "high" end, for every dtype, and all others as they are.
+
+        >>> wide = Estimate(value=2.0, low=1.0, high=4.0)
+        >>> both = Constants(by_kind=(("layer_s", "fp8", wide), ("step_s", "fp8", wide)))
+        >>> [each.value for _, _, each in both.moved("layer_s", "low").by_kind]
+        [1.0, 2.0]
+        """
         own = tuple(
             (known, dtype, Estimate.exact(getattr(each, end)) if known == name else each)
             for known, dtype, each in self.by_kind
