@@ -107,7 +107,9 @@ def test_a_dead_kernel_is_one_sentence(toy):
 
 
 def test_a_refresh_keeps_how_much_memory_a_chapter_took_and_a_dead_kernel_is_told_it(toy):
-    path = write_notebook(toy.notebooks / "01_doubling.ipynb", "import bytebill.records.notes\nheld = b'x' * 300_000_000")
+    path = write_notebook(
+        toy.notebooks / "01_doubling.ipynb", "import bytebill.records.notes\nheld = b'x' * 300_000_000"
+    )
     assert [outcome.error for outcome in chapters.refresh(["01"], book=toy)] == [None]
     notebook = nbformat.read(path, as_version=4)
     assert 300 < notebook.metadata["bytebill"]["peak_mb"] < 600

@@ -73,7 +73,7 @@ class Column:
         if not isinstance(value, Real):
             return "–" if value is None else str(value)
         if isinf(float(value)):
-            return "∞" if value > 0 else "−∞"
+            return "∞" if float(value) > 0 else "−∞"
         if self.unit in _IN_CELLS and not self.form:
             return show(float(value), unit=_IN_CELLS[self.unit])
         number = float(value) / _scale(self.unit)

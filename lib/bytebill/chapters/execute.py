@@ -42,7 +42,7 @@ def _papermill(path: Path, growing: Path, parameters: Mapping[str, Any], variabl
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what stopped it is told once, by us
     try:
         papermill.execute_notebook(
             str(path),

@@ -65,7 +65,7 @@ def stored(path: Path) -> dict[str, Any]:
 
 
 def facts(path: Path) -> dict[str, Any]:
-    """What the last refresh of a notebook noted of its run: `run_s`, `peak_mb`, `reads`, `outputs_of`; {} without one."""
+    """What the last refresh noted of a notebook's run: `run_s`, `peak_mb`, `reads`, `outputs_of`; {} without one."""
     return dict(stored(path).get("metadata", {}).get("bytebill", {}))
 
 

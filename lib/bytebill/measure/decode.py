@@ -4,8 +4,8 @@
 
 bytes / W is the time of reading the same weights and nothing else, taken in turn with the step; peak is that of
 a large matmul, or what the step's own kernel multiplies at this batch out of a cache (`sweep_beside_kernel`:
-unpacking narrow weights and filling few registers take their time there too); rest is what the model's other operations take
-(its hollow twin's step), nothing for a bare stack.
+unpacking narrow weights and filling few registers take their time there too); rest is what the model's other
+operations take (its hollow twin's step), nothing for a bare stack.
 The root of the sum of squares lies between the larger of the terms (reading and multiplying overlap) and their sum
 (they do not), and far from the ridge it equals the larger. `taken_apart` times what one step is made of.
 """
@@ -88,7 +88,7 @@ def multiplied_in(decoder: Decoder, batch: int) -> str:
 def sweep_beside_kernel(
     decoder: Decoder, batches: Sequence[int], *, repeats: int = 5
 ) -> tuple[dict[int, Timing], dict[int, float]]:
-    """A decoder's step at each batch, and FLOPs a second of its kernel there, in the same turns: a machine's speed moves.
+    """A decoder's step at each batch, and in the same turns, for a machine's speed moves, FLOPs a second of its kernel.
 
     The kernel multiplies two matrices that stay in a CPU's caches, `_CACHED_CALLS` times, for the step before has swept
     them out. It has no rate at batches below `_LEAST_MULTIPLIED`, where the caches' own bandwidth and the call take
