@@ -10,20 +10,25 @@ The root of the sum of squares lies between the larger of the terms (reading and
 (they do not), and far from the ridge it equals the larger. `taken_apart` times what one step is made of.
 """
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import hypot
+from itertools import pairwise
+from math import hypot, sqrt
 from statistics import median
+from typing import Any
 
 from bytebill.device import Device, synchronizer
 from bytebill.engine.graphs import without_launches
+from bytebill.engine.kernels.dtypes import weight_format
 from bytebill.engine.kernels.linear import arithmetic, path
 from bytebill.engine.weights import Weights
 from bytebill.measure.decoders import Decoder, build_stack, decoder, hollow_decoder
 from bytebill.measure.timing import Call, Predicted, Timing, in_turns
 
-_CACHED_WIDTH = 1024  # two such matrices are 8 MB in fp32
-_CACHED_CALLS = 10  # of a sample
+_CACHED_BYTES = 8 << 20
+_GROUP = 256  # of which a width is a multiple: whole panels, whole scales
+_CACHED_CALLS = 6  # of a sample
 _LEAST_MULTIPLIED = 8
 
 
@@ -90,26 +95,39 @@ def sweep_beside_kernel(
 ) -> tuple[dict[int, Timing], dict[int, float]]:
     """A decoder's step at each batch, and in the same turns, for a machine's speed moves, FLOPs a second of its kernel.
 
-    The kernel multiplies two matrices that stay in a CPU's caches, `_CACHED_CALLS` times, for the step before has swept
-    them out. It has no rate at batches below `_LEAST_MULTIPLIED`, where the caches' own bandwidth and the call take
-    longer than the products, nor on a GPU, which would spend such a step on launches.
+    The kernel multiplies two matrices that stay in a CPU's caches, several times, for the step before has swept them
+    out; the fastest of these counts, and of all turns the median. It has no rate at batches below `_LEAST_MULTIPLIED`,
+    where the caches' own bandwidth and the call take longer than the products, nor on a GPU, which would spend such a
+    step on launches.
     """
-    kind, width = decoder.device.kind, _CACHED_WIDTH
-    many = [batch for batch in batches if batch >= _LEAST_MULTIPLIED and kind == "cpu"]
-    pair = build_stack(decoder.device, dtype=decoder.dtype, n_layers=1, d_model=width, d_ff=width)
-    calls = {("step", batch): decoder.step(batch) for batch in batches}
-    calls |= {("kernel", batch): _again(pair.step(batch)) for batch in many}
-    reads = {("step", batch): without_launches(decoder.read, kind=kind) for batch in batches}
+    kind = decoder.device.kind
+    pair = _cached_pair(decoder.device, decoder.dtype)
+    fastest_s: dict[int, list[float]] = {n: [] for n in batches if n >= _LEAST_MULTIPLIED and kind == "cpu"}
+    calls: dict[Any, Call] = {("kernel", n): _fastest(pair.step(n), into) for n, into in fastest_s.items()}
+    calls |= {("step", n): decoder.step(n) for n in batches}
+    reads = {("step", n): without_launches(decoder.read, kind=kind) for n in batches}
     found = in_turns(calls, reads, sync=synchronizer(decoder.device), repeats=repeats)
-    flops = {batch: _CACHED_CALLS * 2 * batch * pair.n_weights for batch in many}
-    rates = {batch: flops[batch] / found["kernel", batch].median_s for batch in many}
-    return {batch: found["step", batch] for batch in batches}, rates
+    rates = {n: 2 * n * pair.n_weights / median(each_s) for n, each_s in fastest_s.items()}
+    return {n: found["step", n] for n in batches}, rates
 
 
-def _again(call: Call) -> Call:
+def _cached_pair(device: Device, dtype: str) -> Decoder:
+    """Two square matrices of `_CACHED_BYTES` together: the narrower their weights, the wider they are, so that what a
+    call takes besides stays small."""
+    width = sqrt(_CACHED_BYTES / 2 / weight_format(dtype).bytes_per_weight)
+    width = max(1, round(width / _GROUP)) * _GROUP
+    return build_stack(device, dtype=dtype, n_layers=1, d_model=width, d_ff=width)
+
+
+def _fastest(call: Call, into: list[float]) -> Call:
+    """Calls in a row, of which the fastest is noted [s]."""
+
     def run() -> None:
+        ends_s = [time.perf_counter()]
         for _ in range(_CACHED_CALLS):
             call()
+            ends_s.append(time.perf_counter())
+        into.append(min(end - start for start, end in pairwise(ends_s)))
 
     return run
 
