@@ -19,6 +19,7 @@ from bytebill.models import (
     precision,
     weight_bytes,
 )
+from bytebill.models.layers import TokenCache
 from bytebill.models.precisions import EXPERTS_ONLY, LEFT_WIDE, PRECISIONS
 
 BF16 = precision("bf16")
@@ -188,3 +189,11 @@ def test_checkpoints_of_few_bits_leave_the_same_matrices_wide():
     left = {id: each.exceptions for id, each in PRECISIONS.items() if each.weight_bits < 16}
     assert left.pop("mxfp4") == EXPERTS_ONLY and left.pop("int4-ideal") == ()
     assert len(left) >= 6 and set(left.values()) == {LEFT_WIDE}
+
+
+def test_a_cache_counts_from_one_up_and_an_exception_holds_for_a_share():
+    with pytest.raises(BytebillError, match="counts from 1 up"):
+        TokenCache(n_values=8, stride=0)
+    shares = tuple((group, share, "bf16") for group, share in (("head", 1.0), ("mlp", 1.5)))
+    with pytest.raises(BytebillError, match="share of a matrix's copies"):
+        Precision(name="odd", weight_bits=4, compute_dtype="bf16", exceptions=shares)

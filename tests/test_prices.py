@@ -47,6 +47,12 @@ def test_published_prices(model_name, host, as_of, per_m_input, per_m_output, pe
     assert found == (per_m_input, per_m_output, per_m_cached)
 
 
+def test_where_no_host_is_named_it_is_the_vendor() -> None:
+    assert api_price("Mixtral 8x22B").host == "Mistral"
+    with pytest.raises(BytebillError, match="name one of them as host"):
+        api_price("Llama 3.3 70B")
+
+
 def test_the_same_weights_at_five_hosts_differ_threefold_in_their_ratio() -> None:
     hosts = ("Together (Turbo)", "Groq", "Cerebras", "DeepInfra", "DeepInfra (Turbo)")
     ratios = [api_price("Llama 3.3 70B", host, "2025-12-01").costs.ratio for host in hosts]

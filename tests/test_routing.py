@@ -170,3 +170,8 @@ def test_a_prefix_exists_from_which_leaving_for_a_turn_costs_more() -> None:
         assert (turn_usd(dear, True, factor * longest) < turn_usd(cheap, False, factor * longest)) is stays
     assert longest_worth_leaving(dear, price("c", 0.2, 1, None), n_new_tokens=1, n_output_tokens=1) == inf
     assert longest_worth_leaving(cheap, dear, n_new_tokens=1, n_output_tokens=1) == 0
+
+
+def test_a_share_is_no_more_than_all() -> None:
+    with pytest.raises(BytebillError, match="between 0 and 1"):
+        route([Graded(cheap_score=0, dear_score=1)], [1.5])

@@ -26,9 +26,11 @@ from bytebill.roofline import Load
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.waste import mean_usage
 from bytebill.serving.workload.published import sharegpt_like
+from bytebill.sim.phase_time import phase_time
 from bytebill.sim.steady import SteadyState
 from bytebill.sim.usable import usable_share
 from bytebill.statement import HELD_SHARE, Case, Rental, as_json, markdown, offers, statement, tornado
+from bytebill.statement.fields import FORM_FIELDS
 from bytebill.statement.form import CASE_FIELDS, EXAMPLE, NEEDED, Form
 from bytebill.statement.levers import DOLLARS, as_filled, ranked, standard_levers
 
@@ -208,6 +210,10 @@ def test_a_faster_clock_is_a_smaller_bill_and_the_tornado_is_ordered():
     low, high = rows["usd_per_device_hour"]
     assert high / low == pytest.approx(1.3**2)
     assert rows["speed"][0] < statement(case).usd_per_month < rows["speed"][1]
+    busy = statement(replace(case, requests_per_s=1000 * case.requests_per_s))
+    for name in ("n_input_tokens", "n_output_tokens", "peak_over_mean"):
+        low, high = tornado(busy)[name]
+        assert low < busy.usd_per_month < high
     assert "hit_rate" not in rows and "no cache" not in markdown(statement(case))
 
 
@@ -415,6 +421,8 @@ def test_drafts_give_the_tokens_that_theory_promises_and_cost_a_longer_step():
         ({"n_devices": 2.5}, "a whole number of them"),
         ({"hit_rate": 1.0}, "shares from 0 to below 1"),
         ({"peak_over_mean": 0.5}, "A peak is at least the mean"),
+        ({"spare_replicas": -1}, "zero or more to spare"),
+        ({"min_replicas": 0}, "a replica at least"),
         ({"n_devices": 1}, "there is room for 0 tokens"),
         ({"n_devices": 2, "n_input_tokens": 9000}, "room for 8,827 tokens"),
         ({"tpot_slo_s": 0.001}, "even alone, a request takes"),
@@ -482,3 +490,28 @@ def test_a_page_says_when_limits_leave_little_of_a_replica_and_rounds_nobody_to_
     assert "5% of a replica is promised, as given (so little: try more devices a replica)" in page
     assert "; 0 at the peak" not in page and " 0.0 on average" not in page
     assert "so little" not in markdown(statement(replace(CHAT, fill=0.5)))
+
+
+def test_a_fleet_may_be_exactly_as_large_as_its_demand():
+    flat = replace(CHAT, peak_over_mean=1.0)
+    whole = replace(flat, requests_per_s=3 * statement(flat).capacity_per_s * flat.fill)
+    found = statement(whole)
+    assert found.replicas == 3 and found.utilization == pytest.approx(flat.fill)
+
+
+def test_weights_that_leave_room_bring_a_replica_down_to_one_device():
+    narrow = next(lever for lever in LEVERS if lever.name == "4-bit weights")
+    (there,) = narrow.move(replace(CHAT.on(model=model("llama-3-8b")), requests_per_s=0.1), as_filled)
+    assert there.deployment.n_devices == 1
+
+
+def test_no_field_of_the_form_takes_less_than_nothing():
+    assert min(field.low for field in FORM_FIELDS.values()) >= 0 < FORM_FIELDS["rps"].low
+
+
+def test_times_of_phases_are_of_users_and_tokens_that_there_are():
+    counts = {"batch_size": 8, "n_input_tokens": 100, "n_output_tokens": 10}
+    assert phase_time(CHAT.clock, **counts).ratio > 0
+    for name in counts:
+        with pytest.raises(BytebillError, match="count from one"):
+            phase_time(CHAT.clock, **counts | {name: 0})

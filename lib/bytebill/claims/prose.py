@@ -36,6 +36,7 @@ def pin(written: float, found: float, *, rtol: float = 0.005, what: str = "") ->
     """Hold one number to the computed one.
 
     >>> pin(295, 989.4e12 / 3.35e12, what="ridge point of an H100")
+    >>> pin(300, 989.4e12 / 3.35e12, rtol=0.02)
     """
     pins({what: (written, found)}, rtol=rtol)
 

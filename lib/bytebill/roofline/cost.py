@@ -233,7 +233,12 @@ def decode_cost(model: ModelSpec, *, batch_size: int, context_len: float, precis
 
 
 def touched_share(model: ModelSpec, *, n_tokens: int) -> float:
-    """Share of a layer's experts that so many tokens are expected to meet; 1 where there are none to choose from."""
+    """Share of a layer's experts that so many tokens are expected to meet; 1 where there are none to choose from.
+
+    >>> from bytebill.models import model
+    >>> [touched_share(model(id), n_tokens=1) for id in ("mixtral-8x7b", "llama-3-8b")]
+    [0.25, 1.0]
+    """
     if (moe := model.moe) is None:
         return 1.0
     return (

@@ -34,6 +34,8 @@ class PromptLookup:
     [[9, 4, 7]]
     >>> PromptLookup().propose([[1, 2, 3]], 3)
     [[]]
+    >>> [PromptLookup(longest=longest).propose([[5, 7, 1, 3, 7, 2, 5, 7]], 1) for longest in (1, 2)]
+    [[[2]], [[1]]]
     """
 
     longest: int = 3
