@@ -6,7 +6,6 @@ process that ends by itself adds the most memory that it held.
 import atexit
 import json
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,10 @@ def note(**found: Any) -> None:
 
 @atexit.register
 def _note_peak() -> None:
-    """The most memory that this process ever held."""
-    with suppress(ImportError):  # a system without it
-        import resource
-
-        unit_bytes = 1 if sys.platform == "darwin" else 1024
-        note(peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes)
+    """The most memory that this process ever held, where Linux says it; `ru_maxrss` would tell its parent's too."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        note(peak_bytes=1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]))
 
 
 def noted(path: Path) -> dict[str, Any]:
