@@ -270,6 +270,7 @@ def test_machines_are_told_apart_by_what_their_files_are_called() -> None:
     assert {record.name for record in there["h200-b"].records} == {"h200-b-ceilings", "h200-b-decode", "h200-b-launch"}
     assert [bool(record.warnings) for record in there["h200"].records].index(True) >= len(there["h200"].records) - 3
     assert there["two-core-epyc"].first.name == "two-core-epyc"
+    assert there["two-core-zen3"].first.kind == "bench"  # and not the first chapter that measured in passing
 
 
 def test_a_folder_in_the_data_is_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
 """Which machines are on record? Files of `data/measured/` by the machine that they are of, and files of one's own.
 
 What a file's name says before the part that was measured is its machine, as in `two-core-epyc` or `h200-b-decode`; a
-folder is one machine. A machine's ceilings are those of its first record that has them, and a step that several have
-is the first one's; records that were disturbed come last.
+folder is one machine. A machine's ceilings are those of its first record that has them, of a chapter, which measures
+them in passing, only where no other does; a step that several have is the first one's; records that were disturbed come
+last.
 """
 
 import re
@@ -34,8 +35,9 @@ class Machine:
 
     @property
     def first(self) -> Record:
-        """The record whose ceilings are taken."""
-        return next((each for each in self.records if each.read_bytes_per_s), self.records[0])
+        """The record whose ceilings are taken: the first that has them, a chapter's only where no other does."""
+        known = [each for each in self.records if each.read_bytes_per_s] or [*self.records]
+        return min(known, key=lambda record: record.kind == "run")
 
     @property
     def steps(self) -> dict[StepKey, StepOnRecord]:
