@@ -161,7 +161,7 @@ def test_a_kernel_has_a_rate_at_each_batch_on_a_cpu_alone(cpu):
     small = build_stack(cpu, dtype="fp32", n_layers=1, d_model=64, d_ff=64)
     timings, rates = sweep_beside_kernel(small, (1, 4, 8, 16), repeats=2)
     assert all(len(timings[n].samples_s) == len(timings[n].reference_samples_s) == 2 for n in (1, 4, 8, 16))
-    # below eight it would be a cache that is measured
+    assert sweep_beside_kernel(small, (1,), repeats=1)[1] == {}  # below eight it would be a cache that is measured
     assert set(rates) == {8, 16} and all(1e7 < rate < 1e14 for rate in rates.values())
 
 

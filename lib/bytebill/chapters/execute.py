@@ -75,8 +75,8 @@ def died(peak_mb: float | None) -> str:
     from bytebill.device import free_bytes
 
     took = f"a run of ours took {peak_mb / 1e3:.1f} GB, " if peak_mb else ""
-    free = f"{took}{free_bytes('cpu') / 1e9:.1f} GB are free here now"
-    return f"its kernel died, most often for want of memory ({free}); close other programs"
+    free = f"{free_bytes('cpu') / 1e9:.1f} GB are free here now"
+    return f"its kernel died, most often for want of memory ({took}{free}); close other programs"
 
 
 def _manager(variables: Mapping[str, str]) -> type:

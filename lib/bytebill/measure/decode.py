@@ -101,8 +101,8 @@ def sweep_beside_kernel(
     step on launches.
     """
     kind = decoder.device.kind
-    pair = _cached_pair(decoder.device, decoder.dtype)
     fastest_s: dict[int, list[float]] = {n: [] for n in batches if n >= _LEAST_MULTIPLIED and kind == "cpu"}
+    pair = _cached_pair(decoder.device, decoder.dtype) if fastest_s else decoder
     calls: dict[Any, Call] = {("kernel", n): _fastest(pair.step(n), into) for n, into in fastest_s.items()}
     calls |= {("step", n): decoder.step(n) for n in batches}
     reads = {("step", n): without_launches(decoder.read, kind=kind) for n in batches}
