@@ -24,8 +24,8 @@ from bytebill import chapters
 from bytebill.chapters import Book, execute
 from bytebill.claims import ledger
 from bytebill.cli import app
+from bytebill.engine.kept import seal
 from bytebill.engine.weights import smollm2_folder
-from bytebill.engine.weights.kept import seal
 from bytebill.errors import BytebillError
 from conftest import write_notebook
 
@@ -454,6 +454,9 @@ def short_smollm2(tmp_path_factory):
     left_out = re.compile(r"model\.layers\.([6-9]|\d\d)\.")
     save_file({name: tensors[name] for name in tensors if not left_out.match(name)}, short / "model.safetensors")
     seal(short)
+    kernels = whole.parent / "kernels"
+    kernels.mkdir(exist_ok=True)
+    (short.parent / "kernels").symlink_to(kernels)
     return cache
 
 

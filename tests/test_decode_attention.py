@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bytebill.engine.cache.contiguous import ContiguousCache
-from bytebill.engine.kernels import openmp, panels
+from bytebill.engine.kernels import machine_code, openmp, panels
 from bytebill.engine.kernels.decode import DecodeAttention, decode_attention
 from bytebill.engine.rotary import Rotary, rope_frequencies, rotate
 from bytebill.engine.transformer import Transformer
@@ -171,7 +171,7 @@ def test_exp_is_exact_to_a_millionth() -> None:
     x = torch.linspace(-87, 88, 1 << 16)
     y = torch.empty_like(x)
     args = (ctypes.c_int64 * 3)(x.data_ptr(), y.data_ptr(), x.numel())
-    openmp.parallel()(openmp.compiled(region), ctypes.addressof(args), 1, 0)
+    openmp.parallel()(machine_code.loaded(machine_code.compiled(region)), ctypes.addressof(args), 1, 0)
     assert ((y.double() - x.double().exp()).abs() / x.double().exp()).max() < 1e-6
 
 

@@ -17,9 +17,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from bytebill.engine import kept
 from bytebill.engine.generation import generate
 from bytebill.engine.transformer import Transformer
-from bytebill.engine.weights import Weights, kept, load_llama_folder, random_weights, smollm2, tokenizer
+from bytebill.engine.weights import Weights, load_llama_folder, random_weights, smollm2, tokenizer
 from bytebill.engine.weights.names import tensor_shapes
 from bytebill.errors import BytebillError
 from bytebill.models import model
@@ -253,7 +254,7 @@ def test_a_user_without_a_home_is_told_what_to_name(monkeypatch: pytest.MonkeyPa
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(real.Path, "home", homeless)
+    monkeypatch.setattr(kept.Path, "home", homeless)
     with pytest.raises(BytebillError, match="name a folder in XDG_CACHE_HOME"):
         smollm2()
 

@@ -18,7 +18,7 @@ from math import prod
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from bytebill.engine.kernels import openmp, panels
+from bytebill.engine.kernels import machine_code, openmp, panels
 from bytebill.engine.kernels.dtypes import PLAIN
 
 N_ARGUMENTS = 17  # of a call, each at its place
@@ -67,8 +67,8 @@ def scratch_layout(d_head: int, n_heads: int, max_len: int) -> tuple[int, int]:
 
 @functools.cache
 def decode_kernel(group: HeadGroup) -> int:
-    """Address of the compiled kernel; a second the first time."""
-    return openmp.compiled(_region(group))
+    """Address of the code; one to three seconds where it is compiled."""
+    return machine_code.address_of(functools.partial(_region, group), "decode", group)
 
 
 def _region(group: HeadGroup) -> Any:

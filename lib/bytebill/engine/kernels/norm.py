@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import rms_norm
 
-from bytebill.engine.kernels import openmp, panels
+from bytebill.engine.kernels import machine_code, openmp, panels
 from bytebill.engine.kernels.dtypes import PLAIN, PLAIN_NAMES
 
 _X, _Y, _WEIGHT, _N_ROWS = range(4)  # arguments of a call, each at its place
@@ -74,7 +74,13 @@ def norm(weight: Tensor, *, eps: float) -> Callable[[Tensor], Tensor] | None:
 
 @functools.cache
 def _kernel(dtype: str, width: int, lanes: int, eps: float) -> int:
-    """Address of the compiled region; a quarter of a second the first time."""
+    """Address of the code; a quarter of a second where it is compiled."""
+    return machine_code.address_of(
+        functools.partial(_region, dtype, width, lanes, eps), "norm", dtype, width, lanes, eps
+    )
+
+
+def _region(dtype: str, width: int, lanes: int, eps: float) -> machine_code.Region:
     from bytebill.engine.kernels import simd
 
     names = (f"load_{dtype}", f"store_{dtype}", "zero", "fma", "mul", "sum_lanes", "spread")
@@ -93,4 +99,4 @@ def _kernel(dtype: str, width: int, lanes: int, eps: float) -> int:
             for at in range(0, row_bytes, step):
                 store(y + at, mul(mul(load(x + at), scale), load(p[_WEIGHT] + at)))
 
-    return openmp.compiled(region)
+    return region

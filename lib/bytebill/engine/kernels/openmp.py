@@ -42,30 +42,33 @@ def available() -> bool:
 
 
 @functools.cache
+def team_symbols() -> dict[str, str]:
+    """The symbols by which code finds `thread_num` and `num_threads`, known to the linker from now on."""
+    from llvmlite import binding
+
+    symbols = {name: f"bytebill_{name}" for name in ("thread_num", "num_threads")}
+    for name, symbol in symbols.items():
+        address = ctypes.cast(getattr(_libgomp(), f"omp_get_{name}"), ctypes.c_void_p).value
+        binding.add_symbol(symbol, address)
+    return symbols
+
+
 def thread_functions() -> dict[str, Any]:
     """`thread_num()` and `num_threads()`, for the code of a region."""
-    number = ctypes.CFUNCTYPE(ctypes.c_int)
-    return {name: number((f"omp_get_{name}", _libgomp())) for name in ("thread_num", "num_threads")}
+    from numba import types
+
+    return {name: types.ExternalFunction(symbol, types.int32()) for name, symbol in team_symbols().items()}
 
 
 def part(function: Callable[..., Any]) -> Any:
     """Compile a function that regions call, without the wrappers that would let Python call it."""
     from numba import njit
 
-    options: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return njit(**options)(function)
+    return njit(**PLAINLY)(function)
 
 
-def compiled(region: Callable[..., None]) -> int:
-    """Address of a region compiled by numba: a function of one pointer to 64-bit integers."""
-    from numba import cfunc, types
-
-    code: Any = cfunc(types.void(types.CPointer(types.int64)))(region)
-    _KEEP.append(code)
-    return code.address
-
-
-_KEEP: list[Any] = []  # compiled code must outlive its address
+# Options of numba's: no checks for division by zero, and nothing by which Python could call.
+PLAINLY: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 @functools.cache

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from bytebill.engine.kernels import openmp
+from bytebill.engine.kernels import machine_code, openmp
 from bytebill.engine.kernels.dtypes import FORMATS, SCALE_GROUP
 from bytebill.engine.kernels.openmp import available as available
 
@@ -151,14 +151,19 @@ def _stores(dtype: str, group: int, lanes: int, vectors: int, p: int) -> list[st
 
 @functools.cache
 def panels_kernel(dtype: str, group: int, n_abreast: int) -> int:
-    """Address of the compiled kernel for `group` sequences and `n_abreast` panels at a time; a quarter of a second the
-    first time."""
+    """Address of the code for `group` sequences and `n_abreast` panels at a time; a quarter of a second where it is
+    compiled."""
+    lanes, vectors, _ = register_tile()
+    shape = dtype, group, n_abreast, lanes, vectors
+    return machine_code.address_of(functools.partial(_region, *shape), "panels", *shape)
+
+
+def _region(dtype: str, group: int, n_abreast: int, lanes: int, vectors: int) -> machine_code.Region:
     from bytebill.engine.kernels import simd
 
-    lanes, vectors, _ = register_tile()
     names: dict[str, Any] = simd.matmul_operations(lanes) | openmp.thread_functions()
     exec(_source(dtype, group, n_abreast, lanes, vectors), names)
-    return openmp.compiled(names["region"])
+    return names["region"]
 
 
 def abreast(group: int, n_panels: int) -> int:

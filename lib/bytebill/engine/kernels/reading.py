@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from bytebill.engine.kernels import openmp, panels
+from bytebill.engine.kernels import machine_code, openmp, panels
 
 N_STREAMS = 4
 _VECTORS = 2  # at a time, of each stream
@@ -37,6 +37,10 @@ def _seen() -> torch.Tensor:
 
 @functools.cache
 def _kernel() -> int:
+    return machine_code.address_of(_region, "read", panels.register_tile()[0])
+
+
+def _region() -> machine_code.Region:
     from bytebill.engine.kernels import simd
 
     lanes = panels.register_tile()[0]
@@ -58,4 +62,4 @@ def _kernel() -> int:
     )
     names: dict[str, Any] = simd.operations(lanes) | openmp.thread_functions()
     exec(source, names)
-    return openmp.compiled(names["region"])
+    return names["region"]

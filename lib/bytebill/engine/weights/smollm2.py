@@ -11,7 +11,6 @@ which are not in the wheel.
 
 import hashlib
 import io
-import os
 import sys
 from contextlib import redirect_stderr
 from importlib.util import find_spec
@@ -20,8 +19,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from bytebill.engine.kept import cache_folder, is_as_made, kept_folder
 from bytebill.engine.weights.folder import load_llama_folder
-from bytebill.engine.weights.kept import is_as_made, kept_folder
 from bytebill.engine.weights.names import Weights
 from bytebill.errors import BytebillError, require
 
@@ -43,14 +42,13 @@ def tokenizer() -> Tokenizer:
 
 def smollm2_folder() -> Path:
     """The converted model's folder (Hugging Face layout); made if there is none, or none that is whole."""
-    try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bytebill" / _FOLDER
-    except RuntimeError:  # a user without a home, as in some containers
-        raise BytebillError("There is no home for the model's cache; name a folder in XDG_CACHE_HOME.") from None
+    folder = cache_folder() / _FOLDER
     if is_as_made(folder):
         return folder
     source = gguf_file()
-    return kept_folder(folder, lambda unfinished: _convert(source, unfinished), called="SmolLM2", n_bytes=_BYTES_NEEDED)
+    return kept_folder(
+        folder, lambda unfinished: _convert(source, unfinished), called="The converted SmolLM2", n_bytes=_BYTES_NEEDED
+    )
 
 
 def gguf_file() -> Path:

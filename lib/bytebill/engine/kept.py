@@ -1,6 +1,6 @@
 """Is a folder of the cache still what was put there? It appears whole or not at all, with a checksum of every file.
 
-A conversion that is killed leaves a folder under another name, which the next one removes after an hour. A disk that
+Work that is killed leaves a folder under another name, which the next one removes after an hour. A disk that
 filled, a machine that lost its power, a file that somebody cut: sizes or sums differ, and the folder is made anew. Sums
 are CRC-32: they find accidents in a third of a second, and defend against nobody. One process makes, others wait.
 """
@@ -21,9 +21,17 @@ from safetensors import SafetensorError
 from bytebill.errors import BytebillError, require
 
 SUM_FILE = "sums.json"  # {file: [bytes, CRC-32]}
-_ABANDONED_S = 3600  # a temporary folder this old belongs to a conversion that was killed
+_ABANDONED_S = 3600  # a temporary folder this old belongs to work that was killed
 _PIECE = 1 << 20
 _Signature = tuple[tuple[str, int, int], ...]
+
+
+def cache_folder() -> Path:
+    """This user's cache of the book: `$XDG_CACHE_HOME/bytebill`."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bytebill"
+    except RuntimeError:  # a user without a home, as in some containers
+        raise BytebillError("There is no home for the book's cache; name a folder in XDG_CACHE_HOME.") from None
 
 
 def kept_folder(folder: Path, make: Callable[[Path], None], *, called: str, n_bytes: int) -> Path:
@@ -33,7 +41,7 @@ def kept_folder(folder: Path, make: Callable[[Path], None], *, called: str, n_by
             if not is_as_made(folder):  # else another process has made it meanwhile
                 _tidy(folder)
                 free = shutil.disk_usage(folder.parent).free
-                told = f"Converting {called} needs {n_bytes / 1e6:.0f} MB of free disk at {folder.parent}; free some."
+                told = f"{called} needs {n_bytes / 1e6:.0f} MB of free disk at {folder.parent}; free some."
                 require(free >= n_bytes, told)
                 _make(folder, make)
     return folder
@@ -105,7 +113,7 @@ def _disk_told(where: Path, called: str) -> Iterator[None]:
         where.mkdir(parents=True, exist_ok=True)
         yield
     except (OSError, SafetensorError) as error:
-        raise BytebillError(f"{called} could not be converted into {where}: {error}.") from error
+        raise BytebillError(f"{called} could not be written into {where}: {error}.") from error
 
 
 @contextmanager
