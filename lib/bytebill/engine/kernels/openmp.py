@@ -10,6 +10,7 @@ import ctypes
 import functools
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,13 @@ def _libgomp() -> ctypes.CDLL:
 
 @functools.cache
 def available() -> bool:
-    """Whether kernels can be compiled and run here."""
-    if os.environ.get(SWITCH) == "torch":
+    """Whether kernels can be compiled and run here. numba is looked for and not imported: most kernels are compiled
+    already."""
+    if os.environ.get(SWITCH) == "torch" or find_spec("numba") is None:
         return False
     try:
-        import numba  # noqa: F401
-
         return bool(_libgomp())
-    except (ImportError, RuntimeError):
+    except RuntimeError:
         return False
 
 
