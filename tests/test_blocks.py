@@ -23,7 +23,7 @@ from bytebill.serving.memory.contiguous import (
     FirstFit,
     power_of_two_at_least,
 )
-from bytebill.serving.memory.paged import Paged
+from bytebill.serving.memory.paged import Counted, Paged
 from bytebill.serving.memory.prefix import PrefixSharing, block_names
 from bytebill.serving.memory.waste import mean_usage
 from bytebill.serving.request import Request
@@ -246,6 +246,52 @@ def test_a_pool_of_one_slot_holds_one_token() -> None:
         ContiguousOracle(n_slots=0, max_len_tokens=2)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(lambda n=n: Paged(n_blocks=n) for n in (0, -1)),
+        lambda: Paged(n_blocks=1, block_size_tokens=0),
+        lambda: Paged(n_blocks=1, n_host_blocks=-1),
+        lambda: Counted(n_blocks=0),
+        lambda: Counted(n_blocks=1, block_size_tokens=0),
+        lambda: ContiguousOracle(n_slots=0, max_len_tokens=1),
+        lambda: ContiguousOracle(n_slots=1, max_len_tokens=0),
+        lambda: ContiguousOracle(n_slots=1, max_len_tokens=1, heap="best-fit"),
+    ],
+)
+def test_pools_of_nothing_are_refused(make: Callable[[], Any]) -> None:
+    with pytest.raises(BytebillError):
+        make()
+
+
+@pytest.mark.parametrize("name", ["max", "pow2", "oracle"])
+def test_a_model_has_a_longest_sequence_that_is_allowed(name: str) -> None:
+    pool = POOLS[name]()
+    assert pool.refusal(Request(id=3, n_input_tokens=32, n_output_tokens=32)) is None
+    reason = pool.refusal(Request(id=3, n_input_tokens=32, n_output_tokens=33))
+    assert reason == "Request 3 is 65 tokens long; the longest sequence allowed is 64."
+
+
+def test_the_guess_of_a_power_of_two_stays_within_the_longest_sequence() -> None:
+    pool = ContiguousPow2(n_slots=512, max_len_tokens=256)
+    asked = (Request(id=0, n_input_tokens=100, n_output_tokens=n) for n in (1, 33, 65, 129))
+    assert [pool.reserved(request) for request in asked] == [101, 164, 228, 256]
+
+
+@pytest.mark.parametrize("kind", [Paged, PrefixSharing, Counted])
+def test_several_grow_at_once_or_not_at_all(kind: Any) -> None:
+    pool = kind(n_blocks=5, block_size_tokens=4)
+    for id in (0, 1):
+        pool.allocate(Request(id=id, n_input_tokens=4, n_output_tokens=9), 4)
+    pool.extend_each((0, 1))
+    assert (pool.capacity(0), pool.capacity(1), pool.n_free) == (8, 8, 1)
+    with pytest.raises(RuntimeError, match="repeated too often"):
+        pool.extend_each((0, 1))
+    other = kind(n_blocks=1, block_size_tokens=4)
+    other.allocate(Request(id=0, n_input_tokens=4, n_output_tokens=1), 4)
+    assert not other.extend(0)
+
+
 # ---- chunks
 
 
@@ -363,7 +409,10 @@ def test_shared_slots_are_counted_once() -> None:
 def test_the_names_of_blocks_follow_their_tokens() -> None:
     tokens = list(range(40))
     assert len(block_names(tokens, block_size_tokens=16)) == 2
-    assert block_names(tokens, block_size_tokens=16) == block_names(tokens[:33], block_size_tokens=16)
+    for n in (32, 33):
+        assert block_names(tokens, block_size_tokens=16) == block_names(tokens[:n], block_size_tokens=16)
+    assert [len(block_names(tokens[:n], block_size_tokens=16)) for n in (15, 16, 31)] == [0, 1, 1]
+    assert max(block_names(tokens, block_size_tokens=1)).bit_length() in range(120, 129)
     assert block_names(tokens[1:], block_size_tokens=16) != block_names(tokens, block_size_tokens=16)
 
 

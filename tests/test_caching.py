@@ -77,12 +77,67 @@ def test_documents_are_found_only_in_the_order_of_an_earlier_question() -> None:
     assert sum(found(list(replace(RAG, by_rank=True)))) > got
 
 
-def test_sessions_that_nobody_can_have_are_refused() -> None:
-    for wrong in ({"n_turns": 0}, {"n_sessions": 0}, {"n_system_tokens": -1}):
-        with pytest.raises(BytebillError):
-            replace(CHAT, **wrong)
+def test_a_turn_begins_with_all_of_the_turn_before_it() -> None:
+    turns = list(CHAT)
+    for turn in turns:
+        before = turn.request.prefix[: turn.n_repeated_tokens // 16]
+        if turn.gap_s < inf:
+            came_s = turn.request.arrival_s - turn.gap_s
+            assert [t for t in turns if t.request.prefix == before and abs(t.request.arrival_s - came_s) < 1e-9]
+        else:
+            assert turn.request.n_input_tokens == 64 + 48, "system prompt and first question"
+        assert turn.n_shared_tokens == (64 if turn.request.id else 0)
+        assert turn.request.n_input_tokens == 16 * len(turn.request.prefix)
+
+
+def test_turns_and_what_they_add_are_spread_by_half_around_their_means() -> None:
+    """Turns 2 to 6, mean 4; later ones add 2 to 6 blocks of 16, mean 4; a session a second begins."""
+    turns = list(replace(CHAT, n_sessions=300))
+    first, later = ([t for t in turns if (t.gap_s == inf) == begins] for begins in (True, False))
+    added = [(t.request.n_input_tokens - t.n_repeated_tokens) // 16 for t in later]
+    assert (min(added), max(added)) == (2, 6) and sum(added) / len(added) == pytest.approx(4, rel=0.03)
+    assert len(turns) / 300 == pytest.approx(4, rel=0.05)
+    assert 300 / max(t.request.arrival_s for t in first) == pytest.approx(1, rel=0.1)
+
+
+def test_a_question_is_instructions_documents_and_what_is_asked() -> None:
+    turns = list(RAG)
+    assert {turn.request.n_input_tokens for turn in turns} == {32 + 3 * 64 + 20}
+    assert {len(turn.request.prefix) for turn in turns} == {2 + 3 * 4}
+    assert [turn.n_shared_tokens for turn in turns[:2]] == [0, 32]
+    assert [t.request.n_input_tokens for t in replace(RAG, n_questions=1, n_question_tokens=0)] == [32 + 3 * 64 + 1]
+
+
+@pytest.mark.parametrize(("skew", "share"), [(0, 1 / 2), (1, 2 / 3), (2, 4 / 5)])
+def test_documents_are_quoted_by_the_weight_of_their_rank(skew: float, share: float) -> None:
+    """Of two the first weighs 1 and the second 2 ** -skew."""
+    turns = list(replace(RAG, n_questions=2000, n_documents=2, n_quoted=1, skew=skew))
+    least = min(turn.request.prefix for turn in turns)
+    found = sum(turn.request.prefix == least for turn in turns) / 2000
+    assert found == pytest.approx(share, abs=4 * (share * (1 - share) / 2000) ** 0.5)
+
+
+CHATS_NOBODY_HAS = [
+    *({name: 0} for name in ("n_sessions", "n_turns", "n_first_tokens", "n_new_tokens", "block_size_tokens")),
+    {"n_system_tokens": -1},
+]
+QUESTIONS_NOBODY_HAS = [{"n_quoted": 31}, *({name: 0} for name in ("n_quoted", "n_questions", "block_size_tokens"))]
+
+
+@pytest.mark.parametrize("wrong", CHATS_NOBODY_HAS, ids=str)
+def test_sessions_that_nobody_can_have_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(BytebillError):
-        replace(RAG, n_quoted=31)
+        replace(CHAT, **wrong)
+    least = {name: n + 1 for name, n in wrong.items()}
+    assert list(replace(CHAT, **{"n_sessions": 1, **least}))
+
+
+@pytest.mark.parametrize("wrong", QUESTIONS_NOBODY_HAS, ids=str)
+def test_questions_that_nobody_can_have_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(BytebillError):
+        replace(RAG, **wrong)
+    least = {name: n + 1 if n == 0 else n - 1 for name, n in wrong.items()}
+    assert list(replace(RAG, **{"n_questions": 5, **least}))
 
 
 # ---- what it costs

@@ -192,6 +192,62 @@ def test_routers(kind: str, sizes: list[float], limit: float, moves: list[tuple[
     assert router.n_outstanding == [held[i] for i in range(len(sizes))]
 
 
+def ask(*prefix: int) -> Request:
+    return Request(id=0, n_input_tokens=9, n_output_tokens=1, prefix=prefix)
+
+
+def test_turns_go_round_past_who_is_full_or_cannot_hold_it() -> None:
+    router = RequestRouter("round robin", sizes=[1, 1, 1], limit=2)
+    assert [router.send(ask()) for _ in range(4)] == [0, 1, 2, 0]
+    assert [router.send(ask(), lambda i: i != 2) for _ in range(2)] == [1, None]
+    assert [router.send(ask()) for _ in range(2)] == [2, None]
+    for _ in range(2):  # the second time it is the last in turn
+        router.done(1)
+        assert router.send(ask()) == 1
+
+
+def test_of_equal_loads_the_first_is_chosen_among_those_that_can_hold_it() -> None:
+    router = RequestRouter("least loaded", sizes=[1, 2, 2], limit=2)
+    assert [router.send(ask()) for _ in range(4)] == [0, 1, 2, 1], "loads 0 0 0, 1 0 0, 1 .5 0, 1 .5 .5"
+    assert router.send(ask(), lambda i: i == 0) == 0
+    assert router.send(ask(), lambda i: i < 2) is None
+    assert [router.send(ask()) for _ in range(2)] == [2, None]
+
+
+def test_affinity_stays_until_the_load_is_beyond_its_bound() -> None:
+    """A second request makes 2 there, of at most ceil(1.25 * 2 / 2) = 2; a third 3, of ceil(1.25 * 3 / 2) = 2."""
+    router = RequestRouter("prefix affinity", sizes=[1, 1])
+    assert [router.send(ask(5)) for _ in range(4)] == [0, 0, 1, 1]
+    for replica in (0, 0, 1, 1):
+        router.done(replica)
+    assert router.send(ask(5)) == 1, "who had it last"
+
+
+def test_the_longest_known_beginning_decides() -> None:
+    router = RequestRouter("prefix affinity", sizes=[1, 1, 1])
+    for prefix, replica in (((5, 6), 2), ((5,), 1)):
+        assert router.send(ask(*prefix), lambda i, replica=replica: i == replica) == replica
+        router.done(replica)
+    for prefix, replica in (((5, 8), 1), ((5, 6, 7), 2), ((6,), 0)):
+        assert router.send(ask(*prefix)) == replica
+        router.done(replica)
+
+
+@pytest.mark.parametrize(("n_remembered", "replica"), [(1, 0), (2, 1)])
+def test_the_prompt_unused_for_longest_is_forgotten(n_remembered: int, replica: int) -> None:
+    router = RequestRouter("prefix affinity", sizes=[1, 1], n_remembered=n_remembered)
+    router.done(router.send(ask(5), lambda i: i == 1) or 0)
+    router.done(router.send(ask(6)) or 0)
+    assert router.send(ask(5)) == replica
+
+
+def test_what_a_router_notes_of_loads_does_not_grow() -> None:
+    router = RequestRouter("least loaded", sizes=[1, 1])
+    for _ in range(500):
+        router.done(router.send(ask()) or 0)
+    assert len(vars(router)["_loads"]) <= 64 + 4 * 2
+
+
 def test_affinity_finds_more_than_turns_do() -> None:
     policy = Policy(shares_prefixes=True)
     base = chats(600, 30.0)
@@ -352,7 +408,8 @@ BAD: list[tuple[str, Any]] = [
     *(("from zero", lambda n=n: Cluster(pools=(BOTH,), max_queue=n)) for n in (-1, 1.5, "a")),
     ("at least a byte", lambda: Cluster(pools=(BOTH,), link_bytes_per_s="a")),
     ("latency", lambda: Cluster(pools=(PREFILL, DECODE), link_latency_s=None)),
-    ("at least one request", lambda: RequestRouter("least loaded", sizes=[1.0], limit="a")),
+    *(("at least one request", lambda n=n: RequestRouter("least loaded", sizes=[1.0], limit=n)) for n in ("a", 0.9)),
+    *(("each has a size", lambda sizes=sizes: RequestRouter("least loaded", sizes=sizes)) for sizes in ([], [1, 0])),
 ]
 
 

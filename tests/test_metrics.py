@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bytebill.errors import BytebillError
 from bytebill.serving.continuous import ContinuousScheduler
 from bytebill.serving.memory.paged import Paged
-from bytebill.serving.metrics import mean, quantile
+from bytebill.serving.metrics import Metrics, mean, quantile
 from bytebill.serving.request import Request
 from bytebill.serving.schedule import Schedule
 from bytebill.serving.static import StaticScheduler
@@ -117,3 +117,9 @@ def test_quantiles_and_means_leave_nan_out() -> None:
     assert math.isnan(quantile([], 0.5)) and math.isnan(mean([math.nan]))
     with pytest.raises(BytebillError, match="share from 0 to 1"):
         quantile([1.0], 50)
+
+
+def test_of_a_run_of_nothing_rates_are_zero_and_shares_unknown() -> None:
+    m = Metrics(n_slots=2, n_kv_tokens=16)
+    assert (m.span_s, m.requests_per_s, m.mean_running, m.mean_in_queue, m.slot_utilization) == (0, 0, 0, 0, 0)
+    assert math.isnan(m.kv_utilization) and math.isnan(m.itl_mean_s)

@@ -17,6 +17,7 @@ from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.prefix import PrefixSharing
 from bytebill.serving.plan import Plan
 from bytebill.serving.request import Request, ServedSequence, State
+from bytebill.serving.schedule import Schedule, ScheduledStep
 from bytebill.serving.static import StaticScheduler
 from bytebill.sim.server import simulate
 from serving_play import CONSTANT, SCHEDULERS, continuous, workloads
@@ -174,9 +175,91 @@ def test_settings_that_cannot_work_are_refused() -> None:
         lambda: ChunkedScheduler(pool, token_budget=4, max_batch_size=5),
         lambda: StaticScheduler(0),
         lambda: StaticScheduler(2, window_s=-1),
+        lambda: ContinuousScheduler(pool, token_budget=0),
+        lambda: ContinuousScheduler(pool, watermark=-0.01),
+        lambda: ContinuousScheduler(pool, watermark=1),
     ):
         with pytest.raises(BytebillError):
             make()
+
+
+def test_the_least_settings_are_allowed() -> None:
+    pool = Paged(n_blocks=4)
+    for scheduler in (
+        ContinuousScheduler(pool, max_batch_size=1, token_budget=1, watermark=0.99),
+        ChunkedScheduler(pool, token_budget=1, max_batch_size=1),
+        StaticScheduler(1, window_s=0),
+    ):
+        assert scheduler.n_slots == 1
+
+
+@pytest.mark.parametrize(("prompts", "n_let_in"), [((10, 10), 2), ((10, 11), 1), ((21, 1), 1), ((30,), 1)])
+def test_whole_prompts_share_a_step_up_to_its_budget(prompts: tuple[int, ...], n_let_in: int) -> None:
+    scheduler = ContinuousScheduler(Paged(n_blocks=9), token_budget=20)
+    for id, n in enumerate(prompts):
+        scheduler.add(Request(id=id, n_input_tokens=n, n_output_tokens=2))
+    plan = scheduler.plan(0.0)
+    assert plan is not None and [c.n_new_tokens for c in plan.chunks] == list(prompts[:n_let_in])
+
+
+@pytest.mark.parametrize("prefix", [(), (1,)])
+@pytest.mark.parametrize(("n_input_tokens", "enters"), [(8, True), (9, False)])
+def test_a_watermark_stays_free_beside_those_who_run(
+    prefix: tuple[int, ...], n_input_tokens: int, enters: bool
+) -> None:
+    """Of 8 blocks of 4 tokens a quarter, 2, is kept free; 4 are taken, so 2 are to be had, and 3 are not."""
+    scheduler = ContinuousScheduler(PrefixSharing(n_blocks=8, block_size_tokens=4), watermark=0.25)
+    scheduler.add(Request(id=0, n_input_tokens=16, n_output_tokens=1))
+    scheduler.add(Request(id=1, n_input_tokens=n_input_tokens, n_output_tokens=1, prefix=prefix))
+    plan = scheduler.plan(0.0)
+    assert plan is not None and len(plan.chunks) == 1 + enters
+    assert scheduler.n_waiting == 1 - enters
+
+
+@pytest.mark.parametrize("prefix", [(), (1,)])
+def test_who_runs_alone_may_take_what_the_watermark_keeps_free(prefix: tuple[int, ...]) -> None:
+    scheduler = ContinuousScheduler(PrefixSharing(n_blocks=8, block_size_tokens=4), watermark=0.25)
+    scheduler.add(Request(id=0, n_input_tokens=32, n_output_tokens=1, prefix=prefix))
+    assert scheduler.plan(0.0) is not None
+
+
+def test_steps_are_counted_from_zero() -> None:
+    for scheduler in (ContinuousScheduler(Paged(n_blocks=4)), StaticScheduler(1)):
+        scheduler.add(Request(id=0, n_input_tokens=3, n_output_tokens=5))
+        steps = []
+        while (plan := scheduler.plan(0.0)) is not None:
+            steps.append(plan.step)
+            scheduler.advance(min(2, plan.n_repeats))
+        assert steps == [0, 1, 3]
+
+
+@pytest.mark.parametrize(("pad_to", "n_new"), [(None, 5), (4, 5), (5, 5), (10, 10)])
+def test_prompts_are_padded_to_the_longest_or_to_what_was_said(pad_to: int | None, n_new: int) -> None:
+    scheduler = StaticScheduler(2, pad_input_to=pad_to)
+    for id, n in enumerate((3, 5)):
+        scheduler.add(Request(id=id, n_input_tokens=n, n_output_tokens=2))
+    plan = scheduler.plan(0.0)
+    assert plan is not None
+    assert [(c.n_new_tokens, c.n_pad_tokens) for c in plan.chunks] == [(n_new, n_new - 3), (n_new, n_new - 5)]
+    scheduler.advance()
+    decode = scheduler.plan(1.0)
+    assert decode is not None and (decode.n_context_tokens, decode.n_cached_tokens) == (2 * n_new, 3 + 5)
+
+
+@pytest.mark.parametrize(("n_output_tokens", "n_rows"), [(5, 2), (6, 1)])
+def test_a_batch_shrinks_to_the_rows_that_fit(n_output_tokens: int, n_rows: int) -> None:
+    """Rows of 4 + 5 - 1 tokens take 2 of 4 blocks of 4, and of one token more 3."""
+    pool = Paged(n_blocks=4, block_size_tokens=4)
+    scheduler = StaticScheduler(3, allocator=pool)
+    for id in range(3):
+        scheduler.add(Request(id=id, n_input_tokens=4, n_output_tokens=n_output_tokens))
+    plan = scheduler.plan(0.0)
+    assert plan is not None and (len(plan.chunks), scheduler.n_waiting) == (n_rows, 3 - n_rows)
+    scheduler.advance()
+    while scheduler.n_running:
+        scheduler.plan(0.0)
+        scheduler.advance()
+    assert pool.n_free == 4
 
 
 def test_plan_and_advance_take_turns() -> None:
@@ -333,3 +416,10 @@ def test_a_static_batch_has_cached_nothing_before_its_first_step() -> None:
         seen.append(scheduler.lengths()[0])
         scheduler.advance()
     assert seen == [(0, 7), (5, 7), (6, 7)]
+
+
+def test_a_picture_is_cut_at_its_width_and_letters_begin_again() -> None:
+    assert Schedule().text() == ""
+    two = [ScheduledStep(prefills=((26, 0, 4),)), ScheduledStep(decodes=((26, 4),)), ScheduledStep(decodes=((26, 5),))]
+    schedule = Schedule(rows=two, begins_s=[0.0, 1.0, 2.0], ends_s=[1.0, 2.0, 3.0])
+    assert [schedule.text(), schedule.text(width=2)] == ["Aaa", "Aa"]

@@ -17,7 +17,8 @@ from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
 from bytebill.serving.continuous import ChunkedScheduler, ContinuousScheduler
-from bytebill.serving.memory.paged import Paged
+from bytebill.serving.memory.paged import Counted, Paged
+from bytebill.serving.memory.prefix import PrefixSharing
 from bytebill.serving.metrics import mean
 from bytebill.serving.plan import Plan
 from bytebill.serving.policy import KINDS_OF_SCHEDULER, Policy
@@ -264,11 +265,78 @@ def test_a_policy_is_a_record_of_which_schedulers_are_made(kind: str) -> None:
     assert one == other and one.n_finished == 20
 
 
-def test_policies_that_cannot_be_are_refused() -> None:
-    with pytest.raises(BytebillError, match="no kind of scheduler 'chunky'; nearest: chunked"):
-        Policy(kind="chunky")
-    with pytest.raises(BytebillError, match="token_budget"):
-        Policy(kind="chunked")
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"kind": "chunky"}, "no kind of scheduler 'chunky'; nearest: chunked"),
+        ({"kind": "chunked"}, "token_budget"),
+        *(({name: n}, "from 1 up") for name in ("n_slots", "block_size_tokens") for n in (0, 1.5)),
+        *(({"token_budget": n}, "from 1 up") for n in (-1, 1.5)),
+        *(({"watermark": share}, "share of the pool") for share in (-0.01, 1)),
+    ],
+)
+def test_policies_that_cannot_be_are_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(BytebillError, match=words):
+        Policy(**settings)
+
+
+def test_the_least_policy_is_one() -> None:
+    assert Policy(n_slots=1, token_budget=1, block_size_tokens=1, watermark=0.0).scheduler(1).n_kv_tokens == 1
+
+
+def test_a_policy_unless_told_is_the_scheduler_unless_told() -> None:
+    made, by_hand = Policy().scheduler(9), ContinuousScheduler(Paged(n_blocks=9))
+    for name in ("n_slots", "mixed", "preemption", "_budget", "_n_kept_free"):
+        assert vars(made)[name] == vars(by_hand)[name], name
+    assert made.n_kv_tokens == by_hand.n_kv_tokens == 9 * 16
+
+
+def test_what_a_policy_says_its_scheduler_does() -> None:
+    options: dict[str, Any] = {"n_slots": 7, "token_budget": 90, "watermark": 0.25, "preemption": "swap"}
+    policy = Policy(**options, mixed=False, block_size_tokens=8, n_host_blocks=5)
+    made = policy.scheduler(100)
+    assert isinstance(made, ContinuousScheduler)
+    assert (made.n_slots, made.mixed, made.preemption, made.n_kv_tokens) == (7, False, "swap", 800)
+    assert (vars(made)["_budget"], vars(made)["_n_kept_free"], made.allocator.n_host_free) == (90, 25, 5)
+    assert vars(replace(policy, kind="chunked").scheduler(100))["mixed"], "chunks always go beside decodes"
+
+
+@pytest.mark.parametrize(("kind", "waits_until_s"), [("dynamic", 3.5), ("static", math.inf)])
+def test_a_policy_of_batches_says_how_long_they_wait_and_how_they_are_padded(kind: str, waits_until_s: float) -> None:
+    batches = Policy(kind=kind, n_slots=2, window_s=2.5, pad_input_to=10, pad_output_to=30).scheduler(1)
+    batches.add(Request(id=0, n_input_tokens=3, n_output_tokens=2, arrival_s=1.0))
+    assert batches.wakes_at_s == waits_until_s and batches.n_slots == 2
+    plan = batches.plan(math.inf)
+    assert plan is not None and plan.chunks[0].n_pad_tokens == 7
+    batches.advance()
+    assert batches.plan(math.inf).n_repeats == 1
+    batches.advance()
+    assert batches.plan(math.inf).n_repeats == 28, "padding up to the 30th token"
+
+
+@pytest.mark.parametrize(
+    ("settings", "numbered", "pool"),
+    [
+        ({}, True, Paged),
+        ({}, False, Counted),
+        ({"n_host_blocks": 1}, False, Paged),
+        ({"shares_prefixes": True}, False, PrefixSharing),
+        ({"shares_prefixes": True}, True, PrefixSharing),
+    ],
+)
+def test_blocks_have_numbers_where_somebody_reads_them(settings: dict[str, Any], numbered: bool, pool: type) -> None:
+    assert type(Policy(**settings).pool(9, numbered=numbered)) is pool
+
+
+def test_an_answer_frees_its_user_after_the_delay() -> None:
+    source = Source([Request(id=i, n_input_tokens=1, n_output_tokens=1) for i in range(3)], 2, delay_s=0.5)
+    assert [source.pop().arrival_s, source.pop().arrival_s, source.next_s] == [0.0, 0.0, math.inf]
+    source.answered(5.0)
+    source.answered(6.0)
+    assert source.next_s == 5.5 and source.pop().arrival_s == 5.5
+    assert source.next_s == math.inf, "nobody has anything left to ask"
+    with pytest.raises(RuntimeError, match="nobody is due"):
+        source.pop()
 
 
 def test_a_deployment_is_served_in_one_call_as_by_hand() -> None:

@@ -68,6 +68,15 @@ def test_limits_met_one_by_one_may_be_missed_together() -> None:
     assert slo.binding(RUN) == "tpot" and slo.used(RUN) == {"ttft": 0.5, "tpot": 1.0}
 
 
+def test_one_limit_that_is_missed_is_enough() -> None:
+    assert not Slo(ttft_s=0.5, tpot_s=1, attainment=0.6).met(RUN)
+    assert not Slo(ttft_s=2, tpot_s=0.5, attainment=0.6).met(RUN)
+
+
+def test_of_nobody_nothing_is_good() -> None:
+    assert (Slo().goodput_requests_per_s(metrics_of()), Slo().goodput_tokens_per_s(metrics_of())) == (0.0, 0.0)
+
+
 def test_who_is_refused_was_asked_too() -> None:
     refused = metrics_of((0, 1, 5, 5), refused=3)
     slo = Slo(ttft_s=2, attainment=0.5)
@@ -105,9 +114,32 @@ def test_the_interval_is_students() -> None:
         return metrics_of((0, 1 if rate_per_s <= 9 + seed else 9, 10, 2))
 
     found = max_rate_at_slo(serve, Slo(ttft_s=2), seeds=range(3), low_per_s=1, high_per_s=20, rtol=1e-9)
-    assert (found.value, found.low) == (pytest.approx(10), pytest.approx(10 - 4.302653 / math.sqrt(3)))
+    half = 4.302653 / math.sqrt(3)
+    assert (found.low, found.value, found.high) == pytest.approx((10 - half, 10, 10 + half))
     alone = max_rate_at_slo(serve, Slo(ttft_s=2), seeds=[0], low_per_s=1, high_per_s=20)
     assert math.isnan(alone.low) and alone.value == pytest.approx(9, rel=0.02)
+
+
+def test_a_rate_is_looked_for_in_as_few_loads_as_its_bracket_needs() -> None:
+    """In time up to 3/s: 1, 2 and 4 double; sqrt(8) is kept; and 4 is within half of it."""
+    asked = []
+
+    def serve(rate_per_s: float, seed: int) -> Metrics:
+        asked.append(rate_per_s)
+        return metrics_of((0, 1 if rate_per_s <= 3 else 9, 10, 2))
+
+    found = max_rate_at_slo(serve, Slo(ttft_s=2), seeds=[7], low_per_s=1, rtol=0.5)
+    assert asked == pytest.approx([1, 2, 4, math.sqrt(8)]) and found.n_evaluations == 4
+    assert found.brackets == {7: pytest.approx((math.sqrt(8), 4))}
+
+
+def test_unless_told_otherwise_99_percent_keep_the_limits_at_five_seeds() -> None:
+    def serve(rate_per_s: float, seed: int) -> Metrics:
+        return metrics_of((0, 1 if rate_per_s <= 3 else 9, 10, 2))
+
+    found = max_rate_at_slo(serve, Slo(ttft_s=2), low_per_s=1, high_per_s=4.8)
+    assert list(found.brackets) == [0, 1, 2, 3, 4] and Slo().attainment == 0.99
+    assert all(1.01 < missed / met <= 1.02 for met, missed in found.brackets.values())  # 4.8 ** (1 / 128) = 1.0123
 
 
 def test_the_rate_of_a_simulated_server_keeps_the_limits_there_and_not_beyond() -> None:
@@ -132,12 +164,16 @@ def test_the_rate_of_a_simulated_server_keeps_the_limits_there_and_not_beyond() 
     [
         (lambda serve: Slo(ttft_s=0), "limit on TTFT is a time above zero"),
         (lambda serve: Slo(tpot_s=math.nan), "limit on TPOT is a time above zero"),
-        (lambda serve: Slo(attainment=99), "share above 0, up to 1"),
+        *((lambda serve, share=share: Slo(attainment=share), "share above 0, up to 1") for share in (0, 1.01, 99)),
+        (lambda serve: Slo(itl_s=0), "limit on ITL is a time above zero"),
+        (lambda serve: Slo(e2e_s=-1), "limit on E2E is a time above zero"),
         (lambda serve: Slo().binding(RUN), "none binds"),
         (lambda serve: max_rate_at_slo(serve, Slo(ttft_s=0.5), low_per_s=1), "missed already"),
         (lambda serve: max_rate_at_slo(serve, Slo(ttft_s=2), low_per_s=1, high_per_s=2), "still kept; end higher"),
         (lambda serve: max_rate_at_slo(serve, Slo(ttft_s=2), low_per_s=1), "they limit nothing"),
         (lambda serve: max_rate_at_slo(serve, Slo(ttft_s=2), low_per_s=3, high_per_s=2), "A bracket rises"),
+        (lambda serve: max_rate_at_slo(serve, Slo(ttft_s=2), low_per_s=3, high_per_s=3), "A bracket rises"),
+        (lambda serve: max_rate_at_slo(serve, Slo(ttft_s=2), low_per_s=1, rtol=1), "narrow by a share"),
         (lambda serve: max_rate_at_slo(serve, Slo(ttft_s=2), low_per_s=0), "rate is positive"),
         (lambda serve: max_rate_at_slo(serve, Slo(ttft_s=2), low_per_s=1, rtol=0), "narrow by a share"),
         (lambda serve: max_rate_at_slo(serve, Slo(ttft_s=2), low_per_s=1, rtol=1e-300), "narrow by a share"),
@@ -161,6 +197,13 @@ def test_the_rate_of_a_simulated_server_keeps_the_limits_there_and_not_beyond() 
 def test_what_cannot_be_is_said_in_one_sentence(wrong: Callable[[object], object], says: str) -> None:
     with pytest.raises(BytebillError, match=says):
         wrong(lambda rate_per_s, seed: metrics_of((0, 1, 10, 2)))
+
+
+def test_the_ends_of_what_can_be_are_allowed() -> None:
+    assert Slo(attainment=1).share(RUN) == 1
+    assert e2e_s(ttft_s=3, tpot_s=0, n_output_tokens=1) == 3
+    assert tpot_of_e2e_s(e2e_s=2, ttft_s=2, n_output_tokens=2) == 0
+    assert mean_itl_s([math.nan, 0.5], [1, 2]) == 0.5
 
 
 @given(st.floats(0, 20), st.floats(0, 2), st.integers(2, 5000))

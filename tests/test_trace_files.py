@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from bytebill.errors import BytebillError
 from bytebill.serving.memory.prefix import PrefixSharing
 from bytebill.serving.workload import TraceFile, files
-from bytebill.serving.workload.formats import TRACE_FORMATS
+from bytebill.serving.workload.formats import TRACE_FORMATS, unit_by_digits
 
 ROOT = Path(__file__).parents[1]
 
@@ -368,6 +368,24 @@ def test_a_block_size_that_the_format_does_not_state_is_found_if_only_one_fits(t
     assert len(next(iter(TraceFile(path, hash_block_tokens=32))).prefix) == 2
 
 
+def test_blocks_whose_size_was_found_leave_the_time_as_it_is(tmp_path: Path) -> None:
+    row = {"arrival_s": 4.0, "n_input_tokens": 200, "n_output_tokens": 3, "hash_ids": [1, 2, 3, 4]}
+    trace = TraceFile(write(tmp_path, lines(row, row | {"arrival_s": 4.5})))
+    assert str(trace.reading) == "The Byte Bill: seconds, 64-token blocks"
+    assert [request.arrival_s for request in trace] == [0, 0.5]
+
+
+@pytest.mark.parametrize(("hash_block_tokens", "found"), [(4, False), (8, True), (4096, True), (8192, False)])
+def test_a_size_is_looked_for_from_8_tokens_to_4096(hash_block_tokens: int, found: bool, tmp_path: Path) -> None:
+    row = {"n_input_tokens": 10 * hash_block_tokens, "n_output_tokens": 3, "hash_ids": [*range(10)]}
+    trace = TraceFile(write(tmp_path, lines(row)))
+    if found:
+        assert trace.reading.hash_block_tokens == hash_block_tokens
+    else:
+        with pytest.raises(BytebillError, match="does not tell the size"):
+            list(trace)
+
+
 @pytest.mark.parametrize("sizes", [(0, 512), (16, 0), (16, -512), (16, 100), (-16, None)])
 def test_blocks_are_whole_blocks(sizes: tuple[int, int]) -> None:
     with pytest.raises(BytebillError, match="do not fill blocks"):
@@ -393,6 +411,12 @@ OPEN = {
 OPEN["Bailian with Mooncake's blocks"] = (
     lines(hashed(700, 1, 2, chat_id=1), hashed(1500, 1, 2, 3, chat_id=1)),
     "Bailian's columns but blocks of 512 tokens",
+)
+
+
+OPEN["Mooncake with smaller blocks, of which the first line is also one of its own"] = (
+    lines(hashed(300, 1), hashed(512, 1, 2)),  # 1 of 256 or of 512; 2 of 256
+    "Mooncake's columns but blocks of 256 tokens",
 )
 
 
@@ -435,7 +459,8 @@ def test_lines_that_are_no_requests_are_counted_and_said(tmp_path: Path, capsys:
 
 def test_a_file_of_more_lines_that_are_none_is_no_trace(tmp_path: Path) -> None:
     header, good, failed = "n_input_tokens,n_output_tokens\n", "3,3\n", "3,0\n"
-    assert TraceFile(write(tmp_path, header + good + failed)).n_skipped == 1
+    half = TraceFile(write(tmp_path, header + good + failed))
+    assert half.n_skipped == 1 and half.describe().endswith(", 1 requests, 1 line skipped (1 without output tokens)")
     with pytest.raises(BytebillError, match=r"is no trace: 2 lines skipped \(2 without output tokens\), 1 read"):
         list(TraceFile(write(tmp_path, header + good + failed + failed)))
 
@@ -447,6 +472,8 @@ def test_the_tokens_of_a_conversation_are_counted_as_one_says(tmp_path: Path) ->
 
 
 def test_usage_logs_are_sorted_in_memory_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MOST_SORTED", 2)
+    assert len(list(TraceFile(write(tmp_path, FORMATS["OpenAI"][0])))) == 2
     monkeypatch.setattr(files, "MOST_SORTED", 1)
     with pytest.raises(BytebillError, match="more than 1 requests to sort: write it in the order of arrival"):
         list(TraceFile(write(tmp_path, FORMATS["OpenAI"][0])))
@@ -564,6 +591,11 @@ FAULTS: dict[str, tuple[str | bytes, str]] = {
         lines(hashed(512, 1), hashed(512, *range(32))),
         "line 2 is no request: 32 hash_ids are not the blocks of 512 of 512 tokens",
     ),
+    "names of no size": (lines(hashed(512, *range(5))), "does not tell the size of its hashed blocks (5 for 512"),
+    "a second request of a run": (
+        '{"input_lens": [3, -1], "output_lens": [3, 3]}',
+        "a.log request 2 is no request: input_lens is -1, not a whole number",
+    ),
     "a conversation of words": (
         '[{"conversations": ["hello"]}]',
         "entry 1 is no conversation of turns that have `from`",
@@ -583,6 +615,21 @@ def test_what_cannot_be_meant_is_refused_in_a_sentence(fault: str, tmp_path: Pat
         list(TraceFile(write(tmp_path, content)))
     assert expected in str(caught.value)
     assert len(str(caught.value)) < 400 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("row", "last"), [("0,{},3\n", 10**9), ("0,3,{}\n", 10**9), ("0,3,3\n{},3,3\n", 10**10 - 1)])
+def test_the_most_that_can_be_meant_is_read_and_one_more_is_not(row: str, last: int, tmp_path: Path) -> None:
+    assert list(TraceFile(write(tmp_path, HEAD + row.format(last))))
+    with pytest.raises(BytebillError, match="is no request"):
+        list(TraceFile(write(tmp_path, HEAD + row.format(last + 1))))
+
+
+@pytest.mark.parametrize(
+    ("time", "unit"), [(10**9, "s"), (10**12, "ms"), (10**15, "us"), (10**18, "ns"), (10**8, None), (10**10, None)]
+)
+def test_the_digits_of_a_time_since_1970_tell_its_unit(time: int, unit: str | None) -> None:
+    assert unit_by_digits(time) == unit
+    assert unit is None or unit_by_digits(10 * time - 1) == unit
 
 
 def test_what_is_not_there_cannot_be_read(tmp_path: Path) -> None:

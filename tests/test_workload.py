@@ -94,8 +94,16 @@ def test_a_truncated_exponential_is_found_by_its_mean_and_spread(mean: float, cv
         lambda: Uniform(5, 4),
         lambda: Uniform(0, 4),
         lambda: TruncatedExponential(scale_tokens=0, cap_tokens=4),
-        lambda: TruncatedExponential.of_mean_and_cv(100, 1.5),
+        lambda: TruncatedExponential(scale_tokens=4, cap_tokens=0),
+        *(lambda cv=cv: TruncatedExponential.of_mean_and_cv(100, cv) for cv in (0.577, 1, 1.5)),
+        *(lambda mean=mean: TruncatedExponential.of_mean_up_to(mean, 100) for mean in (0.9, 50)),
         lambda: LogNormal(median_tokens=100, sigma=1, cap_tokens=50),
+        lambda: LogNormal(median_tokens=0.9, sigma=1),
+        lambda: LogNormal(median_tokens=100, sigma=-0.1),
+        lambda: QuantileTable(((0, 1),)),
+        lambda: QuantileTable(((0, 1), (0.5, 2), (0.5, 3), (1, 9))),
+        lambda: QuantileTable(((0.1, 1), (1, 9))),
+        *(lambda mean=mean: QuantileTable(((0, 1), (1, 9))).stretched(mean) for mean in (0.9, math.inf)),
         lambda: QuantileTable(()),
         lambda: QuantileTable(((0, 1), (0.9, 10))),
         lambda: QuantileTable(((0, 1), (0.5, 10), (1, 9))),
@@ -105,6 +113,22 @@ def test_a_truncated_exponential_is_found_by_its_mean_and_spread(mean: float, cv
 def test_impossible_lengths_are_refused(make: Any) -> None:
     with pytest.raises(BytebillError):
         make()
+
+
+@pytest.mark.parametrize(
+    ("lengths", "only"),
+    [
+        (Fixed(1), 1),
+        (Uniform(1, 1), 1),
+        (TruncatedExponential(scale_tokens=0.1, cap_tokens=1), 1),
+        (LogNormal(median_tokens=1, sigma=0, cap_tokens=1), 1),
+        (LogNormal(median_tokens=7, sigma=0), 7),
+        (QuantileTable(((0, 3), (1, 3))), 3),
+        (QuantileTable(((0, 1), (1, 9))).stretched(1), 1),
+    ],
+)
+def test_the_narrowest_lengths_are_one_number(lengths: Any, only: int) -> None:
+    assert set(sample(lengths, 50)) == {only} and lengths.mean() == pytest.approx(only)
 
 
 # ---- published traces
@@ -185,6 +209,10 @@ def gaps(times: Any, n: int = 20_000) -> list[float]:
     return [b - a for a, b in pairwise(islice(times, n))]
 
 
+def test_bursts_unless_told_spread_as_much_as_their_mean() -> None:
+    assert statistics.pstdev(gaps(Bursty(4))) * 4 == pytest.approx(1, rel=0.05)
+
+
 @pytest.mark.parametrize("cv", [0.5, 1.0, 3.0])
 def test_gaps_have_their_mean_and_spread(cv: float) -> None:
     found = gaps(Poisson(4) if cv == 1 else Bursty(4, cv=cv))
@@ -241,6 +269,8 @@ def test_a_workload_is_a_stream() -> None:
 def test_too_long_requests_are_drawn_again_or_given_up() -> None:
     drawn = Workload(500, inputs=Uniform(1, 100), outputs=Uniform(1, 100), max_len_tokens=60)
     assert max(r.n_input_tokens + r.n_output_tokens for r in drawn) <= 60
+    just = Workload(1, inputs=Fixed(50), outputs=Fixed(10), max_len_tokens=60)
+    assert [(r.n_input_tokens, r.n_output_tokens) for r in just] == [(50, 10)]
     with pytest.raises(BytebillError, match="none was within 60"):
         next(iter(Workload(None, inputs=Fixed(100), outputs=Fixed(1), max_len_tokens=60)))
 
@@ -251,6 +281,19 @@ def test_groups_share_full_blocks_and_nothing_else() -> None:
     assert [r.n_input_tokens for r in shared] == [r.n_input_tokens for r in plain]
     assert {len(r.prefix) for r in shared} == {0, 1, 2}
     assert {r.prefix for r in shared if len(r.prefix) == 2} == {(0, 1), (2, 3), (4, 5)}
+
+
+def test_unless_told_all_are_of_one_group() -> None:
+    shared = SharedPrefix(anyscale(64, n_requests=20), n_shared_tokens=32, block_size_tokens=16)
+    assert {r.prefix for r in shared} == {(0, 1)}
+
+
+@pytest.mark.parametrize("least", [{"n_shared_tokens": 0}, {"n_groups": 1}, {"block_size_tokens": 1}])
+def test_a_shared_prefix_has_a_length_and_a_group(least: dict[str, int]) -> None:
+    asked: dict[str, int] = {"n_shared_tokens": 32, "block_size_tokens": 16, **least}
+    assert len(list(SharedPrefix(anyscale(64, n_requests=2), **asked))) == 2
+    with pytest.raises(BytebillError, match="at least one group"):
+        SharedPrefix([], **asked | {name: n - 1 for name, n in least.items()})
 
 
 # ---- records
@@ -285,3 +328,19 @@ def test_the_streams_are_those_of_their_seeds() -> None:
 
 def test_chats_of_the_paper_are_cut_at_the_longest_its_model_allows() -> None:
     assert sharegpt_like(1).max_len_tokens == 2048
+
+
+def test_chats_of_the_paper_spread_by_what_their_figure_implies() -> None:
+    inputs = TruncatedExponential.of_mean_and_cv(161.31, 0.9)
+    outputs = TruncatedExponential.of_mean_and_cv(337.99, 0.877)
+    assert (sharegpt_like(1).inputs, sharegpt_like(1).outputs) == (inputs, outputs)
+    other = sharegpt_like(1, input_cv=0.7, output_cv=0.8)
+    assert other.inputs == TruncatedExponential.of_mean_and_cv(161.31, 0.7)
+    assert other.outputs == TruncatedExponential.of_mean_and_cv(337.99, 0.8)
+
+
+def test_requests_like_a_traces_keep_to_a_longest_and_to_their_seed() -> None:
+    short = list(like_trace("alpaca-vllm", 200, max_len_tokens=60, seed=3))
+    assert 50 < max(r.n_input_tokens + r.n_output_tokens for r in short) <= 60
+    assert short == list(like_trace("alpaca-vllm", 200, max_len_tokens=60, seed=3))
+    assert short != list(like_trace("alpaca-vllm", 200, max_len_tokens=60))
