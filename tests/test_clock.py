@@ -20,6 +20,7 @@ from bytebill.serving.request import Request, ServedSequence
 from bytebill.sim import guards
 from bytebill.sim.clock import Clock, Segment
 from bytebill.sim.constants import IDEAL, NAMES, Constants, Estimate
+from bytebill.sim.phase_time import phase_time
 from bytebill.sim.steady import SteadyState
 
 BF16, H100 = precision("bf16"), accelerator("h100-sxm")
@@ -288,6 +289,89 @@ def test_prefills_in_steps_of_their_own_make_everybody_wait():
     assert apart.output_tokens_per_s == pytest.approx(8 * 65 / seconds, rel=1e-3)
     assert apart.tpot_s == pytest.approx((seconds - alone_s) / 64, rel=1e-3)
     assert together.tpot_s < apart.tpot_s
+
+
+ALONE = clock_of(model("llama-3-8b"), constants=REAL, n_devices=1)
+
+
+def steps_s(n_decodes, context, n_prompts, prompt=(0, 700)):
+    """A step of so many decodes at one context, and of so many prompts: (cached, new)."""
+    return ALONE.step_s(load_of([context] * n_decodes, [(*prompt, True)] * n_prompts))
+
+
+@pytest.mark.parametrize(
+    ("users", "n_out", "mixed", "tpot"),
+    [
+        (1, 102, True, lambda: steps_s(1, 700 + 50, 0)),  # contexts from 700 to 800
+        (1, 1, True, lambda: steps_s(1, 700, 0)),
+        (9, 8, True, lambda: steps_s(8, 703, 1)),  # one of nine prefills in every step
+        (5, 8, True, lambda: (steps_s(5, 703, 0) + steps_s(4, 703, 1)) / 2),  # in every second one
+        (14, 8, True, lambda: (3 * steps_s(13, 703, 1) + 5 * steps_s(12, 703, 2)) / 8),  # 13 prefills in 8 steps
+        (9, 9, False, lambda: steps_s(0, 0, 1) + steps_s(9, 703.5, 0)),
+        (5, 9, False, lambda: steps_s(0, 0, 1) / 2 + steps_s(5, 703.5, 0)),
+    ],
+)
+def test_a_steady_state_shares_out_its_prefills(users, n_out, mixed, tpot):
+    state = SteadyState(clock=ALONE, concurrency=users, n_input_tokens=700, n_output_tokens=n_out, mixed=mixed)
+    first_s = steps_s(users - 1 if mixed else 0, 700 + max(0, n_out - 2) / 2, 1)
+    assert state.tpot_s == pytest.approx(tpot(), rel=1e-4)
+    assert state.first_step_s == pytest.approx(first_s, rel=1e-4)
+    assert state.output_tokens_per_s == pytest.approx(users * n_out / (first_s + (n_out - 1) * tpot()), rel=1e-4)
+
+
+def test_a_steady_state_computes_only_what_no_cache_has():
+    state = SteadyState(clock=ALONE, concurrency=1, n_input_tokens=700, n_output_tokens=9, n_cached_tokens=600)
+    assert state.first_step_s == steps_s(0, 0, 1, prompt=(600, 100))
+
+
+@pytest.mark.parametrize("wrong", [{"concurrency": 0}, {"n_output_tokens": 0}, {"n_cached_tokens": 10}])
+def test_a_steady_state_has_somebody_and_something_to_do(wrong):
+    least = {"clock": ALONE, "concurrency": 1, "n_input_tokens": 10, "n_output_tokens": 1, "n_cached_tokens": 9}
+    assert SteadyState(**least).tpot_s > 0
+    with pytest.raises(BytebillError, match="a token to compute and one to emit"):
+        SteadyState(**least | wrong)
+
+
+@pytest.mark.parametrize(
+    ("hit_rate", "step_tokens", "cached_new_prompts"),
+    [
+        (0, 1000, (0, 100, 10)),
+        (0.5, 1000, (50, 50, 20)),
+        (0.257, 1000, (25, 75, 13)),
+        (0.9999, 8, (99, 1, 8)),
+        (0, 99, (0, 100, 1)),
+    ],
+)
+def test_phases_take_full_steps_of_their_own(hit_rate, step_tokens, cached_new_prompts):
+    n_cached, n_new, n_prompts = cached_new_prompts
+    two = clock_of(model("llama-3-8b"), constants=REAL, n_devices=2)
+    asked = {"batch_size": 8, "n_input_tokens": 100, "n_output_tokens": 31}
+    found = phase_time(ALONE, hit_rate=hit_rate, step_tokens=step_tokens, decode=two, **asked)
+    assert found.input_s == pytest.approx(steps_s(0, 0, n_prompts, prompt=(n_cached, n_new)) / (n_prompts * 100))
+    assert found.output_s == pytest.approx(2 * two.step_s(load_of([115] * 8)) / 8)
+    assert found.ratio == found.output_s / found.input_s
+    alone = phase_time(two, hit_rate=hit_rate, step_tokens=step_tokens, **asked)
+    assert alone.output_s == found.output_s and alone.input_s == pytest.approx(
+        2 * two.step_s(load_of(chunks=[(n_cached, n_new, True)] * n_prompts)) / (n_prompts * 100)
+    )
+
+
+def test_phases_fill_steps_of_8192_tokens():
+    asked = {"batch_size": 1, "n_input_tokens": 1024, "n_output_tokens": 2}
+    assert phase_time(ALONE, **asked) == phase_time(ALONE, step_tokens=8192, **asked)
+
+
+@pytest.mark.parametrize("wrong", [0, 10_000_001, 1.5, "1"])
+def test_phases_are_of_counts_that_can_be(wrong):
+    least = dict.fromkeys(("batch_size", "n_input_tokens", "n_output_tokens", "step_tokens"), 1)
+    assert phase_time(ALONE, **least).ratio > 0
+    assert phase_time(ALONE, **least | {"n_output_tokens": 10_000_000}).ratio > 0
+    for name in least:
+        with pytest.raises(BytebillError, match="count from one to 10,000,000, in wholes"):
+            phase_time(ALONE, **least | {name: wrong})
+    for hit_rate in (-0.1, 1):
+        with pytest.raises(BytebillError, match="A hit rate is a share from 0 to below 1"):
+            phase_time(ALONE, **least, hit_rate=hit_rate)
 
 
 def test_a_run_reaches_a_time_even_where_its_formula_falls_short() -> None:
