@@ -512,6 +512,28 @@ def test_a_row_is_judged_by_the_limits_of_its_point(limits: dict[str, float]) ->
     assert found["goodput_tokens_per_s"] == slo.goodput_tokens_per_s(m)
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"workload": {"rate_per_s": 0}}, "An arrival rate is positive, not 0 per second."),
+        ({"slo": {"ttft_s": 0}}, "A limit on TTFT is a time above zero, not 0 s."),
+        ({"policy": {"watermark": 1}}, "A watermark is a share of the pool, from 0 to below 1, not 1."),
+        (
+            {"workload": {"trace": None, "input_tokens": 5}},
+            "A workload has a trace, or input_tokens and output_tokens.",
+        ),
+        (
+            {"workload": {"trace": None, "output_tokens": 5}},
+            "A workload has a trace, or input_tokens and output_tokens.",
+        ),
+    ],
+)
+def test_a_point_that_cannot_be_is_a_row_with_the_reason(changes: dict[str, Any], reason: str) -> None:
+    found = row(**changes)
+    assert found["refused"] == reason and {found[name] for name in RESULTS} == {None}
+    assert (found["model"], found["workload_requests"], found["seed"]) == ("llama-3-8b", 40, 7)
+
+
 def test_what_a_row_cannot_know_is_left_empty() -> None:
     """Without limits, without a rent, and with answers of one token."""
     found = row(slo={}, usd_per_gpu_hour=None, workload={"trace": None, "input_tokens": 9, "output_tokens": 1})
