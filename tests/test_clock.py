@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
-from bytebill.models import MODELS, model, precision
+from bytebill.models import MODELS, find, model, precision
 from bytebill.roofline import CacheTerm, Chunk, Load, cost_terms, step_cost, step_time_bounds
 from bytebill.serving.plan import Plan, PrefillChunk, Swap
 from bytebill.serving.request import Request, ServedSequence
@@ -231,6 +231,17 @@ def test_under_a_window_counts_are_never_too_fast(contexts):
     each = sum(min(context, spec.window_len) + 1 for context in contexts) * 131_072 / H100.bandwidth_bytes_per_s
     bare_s = clock.step_s(Load(n_decodes=len(contexts))) - len(contexts) * 131_072 / H100.bandwidth_bytes_per_s
     assert clock.step_s(load_of(contexts)) >= (bare_s + each) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("n_context", [240, 241, 243, 254, 255, 257, 400])
+def test_a_run_into_a_window_is_each_step_on_its_own(n_context):
+    """Two sequences of equal or of nearly equal length fill a window of 128 in the middle of a step or at its end."""
+    clock, total_s = clock_of(find("gpt-oss-20b")[0], n_devices=1), 0.0
+    run = clock.segment(Load(n_decodes=2, n_context_tokens=n_context))
+    for i in range(20):
+        total_s += clock.step_s(Load(n_decodes=2, n_context_tokens=n_context + 2 * i))
+        assert run.seconds(i + 1) == pytest.approx(total_s, rel=1e-12)
+        assert run.n_until(total_s * (1 - 1e-12)) == run.n_until(total_s * (1 + 1e-12)) - 1 == i + 1
 
 
 def test_a_prompt_longer_than_the_window_attends_to_the_window():
