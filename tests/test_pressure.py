@@ -11,7 +11,7 @@ from bytebill.deployment import BLOCK_SIZE_TOKENS, Deployment
 from bytebill.hardware import accelerator
 from bytebill.models import model, precision
 from bytebill.serving import Request, synthetic
-from bytebill.sim.pressure import arithmetic_over_reading, flood, largest_batch
+from bytebill.sim.pressure import Flood, arithmetic_over_reading, flood, largest_batch
 
 ON_ONE_H100 = {"accelerator": accelerator("h100-sxm"), "precision": precision("bf16")}
 ROOMY = Deployment(model=model("smollm2-135m"), **ON_ONE_H100)  # type: ignore[arg-type]
@@ -59,3 +59,9 @@ def test_a_flood_waits_for_room_or_for_seats_and_is_answered() -> None:
     full, seated = flood(TIGHT, asked, n_seats=100), flood(TIGHT, asked, n_seats=10)
     assert full.waited and full.n_preempted and full.n_answered == 100
     assert not seated.waited and not seated.n_preempted and seated.n_answered == 100
+
+
+@pytest.mark.parametrize(("n_requests", "n_seats"), [(3, 10), (12, 10)])
+def test_free_seats_alone_are_no_waiting(n_requests: int, n_seats: int) -> None:
+    asked = [Request(id=i, n_input_tokens=50, n_output_tokens=5 + 9 * i) for i in range(n_requests)]
+    assert flood(TIGHT, asked, n_seats=n_seats) == Flood(waited=False, n_preempted=0, n_answered=n_requests)
