@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import accumulate
-from math import hypot
+from math import hypot, inf, nan
 
 import pytest
 from hypothesis import given
@@ -13,13 +14,14 @@ from hypothesis import strategies as st
 from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
-from bytebill.models import MODELS, model, precision
+from bytebill.models import MODELS, find, model, precision
 from bytebill.roofline import CacheTerm, Chunk, Load, cost_terms, step_cost, step_time_bounds
 from bytebill.serving.plan import Plan, PrefillChunk, Swap
 from bytebill.serving.request import Request, ServedSequence
 from bytebill.sim import guards
 from bytebill.sim.clock import Clock, Segment
-from bytebill.sim.constants import IDEAL, NAMES, Constants, Estimate
+from bytebill.sim.constants import CALIBRATED, IDEAL, NAMES, Constants, Estimate, calibrated_constants
+from bytebill.sim.phase_time import phase_time
 from bytebill.sim.steady import SteadyState
 
 BF16, H100 = precision("bf16"), accelerator("h100-sxm")
@@ -140,6 +142,19 @@ def test_devices_share_the_bytes_and_wait_for_each_other():
     assert grown == pytest.approx(16 * 1000 * 327_680 / (8 * H100.bandwidth_bytes_per_s))
 
 
+@pytest.mark.parametrize("load", [load_of([500] * 9), load_of([500] * 3, [(0, 300, True)])])
+def test_every_device_reads_all_of_its_attention_where_users_are_dealt_out(load):
+    """Four devices: three copies of attention's matrices more, and of linear layers nothing else."""
+    shared = clock_of(model("llama-3-8b"), constants=REAL, n_devices=4)
+    dealt = Clock(replace(shared.deployment, attention="data"), REAL)
+    attention = 32 * 2 * (2 * 4096 * 4096 + 2 * 4096 * 1024)  # layers, bytes; Q and O, K and V
+    parts = dealt.terms_s(load)
+    more_s = 3 * attention / (4 * 0.8 * H100.bandwidth_bytes_per_s)
+    assert parts["weights"] - shared.terms_s(load)["weights"] == pytest.approx(more_s)
+    besides = parts["cache"] + parts["links"] + parts["program"]
+    assert dealt.step_s(load) == pytest.approx(hypot(parts["weights"], parts["arithmetic"]) + besides)
+
+
 def test_experts_are_resident_whether_or_not_they_are_met():
     mixtral = model("mixtral-8x7b")
     assert (
@@ -218,6 +233,17 @@ def test_under_a_window_counts_are_never_too_fast(contexts):
     assert clock.step_s(load_of(contexts)) >= (bare_s + each) * (1 - 1e-9)
 
 
+@pytest.mark.parametrize("n_context", [240, 241, 243, 254, 255, 257, 400])
+def test_a_run_into_a_window_is_each_step_on_its_own(n_context):
+    """Two sequences of equal or of nearly equal length fill a window of 128 in the middle of a step or at its end."""
+    clock, total_s = clock_of(find("gpt-oss-20b")[0], n_devices=1), 0.0
+    run = clock.segment(Load(n_decodes=2, n_context_tokens=n_context))
+    for i in range(20):
+        total_s += clock.step_s(Load(n_decodes=2, n_context_tokens=n_context + 2 * i))
+        assert run.seconds(i + 1) == pytest.approx(total_s, rel=1e-12)
+        assert run.n_until(total_s * (1 - 1e-12)) == run.n_until(total_s * (1 + 1e-12)) - 1 == i + 1
+
+
 def test_a_prompt_longer_than_the_window_attends_to_the_window():
     spec = model("mistral-7b")
     whole, windowed = (clock_of(s, n_devices=1) for s in (replace(spec, window_len=None), spec))
@@ -263,6 +289,56 @@ def test_impossible_constants_are_refused(bad):
         Constants.exact(**bad)
 
 
+@pytest.mark.parametrize(
+    ("low", "value", "high", "spread"), [(0.5, 2.0, 4.0, 1.75), (0, 0, 0, 0), (0, 0, 1, inf), (inf, inf, inf, 0)]
+)
+def test_an_estimate_spreads_over_its_range(low, value, high, spread):
+    assert Estimate(low=low, value=value, high=high).spread == spread
+
+
+@pytest.mark.parametrize("wrong", [(-1, 0, 1), (2, 1, 3), (1, 3, 2), (0, nan, 1)])
+def test_an_estimate_lies_in_its_range(wrong):
+    with pytest.raises(ValueError, match="inside its range"):
+        Estimate(**dict(zip(("low", "value", "high"), wrong, strict=True)))
+
+
+@pytest.mark.parametrize("name", ["bandwidth_share", "flops_share"])
+@pytest.mark.parametrize(("low", "high", "known"), [(1e-9, 1, True), (0, 1, False), (0.5, 1.001, False)])
+def test_a_share_is_above_none_and_at_most_all(name, low, high, known):
+    share = Estimate(low=low, value=0.7, high=high)
+    for told in ({name: share}, {"by_kind": ((name, "fp8", share),)}):
+        with nullcontext() if known else pytest.raises(ValueError, match=f"{name} is a share"):
+            assert Constants(**told).error == 0
+
+
+def test_all_constants_move_to_their_fast_and_slow_ends():
+    """A share and a link are fast where they are high, a time where it is low; those of one kind move along."""
+    wide = Estimate(low=0.25, value=0.5, high=1.0)
+    kinds = tuple((name, "fp8", wide) for name in NAMES)
+    constants = Constants(**dict.fromkeys(NAMES, wide), by_kind=kinds, error=0.3)
+    rates = {"bandwidth_share", "flops_share", "link_bytes_per_s"}
+    for moved, of_rates, of_times in ((constants.fastest, 1.0, 0.25), (constants.slowest, 0.25, 1.0)):
+        for name in NAMES:
+            end = of_rates if name in rates else of_times
+            assert getattr(moved, name) == Estimate.exact(end) and moved.of(name, "fp8") == end
+        assert moved.error == 0.3
+
+
+def test_routed_products_reach_a_share_of_what_large_ones_do():
+    own = (("flops_share", "fp8", Estimate.exact(0.6)), ("flops_share", "routed", Estimate.exact(0.5)))
+    routed = Constants(flops_share=Estimate.exact(0.8), by_kind=own)
+    assert [routed.routed_share_of(dtype) for dtype in ("fp8", "bf16")] == [0.3, 0.4]
+    assert replace(routed, by_kind=own[:1]).routed_share_of("fp8") == 0.6
+
+
+def test_a_device_that_nobody_measured_has_the_rates_of_the_others():
+    unknown, known = (calibrated_constants("sglang", id) for id in ("none such", "h100-sxm"))
+    for name in NAMES:
+        device = name in ("bandwidth_share", "flops_share", "all_reduce_s", "link_bytes_per_s")
+        assert getattr(unknown, name) == getattr(CALIBRATED["other"] if device else known, name)
+    assert unknown.bandwidth_share != known.bandwidth_share and unknown.error == CALIBRATED["sglang"].error > 0
+
+
 def test_the_steady_state_is_a_closed_loop_played_step_by_step():
     """Eight users whose turns are spread evenly over 64 steps: every eighth step, one of them prefills."""
     clock = clock_of(model("llama-3-8b"), constants=REAL, n_devices=1)
@@ -288,6 +364,89 @@ def test_prefills_in_steps_of_their_own_make_everybody_wait():
     assert apart.output_tokens_per_s == pytest.approx(8 * 65 / seconds, rel=1e-3)
     assert apart.tpot_s == pytest.approx((seconds - alone_s) / 64, rel=1e-3)
     assert together.tpot_s < apart.tpot_s
+
+
+ALONE = clock_of(model("llama-3-8b"), constants=REAL, n_devices=1)
+
+
+def steps_s(n_decodes, context, n_prompts, prompt=(0, 700)):
+    """A step of so many decodes at one context, and of so many prompts: (cached, new)."""
+    return ALONE.step_s(load_of([context] * n_decodes, [(*prompt, True)] * n_prompts))
+
+
+@pytest.mark.parametrize(
+    ("users", "n_out", "mixed", "tpot"),
+    [
+        (1, 102, True, lambda: steps_s(1, 700 + 50, 0)),  # contexts from 700 to 800
+        (1, 1, True, lambda: steps_s(1, 700, 0)),
+        (9, 8, True, lambda: steps_s(8, 703, 1)),  # one of nine prefills in every step
+        (5, 8, True, lambda: (steps_s(5, 703, 0) + steps_s(4, 703, 1)) / 2),  # in every second one
+        (14, 8, True, lambda: (3 * steps_s(13, 703, 1) + 5 * steps_s(12, 703, 2)) / 8),  # 13 prefills in 8 steps
+        (8, 8, False, lambda: steps_s(0, 0, 1) + steps_s(8, 703, 0)),
+        (2, 3, False, lambda: steps_s(0, 0, 1) / 2 + steps_s(2, 700.5, 0)),
+    ],
+)
+def test_a_steady_state_shares_out_its_prefills(users, n_out, mixed, tpot):
+    state = SteadyState(clock=ALONE, concurrency=users, n_input_tokens=700, n_output_tokens=n_out, mixed=mixed)
+    first_s = steps_s(users - 1 if mixed else 0, 700 + max(0, n_out - 2) / 2, 1)
+    assert state.tpot_s == pytest.approx(tpot(), rel=1e-9)
+    assert state.first_step_s == pytest.approx(first_s, rel=1e-9)
+    assert state.output_tokens_per_s == pytest.approx(users * n_out / (first_s + (n_out - 1) * tpot()), rel=1e-9)
+
+
+def test_a_steady_state_computes_only_what_no_cache_has():
+    state = SteadyState(clock=ALONE, concurrency=1, n_input_tokens=700, n_output_tokens=9, n_cached_tokens=600)
+    assert state.first_step_s == steps_s(0, 0, 1, prompt=(600, 100))
+
+
+@pytest.mark.parametrize("wrong", [{"concurrency": 0}, {"n_output_tokens": 0}, {"n_cached_tokens": 10}])
+def test_a_steady_state_has_somebody_and_something_to_do(wrong):
+    least = {"clock": ALONE, "concurrency": 1, "n_input_tokens": 10, "n_output_tokens": 1, "n_cached_tokens": 9}
+    assert SteadyState(**least).tpot_s > 0
+    with pytest.raises(BytebillError, match="a token to compute and one to emit"):
+        SteadyState(**least | wrong)
+
+
+@pytest.mark.parametrize(
+    ("hit_rate", "step_tokens", "cached_new_prompts"),
+    [
+        (0, 1000, (0, 100, 10)),
+        (0.5, 1000, (50, 50, 20)),
+        (0.257, 1000, (25, 75, 13)),
+        (0.9999, 8, (99, 1, 8)),
+        (0, 99, (0, 100, 1)),
+    ],
+)
+def test_phases_take_full_steps_of_their_own(hit_rate, step_tokens, cached_new_prompts):
+    n_cached, n_new, n_prompts = cached_new_prompts
+    two = clock_of(model("llama-3-8b"), constants=REAL, n_devices=2)
+    asked = {"batch_size": 8, "n_input_tokens": 100, "n_output_tokens": 31}
+    found = phase_time(ALONE, hit_rate=hit_rate, step_tokens=step_tokens, decode=two, **asked)
+    assert found.input_s == pytest.approx(steps_s(0, 0, n_prompts, prompt=(n_cached, n_new)) / (n_prompts * 100))
+    assert found.output_s == pytest.approx(2 * two.step_s(load_of([115] * 8)) / 8)
+    assert found.ratio == found.output_s / found.input_s
+    alone = phase_time(two, hit_rate=hit_rate, step_tokens=step_tokens, **asked)
+    assert alone.output_s == found.output_s and alone.input_s == pytest.approx(
+        2 * two.step_s(load_of(chunks=[(n_cached, n_new, True)] * n_prompts)) / (n_prompts * 100)
+    )
+
+
+def test_phases_fill_steps_of_8192_tokens():
+    asked = {"batch_size": 1, "n_input_tokens": 1024, "n_output_tokens": 2}
+    assert phase_time(ALONE, **asked) == phase_time(ALONE, step_tokens=8192, **asked)
+
+
+@pytest.mark.parametrize("wrong", [0, 10_000_001, 1.5, "1"])
+def test_phases_are_of_counts_that_can_be(wrong):
+    least = dict.fromkeys(("batch_size", "n_input_tokens", "n_output_tokens", "step_tokens"), 1)
+    assert phase_time(ALONE, **least).ratio > 0
+    assert phase_time(ALONE, **least | {"n_output_tokens": 10_000_000}).ratio > 0
+    for name in least:
+        with pytest.raises(BytebillError, match="count from one to 10,000,000, in wholes"):
+            phase_time(ALONE, **least | {name: wrong})
+    for hit_rate in (-0.1, 1):
+        with pytest.raises(BytebillError, match="A hit rate is a share from 0 to below 1"):
+            phase_time(ALONE, **least, hit_rate=hit_rate)
 
 
 def test_a_run_reaches_a_time_even_where_its_formula_falls_short() -> None:

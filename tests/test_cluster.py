@@ -18,6 +18,7 @@ from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
 from bytebill.hardware import accelerator
 from bytebill.models import find, precision
+from bytebill.roofline.load import Chunk, Load
 from bytebill.serving import Poisson, Policy, Request, RequestRouter, SharedPrefix, Source, sharegpt_like, synthetic
 from bytebill.serving.continuous import ContinuousScheduler
 from bytebill.serving.memory.contiguous import ContiguousMax
@@ -26,11 +27,14 @@ from bytebill.serving.metrics import mean
 from bytebill.serving.plan import Plan
 from bytebill.serving.static import StaticScheduler
 from bytebill.sim import Cluster, Pool, Transfer, serve_on
+from bytebill.sim.clock import Clock
 from bytebill.sim.constants import IDEAL, calibrated_constants
 from bytebill.sim.fleet import Replicas
-from bytebill.sim.ranks import RankClock, RankPlan, lock_step
+from bytebill.sim.handover import SUMS
+from bytebill.sim.ranks import LockStep, RankClock, RankPlan, lock_step, rank_policy
 from bytebill.sim.replica import Kind
 from bytebill.sim.server import simulate
+from bytebill.sim.transfer import network_bytes_per_s
 from bytebill.trials.transfers import moved_caches
 from serving_play import CONSTANT, SCHEDULERS, LinearClock, poisson, workloads
 
@@ -261,6 +265,42 @@ def test_affinity_finds_more_than_turns_do() -> None:
     assert computed["prefix affinity"] < 0.97 * computed["round robin"]
 
 
+SEATS, GROUPS = (10, 300), (replace(ONE, reserve=0.1), replace(ONE, reserve=0.6))
+ROOM = [each.n_blocks(16) * 16 for each in GROUPS]
+PAIRS = [
+    tuple(
+        Pool(deployment=each, policy=Policy(n_slots=n), role=role)
+        for each, n, role in zip(GROUPS, SEATS, roles, strict=True)
+    )
+    for roles in (("both", "both"), ("prefill", "decode"))
+]
+
+
+@pytest.mark.parametrize("pools", PAIRS)
+def test_a_cluster_adds_up_its_pools(pools: tuple[Pool, ...]) -> None:
+    """Seats are weighed by steps, and room by time at work."""
+    served = Cluster(pools=pools).serve(chats(150, 40.0))
+    whole, (a, b) = served.metrics, served.pools
+    for name in SUMS:
+        assert getattr(whole, name) == pytest.approx(getattr(a, name) + getattr(b, name))
+    assert whole.end_s == max(a.end_s, b.end_s) == served.end_s
+    assert whole.n_slots == round((10 * a.n_steps + 300 * b.n_steps) / (a.n_steps + b.n_steps))
+    assert whole.n_kv_tokens == round((ROOM[0] * a.busy_s + ROOM[1] * b.busy_s) / (a.busy_s + b.busy_s))
+    assert sum(whole.itl_weight) == whole.n_output_tokens - whole.n_finished
+
+
+@pytest.mark.parametrize("pools", PAIRS)
+def test_idle_pools_count_alike(pools: tuple[Pool, ...]) -> None:
+    idle = Cluster(pools=pools).serve([]).metrics
+    assert (idle.n_slots, idle.n_kv_tokens) == (155, round(sum(ROOM) / 2))
+
+
+def test_a_cluster_of_static_batches_counts_no_room() -> None:
+    pools = (BOTH, replace(BOTH, policy=Policy(kind="static", n_slots=4)))
+    served = Cluster(pools=pools).serve(chats(20, 40.0)).metrics
+    assert served.n_finished == 20 and served.n_kv_tokens is None
+
+
 def test_a_pool_of_twice_the_devices_gets_more() -> None:
     pools = (BOTH, replace(BOTH, deployment=replace(ONE, n_devices=2)))
     served = Cluster(pools=pools).serve(chats(600, 40.0))
@@ -389,6 +429,128 @@ def test_a_run_of_ranks_is_the_sum_of_its_steps() -> None:
     assert runs[0].metrics == runs[1].metrics and runs[0].metrics.n_finished == 60
 
 
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy(n_slots=6),
+        Policy(kind="chunked", n_slots=6, token_budget=512),
+        Policy(preemption="swap", n_host_blocks=99),
+    ],
+)
+def test_a_rank_by_itself_is_the_server(policy: Policy) -> None:
+    one = group(attention="data")
+    asked = chats(60, 20.0)
+    asked[7] = replace(asked[7], n_input_tokens=10**6)
+    alone = serve_on(one, asked, policy).metrics
+    ranks = simulate(lock_step(one, policy), asked, RankClock(one, IDEAL)).metrics
+    assert ranks.refusals == alone.refusals and [id for id, _ in ranks.refusals] == [7]
+    for name, column in alone.columns.items():
+        assert list(ranks.columns[name]) == pytest.approx(list(column), rel=1e-9)
+    for name in (*SUMS, "n_slots", "n_kv_tokens", "end_s"):
+        assert getattr(ranks, name) == pytest.approx(getattr(alone, name), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("policy", "n_ranks", "share"),
+    [
+        (Policy(n_slots=8, n_host_blocks=8), 4, Policy(n_slots=2, n_host_blocks=2)),
+        (Policy(n_slots=9, n_host_blocks=11), 4, Policy(n_slots=3, n_host_blocks=2)),
+        (
+            Policy(kind="chunked", n_slots=1, token_budget=2, watermark=0.1),
+            4,
+            Policy(kind="chunked", n_slots=1, token_budget=1, watermark=0.1),
+        ),
+        (Policy(token_budget=1001), 8, Policy(token_budget=126, n_slots=32)),
+        (Policy(token_budget=1000), 1, Policy(token_budget=1000)),
+    ],
+)
+def test_slots_and_budgets_are_shared_out_upwards_and_blocks_downwards(
+    policy: Policy, n_ranks: int, share: Policy
+) -> None:
+    assert rank_policy(policy, n_ranks) == share
+
+
+@pytest.mark.parametrize("kind", ["static", "dynamic"])
+def test_ranks_run_no_static_batch(kind: str) -> None:
+    with pytest.raises(BytebillError, match=f"cannot run a {kind} batch each"):
+        rank_policy(Policy(kind=kind), 2)
+
+
+def test_ranks_divide_the_pool() -> None:
+    four = group(n_devices=4, attention="data")
+    n_blocks = four.n_blocks(48)
+    assert n_blocks % 4, "else nothing is rounded"
+    ranks = lock_step(four, Policy(n_slots=6, block_size_tokens=48))
+    assert (ranks.n_slots, ranks.n_kv_tokens) == (8, n_blocks // 4 * 4 * 48)
+
+
+def dealt() -> LockStep:
+    """Four ranks and five users, of whom the first and the last share a rank."""
+    ranks = lock_step(group(n_devices=4, attention="data"), Policy())
+    for i, (n_in, n_out) in enumerate([(40, 9), (50, 7), (60, 5), (70, 3), (80, 8)]):
+        ranks.add(Request(id=i, n_input_tokens=n_in, n_output_tokens=n_out))
+    return ranks
+
+
+def test_a_step_of_ranks_holds_all_of_theirs() -> None:
+    ranks = dealt()
+    assert (ranks.n_waiting, ranks.n_running) == (5, 0)
+    prompts = ranks.plan(0.0)
+    assert isinstance(prompts, RankPlan) and [len(each.chunks) for each in prompts.ranks] == [2, 1, 1, 1]
+    assert sorted(chunk.n_new_tokens for chunk in prompts.chunks) == [40, 50, 60, 70, 80]
+    assert len(ranks.advance().started) == 5 and (ranks.n_waiting, ranks.n_running) == (0, 5)
+    decodes = ranks.plan(0.0)
+    assert isinstance(decodes, RankPlan)
+    assert (decodes.n_decodes, decodes.n_context_tokens, decodes.n_running) == (5, 300, 5)
+    assert (decodes.n_repeats, decodes.n_cached_tokens, decodes.step) == (2, 300, 1)
+    assert sorted(n for _, n in decodes.live_contexts) == [40, 50, 60, 70, 80]
+    assert [each.request.id for each in ranks.advance(2).finished] == [3]
+    assert ranks.lengths() == {0: (42, 48), 1: (52, 56), 2: (62, 64), 4: (82, 87)}  # cached, and at the end
+
+
+def test_who_is_answered_makes_room_at_its_rank() -> None:
+    """And who is refused takes none."""
+    ranks = dealt()
+    for n_steps in (1, 2):
+        ranks.plan(0.0)
+        ranks.advance(n_steps)
+    sizes = [10**7, 30, 31]
+    kept = [ranks.add(Request(id=5 + i, n_input_tokens=n, n_output_tokens=9)) for i, n in enumerate(sizes)]
+    assert [each.reason is None for each in kept] == [False, True, True]
+    plan = ranks.plan(0.0)
+    assert isinstance(plan, RankPlan)
+    assert [[chunk.n_new_tokens for chunk in each.chunks] for each in plan.ranks] == [[], [31], [], [30]]
+
+
+@pytest.mark.parametrize("prompts", [((900,), (100,)), ((100, 200), (250,)), ((), (64,))])
+def test_prompts_of_ranks_wait_for_the_longest(prompts: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    """Linear layers see everybody's tokens; attention is the slower rank's, who has one device of two for it."""
+    two = group(n_devices=2, attention="data")
+    ranks, pooled = RankClock(two, IDEAL), Clock(two, IDEAL)
+    contexts = (700, 2100)
+    parts = [
+        Plan(n_decodes=1, n_context_tokens=n, chunks=tuple(Chunk(context_len=0, n_new_tokens=m) for m in each))
+        for n, each in zip(contexts, prompts, strict=True)
+    ]
+    whole = {"n_decodes": 2, "n_context_tokens": sum(contexts), "chunks": (*parts[0].chunks, *parts[1].chunks)}
+    every = pooled.step_s(Load(**whole)) - pooled.terms_s(Load(**whole))["cache"]
+    slowest = max(pooled.terms_s(each)["cache"] for each in parts)
+    assert ranks.step_s(RankPlan(**whole, ranks=tuple(parts))) == pytest.approx(every + 2 * slowest, rel=1e-9)
+
+
+def test_ranks_pay_for_their_swaps_once() -> None:
+    two = group(n_devices=2, attention="data")
+    clock = RankClock(two, IDEAL, host_bytes_per_s=1e9)
+    parts = tuple(Plan(n_decodes=n, n_context_tokens=1000) for n in (1, 5))
+    whole = RankPlan(n_decodes=6, n_context_tokens=2000, ranks=parts)
+    extra_s = 3 * 16 * 131072 / 2 / 1e9  # blocks, their tokens, bytes of one, each half over its own link
+    for n in (1, 700):
+        swapped = clock.segment(replace(whole, n_swapped_blocks=3)).seconds(n)
+        assert swapped - clock.segment(whole).seconds(n) == pytest.approx(extra_s, rel=1e-6)
+    with pytest.raises(BytebillError, match="each rank's part"):
+        clock.segment(Load(n_decodes=1, n_context_tokens=9))
+
+
 BAD: list[tuple[str, Any]] = [
     ("at least one pool", lambda: Cluster(pools=())),
     ("no decode pool", lambda: Cluster(pools=(PREFILL,))),
@@ -481,6 +643,33 @@ def test_heads_that_are_copied_are_moved_as_often() -> None:
     assert round(once / 1e6) == 197
 
 
+@pytest.mark.parametrize(("n_senders", "n_receivers", "copies"), [(4, 8, 2), (8, 4, 1)])
+def test_a_cache_moves_as_its_receiver_keeps_it(n_senders: int, n_receivers: int, copies: int) -> None:
+    ends = [group("qwen3-235b-a22b", "h200-sxm", n_devices=n) for n in (n_senders, n_receivers)]
+    move = Transfer(sender=ends[0], receiver=ends[1], link_bytes_per_s=1e9, share=0.5, latency_s=0.25)
+    n_bytes = copies * 94 * 4 * 128 * 2 * 2 * 10  # layers, KV heads, head, K and V, bytes, tokens
+    assert move.moved_bytes(10) == n_bytes and move.moved_bytes(0) == 0
+    assert move.seconds(10) == pytest.approx(0.25 + n_bytes / (0.5 * 1e9 * 4)) and move.seconds(0) == 0.25
+    with pytest.raises(BytebillError, match="from none up, not -1"):
+        move.moved_bytes(-1)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept", "refused"),
+    [
+        ("link_bytes_per_s", (None, 1, 5e10), (0.5, math.inf, math.nan, "1")),
+        ("share", (1, 1e-9), (0, -0.1, 1.01, math.nan)),
+        ("latency_s", (0, 3.5), (-0.1, math.inf, math.nan, "1")),
+    ],
+)
+def test_a_transfer_is_of_this_world(name: str, kept: tuple[Any, ...], refused: tuple[Any, ...]) -> None:
+    for value in kept:
+        assert Transfer(sender=ONE, receiver=ONE, **{name: value}).seconds(1) > 0
+    for value in refused:
+        with pytest.raises(BytebillError, match=f"not {value}"):
+            Transfer(sender=ONE, receiver=ONE, **{name: value})
+
+
 def test_the_slower_side_sets_the_rate() -> None:
     four = replace(ONE, n_devices=4)
     rates = [
@@ -488,6 +677,20 @@ def test_the_slower_side_sets_the_rate() -> None:
         for a, b in ((ONE, four), (four, ONE), (four, four), (replace(four, attention="data"), four))
     ]
     assert rates == [1e9, 1e9, 4e9, 1e9]
+
+
+@pytest.mark.parametrize(("n_senders", "n_receivers"), [(1, 4), (4, 1), (4, 4), (2, 8)])
+def test_a_link_of_a_cluster_is_a_replicas_and_a_network_has_a_port_for_each_device(
+    n_senders: int, n_receivers: int
+) -> None:
+    pools = tuple(
+        Pool(deployment=replace(ONE, n_devices=n), role=role)
+        for n, role in ((n_senders, "prefill"), (n_receivers, "decode"))
+    )
+    (given_link,) = Cluster(pools=pools, link_bytes_per_s=8e9, link_latency_s=0.5).transfers.values()
+    (network,) = Cluster(pools=pools).transfers.values()
+    assert given_link.bytes_per_s == pytest.approx(8e9) and given_link.latency_s == 0.5
+    assert network.bytes_per_s == pytest.approx(min(n_senders, n_receivers) * network_bytes_per_s())
 
 
 MENDED: list[tuple[str, Any]] = [

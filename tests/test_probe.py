@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +28,8 @@ from bytebill.measure.endpoint import Answer, Endpoint
 from bytebill.models import model, precision
 from bytebill.roofline import Load
 from bytebill.sim import Clock, Constants
-from bytebill.sim.own_program import own_program
+from bytebill.sim.constants import Estimate, calibrated_constants
+from bytebill.sim.own_program import OwnProgram, own_program, program_json
 from bytebill.statement.form import Form
 from bytebill.trials import probe
 
@@ -308,6 +310,66 @@ def test_a_programs_file_is_hostile_input(name: str, tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text(text)
     with pytest.raises(BytebillError, match=said):
         own_program(tmp_path / "mine.json", "h100-sxm")
+
+
+def _program(tmp_path: Path, **told: Any) -> OwnProgram:
+    (tmp_path / "mine.json").write_text(json.dumps(told), encoding="utf-8-sig")
+    return own_program(tmp_path / "mine.json", "h100-sxm")
+
+
+@pytest.mark.parametrize(
+    ("told", "low", "value", "high"),
+    [
+        (0.25, 0.25, 0.25, 0.25),
+        ([0.25], 0.25, 0.25, 0.25),
+        ([0.1, 0.2, 0.4], 0.1, 0.2, 0.4),
+        ([0, 0.2, 0.2], 0, 0.2, 0.2),
+        (0, 0, 0, 0),
+        (2e-12, 2e-12, 2e-12, 2e-12),
+        (9e11, 9e11, 9e11, 9e11),
+    ],
+)
+def test_a_programs_constant_is_a_value_or_a_range(
+    told: Any, low: float, value: float, high: float, tmp_path: Path
+) -> None:
+    found = _program(tmp_path, like="sglang", step_s=told, probed={"url": "http://there"})
+    assert found.constants.step_s == Estimate(low=low, value=value, high=high)
+    assert replace(found.constants, step_s=(usual := calibrated_constants("sglang", "h100-sxm")).step_s) == usual
+
+
+@pytest.mark.parametrize("told", [1e-12, 1e12, -0.1, True, None, [], [0.1, 0.2], [0.1] * 4, [0.1, 0.2, 1e12]])
+def test_what_is_no_programs_constant_is_refused(told: Any, tmp_path: Path) -> None:
+    with pytest.raises(BytebillError, match=r"^mine.json: step_s is .*, not a number in SI units"):
+        _program(tmp_path, step_s=told)
+
+
+def test_a_programs_front_end_takes_no_longer_than_ten_minutes(tmp_path: Path) -> None:
+    assert [_program(tmp_path, request_s=told).request_s for told in (0, 600)] == [0, 600]
+    for told in (-0.1, 600.5, True, "1"):
+        with pytest.raises(BytebillError, match=r"^mine.json: request_s is .*, not a time in seconds.$"):
+            _program(tmp_path, request_s=told)
+
+
+def test_a_programs_file_may_leave_out_all(tmp_path: Path) -> None:
+    usual = OwnProgram(like="vllm", constants=calibrated_constants("vllm", "h100-sxm"), request_s=0.015)
+    assert _program(tmp_path) == _program(tmp_path, policy=None) == usual
+
+
+def test_a_program_is_read_as_it_was_written(tmp_path: Path) -> None:
+    found = _program(tmp_path, like="trtllm", step_s=[0.1, 0.2, 0.4], layer_s=0.3, request_s=0.5)
+    told = program_json(found, measured=("step_s", "layer_s"), probed={"users": 3})
+    assert told == {
+        **{"like": "trtllm", "step_s": [0.1, 0.2, 0.4], "layer_s": [0.3] * 3},
+        **{"request_s": 0.5, "probed": {"users": 3}},
+    }
+    assert _program(tmp_path, **told) == found
+
+
+@pytest.mark.parametrize(("n_more", "kept"), [(0, True), (1, False)])
+def test_a_programs_file_has_sixteen_mebibytes_at_most(n_more: int, kept: bool, tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text("{}" + " " * (2**24 - 2 + n_more))
+    with nullcontext() if kept else pytest.raises(BytebillError, match="larger than any program"):
+        assert own_program(tmp_path / "mine.json", "h100-sxm").like == "vllm"
 
 
 def test_a_programs_file_that_has_no_end_is_not_read(tmp_path: Path) -> None:

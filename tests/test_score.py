@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from math import exp, hypot, log
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -21,10 +22,11 @@ from bytebill.errors import BytebillError
 from bytebill.hardware import ACCELERATORS, accelerator
 from bytebill.models import MODELS, PUBLISHED, find, model, precision
 from bytebill.programs import program
-from bytebill.roofline import Load, step_time_bounds
+from bytebill.roofline import Chunk, Load, step_time_bounds
+from bytebill.serving import Policy
 from bytebill.sim import IDEAL, Clock, ClosedLoop, SteadyState
 from bytebill.sim.closed_loop import POLICIES
-from bytebill.sim.constants import calibrated_constants
+from bytebill.sim.constants import Constants, Estimate, calibrated_constants
 from bytebill.sim.own_program import own_program
 from bytebill.statement.form import Form
 from bytebill.trials import score
@@ -271,6 +273,73 @@ def test_a_spread_of_nothing_is_the_steady_state_and_a_small_one_is_near_it() ->
     state = SteadyState(clock=Clock(group, constants), **shape)
     assert alike.tpot_s == state.tpot_s and alike.ttft_s == state.first_step_s
     assert spread.tpot_s == pytest.approx(replace(state, n_input_tokens=461, n_output_tokens=230).tpot_s, rel=0.05)
+
+
+EIGHT_B = Deployment(model=model("llama-3.1-8b"), accelerator=accelerator("h100-sxm"), precision=precision("bf16"))
+WIDE = Constants(
+    step_s=Estimate(value=0.01, low=0.01, high=0.03), bandwidth_share=Estimate(value=0.8, low=0.4, high=0.8)
+)
+
+
+def test_users_who_stay_together_prefill_and_decode_in_turn() -> None:
+    """Five at once, though the policy seats two: a step of five prompts, then nine of five decodes."""
+    clock = Clock(EIGHT_B, WIDE)
+    shape = {"concurrency": 5, "n_input_tokens": 50, "n_output_tokens": 10}
+    policy = Policy(n_slots=2)
+    loop = ClosedLoop(deployment=EIGHT_B, constants=WIDE, policy=policy, synchronised=True, request_s=0.5, **shape)
+    decodes_s = sum(clock.step_s(Load(n_decodes=5, n_context_tokens=5 * n)) for n in range(50, 59))
+    assert loop.ttft_s == pytest.approx(0.5 + clock.step_s(Load(chunks=(Chunk(context_len=0, n_new_tokens=50),) * 5)))
+    assert loop.tpot_s == pytest.approx(decodes_s / 9)
+
+
+def test_users_who_drift_wait_for_a_step_under_way_and_for_room() -> None:
+    """Front end, half a step, those who are served before, the prompt's own step; without a front end no half step."""
+    tight = replace(EIGHT_B, reserve=0.7)
+    shape = {"n_input_tokens": 4000, "n_output_tokens": 1001}
+    n_running = int((80e9 * 0.3 - 2 * tight.model.n_params) / (131_072 * 4500))
+    state = SteadyState(clock=Clock(tight, WIDE), concurrency=n_running, **shape)
+    served_s = state.first_step_s + 1000 * state.tpot_s
+    for users, queue_s in ((n_running, 0.0), (3 * n_running, 2 * served_s)):
+        for request_s, half_s in ((0.0, 0.0), (0.25, state.tpot_s / 2)):
+            loop = ClosedLoop(deployment=tight, constants=WIDE, concurrency=users, request_s=request_s, **shape)
+            assert loop.n_running == n_running and loop.tpot_s == state.tpot_s
+            assert loop.ttft_s == pytest.approx(request_s + half_s + queue_s + state.first_step_s)
+
+
+def test_a_first_round_counts_as_one_of_ten() -> None:
+    loop = ClosedLoop(deployment=EIGHT_B, concurrency=1, n_input_tokens=9, n_output_tokens=9)
+    assert loop._mean_of_all([6.0, 1.0, 2.0, 8.0, 3.0], [True, False, False, True, False]) == pytest.approx(2.5)
+
+
+def test_a_range_adds_in_squares_what_each_constant_and_the_program_may_be_off() -> None:
+    """Each of the two constants can only make a step slower; the program's error goes both ways."""
+    shape = {"concurrency": 4, "n_input_tokens": 400, "n_output_tokens": 50}
+    loop = ClosedLoop(deployment=EIGHT_B, constants=replace(WIDE, error=0.1), **shape)
+    now_s, dear_s, slow_s = (
+        SteadyState(clock=Clock(EIGHT_B, constants), **shape).tpot_s
+        for constants in (WIDE, WIDE.moved("step_s", "high"), WIDE.moved("bandwidth_share", "low"))
+    )
+    low, high = loop.tpot_range_s
+    assert low == pytest.approx(now_s * exp(-0.1))
+    assert high == pytest.approx(now_s * exp(hypot(log(dear_s / now_s), log(slow_s / now_s), 0.1)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"concurrency": 0}, "has a user"),
+        ({"n_input_tokens": 0}, "a token asked"),
+        ({"n_output_tokens": 0}, "a token answered"),
+        ({"length_spread": 1}, "below 1, not 1"),
+        ({"length_spread": -0.1}, "below 1, not -0.1"),
+        ({"n_input_tokens": 10**6}, "hold no user of 1,000,001 tokens beside Llama-3.1-8B"),
+    ],
+)
+def test_a_closed_loop_that_cannot_be_is_refused(wrong: dict[str, Any], said: str) -> None:
+    least = {"deployment": EIGHT_B, "concurrency": 1, "n_input_tokens": 1, "n_output_tokens": 1}
+    assert ClosedLoop(**least).tpot_s > 0
+    with pytest.raises(BytebillError, match=said):
+        ClosedLoop(**least | wrong)
 
 
 def test_a_range_holds_the_prediction_and_widens_with_the_programs_error() -> None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from math import inf, nan
+from statistics import fmean
 
 import pytest
 import yaml
@@ -23,10 +24,14 @@ from bytebill.memory import Footprint
 from bytebill.models import model, precision
 from bytebill.programs import program
 from bytebill.roofline import Load
+from bytebill.serving import Poisson, Slo, Workload
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.waste import mean_usage
-from bytebill.serving.workload.published import sharegpt_like
+from bytebill.serving.workload.published import quantile_table, sharegpt_like
+from bytebill.sim.closed_loop import policy_of
+from bytebill.sim.constants import calibrated_constants
 from bytebill.sim.phase_time import phase_time
+from bytebill.sim.server import serve_on
 from bytebill.sim.steady import SteadyState
 from bytebill.sim.usable import usable_share
 from bytebill.statement import HELD_SHARE, Case, Rental, as_json, markdown, offers, statement, tornado
@@ -47,6 +52,7 @@ CHAT = Case(
     tpot_slo_s=0.05,
     usd_per_device_hour=3.0,
 )
+VLLM = calibrated_constants("vllm", "h100-sxm")
 LEVERS = standard_levers(
     faster=accelerator("h200-sxm"),
     faster_usd_per_hour=4.0,
@@ -368,6 +374,36 @@ def test_an_api_is_paid_for_what_it_reads_writes_and_computes():
 def test_without_limits_all_of_a_replica_is_usable():
     given = {"program_id": "vllm", "constants": CHAT.constants, "n_input_tokens": 100, "n_output_tokens": 10}
     assert usable_share(CHAT.deployment, capacity_per_s=5.0, **given) == 1.0
+
+
+def late_at(rate_per_s, policy, limits):
+    """Share of two draws' answers that are late."""
+    lengths = [quantile_table("azure-conv", side).stretched(n) for side, n in (("input", 900), ("output", 50))]
+    each = []
+    for seed in (0, 3):
+        arrivals = Poisson(rate_per_s, seed=seed)
+        asked = Workload(50, inputs=lengths[0], outputs=lengths[1], arrivals=arrivals, seed=seed)
+        each.append(1 - Slo(**limits).share(serve_on(CHAT.deployment, asked, policy, constants=VLLM).metrics))
+    return fmean(each)
+
+
+@pytest.mark.parametrize(
+    ("limits", "settings", "changed"),
+    [
+        ({"ttft_s": 0.6, "attainment": 0.9}, {}, {}),
+        ({"ttft_s": 0.6, "attainment": 0.9}, {"n_slots": 3}, {"n_slots": 3}),
+        ({"ttft_s": 0.6, "attainment": 0.8}, {"step_tokens": 256}, {"token_budget": 256}),
+        ({"tpot_s": 0.02, "attainment": 0.8}, {"n_slots": 10**6}, {}),
+    ],
+)
+def test_of_a_replica_as_much_is_usable_as_keeps_the_limits(limits, settings, changed):
+    policy = replace(policy_of("vllm", CHAT.deployment.accelerator), **changed)
+    given = {"program_id": "vllm", "constants": VLLM, "capacity_per_s": 30.0, "n_requests": 50, "seeds": (0, 3)}
+    given |= {"n_input_tokens": 900, "n_output_tokens": 50}
+    found = usable_share(CHAT.deployment, **given, **limits, **settings)
+    assert 0 < found < 1
+    assert late_at(30 * found, policy, limits) <= 1 - limits["attainment"] + 1e-9
+    assert late_at(30 * found * 1.04, policy, limits) > 1 - limits["attainment"] + 1e-9
 
 
 def test_the_page_says_its_limits_and_its_times():

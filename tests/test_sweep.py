@@ -6,12 +6,14 @@ import gc
 import json
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,16 @@ import pytest
 import yaml
 
 from bytebill import cli, data
+from bytebill.deployment import Deployment
 from bytebill.errors import BytebillError
+from bytebill.hardware import accelerator
+from bytebill.memory.footprint import as_served, footprint_of
+from bytebill.models import checkpoint_precision, find
+from bytebill.programs import program
+from bytebill.serving import Bursty, Evenly, Fixed, Metrics, Poisson, Policy, Slo, Workload, synthetic
+from bytebill.sim import Cluster, Pool, serve_on
+from bytebill.sim.closed_loop import policy_of
+from bytebill.sim.constants import calibrated_constants
 from bytebill.sim.sweep import _TEXTS, FIELDS, RESULTS, Sweep, point_id, row_of
 from bytebill.trials import sweeps
 
@@ -361,3 +372,301 @@ def test_the_command_prints_the_table(table: list[dict[str, Any]], tmp_path: Pat
     assert done.stdout == sweeps.as_csv(table)
     as_json = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
     assert json.loads(as_json.stdout)["rows"] == table
+
+
+HARD: dict[str, Any] = {  # nothing of the group or the policy as it is by default
+    **{"model": "llama-3-8b", "accelerator": "h200-sxm", "devices": 2, "program": "sglang", "usd_per_gpu_hour": 4.0},
+    **{"weights": "fp8", "kv": "fp8"},
+    "policy": {"n_slots": 6, "token_budget": 1024, "block_size_tokens": 32, "watermark": 0.1},
+    "workload": {"trace": "azure-code", "requests": 40, "rate_per_s": 60, "max_len_tokens": 3000},
+    "slo": {"ttft_s": 0.3, "tpot_s": 0.006, "itl_s": 0.05, "e2e_s": 0.5, "attainment": 0.7},
+}
+CARD, ASKED = (
+    accelerator("h200-sxm"),
+    synthetic("azure-code", 40, arrivals=Poisson(60, seed=7), max_len_tokens=3000, seed=7),
+)
+
+
+def group(attention: str = "tensor") -> Deployment:
+    spec = find("llama-3-8b")[0]
+    width = replace(checkpoint_precision("fp8", spec), kv_bytes_per_value=1)
+    two = Deployment(model=spec, accelerator=CARD, precision=width, n_devices=2, attention=attention)
+    return as_served(two, program("sglang"), step_tokens=1024)
+
+
+POLICY = Policy(n_slots=6, token_budget=1024, mixed=False, block_size_tokens=32, watermark=0.1)
+RATES = calibrated_constants("sglang", "h200-sxm")
+
+
+def pool(role: str = "both", n: int = 1, attention: str = "tensor") -> Pool:
+    return Pool(deployment=group(attention), policy=POLICY, constants=RATES, role=role, n_replicas=n)
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    base = {**HARD, **changes, "workload": {**HARD["workload"], **changes.get("workload", {})}}
+    return row_of(next(Sweep(base=base, seeds=(7,)).points()))
+
+
+def columns(m: Metrics) -> dict[str, Any]:
+    """What a row says of a run, by this test's own reading of the names."""
+    latencies = {"ttft": m.ttft_s, "tpot": m.tpot_s, "e2e": m.e2e_latency_s}
+    ranked = {name: sorted(each) for name, each in latencies.items()}
+    ranked["itl"] = sorted(gap for gap, n in zip(m.itl_s, m.itl_weight, strict=True) for _ in range(n))
+    names = ("requests_per_s", "output_tokens_per_s", "mean_running", "mean_in_system", "mean_in_queue")
+    return {
+        **{
+            f"{name}_p{q}_s": each[math.ceil(q / 100 * len(each)) - 1]
+            for name, each in ranked.items()
+            for q in (50, 99)
+        },
+        **{name: getattr(m, name) for name in (*names, "n_finished", "end_s", "kv_utilization", "n_preemptions")},
+        "n_refused": len(m.refusals),
+    }
+
+
+@pytest.mark.parametrize(
+    ("workload", "asked", "users"),
+    [
+        ({}, ASKED, None),
+        ({"requests": 25}, replace(ASKED, n_requests=25), None),
+        ({"cv": 0}, replace(ASKED, arrivals=Evenly(60)), None),
+        ({"cv": 2.5}, replace(ASKED, arrivals=Bursty(60, cv=2.5, seed=7)), None),
+        ({"rate_per_s": None}, replace(ASKED, arrivals=None), None),
+        ({"rate_per_s": None, "concurrency": 3}, replace(ASKED, arrivals=None), 3),
+        (
+            {"trace": None, "input_tokens": 300, "output_tokens": 20},
+            replace(ASKED, inputs=Fixed(300), outputs=Fixed(20), max_len_tokens=None),
+            None,
+        ),
+    ],
+)
+def test_a_row_is_the_run_that_its_point_asks_for(workload: dict[str, Any], asked: Workload, users: int | None) -> None:
+    m = serve_on(group(), asked, POLICY, constants=RATES, concurrency=users).metrics
+    found = row(workload=workload)
+    assert found["refused"] is None and found["n_devices"] == 2
+    assert {name: found[name] for name in columns(m)} == pytest.approx(columns(m), rel=1e-12)
+    assert found["usd_per_million_output_tokens"] == pytest.approx(2 * 4 / 3600 / m.output_tokens_per_s * 1e6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cluster"),
+    [
+        ({"attention": "data"}, lambda: Cluster(pools=(pool(attention="data"),))),
+        ({"cluster": {"replicas": 3}}, lambda: Cluster(pools=(pool(n=3),))),
+        (
+            {"cluster": {"replicas": 3, "router": "round robin"}},
+            lambda: Cluster(pools=(pool(n=3),), router="round robin"),
+        ),
+        (
+            {"cluster": {"prefill_replicas": 1, "decode_replicas": 2}},
+            lambda: Cluster(pools=(pool("prefill"), pool("decode", 2))),
+        ),
+    ],
+)
+@pytest.mark.parametrize("users", [None, 8])
+def test_a_row_is_the_cluster_that_its_point_asks_for(changes: dict[str, Any], cluster: Any, users: int | None) -> None:
+    rate = {} if users is None else {"rate_per_s": None, "concurrency": users}
+    found, made = row(**changes, workload=rate), cluster()
+    m = made.serve(replace(ASKED, arrivals=ASKED.arrivals if users is None else None), concurrency=users).metrics
+    assert {name: found[name] for name in columns(m)} == pytest.approx(columns(m), rel=1e-12)
+    assert found["n_devices"] == made.n_devices
+    assert found["usd_per_million_output_tokens"] == pytest.approx(
+        made.n_devices * 4 / 3600 / m.output_tokens_per_s * 1e6
+    )
+
+
+def test_a_row_counts_who_was_refused_and_who_lost_a_place() -> None:
+    """The weights leave room for some 5,000 tokens, and the longest prompts are longer."""
+    whole = footprint_of("llama-3-70b", accelerator="h100-sxm", program="sglang", weights="fp8").deployment
+    small, asked = as_served(whole, program("sglang")), synthetic("azure-conv", 40, seed=1)
+    rates, policy = calibrated_constants("sglang", "h100-sxm"), policy_of("sglang", accelerator("h100-sxm"))
+    m = serve_on(small, asked, policy, constants=rates, concurrency=8).metrics
+    said = {"weights": "fp8", "devices": 1, "program": "sglang"}
+    workload = {"trace": "azure-conv", "requests": 40, "concurrency": 8}
+    found = row_of(next(Sweep(base={**said, "workload": workload}, seeds=(1,)).points()))
+    assert {name: found[name] for name in columns(m)} == pytest.approx(columns(m), rel=1e-12)
+    assert found["n_preemptions"] > 0 and found["n_refused"] > 0 and found["n_finished"] + found["n_refused"] == 40
+
+
+@pytest.mark.parametrize("roles", [{"prefill_replicas": 1}, {"decode_replicas": 1}])
+def test_a_pool_without_its_other_half_is_refused(roles: dict[str, int]) -> None:
+    assert row(cluster=roles)["refused"].startswith("A pool has at least one replica")
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"ttft_s": 0.1},
+        {"tpot_s": 0.006},
+        {"itl_s": 0.02},
+        {"e2e_s": 0.5},
+        {"ttft_s": 0.1, "attainment": 0.4},
+        {"ttft_s": 9, "tpot_s": 9, "itl_s": 9, "e2e_s": 0.5},
+    ],
+)
+def test_a_row_is_judged_by_the_limits_of_its_point(limits: dict[str, float]) -> None:
+    m, slo, found = serve_on(group(), ASKED, POLICY, constants=RATES).metrics, Slo(**limits), row(slo=limits)
+    assert (found["slo_met"], found["slo_binds"]) == (slo.met(m), slo.binding(m))
+    assert found["slo_share"] == slo.share(m)
+    assert found["goodput_requests_per_s"] == slo.goodput_requests_per_s(m)
+    assert found["goodput_tokens_per_s"] == slo.goodput_tokens_per_s(m)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"workload": {"rate_per_s": 0}}, "An arrival rate is positive, not 0 per second."),
+        ({"slo": {"ttft_s": 0}}, "A limit on TTFT is a time above zero, not 0 s."),
+        ({"policy": {"watermark": 1}}, "A watermark is a share of the pool, from 0 to below 1, not 1."),
+        (
+            {"workload": {"trace": None, "input_tokens": 5}},
+            "A workload has a trace, or input_tokens and output_tokens.",
+        ),
+        (
+            {"workload": {"trace": None, "output_tokens": 5}},
+            "A workload has a trace, or input_tokens and output_tokens.",
+        ),
+    ],
+)
+def test_a_point_that_cannot_be_is_a_row_with_the_reason(changes: dict[str, Any], reason: str) -> None:
+    found = row(**changes)
+    assert found["refused"] == reason and {found[name] for name in RESULTS} == {None}
+    assert (found["model"], found["workload_requests"], found["seed"]) == ("llama-3-8b", 40, 7)
+
+
+def test_what_a_row_cannot_know_is_left_empty() -> None:
+    """Without limits, without a rent, and with answers of one token."""
+    found = row(slo={}, usd_per_gpu_hour=None, workload={"trace": None, "input_tokens": 9, "output_tokens": 1})
+    empty = {name for name in RESULTS if found[name] is None}
+    unknown = {"tpot_p50_s", "tpot_p99_s", "itl_p50_s", "itl_p99_s", "usd_per_million_output_tokens"}
+    assert found["refused"] is None
+    assert empty == unknown | {name for name in RESULTS if name.startswith(("slo_", "goodput_"))}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_point_is_known_by_all_that_it_says(name: str) -> None:
+    (point,) = Sweep(base=BASE).points()
+    turned = dict(reversed(point.items()))
+    assert point_id(turned) == point_id(point) and len(point_id(point)) == 16
+    assert point_id(point | {name: "other"}) != point_id(point) != point_id(point | {"seed": 1})
+
+
+@pytest.mark.parametrize(
+    ("document", "seeds", "values"),
+    [
+        ({}, (0,), []),
+        ({"seeds": 3}, (0, 1, 2), []),
+        ({"seeds": [7, -5]}, (7, -5), []),
+        ({"grid": {"policy": {"n_slots": [4, 2]}, "devices": [8, 1]}}, (0,), [(4, 8), (4, 1), (2, 8), (2, 1)]),
+    ],
+)
+def test_a_file_says_its_seeds_and_its_grid(document: dict[str, Any], seeds: tuple[int, ...], values: Any) -> None:
+    asked = Sweep.read({"model": "llama-3-8b", "workload": {"cv": 2}, "workload.requests": 5, **document})
+    points = list(asked.points())
+    assert asked.seeds == seeds and len(points) == asked.n_points == len(seeds) * max(len(values), 1)
+    assert [point["seed"] for point in points] == [*seeds] * max(len(values), 1)
+    assert [(p["policy.n_slots"], p["devices"]) for p in points] == (values or [(None, 4)] * len(seeds))
+    assert {(p["model"], p["workload.cv"], p["workload.requests"]) for p in points} == {("llama-3-8b", 2, 5)}
+
+
+def test_what_a_sweep_does_not_name_is_usual() -> None:
+    """Four H100s, a thousand requests at random times, and the program's own policy."""
+    usual = {"model": "llama-3-70b", "accelerator": "h100-sxm", "devices": 4, "program": "vllm", "weights": "auto"}
+    usual |= {"kv": "bf16", "attention": "tensor", "workload.requests": 1000, "workload.cv": 1.0}
+    usual |= {"cluster.replicas": 1, "cluster.prefill_replicas": 0, "cluster.decode_replicas": 0}
+    usual |= {"cluster.router": "least loaded", "seed": 0}
+    assert next(Sweep().points()) == dict.fromkeys(FIELDS) | usual
+
+
+MOST = 10**12
+FROM_ONE = [
+    *("devices", "cluster.replicas", "workload.requests", "workload.concurrency"),
+    *("workload.input_tokens", "workload.output_tokens"),
+    *("policy.n_slots", "policy.token_budget", "policy.block_size_tokens"),
+]
+FROM_NONE = [
+    *("workload.max_len_tokens", "cluster.prefill_replicas", "cluster.decode_replicas"),
+    *("policy.pad_input_to", "policy.pad_output_to", "policy.n_host_blocks"),
+]
+ANY_NUMBER = [
+    *("slo.ttft_s", "slo.tpot_s", "slo.itl_s", "slo.e2e_s", "slo.attainment"),
+    *("workload.rate_per_s", "workload.cv", "usd_per_gpu_hour", "policy.watermark", "policy.window_s"),
+]
+
+
+@pytest.mark.parametrize(
+    ("names", "kept", "refused"),
+    [
+        (FROM_ONE, (1, MOST), (0, -1, MOST + 1, 1.0, True, "1")),
+        (FROM_NONE, (0, MOST), (-1, MOST + 1, 0.0, False, "1")),
+        (ANY_NUMBER, (0, 0.5, MOST), (-0.5, MOST + 1, True, "1", math.nan)),
+        (["policy.mixed", "policy.shares_prefixes"], (True, False), (0, 1, "true")),
+        (["model"], ("llama-3-8b", "opt-13b"), ("", 3, True, ["opt-13b"], {"a": 1})),
+    ],
+)
+def test_a_field_holds_what_it_can_hold(names: list[str], kept: tuple[Any, ...], refused: tuple[Any, ...]) -> None:
+    for name in names:
+        assert next(Sweep(base={name: kept[0]}).points())[name] == kept[0]
+        Sweep(grid={name: list(kept)})
+        for value in refused:
+            with pytest.raises(BytebillError, match=re.escape(name)):
+                Sweep(grid={name: [kept[0], value]})
+
+
+def test_every_field_is_of_one_kind() -> None:
+    of_a_kind = [*FROM_ONE, *FROM_NONE, *ANY_NUMBER, "policy.mixed", "policy.shares_prefixes", *_TEXTS]
+    assert sorted(of_a_kind) == sorted(FIELDS)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_only_what_has_no_value_of_its_own_can_be_left_out(name: str) -> None:
+    own = next(Sweep().points())[name]
+    if own is None:
+        assert next(Sweep(base={name: None}).points())[name] is None
+    else:
+        with pytest.raises(BytebillError, match=f"^{name} cannot be left out; leave it away for {own}.$"):
+            Sweep(base={name: None})
+
+
+@pytest.mark.parametrize(
+    ("seeds", "known"),
+    [
+        ((MOST, -MOST), True),
+        ((MOST + 1,), False),
+        ((-MOST - 1,), False),
+        ((0, 0), False),
+        ((), False),
+        ((True,), False),
+        ((0.0,), False),
+    ],
+)
+def test_seeds_are_whole_and_each_of_them_once(seeds: tuple[Any, ...], known: bool) -> None:
+    if known:
+        assert Sweep(seeds=seeds).n_points == len(seeds)
+    else:
+        with pytest.raises(BytebillError, match="Seeds are whole numbers"):
+            Sweep(seeds=seeds)
+
+
+def test_a_sweep_has_a_million_points_at_most() -> None:
+    grid = {"devices": list(range(1, 1001))}
+    assert Sweep(grid=grid, seeds=tuple(range(1000))).n_points == 1_000_000
+    with pytest.raises(BytebillError, match="1,001,000 points is more than 1,000,000"):
+        Sweep(grid=grid, seeds=tuple(range(1001)))
+    with pytest.raises(BytebillError, match="1,000,001 points is more"):
+        Sweep.read({"seeds": 1_000_001})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"workload.rate_per_s": 1}, {"workload.concurrency": 2}),
+        ({"workload.trace": "azure-conv"}, {"workload.input_tokens": 2}),
+    ],
+)
+def test_a_workload_is_told_in_one_way(one: dict[str, Any], other: dict[str, Any]) -> None:
+    listed = [{name: [value] for name, value in each.items()} for each in (one, other)]
+    for base, grid in ((one | other, {}), (one, listed[1]), (other, listed[0]), ({}, listed[0] | listed[1])):
+        with pytest.raises(BytebillError, match="not by both"):
+            Sweep(base=base, grid=grid)
+    assert Sweep(base=one | dict.fromkeys(other)).n_points == Sweep(grid=listed[0]).n_points == 1

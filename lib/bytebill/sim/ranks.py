@@ -144,7 +144,7 @@ def _after(rank: Segment, n: float) -> Segment:
 def rank_policy(policy: Policy, n_ranks: int) -> Policy:
     """A rank's share of a policy's slots, budget and host blocks."""
     require(policy.kind in ("continuous", "chunked"), f"Ranks in lock step cannot run a {policy.kind} batch each.")
-    budget = None if policy.token_budget is None else max(ceil(policy.token_budget / n_ranks), 1)
+    budget = None if policy.token_budget is None else ceil(policy.token_budget / n_ranks)
     n_slots = ceil(policy.n_slots / n_ranks)
     return replace(policy, n_slots=n_slots, token_budget=budget, n_host_blocks=policy.n_host_blocks // n_ranks)
 

@@ -231,7 +231,7 @@ def _workload(point: Point) -> list[Request] | Workload:
         return synthetic(trace, n, arrivals=arrivals, max_len_tokens=longest, seed=seed)
     sides = [point[f"workload.{side}_tokens"] for side in ("input", "output")]
     require(None not in sides, "A workload has a trace, or input_tokens and output_tokens.")
-    return Workload(n, inputs=Fixed(sides[0]), outputs=Fixed(sides[1]), arrivals=arrivals, seed=seed)
+    return Workload(n, inputs=Fixed(sides[0]), outputs=Fixed(sides[1]), arrivals=arrivals)
 
 
 def _served(

@@ -107,5 +107,5 @@ def _served(
     asked = Workload(n_requests, inputs=inputs, outputs=outputs, arrivals=Poisson(rate_per_s, seed=seed), seed=seed)
     if deployment.attention == "tensor":
         return serve_on(deployment, asked, policy, constants=constants).metrics
-    pool = Pool(deployment=deployment, n_replicas=1, policy=policy, constants=constants, role="both")
+    pool = Pool(deployment=deployment, policy=policy, constants=constants)
     return Cluster(pools=(pool,)).serve(asked).metrics
