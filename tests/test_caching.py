@@ -39,7 +39,7 @@ RAG = Questions(
 )
 
 
-def found(turns: list[Turn], cache_tokens: float = 1e9) -> list[int]:
+def found(turns: list[Turn], cache_tokens: float = 1e6) -> list[int]:
     return found_tokens(turns, cache_tokens=cache_tokens, block_size_tokens=16)
 
 
@@ -232,9 +232,78 @@ def test_the_four_hosts_of_the_chapter_ask_for_what_their_guides_say() -> None:
     assert {name: rules_of(api_price(name))[0].min_tokens for name in least} == least
 
 
-def test_impossible_rules_and_calls_are_refused() -> None:
-    for wrong in ({"read": 1.5}, {"read": 0.1, "write": 0.5}, {"read": 0.1, "lifetime_s": 0}):
-        with pytest.raises(BytebillError):
-            CacheRule(**wrong)
-    with pytest.raises(BytebillError):
-        CachedCall(n_input_tokens=10, n_output_tokens=0, n_prefix_tokens=5, n_repeated_tokens=6)
+@pytest.mark.parametrize(
+    ("name", "rules"),
+    [
+        ("Gemini 3.1 Pro preview (<=200k)", [("implicit", 1, inf, 4096)]),  # not the one that is paid by the hour
+        ("GPT-5.4", [("before GPT-5.6", 1, 300, 1024)]),  # not the one of models that came later
+        ("Claude Sonnet 5", [("5 minutes", 1.25, 300, 1024), ("1 hour", 2, 3600, 1024)]),
+        ("Kimi K2 0711", [("as listed", 1, inf, 0)]),  # a price for reads, and nothing else on file
+    ],
+)
+def test_a_model_has_the_rules_that_are_meant_for_it(name: str, rules: list[tuple[str, float, float, int]]) -> None:
+    price = api_price(name)
+    found = rules_of(price)
+    assert [(rule.name, rule.write, rule.lifetime_s, rule.min_tokens) for rule in found] == rules
+    for rule in found:
+        assert rule.read * price.input_usd_per_m == pytest.approx(price.cache_read_usd_per_m)
+
+
+CALL = CachedCall(n_input_tokens=100, n_output_tokens=0, n_prefix_tokens=80, n_repeated_tokens=50, gap_s=60)
+
+
+@pytest.mark.parametrize(
+    ("changes", "min_tokens", "weighed"),
+    [
+        ({}, 0, 50 * 0.5 + 30 * 2 + 20),
+        ({"gap_s": 61}, 0, 80 * 2 + 20),  # too late: all is written again
+        ({}, 50, 50 * 0.5 + 30 * 2 + 20),  # just long enough to be found
+        ({}, 51, 80 * 2 + 20),
+        ({}, 80, 80 * 2 + 20),  # just long enough to be written
+        ({}, 81, 100),
+        ({"n_shared_tokens": 20, "gap_s": inf}, 0, 20 * 0.5 + 60 * 2 + 20),
+    ],
+)
+def test_what_is_found_and_what_is_written_by_the_second_and_the_token(changes, min_tokens, weighed) -> None:
+    rule, price = CacheRule(read=0.5, write=2, lifetime_s=60, min_tokens=min_tokens), api_price("GPT-4o")
+    usd = bill_of_calls([replace(CALL, **changes)], price, rule)
+    assert usd == pytest.approx(weighed * price.input_usd_per_m / 1e6, rel=1e-12)
+
+
+def test_rules_at_their_ends() -> None:
+    free, flat, dear = CacheRule(read=0), CacheRule(read=1), CacheRule(read=1, write=1.25)
+    assert (free.break_even_reads, free.break_even_share, free.pings) == (0, 0, inf)
+    assert (flat.break_even_reads, flat.break_even_share, flat.pings) == (inf, inf, 1)
+    assert (dear.break_even_reads, dear.break_even_share) == (inf, inf)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"read": -0.1}, "no more than a write"),
+        ({"read": 1.5}, "no more than a write"),
+        ({"read": 1.4, "write": 1.3}, "no more than a write"),
+        ({"read": 0.1, "write": 0.5}, "a fresh token or more"),
+        ({"read": 0.1, "lifetime_s": 0}, "and lasts"),
+    ],
+)
+def test_impossible_rules_are_refused(wrong, says) -> None:
+    with pytest.raises(BytebillError, match=says):
+        CacheRule(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"n_shared_tokens": -1},
+        {"n_shared_tokens": 81},
+        {"n_repeated_tokens": 81},
+        {"n_prefix_tokens": 101},
+        {"n_prefix_tokens": 49},
+        {"n_input_tokens": 79},
+    ],
+)
+def test_impossible_calls_are_refused(wrong) -> None:
+    with pytest.raises(BytebillError, match="part of what is kept"):
+        replace(CALL, **wrong)
+    assert replace(CALL, n_shared_tokens=80, n_repeated_tokens=80, n_input_tokens=80).n_prefix_tokens == 80

@@ -99,8 +99,12 @@ def test_an_exact_fall_has_no_interval():
 def test_what_has_no_rate_is_refused(dated, sentence):
     with pytest.raises(BytebillError, match=sentence):
         fit(dated)
-    with pytest.raises(BytebillError, match="Student"):
-        student_t(1.0, 3)
+
+
+@pytest.mark.parametrize(("share", "degrees"), [(1.0, 3), (0.0, 3), (-0.1, 3), (1.1, 3), (0.5, 0)])
+def test_a_quantile_of_student_has_a_share_and_a_degree(share, degrees):
+    with pytest.raises(BytebillError, match=f"inside 0 to 1: {degrees}, {share}"):
+        student_t(share, degrees)
 
 
 PRICES = [(datetime.date(2021 + i, 1, 1), 64.0 / 4**i) for i in range(4)]
@@ -128,6 +132,23 @@ def test_the_least_that_has_a_rate_has_one():
     assert len(pooled([PRICES[:3]], n=1).draws) <= 1
     assert fit([(day, 2.0) for day, _ in PRICES]).r_squared == 1.0  # what never moves leaves nothing unexplained
     assert Decline(n_points=3, factor_per_year=5, low=4, high=6, r_squared=1).excludes_below(4)
+
+
+def test_a_price_that_does_not_move_falls_by_a_factor_of_one():
+    found = pooled([[(day, 2.0) for day, _ in PRICES]], n=20)
+    assert found.point == 1 and set(found.draws) == {1.0}
+
+
+def test_draws_of_a_single_day_know_no_rate_and_are_left_out():
+    """Of 27 ways to draw three of three days, three take one day alone: a ninth."""
+    found = pooled([PRICES[:3]], n=900)
+    assert len(found.draws) == pytest.approx(800, abs=40)
+    assert found.draws[0] == pytest.approx(4, rel=0.01) and found.draws[-1] == pytest.approx(4, rel=0.01)
+
+
+def test_few_wild_points_know_no_upper_end():
+    wild = [(datetime.date(2024, 1, i), usd) for i, usd in ((1, 1.0), (2, 1e9), (3, 1.0))]
+    assert (fit(wild).low, fit(wild).high) == (0, inf)
 
 
 def spread(trends, **given):

@@ -247,6 +247,11 @@ def test_a_margin_is_a_markup_in_other_words(income, cost) -> None:
     assert margin_of_markup(markup(income_usd=income, cost_usd=cost)) == pytest.approx(margin, abs=1e-9, rel=1e-6)
 
 
+def test_a_loss_is_a_negative_markup_and_half_of_the_cost_earned_loses_all_of_the_income() -> None:
+    assert (markup(income_usd=50, cost_usd=100), gross_margin(income_usd=50, cost_usd=100)) == (-0.5, -1)
+    assert (margin_of_markup(-0.5), margin_of_markup(0)) == (-1, 0)
+
+
 @pytest.mark.parametrize(
     ("ask", "says"),
     [
@@ -257,9 +262,16 @@ def test_a_margin_is_a_markup_in_other_words(income, cost) -> None:
         (lambda: replace(TOTALS, mix=replace(MIX, n_output_tokens=0)), "Two phases need"),
         (lambda: TOTALS.usd_by_phase(usd_per_node_hour=0), "A rent is positive"),
         (lambda: markup(income_usd=1, cost_usd=0), "A cost is positive"),
+        (lambda: markup(income_usd=0, cost_usd=1), "An income is positive"),
         (lambda: gross_margin(income_usd=0, cost_usd=1), "An income is positive"),
+        (lambda: gross_margin(income_usd=1, cost_usd=0), "A cost is positive"),
+        (lambda: TOTALS.costs(usd_per_node_hour=0), "A rent is positive"),
+        (lambda: TOTALS.nodes_at(fresh_tokens_per_s=0, output_tokens_per_s=1), "A prefill node's rate is positive"),
+        (lambda: TOTALS.nodes_at(fresh_tokens_per_s=1, output_tokens_per_s=0), "A decode node's rate is positive"),
         (lambda: margin_of_markup(-1), "A markup is above -1"),
+        (lambda: streams(tokens_per_s=0, tokens_per_s_per_user=1), "An output rate is positive"),
         (lambda: streams(tokens_per_s=1, tokens_per_s_per_user=0), "A user's rate is positive"),
+        (lambda: lengths_if_all_alike(ratio=1, mean_context_len=0), "A mean context is positive"),
         (lambda: lengths_if_all_alike(ratio=0, mean_context_len=1), "A ratio is positive"),
     ],
 )

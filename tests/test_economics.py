@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf, isclose, nan
 from statistics import median
 
@@ -239,20 +240,30 @@ def test_what_no_rent_rate_or_price_can_be_is_refused(bad) -> None:
             usd_per_million_tokens(**{**BOX, name: bad})
         with pytest.raises(BytebillError, match="is positive, not"):
             break_even.utilization(**{**BOX, name: bad}, api_usd_per_m=1)
-    with pytest.raises(BytebillError, match="An API price is positive"):
-        break_even.utilization(**BOX, api_usd_per_m=bad)
-    with pytest.raises(BytebillError, match="A volume is positive"):
-        break_even.api_usd_per_m_at(usd_per_hour=1, tokens_per_day=bad)
+    for says, refuse in (
+        ("An API price is positive", lambda: break_even.utilization(**BOX, api_usd_per_m=bad)),
+        ("An API price is positive", lambda: break_even.tokens_per_day(usd_per_hour=1, api_usd_per_m=bad)),
+        ("A rent is positive", lambda: break_even.tokens_per_day(usd_per_hour=bad, api_usd_per_m=1)),
+        ("A rent is positive", lambda: break_even.api_usd_per_m_at(usd_per_hour=bad, tokens_per_day=1)),
+        ("A volume is positive", lambda: break_even.api_usd_per_m_at(usd_per_hour=1, tokens_per_day=bad)),
+        ("A volume is positive", lambda: break_even.throughput(tokens_per_day=bad, utilization=1)),
+    ):
+        with pytest.raises(BytebillError, match=says):
+            refuse()
+
+
+COSTS = PhaseCosts(usd_per_m_input=1, usd_per_m_output=1, usd_per_m_cached=1)
 
 
 @pytest.mark.parametrize("bad", [-1.0, nan, inf])
-def test_what_no_bill_can_hold_is_refused(bad) -> None:
+@pytest.mark.parametrize(
+    ("of", "name"),
+    [(COSTS, f"usd_per_m_{kind}") for kind in ("input", "output", "cached")]
+    + [(MIX, f"n_{kind}_tokens") for kind in ("input", "output", "cached")],
+)
+def test_what_no_bill_can_hold_is_refused(of, name, bad) -> None:
     with pytest.raises(BytebillError, match="zero or more"):
-        PhaseCosts(usd_per_m_input=bad, usd_per_m_output=1)
-    with pytest.raises(BytebillError, match="zero or more"):
-        PhaseCosts(usd_per_m_input=1, usd_per_m_output=1, usd_per_m_cached=bad)
-    with pytest.raises(BytebillError, match="zero or more"):
-        Mix(n_input_tokens=bad, n_output_tokens=1)
+        replace(of, **{name: bad})
 
 
 def test_traffic_that_cannot_be_is_refused() -> None:
@@ -260,5 +271,12 @@ def test_traffic_that_cannot_be_is_refused() -> None:
         Mix(n_input_tokens=10, n_cached_tokens=11, n_output_tokens=1)
     with pytest.raises(BytebillError, match="at least one token"):
         Mix(n_input_tokens=0, n_output_tokens=0)
-    only_input = Mix(n_input_tokens=10, n_output_tokens=0)
-    assert only_input.ratio == inf and only_input.hit_rate == 0
+
+
+def test_traffic_and_prices_at_their_ends() -> None:
+    only_input, only_output = Mix(n_input_tokens=10, n_output_tokens=0), Mix(n_input_tokens=0, n_output_tokens=10)
+    assert (only_input.ratio, only_input.hit_rate) == (inf, 0) and (only_output.ratio, only_output.hit_rate) == (0, 0)
+    found = Mix(n_input_tokens=8e6, n_cached_tokens=8e6, n_output_tokens=0)
+    assert (found.hit_rate, found.n_fresh_tokens) == (1, 0)
+    assert [replace(COSTS, usd_per_m_cached=usd).bill_usd(found) for usd in (0.0, 0.5, None)] == [0, 4, 8]
+    assert replace(COSTS, usd_per_m_input=0).ratio == inf and replace(COSTS, usd_per_m_input=0.25).ratio == 4

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bytebill import data
 from bytebill.economics.fleets import Day, Fleet, autoscaled, fixed, shared
+from bytebill.errors import BytebillError
 from bytebill.serving.workload import Poisson
 from conftest import refuses
 
@@ -117,7 +118,32 @@ def test_a_flat_day_is_full_and_nothing_is_saved_by_following_it() -> None:
     assert autoscaled(day, per_device_per_s=100).device_hours == fixed(day, per_device_per_s=100).device_hours == 72
 
 
+@pytest.mark.parametrize(("work", "seconds"), [(0, 0), (5, 5), (10, 10), (25, 25), (40, 30), (50, 40), (80, 60)])
+def test_work_is_asked_for_by_the_end_of_the_interval_that_asks_for_it(work, seconds) -> None:
+    """10 in the first ten seconds, none in the next, 30 in the last: nobody waits through the idle ones."""
+    assert Day(demand_per_s=(1.0, 0.0, 3.0), interval_s=10).when(work) == seconds
+
+
+def test_a_day_in_which_somebody_sleeps_has_no_trough_to_divide_by() -> None:
+    assert day_of([0.0, 2.0]).peak_to_trough == inf and day_of([0.5, 2.0]).peak_to_trough == 4
+
+
+def test_the_last_interval_is_ready_for_the_first_of_the_next_day() -> None:
+    day = day_of([95.0, 10.0, 20.0])
+    assert [autoscaled(day, per_device_per_s=10, lag=lag).held for lag in (0, 1)] == [(10, 1, 2), (10, 2, 10)]
+
+
+def test_a_demand_of_exactly_so_many_devices_needs_no_more() -> None:
+    """A tenth of a billionth above is rounding, of any demand; two billionths are a shortage."""
+    for scale in (1e-3, 1.0, 1e6):
+        near = [day_of([scale * 1000 * (1 + share)]) for share in (0.0, 1e-10)]
+        assert [autoscaled(day, per_device_per_s=100 * scale).held for day in near] == [(10,), (10,)]
+        with pytest.raises(BytebillError, match="10 devices serve"):
+            Fleet(day=day_of([scale * 1000 * (1 + 2e-9)]), per_device_per_s=100 * scale, held=(10,), serving=(10,))
+
+
 def test_units_are_counted_from_what_is_always_held() -> None:
+    assert fixed(day_of([10.0, 69.0]), per_device_per_s=1, unit=30).held == (90, 90)
     fleet = autoscaled(day_of([10.0, 69.0, 99.0]), per_device_per_s=1, unit=30, least=68)
     assert fleet.held == (68, 98, 128)
 
@@ -144,11 +170,20 @@ REFUSED = {
     "no end": (lambda: Day(demand_per_s=(1.0,), interval_s=inf), "positive time"),
     "no time": (lambda: Day(demand_per_s=(1.0,), interval_s=0), "positive time"),
     "negative work": (lambda: DAY.when(-1), "zero or more"),
+    "endless work": (lambda: DAY.when(inf), "zero or more"),
     "no device": (lambda: fixed(DAY, per_device_per_s=0), "rate is positive"),
     "negative device": (lambda: autoscaled(DAY, per_device_per_s=-1), "rate is positive"),
     "unit": (lambda: fixed(DAY, per_device_per_s=100, unit=0), "units of at least one"),
     "lag": (lambda: autoscaled(DAY, per_device_per_s=100, lag=-1), "lag"),
+    "least": (lambda: autoscaled(DAY, per_device_per_s=100, least=-1), "least number of devices"),
     "price": (lambda: fixed(DAY, per_device_per_s=100).usd(usd_per_device_hour=-2), "price"),
+    "earning": (lambda: fixed(DAY, per_device_per_s=100).usd(usd_per_device_hour=2, usd_per_lent_hour=-1), "price"),
+    "endless price": (lambda: fixed(DAY, per_device_per_s=100).usd(usd_per_device_hour=inf), "price"),
+    "fewer than none": (
+        lambda: Fleet(day=Day(demand_per_s=(0.0, 1.0)), per_device_per_s=1, held=(1, 1), serving=(-1, 1)),
+        "-1 cannot serve",
+    ),
+    "half a day": (lambda: Fleet(day=DAY, per_device_per_s=100, held=(1, 10), serving=(10,)), "2 intervals"),
     "short": (
         lambda: Fleet(day=DAY, per_device_per_s=100, held=(1, 9), serving=(1, 9)),
         "9 devices serve 900 a second",

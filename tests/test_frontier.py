@@ -43,7 +43,15 @@ def test_units_do_not_matter_and_a_point_that_wins_everything_regrets_nothing(se
     assert compromise(points | {"ideal": (1.0, 1.0, 1.0)}) == ("ideal", 1.0)
 
 
-def test_nothing_and_free_things_are_refused():
-    for points in ({}, {"free": (0.0, 1.0)}, {"owed": (-1.0, 1.0)}):
-        with pytest.raises(BytebillError):
-            compromise(points)
+def test_who_ties_is_not_beaten():
+    points = {"a": (1.0, 2.0), "twin": (1.0, 2.0), "dearer": (1.0, 3.0), "other": (2.0, 1.0)}
+    assert unbeaten(points) == ["a", "twin", "other"] and unbeaten({}) == []
+
+
+@pytest.mark.parametrize(
+    ("points", "says"),
+    [({}, "among no points"), ({"free": (0.0, 1.0)}, "positive"), ({"a": (1.0, 1.0), "owed": (1.0, -1.0)}, "positive")],
+)
+def test_nothing_and_free_things_are_refused(points, says):
+    with pytest.raises(BytebillError, match=says):
+        compromise(points)

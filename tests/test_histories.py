@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from math import prod
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bytebill.economics import histories as h
-from bytebill.economics.prices import listed
+from bytebill.economics.prices import ApiPrice, listed
 from bytebill.errors import BytebillError
 
 days = st.lists(st.integers(0, 1500), min_size=2, max_size=8, unique=True).map(sorted)
@@ -66,6 +67,52 @@ def test_offers_are_seen_twice_and_weights_count_aliases_only_for_what_they_stoo
     assert set(weights) == set(chained)
     for name, history in chained.items():  # hosts that came between two lists lower the one and not the other
         assert h.factor_per_year(history) <= h.factor_per_year(weights[name]) * 1.1, name
+
+
+DAYS = [date(2025, 1, day) for day in (1, 2, 3)]
+
+
+def offer(day: int, usd: float, host: str = "A", **others) -> ApiPrice:
+    """So much for input and output, on one of three days."""
+    given = {"model_name": "W", "vendor": "V", "host": host, "weights": "open", "as_of": DAYS[day]}
+    plain = {"alias_of": None, "withdrawn": None, "input_usd_per_m": usd, "output_usd_per_m": usd}
+    return replace(listed()[0], **{**given, **plain, **others})
+
+
+def of_weights(monkeypatch, *offers: ApiPrice) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Prices by weights of those three days, the cheapest and chained; None for a day without one."""
+    monkeypatch.setattr(h, "listed", lambda: offers)
+    found = (h.of_weights(chained=chained) for chained in (False, True))
+    first, second = ({name: [dict(of).get(day) for day in DAYS] for name, of in each.items()} for each in found)
+    return first, second
+
+
+def test_a_price_is_blended_three_to_one_and_offers_are_in_order_of_their_days():
+    old, new, once = offer(0, 1.0, output_usd_per_m=5.0), offer(2, 1.0), offer(1, 9.0, host="B")
+    assert h.repriced([new, once, old]) == {"W, A": (old, new)}
+    assert h.of_offer([old, new]) == ((DAYS[0], 2.0), (DAYS[2], 1.0))
+    assert h.factor_per_year(((DAYS[0], 1.0), (DAYS[0] + timedelta(days=730), 4.0))) == 0.5  # it rose
+
+
+def test_a_chain_passes_over_a_day_on_which_no_host_is_left(monkeypatch):
+    offers = [offer(2, 0.5, "C"), offer(2, 0.1, "A"), offer(0, 4.0, "A"), offer(0, 8.0, "B"), offer(1, 1.0, "C")]
+    assert of_weights(monkeypatch, *offers) == ({"W": [4.0, 1.0, 0.1]}, {"W": [1.0, None, 0.5]})
+
+
+def test_a_day_on_which_a_name_stood_for_nobody_knows_what_counts_for_the_chain_alone(monkeypatch):
+    moving = [offer(0, 3.0, "L", model_name="L", alias_of="W"), offer(1, 0.1, "L", model_name="L", alias_of="not told")]
+    found = of_weights(monkeypatch, offer(0, 4.0), offer(1, 2.0), offer(2, 1.0), *moving)
+    assert found == ({"W": [3.0, None, 1.0]}, {"W": [1.0, 0.5, 0.25]})
+
+
+def test_only_open_weights_on_sale_on_two_days_have_a_history(monkeypatch):
+    gone = [offer(day, 0.1, "B", withdrawn=DAYS[0]) for day in (0, 1)]
+    shut = [offer(day, 1.0, model_name="K", weights="closed") for day in (0, 1)]
+    leaves = [offer(day, 1.0, "C", withdrawn=DAYS[1]) for day in (0, 1)]
+    found, _ = of_weights(
+        monkeypatch, offer(0, 4.0), offer(1, 2.0), offer(0, 1.0, model_name="N"), *gone, *shut, *leaves
+    )
+    assert found == {"W": [1.0, 2.0, None]}
 
 
 def test_a_chain_is_the_product_of_what_stayed():

@@ -87,6 +87,21 @@ def test_straight_between_the_points() -> None:
     assert curve.peak_tokens_per_s == 500  # 5 / 0.010, more than 9 / 0.030
 
 
+@pytest.mark.parametrize(
+    ("limit_s", "rate"), [(0.010, 50), (0.020, 50), (0.0199, 50), (0.030, 50), (0.040, 82), (0.080, 160), (inf, 160)]
+)
+def test_the_largest_rate_is_that_of_the_best_batch_within_the_limit(limit_s, rate) -> None:
+    """Five at once are faster than six to nine; at 40 ms 9 + 10 / 50 * 119 = 32.8 sequences; ten tokens a request."""
+    curve = BatchCurve.of({1: 0.010, 5: 0.010, 9: 0.030, 128: 0.080})
+    assert max_rate(curve, n_output_tokens=10, tpot_slo_s=limit_s) == pytest.approx(rate)
+
+
+def test_a_limit_that_is_just_met_is_met() -> None:
+    curve = BatchCurve.of({1: 0.010, 100: 0.010})
+    point = operating_point(curve, arrival_rate_per_s=50, n_output_tokens=100, tpot_slo_s=0.010)
+    assert (point.batch_size, point.batch_share, point.token_share) == pytest.approx((50, 0.5, 0.5))
+
+
 def test_a_rate_that_two_batches_give_is_met_by_the_smaller_one() -> None:
     curve = BatchCurve.of({1: 0.010, 5: 0.010, 9: 0.030})
     point = operating_point(curve, arrival_rate_per_s=40, n_output_tokens=10)
@@ -123,13 +138,21 @@ REFUSED = {
     "no first": (lambda: BatchCurve.of({2: 0.01}), "begins at a batch of 1"),
     "no time": (lambda: BatchCurve.of({1: 0.0}), "positive time"),
     "a hole": (lambda: BatchCurve.of({1: nan}), "positive time"),
+    "no time for many": (lambda: BatchCurve.of({1: 0.01, 8: 0.0}), "positive time"),
+    "endless for many": (lambda: BatchCurve.of({1: 0.01, 8: inf}), "positive time"),
+    "a hole for many": (lambda: BatchCurve.of({1: 0.01, 8: nan}), "positive time"),
+    "endlessly many": (lambda: BatchCurve(((1, 0.01), (inf, 0.02))), "positive time"),
+    "fewer": (lambda: BatchCurve(((1, 0.01), (8, 0.02), (4, 0.02))), "batches of a curve rise"),
     "twice": (lambda: BatchCurve(((1, 0.01), (1, 0.02))), "batches of a curve rise"),
     "faster in company": (lambda: BatchCurve.of({1: 0.02, 8: 0.01}), "never faster"),
     "beyond": (lambda: CURVE.step_s(101), "up to 100"),
+    "fewer than nobody": (lambda: CURVE.step_s(-1), "up to 100, not -1"),
     "negative rate": (lambda: operating_point(CURVE, arrival_rate_per_s=-1, n_output_tokens=1), "rate is positive"),
     "no rate": (lambda: operating_point(CURVE, arrival_rate_per_s=0, n_output_tokens=1), "rate is positive"),
     "endless rate": (lambda: operating_point(CURVE, arrival_rate_per_s=inf, n_output_tokens=1), "positive, not inf"),
     "no tokens": (lambda: operating_point(CURVE, arrival_rate_per_s=1, n_output_tokens=0), "at least one output"),
+    "endless tokens": (lambda: operating_point(CURVE, arrival_rate_per_s=1, n_output_tokens=inf), "not inf"),
+    "no token of a limit": (lambda: max_rate(CURVE, n_output_tokens=0.5), "at least one output"),
     "too much": (
         lambda: operating_point(CURVE, arrival_rate_per_s=26, n_output_tokens=100),
         "No batch serves 2,600 output tokens/s: this device gives at most 2,500",

@@ -43,6 +43,17 @@ def test_at_the_break_even_fall_both_cost_the_same(n, share):
     assert sum(api) == pytest.approx(n * commitment, rel=0.01)
 
 
+@pytest.mark.parametrize("commitment", [0.55, 0.75, 1.0, 1.1, 1.2])
+def test_the_break_even_fall_of_two_months_is_solved_by_hand(commitment):
+    """1 + f^(-1/12) = 2 c, so f = (2 c - 1)^-12: above 1 a fall, below 1 a rise."""
+    found = m.break_even_factor(n_months=2, commitment_usd_per_month=commitment, api_usd_first_month=1.0)
+    assert found == pytest.approx((2 * commitment - 1) ** -12, rel=1.1e-3)
+
+
+def test_the_longest_term_is_a_century():
+    assert len(m.rent_usd(n_months=1200, n_devices=1, usd_per_device_hour=1)) == 1200
+
+
 def test_a_long_term_has_a_break_even_too():
     assert 1 < m.break_even_factor(n_months=300, commitment_usd_per_month=0.5, api_usd_first_month=1.0) < 2
 
@@ -80,6 +91,16 @@ def test_a_faster_fall_puts_a_commitment_under_water_sooner():
             "Tokens are zero or more",
         ),
         (lambda: m.api_usd(n_months=1, m_tokens_per_month=1, usd_per_m=1, factor_per_year=0), "per year is positive"),
+        (lambda: m.api_usd(n_months=1, m_tokens_per_month=1, usd_per_m=0, factor_per_year=2), "A price is positive"),
+        (lambda: m.rent_usd(n_months=1201, n_devices=1, usd_per_device_hour=1), "from 1 to 1,200"),
+        (
+            lambda: m.break_even_factor(n_months=1, commitment_usd_per_month=0, api_usd_first_month=1),
+            "A commitment is positive",
+        ),
+        (
+            lambda: m.break_even_factor(n_months=1, commitment_usd_per_month=1, api_usd_first_month=0),
+            "A month of the API is positive",
+        ),
         (lambda: m.under_water_from([1.0], [1.0, 2.0]), "cannot be held against"),
         (lambda: m.break_even_factor(n_months=2, commitment_usd_per_month=1, api_usd_first_month=9), "no fall is fast"),
         (lambda: m.break_even_factor(n_months=2, commitment_usd_per_month=1, api_usd_first_month=2), "no fall is fast"),

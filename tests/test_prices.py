@@ -155,6 +155,10 @@ def test_a_blended_price_lies_between_those_of_input_and_output(price, ratio) ->
         (lambda: rent_of("h100-sxm", terms="on demand", provider="RunPad"), "nearest: RunPod"),
         (lambda: rent_of("h100-sxm", terms="1-year contract", as_of="2025-01-01"), "no rent of h100-sxm, 1-year"),
         (lambda: rent_of("h100-sxm", provider="AWS"), "name them"),
+        (lambda: rent_of("h100-sxm", as_of="2026-11-24"), "name them"),
+        (lambda: rents("h100-sxm", terms="1-year contract", provider="RunPod"), "at a provider 'RunPod'"),
+        (lambda: api_price("GPT-4o", tier="free"), "no free price of GPT-4o at OpenAI"),
+        (lambda: latest("yesterday"), "A date is written as"),
     ],
 )
 def test_what_is_not_on_file_is_an_error_that_helps(ask, says) -> None:
@@ -167,6 +171,27 @@ def test_tiers_are_kept_apart() -> None:
     assert {price.tier for price in latest(tier="batch")} == {"batch"}
     tiers = {price.tier for price in ALL}
     assert sum(len(listed(tier=tier)) for tier in tiers) == len(ALL) and len(tiers) > 1
+
+
+def test_the_newest_prices_stand_in_the_order_of_the_list() -> None:
+    assert [price.name for price in latest()] == list(dict.fromkeys(price.name for price in listed()))
+
+
+@pytest.mark.parametrize("as_of", [None, "2026-10-01"])
+@pytest.mark.parametrize(
+    ("terms", "provider"),
+    [(None, None), (None, "RunPod"), ("on demand", None), ("on demand", "RunPod"), ("1-year contract", None)],
+)
+def test_rents_are_those_of_the_terms_the_provider_and_the_days_asked_for(terms, provider, as_of) -> None:
+    found = rents("h100-sxm", terms=terms, provider=provider, as_of=as_of)
+    wanted = [
+        rent
+        for rent in sorted(RENTS["h100-sxm"], key=lambda rent: rent.as_of)
+        if (not terms or rent.terms == terms)
+        and (not provider or rent.provider == provider)
+        and (not as_of or rent.as_of <= datetime.date.fromisoformat(as_of))
+    ]
+    assert list(found) == wanted and wanted
 
 
 def test_nobody_picks_a_rent_by_its_place() -> None:

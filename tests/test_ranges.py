@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from math import inf, isnan, nan
 from statistics import fmean
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bytebill.economics.cost import usd_per_million_tokens
-from bytebill.economics.ranges import Range, Spread, monte_carlo
+from bytebill.economics.ranges import Range, Spread, monte_carlo, quantile
 from bytebill.errors import BytebillError
 
 values = st.floats(0.01, 1e6)
@@ -63,14 +64,55 @@ def test_factors_are_drawn_alike_to_both_sides():
 
 
 @pytest.mark.parametrize(
+    ("values", "q", "weights", "wanted"),
+    [
+        ([3, 1, 2], 0, None, 1),
+        ([3, 1, 2], 1, None, 3),
+        ([3, 1, 2], 1 / 3, None, 1),
+        ([3, nan, 1], 0.5, None, 1),
+        ([3, 1, 2], 0, [1, 0, 1], 2),  # what weighs nothing is not there
+        ([3, 1, 2], 0.5, [2, 1, 1], 2),
+        ([3, 1, 2], 0.51, [2, 1, 1], 3),
+        ([nan, 1, 2], 0.5, [9, 1, 1], 1),
+    ],
+)
+def test_a_quantile_is_a_value_that_is_there_and_weighs_something(values, q, weights, wanted):
+    assert quantile(values, q, weights=weights) == wanted
+
+
+def test_of_nothing_there_is_no_quantile():
+    assert all(map(isnan, (quantile([nan], 0.5), quantile([], 0.5, weights=[]), quantile([1], 0.5, weights=[0]))))
+
+
+def test_a_range_of_one_value_is_that_value_and_draws_nothing():
+    chance, untouched = random.Random(1), random.Random(1)
+    same = Range.within(5.0, 1)
+    assert (same.low, same.draw(chance), same.high) == (5, 5, 5) and chance.random() == untouched.random()
+
+
+def test_a_result_reaches_from_its_lowest_to_its_highest_twentieth_and_to_its_point():
+    draws = tuple(float(i) for i in range(1, 101))
+    ends = {point: Spread(point=point, draws=draws).range for point in (50, 0, 99)}
+    assert {point: (each.low, each.high) for point, each in ends.items()} == {50: (5, 95), 0: (0, 95), 99: (5, 99)}
+    assert not any(each.ratio for each in ends.values())
+
+
+@pytest.mark.parametrize(
     ("make", "sentence"),
     [
         (lambda: Range(low=2, point=1, high=3), "A range holds its point"),
-        (lambda: Range(low=0, point=1, high=float("inf")), "A range holds its point"),
+        (lambda: Range(low=1, point=4, high=3), "A range holds its point"),
+        (lambda: Range(low=0, point=1, high=inf), "A range holds its point"),
+        (lambda: Range(low=-inf, point=1, high=2), "A range holds its point"),
+        (lambda: Range(low=0, point=nan, high=2), "A range holds its point"),
         (lambda: Range(low=0, point=1, high=2, ratio=True), "begins above zero"),
+        (lambda: Range(low=-1, point=1, high=2, ratio=True), "begins above zero"),
         (lambda: Range.within(1, 0.5), "a factor of at least 1"),
         (lambda: monte_carlo(lambda: 1.0, inputs={}, n=0), "at least one draw"),
         (lambda: Spread(point=1, draws=(1.0,)).quantile(2), "share from 0 to 1"),
+        (lambda: quantile([1.0], 1.01), "share from 0 to 1"),
+        (lambda: quantile([1.0], -0.01), "share from 0 to 1"),
+        (lambda: quantile([1.0], nan, weights=[1.0]), "share from 0 to 1"),
     ],
 )
 def test_what_is_no_range_is_refused(make, sentence):

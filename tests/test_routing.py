@@ -106,8 +106,6 @@ def test_the_coins_share_reaches_its_score() -> None:
     assert isclose(reaching(calls_curve(asked, lambda _: 0), 0.95).share, share)
     assert calls_of_a_coin(cheap_score=0.96, dear_score=1.0, of_dear=0.95) == 0
     with pytest.raises(BytebillError):
-        calls_of_a_coin(cheap_score=0.5, dear_score=0.5, of_dear=1.5)
-    with pytest.raises(BytebillError):
         reaching(calls_curve(asked, lambda _: 0), 1.1)
 
 
@@ -172,6 +170,87 @@ def test_a_prefix_exists_from_which_leaving_for_a_turn_costs_more() -> None:
     assert longest_worth_leaving(cheap, dear, n_new_tokens=1, n_output_tokens=1) == 0
 
 
-def test_a_share_is_no_more_than_all() -> None:
-    with pytest.raises(BytebillError, match="between 0 and 1"):
-        route([Graded(cheap_score=0, dear_score=1)], [1.5])
+@pytest.mark.parametrize(
+    ("cheap", "wanted"),
+    [
+        (price("c", 0.5, 1, 0.1), (100 * 3.25 + 200 * 14) / 0.2),  # no price for a write: 0.50 as fresh
+        (price("c", 0.3, 1, 0.1), inf),  # as much as the dear model's read
+    ],
+)
+def test_a_prefix_is_read_again_at_what_the_cheap_model_asks(cheap: ApiPrice, wanted: float) -> None:
+    dear = price("a", 3, 15, 0.3, 3.75)
+    assert longest_worth_leaving(dear, cheap, n_new_tokens=100, n_output_tokens=200) == pytest.approx(wanted)
+    uncached = price("a", 0.2, 15, None)  # its warm prefix costs what fresh input does
+    at_none = longest_worth_leaving(uncached, price("c", 0.4, 1, 0.1), n_new_tokens=100, n_output_tokens=200)
+    assert at_none == pytest.approx((100 * -0.2 + 200 * 14) / 0.2)
+
+
+THREE = calls_curve(  # scores of none, one, two and all of four queries: 2/4, 3/4, 3.5/4 and the same
+    [
+        Graded(cheap_score=0, dear_score=1),
+        Graded(cheap_score=0, dear_score=0.5),
+        Graded(cheap_score=1, dear_score=1, n=2),
+    ],
+    lambda query: -query.gain,
+)
+
+
+@pytest.mark.parametrize(("score", "n_dear"), [(0.4, 0), (0.5, 0), (0.625, 0.5), (0.75, 1), (0.8125, 1.5), (0.875, 2)])
+def test_a_score_is_reached_by_the_first_point_that_has_it_or_on_the_way_there(score: float, n_dear: float) -> None:
+    point = reaching(THREE, score)
+    assert (point.n, point.n_dear, point.usd, point.score) == (4, n_dear, n_dear, max(score, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("share", "score"),
+    [(0, 0.5), (0.125, 0.625), (0.25, 0.75), (0.375, 0.8125), (0.5, 0.875), (0.75, 0.875), (1, 0.875)],
+)
+def test_a_share_is_a_point_of_the_curve_or_lies_on_the_way_to_the_next(share: float, score: float) -> None:
+    point = at_share(THREE, share)
+    assert (point.share, point.usd, point.score) == (share, 4 * share, score)
+
+
+@pytest.mark.parametrize(
+    ("calls", "score", "parts"),
+    [
+        (0.5, 1.0, [1, 0, 0, 1]),  # the oracle: sent where it gains
+        (0.5, 1.5, [1, 0, 0, 1]),  # more than the oracle, cut off
+        (0.5, 0.75, [0.5, 0.5, 0.5, 0.5]),  # a coin
+        (0.5, 0.5, [0, 1, 1, 0]),  # sent where it gains nothing
+        (0.0, 0.5, [0, 1, 0, 1]),
+        (1.0, 1.0, [1, 0, 1, 0]),
+    ],
+)
+def test_a_published_router_sends_and_keeps_parts_of_each_kind(calls: float, score: float, parts: list[float]) -> None:
+    gains, same = Graded(cheap_score=0, dear_score=1), Graded(cheap_score=1, dear_score=1)
+    found = as_published([gains, same], calls=calls, score=score)
+    assert [part.n for part in found] == parts and [part.sure for part in found] == [0, 1, 0, 1]
+    assert [part.n for part in as_published([gains], calls=0.25, score=9)] == [0.25, 0.75]  # all gain alike: a coin
+
+
+def test_ratios_at_their_ends() -> None:
+    assert share_of_choice(1.0, 1.0) == 0 and dearest_cheap_model(0.0, 0.0) == 0
+    assert calls_of_a_coin(cheap_score=0.75, dear_score=1.0, of_dear=0.75) == 0
+    assert calls_of_a_coin(cheap_score=0.9, dear_score=0.8, of_dear=1.0) == 0  # the cheap one is the better one
+
+
+ONE = Graded(cheap_score=0, dear_score=1)
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda: route([ONE], [1.5]), "between 0 and 1"),
+        (lambda: route([ONE, ONE], [0.5, -0.5]), "between 0 and 1"),
+        (lambda: route([], []), "nothing to route"),
+        (lambda: as_published([ONE], calls=-0.1, score=0.5), "between 0 and 1, not -0.1"),
+        (lambda: at_share(THREE, -0.1), "between 0 and 1, not -0.1"),
+        (lambda: at_share(THREE, 1.1), "between 0 and 1, not 1.1"),
+        (lambda: share_of_choice(0.0, 0.5), "above zero"),
+        (lambda: share_of_choice(0.5, 0.0), "above zero"),
+        (lambda: calls_of_a_coin(cheap_score=0.5, dear_score=0.5, of_dear=1.5), "the worse one"),
+    ],
+)
+def test_what_is_no_share_and_no_query_is_refused(ask, says: str) -> None:
+    with pytest.raises(BytebillError, match=says):
+        ask()

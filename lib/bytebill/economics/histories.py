@@ -121,8 +121,8 @@ def _chain(days: Mapping[date, Mapping[str, float]]) -> History:
 
 
 def _on(history: History, day: date, *, in_steps: bool) -> float:
-    """The price of a day; before the first and after the last that of the first and the last."""
-    before = [point for point in history if point[0] <= day] or [history[0]]
+    """The price of a day, the first or a later one; after the last that of the last."""
+    before = [point for point in history if point[0] <= day]
     after = [point for point in history if point[0] > day]
     (first, usd), (last, then) = before[-1], (after or before[-1:])[0]
     share = 0.0 if in_steps or last == first else (day - first) / (last - first)
