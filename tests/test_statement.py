@@ -18,9 +18,9 @@ from bytebill.cli import app
 from bytebill.deployment import Deployment
 from bytebill.economics.prices import api_price
 from bytebill.errors import BytebillError
-from bytebill.hardware import accelerator
+from bytebill.hardware import ACCELERATORS, accelerator
 from bytebill.memory import Footprint
-from bytebill.models import model, precision
+from bytebill.models import MODELS, PUBLISHED, model, precision
 from bytebill.programs import program
 from bytebill.roofline import Load
 from bytebill.serving.memory.paged import Paged
@@ -30,7 +30,7 @@ from bytebill.sim.phase_time import phase_time
 from bytebill.sim.steady import SteadyState
 from bytebill.sim.usable import usable_share
 from bytebill.statement import HELD_SHARE, Case, Rental, as_json, markdown, offers, statement, tornado
-from bytebill.statement.fields import FORM_FIELDS
+from bytebill.statement.fields import FORM_FIELDS, on_sale, read_fields
 from bytebill.statement.form import CASE_FIELDS, EXAMPLE, NEEDED, Form
 from bytebill.statement.levers import DOLLARS, as_filled, ranked, standard_levers
 
@@ -434,9 +434,12 @@ def test_what_cannot_be_is_refused_in_one_sentence(changes, sentence):
         statement(replace(CHAT.on(n_devices=n_devices), **changes))
 
 
-def test_levers_in_place_save_and_the_ranking_is_one():
-    found = ranked(LEVERS, CHAT)
-    assert [each.saved_usd for each in found] == sorted((each.saved_usd for each in found), reverse=True)
+@pytest.mark.parametrize("requests_per_s", [40, 0.2])
+def test_levers_in_place_save_and_the_ranking_is_one(requests_per_s):
+    """Of those that save alike, as many do where one replica is enough, the greater factor comes first."""
+    found = ranked(LEVERS, replace(CHAT, requests_per_s=requests_per_s))
+    order = [(each.saved_usd, each.factor) for each in found]
+    assert order == sorted(order, reverse=True)
     assert {each.lever.name for each in found} == {lever.name for lever in LEVERS}
     assert all(each.factor >= 1 - 1e-9 for each in found if each.lever.in_place)
 
@@ -505,8 +508,51 @@ def test_weights_that_leave_room_bring_a_replica_down_to_one_device():
     assert there.deployment.n_devices == 1
 
 
-def test_no_field_of_the_form_takes_less_than_nothing():
-    assert min(field.low for field in FORM_FIELDS.values()) >= 0 < FORM_FIELDS["rps"].low
+FIELDS = {  # a number: default, low, high, unit, whole, what it says when it is empty; a choice: default, what there is
+    "m": ("llama-3.1-70b", [*PUBLISHED, *(id for id in MODELS if id not in PUBLISHED)]),
+    "w": ("auto", ["auto", "bf16", "fp8", "int8", "nvfp4", "int4", "mxfp4"]),
+    "kv": ("bf16", ["bf16", "fp8"]),
+    "gpu": ("h100-sxm", [*ACCELERATORS]),
+    "n": ("4", 1, 64, "", True, ""),
+    "attn": ("tensor", ["tensor", "data"]),
+    "by": ("vllm", ["vllm", "sglang", "trtllm"]),
+    "in": ("1155", 1, 1_000_000, "tokens", True, ""),
+    "out": ("211", 1, 1_000_000, "tokens", True, ""),
+    "hit": ("0", 0, 99, "%", False, ""),
+    "load": ("rate", ["rate", "users"]),
+    "rps": ("40", 0.0001, 100_000, "", False, ""),
+    "users": ("300", 1, 1_000_000, "", True, ""),
+    "peak": ("1.33", 1, 100, "", False, ""),
+    "ttft": ("2", 0.001, 3600, "s", False, "no limit"),
+    "tpot": ("50", 0.1, 100_000, "ms", False, "no limit"),
+    "fill": ("60", 0.1, 100, "%", False, ""),
+    "found": ("", 0, 4_294_967_295, "", True, "assumed"),
+    "rent": ("", 0.01, 1000, "USD/h a device", False, "as on file"),
+    "api": ("Claude Sonnet 5", ["", *sorted({each.model_name for each in on_sale() if each.weights == "closed"})]),
+    "price": ("", 0.001, 100_000, "USD a million output", False, "none"),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_field_of_the_form_takes_what_it_says(name):
+    field, (default, *rest) = FORM_FIELDS[name], FIELDS[name]
+    assert list(FORM_FIELDS) == list(FIELDS) and field.default == default == field.read(default) == field.read("x y")
+    if field.options:
+        assert sorted(field.options()) == sorted(*rest) and [field.read(each) for each in rest[0]] == rest[0]
+        return
+    low, high, *_, whole, empty = rest
+    assert [field.low, field.high, field.unit, field.whole, field.empty] == rest
+    ends = [field.read(f"{each:.17g}") for each in (low, low - 1, high, 2 * high)]
+    assert [*map(float, ends)] == [low, low, high, high]
+    assert float(field.read(f"{low + 0.75:g}")) == (low + 1 if whole else low + 0.75)
+    assert field.read("") == field.read(" ") == ("" if empty else default)
+
+
+def test_a_number_of_the_form_is_read_up_to_forty_characters_and_what_is_none_is_the_default():
+    long = "7".zfill(40)
+    assert [FORM_FIELDS["n"].read(each) for each in (long, long + "1")] == ["7", "7"]
+    assert [FORM_FIELDS["n"].read(each) for each in ("inf", "nan", "1e400")] == ["4", "4", "4"]
+    assert read_fields({"n": 7, "in": None, "hit": "7"}) == read_fields({}) | {"hit": "7"}
 
 
 def test_times_of_phases_are_of_users_and_tokens_that_there_are():
