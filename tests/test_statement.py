@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
-from math import inf, nan
+from math import ceil, inf, nan
 
 import pytest
 import yaml
@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from bytebill.cli import app
 from bytebill.deployment import Deployment
-from bytebill.economics.prices import api_price
+from bytebill.economics.prices import api_price, rent_of
 from bytebill.errors import BytebillError
 from bytebill.hardware import ACCELERATORS, accelerator
 from bytebill.memory import Footprint
@@ -29,10 +29,14 @@ from bytebill.serving.workload.published import sharegpt_like
 from bytebill.sim.phase_time import phase_time
 from bytebill.sim.steady import SteadyState
 from bytebill.sim.usable import usable_share
-from bytebill.statement import HELD_SHARE, Case, Rental, as_json, markdown, offers, statement, tornado
+from bytebill.statement import HELD_SHARE, Case, Rental, as_json, fill, markdown, offers, statement, tornado
+from bytebill.statement.answer import answer, form_of
 from bytebill.statement.fields import FORM_FIELDS, on_sale, read_fields
 from bytebill.statement.form import CASE_FIELDS, EXAMPLE, NEEDED, Form
-from bytebill.statement.levers import DOLLARS, as_filled, ranked, standard_levers
+from bytebill.statement.lever_words import effect_told
+from bytebill.statement.levers import DOLLARS, LeverEffect, as_filled, ranked, standard_levers
+from bytebill.statement.reverse import CONTRACT, levers_of, pays_from
+from bytebill.statement.snippet import run_snippet
 
 CHAT = Case(
     name="chat",
@@ -561,3 +565,161 @@ def test_times_of_phases_are_of_users_and_tokens_that_there_are():
     for name in counts:
         with pytest.raises(BytebillError, match="count from one"):
             phase_time(CHAT.clock, **counts | {name: 0})
+
+
+def rows_of(found, section):
+    return {row["name"]: row for part in found["sections"] if part["id"] == section for row in part["rows"]}
+
+
+@pytest.mark.parametrize(
+    ("share", "percents"), [(0.0004, "0.1"), (0.0567, "5.7"), (0.0996, "10"), (0.1, "10"), (0.567, "57"), (1.0, "100")]
+)
+def test_a_fill_is_told_in_whole_percents_or_in_tenths_below_ten(monkeypatch, share, percents):
+    monkeypatch.setattr(fill, "usable_of", lambda *_, **__: share)
+    assert fill.search_fill(CHAT) == (percents, "")
+
+
+def test_a_fill_that_no_limit_leaves_is_a_sentence_and_no_number(monkeypatch):
+    assert fill.search_fill(replace(CHAT, tpot_slo_s=0.001))[0] == ""
+
+    def none(*_, **__):
+        raise BytebillError("None in time; take a lower attainment.")
+
+    monkeypatch.setattr(fill, "usable_of", none)
+    share, sentence = fill.search_fill(CHAT)
+    assert share == "" and sentence.startswith("None in time; these limits") and "attainment" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("usd_per_s", "at_scale", "once", "always"),
+    [
+        (1.2341, 0.8, 1.24, 4.94),  # five replicas' price at scale is four's at the host: 4 * 1.2341
+        (123.41, 0.5, 124, 124),
+        (0.0012341, 0.5, 0.00124, 0.00124),
+        (9.991, 0.1, 10, 10),
+        (9.99, 0.1, 9.99, 9.99),
+        (1.2341, 1.0, 1.2341, None),
+    ],
+)
+def test_rates_from_which_a_replica_pays_are_rounded_up_to_three_digits(usd_per_s, at_scale, once, always):
+    assert pays_from(usd_per_s, 1.0, at_scale) == (once, always)
+
+
+def test_a_program_of_ones_own_is_priced_on_a_device_on_file_and_on_a_described_one(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"like": "sglang", "step_s": 0.02, "request_s": 0.5}))
+    card = {"name": "Mine", "memory_gb": 85, "bandwidth_gb_per_s": 3350, "tflops": {"bf16": 989}}
+    for device in ("h100-sxm", card):
+        asked = FORM | {"accelerator": device, "fill": 0.5, "ttft_slo_s": None, "tpot_slo_s": None}
+        mine, plain = (Form.read(asked | {"program": name}).case for name in (str(path), "sglang"))
+        assert mine.program == "sglang" and mine.constants.step_s.value == 0.02 > plain.constants.step_s.value
+        added_s = 0.02 - plain.constants.step_s.value
+        assert mine.tpot_s(8) - plain.tpot_s(8) >= added_s * 0.99
+    path.write_text(json.dumps({"policy": {"n_slots": 4}}))
+    with pytest.raises(BytebillError, match="names a policy, which no bill reads"):
+        Form.read(FORM | {"program": str(path)})
+
+
+def test_the_page_of_the_calculator_says_the_arithmetic_of_a_replica():
+    """80 layers keep a key and a value of 8 heads, 128 wide, 2 bytes each, of every token of the 80 at once."""
+    found = answer({}, quick=True)
+    speed, money = rows_of(found, "speed"), rows_of(found, "money")
+    held_bytes = 80 * (1155 + 211 / 2) / HELD_SHARE * 80 * 2 * 8 * 128 * 2 / 4
+    assert {part["name"]: part["value"] for part in found["memory"]["parts"]}["cache in use"] == pytest.approx(
+        held_bytes
+    )
+    per_s = speed["That is"]["value"]
+    assert speed["A full replica gives"]["value"] == pytest.approx(per_s * 211)
+    assert speed["One user gets"]["value"] * speed["Each further one (TPOT)"]["value"] == pytest.approx(1)
+    needed = 40 * 1.33 / (per_s * 0.6)
+    assert money["… if replicas came in fractions"]["value"] == pytest.approx(needed * 4 * 3.49 / 3600 / 40 / 211 * 1e6)
+    assert money["Replicas"]["value"] == ceil(needed) and money["Devices"]["value"] == 4 * ceil(needed)
+
+
+@pytest.mark.parametrize("hit", ["0", "50"])
+def test_a_million_in_and_a_million_out_are_apart_by_the_device_time_that_each_takes(hit):
+    case = Form.read(form_of(read_fields({"hit": hit}))).case
+    batch_size = statement(case).batch_size
+    money = rows_of(answer({"hit": hit}, quick=True), "money")
+    each_in, each_out = (
+        money[name]["value"] for name in ("Shared by device time: a million in", "… and a million out")
+    )
+    counts = {"batch_size": batch_size, "n_input_tokens": 1155, "n_output_tokens": 211}
+    assert each_out / each_in == pytest.approx(phase_time(case.clock, **counts, hit_rate=float(hit) / 100).ratio)
+
+
+def test_the_roof_is_the_devices_and_both_steps_stand_under_it():
+    found = answer({}, quick=True)["roofline"]
+    assert (found["peak"], found["bandwidth"]) == (989.4e12, 3.35e12)
+    assert found["ridge"] == pytest.approx(989.4 / 3.35)
+    prompt, decode = found["points"]
+    assert (
+        prompt["bound"] == "compute" and decode["bound"] == "bandwidth" and prompt["x"] > found["ridge"] > decode["x"]
+    )
+    assert 0.1 * found["peak"] < prompt["y"] < found["peak"] and decode["y"] < decode["x"] * found["bandwidth"]
+
+
+def test_notes_beside_a_price_come_at_their_bounds():
+    near, under = (" ".join(answer({"fill": text}, quick=True)["notes"]) for text in ("90", "89.9"))
+    assert "A fill near one" in near and "A fill near one" not in under
+    small, large = (rows_of(answer({"rps": text}, quick=True), "money") for text in ("0.1", "1000"))
+    assert small["Invoice, a month"]["printed"].endswith("(same fleet at both ends)")
+    low, high = large["Invoice, a month"]["printed"].replace(",", "").rstrip(")").split("(")[1].split(" to ")
+    assert float(low) < large["Invoice, a month"]["value"] < float(high)
+
+
+def test_what_is_asked_the_other_way_round_is_the_arithmetic_of_one_replica():
+    found = answer({})
+    rows = {name.partition(" beats")[0]: row for name, row in rows_of(found, "reverse").items()}
+    offer = next(iter(rows_of(found, "offers").values()))["value"] / (40 * 3600 * 730)
+    per_s = rows_of(found, "speed")["That is"]["value"]
+    share = rows["Utilization from which it"]["value"]
+    assert 0 <= share - 4 * 3.49 / 3600 / (per_s * offer) < 0.001 and round(share, 3) == share
+    rent = rows["Highest rent that"]["value"]
+    invoice = rows_of(found, "money")["Invoice, a month"]["value"]
+    assert 0 <= 3.49 * offer * 40 * 3600 * 730 / invoice - rent < 0.01
+    none = rows_of(answer({"rps": "0.0001"}), "reverse")
+    assert next(row for name, row in none.items() if name.startswith("Highest rent"))["printed"].startswith("none of a")
+
+
+A_YEAR = rent_of("h100-sxm", terms=CONTRACT).usd_per_gpu_hour
+H200, B200 = (accelerator(id).name for id in ("h200-sxm", "b200"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "there", "gone"),
+    [
+        ({}, {H200, "half to Llama-3.1-8B", "contract for a year"}, {B200}),
+        ({"gpu": "h200-sxm"}, {B200}, {H200}),
+        ({"gpu": "b200"}, set(), {B200, H200}),
+        ({"m": "llama-3.1-8b", "n": "1"}, {H200}, {"half to Llama-3.1-8B"}),
+        ({"rent": "0.5"}, {H200}, {"contract for a year"}),
+        ({"rent": f"{A_YEAR}"}, {H200}, {"contract for a year"}),
+        ({"rent": f"{A_YEAR + 0.01}"}, {H200, "contract for a year"}, set()),
+    ],
+)
+def test_a_lever_that_would_change_nothing_is_no_row(fields, there, gone):
+    case = Form.read(form_of(read_fields(fields))).case
+    names = {pulled.lever.name for pulled, _ in levers_of(case)}
+    assert there <= names and not gone & names
+
+
+@pytest.mark.parametrize(
+    ("usd", "factor", "in_place", "told"),
+    [
+        (1234.4, 2.0, False, "saves USD 1,234 a month, 2 times cheaper at scale"),
+        (0.6, 1.004, False, "saves USD 1 a month, the same at scale"),
+        (0.4, 0.996, False, "the same invoice, the same at scale"),
+        (-0.4, 0.5, False, "the same invoice, 2 times dearer at scale"),
+        (-700.0, 0.99, False, "USD 700 a month more, 1.01 times dearer at scale"),
+        (700.0, 4.0, True, "without it USD 700 a month more, 4 times dearer at scale"),
+    ],
+)
+def test_a_levers_effect_is_told_from_half_a_dollar_and_half_a_percent_on(usd, factor, in_place, told):
+    lever = replace(LEVERS[0], in_place=in_place)
+    assert effect_told(LeverEffect(lever=lever, saved_usd=usd, factor=factor, bytes_factor=1.0)) == told
+
+
+def test_a_snippet_prints_twenty_thousand_characters_at_most():
+    printed = [run_snippet(f"print('x' * {n}, end='')")["printed"] for n in (19_999, 20_000, 20_001)]
+    assert [len(each) for each in printed] == [19_999, 20_000, 20_000]
