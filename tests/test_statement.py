@@ -26,16 +26,18 @@ from bytebill.roofline import Load
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.waste import mean_usage
 from bytebill.serving.workload.published import sharegpt_like
+from bytebill.sim.closed_loop import REQUEST_S
+from bytebill.sim.own_program import OwnProgram
 from bytebill.sim.phase_time import phase_time
 from bytebill.sim.steady import SteadyState
 from bytebill.sim.usable import usable_share
-from bytebill.statement import HELD_SHARE, Case, Rental, as_json, fill, markdown, offers, statement, tornado
+from bytebill.statement import HELD_SHARE, Case, Rental, as_json, fill, form, markdown, offers, statement, tornado
 from bytebill.statement.answer import answer, form_of
 from bytebill.statement.fields import FORM_FIELDS, on_sale, read_fields
 from bytebill.statement.form import CASE_FIELDS, EXAMPLE, NEEDED, Form
 from bytebill.statement.lever_words import effect_told
 from bytebill.statement.levers import DOLLARS, LeverEffect, as_filled, ranked, standard_levers
-from bytebill.statement.reverse import CONTRACT, levers_of, pays_from
+from bytebill.statement.reverse import CONTRACT, hosts_of, levers_of, pays_from
 from bytebill.statement.snippet import run_snippet
 
 CHAT = Case(
@@ -424,7 +426,21 @@ def test_drafts_give_the_tokens_that_theory_promises_and_cost_a_longer_step():
         ({"n_devices": nan}, "a whole number of them"),
         ({"n_devices": 2.5}, "a whole number of them"),
         ({"hit_rate": 1.0}, "shares from 0 to below 1"),
+        ({"hit_rate": -0.01}, "shares from 0 to below 1"),
+        ({"acceptance_rate": 1.0}, "shares from 0 to below 1"),
+        ({"acceptance_rate": -0.01}, "shares from 0 to below 1"),
         ({"peak_over_mean": 0.5}, "A peak is at least the mean"),
+        ({"n_draft_tokens": -1}, "drafts are zero or more tokens"),
+        ({"n_hidden_tokens": -1}, "Hidden tokens are part of the output"),
+        ({"prefix_gap_s": -1}, "a gap is zero or more seconds"),
+        ({"prefix_gap_s": inf}, "a gap is zero or more seconds"),
+        ({"hours_per_day": 0}, "for up to 24 hours a day, not 0"),
+        ({"hours_per_day": 25}, "for up to 24 hours a day, not 25"),
+        ({"reserved_tokens": 1365}, "for its 1,366 tokens at least, not 1365"),
+        ({"max_batch_size": 0}, "and slot, in whole numbers"),
+        ({"staff_usd_per_month": inf}, "Staff costs nothing or more"),
+        ({"idle_usd_per_device_hour": -1}, "An idle hour is worth nothing or more"),
+        ({"rentals": (RESERVED,), "idle_usd_per_device_hour": 2.1}, "the least rent that is paid for one, 2 USD"),
         ({"spare_replicas": -1}, "zero or more to spare"),
         ({"min_replicas": 0}, "a replica at least"),
         ({"n_devices": 1}, "there is room for 0 tokens"),
@@ -723,3 +739,120 @@ def test_a_levers_effect_is_told_from_half_a_dollar_and_half_a_percent_on(usd, f
 def test_a_snippet_prints_twenty_thousand_characters_at_most():
     printed = [run_snippet(f"print('x' * {n}, end='')")["printed"] for n in (19_999, 20_000, 20_001)]
     assert [len(each) for each in printed] == [19_999, 20_000, 20_000]
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_batch_size": 8, "tpot_slo_s": 0.2}])
+def test_a_fill_is_sought_at_the_limits_of_a_server_that_is_as_fast_as_its_clock(monkeypatch, limits):
+    """A server twice as fast is simulated at its clock's pace: at twice the TPOT, and its TTFT later by as much."""
+    asked = {}
+    monkeypatch.setattr(form, "usable_share", lambda *_, **given: asked.update(given) or 0.5)
+    fast = replace(CHAT, program="vllm", speed=2.0, **limits)
+    form.usable_of(fast, "azure-conv")
+    plain = replace(fast, speed=1.0)
+    assert asked["tpot_s"] == pytest.approx(2 * fast.tpot_slo_s)
+    assert asked["ttft_s"] == pytest.approx(2 + plain.ttft_s(1) - fast.ttft_s(1))
+    assert asked["n_slots"] == min(fast.max_batch_size, fast.memory_batch)
+
+
+def test_a_first_token_waits_for_the_front_end_half_a_step_and_its_own():
+    steady = SteadyState(clock=CHAT.clock, concurrency=8, n_input_tokens=1155, n_output_tokens=211)
+    assert CHAT.ttft_s(8) == pytest.approx(steady.first_step_s + steady.tpot_s / 2)
+    served = replace(CHAT, program="vllm")
+    steady = replace(steady, clock=served.clock)
+    assert served.ttft_s(8) == pytest.approx(REQUEST_S + steady.first_step_s + steady.tpot_s / 2)
+    own = replace(served, own=OwnProgram(like="vllm", constants=served.constants, request_s=0.5))
+    assert own.ttft_s(8) - served.ttft_s(8) == pytest.approx(0.5 - REQUEST_S)
+
+
+def test_users_of_two_replicas_are_paced_between_two_batches():
+    flat = replace(CHAT, peak_over_mean=1.0)
+    n, pace = statement(flat).batch_size, flat.requests_per_s_of_one
+    assert fill.rate_of_users(flat, 1) == pytest.approx(pace(1)) and fill.rate_of_users(flat, n) == pytest.approx(
+        pace(n)
+    )
+    assert fill.rate_of_users(flat, 2 * n - 1) == pytest.approx(pace(n - 1) + pace(n))
+    assert fill.rate_of_users(flat, 4 * n - 1) == pytest.approx(3 * pace(n) + pace(n - 1))
+    with_peak = replace(flat, peak_over_mean=2.0, fill=0.5)
+    assert fill.rate_of_users(with_peak, 3) <= 3 * pace(n) / 4
+
+
+MOVED = {
+    "batching at all": {"max_batch_size": 1},
+    "refilling slots": {"refills": False},
+    "paging the cache": {"reserved_tokens": 8192},
+    "devices follow the day": {"peak_over_mean": 1.0825},
+    "prefixes found": {"hit_rate": 0.5},
+    "guessing ahead": {"n_draft_tokens": 3},
+    "limits twice as long": {"tpot_slo_s": 0.1, "ttft_slo_s": 4},
+    "contract for a year": {"usd_per_device_hour": 2.0},
+}
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_a_lever_changes_the_fields_that_it_names(name):
+    (there,) = next(lever for lever in LEVERS if lever.name == name).move(CHAT, as_filled)
+    assert there == replace(CHAT, **MOVED[name])
+
+
+def test_a_lever_splits_the_requests_keeps_a_width_or_a_better_hit_rate():
+    moves = {lever.name: lever.move for lever in LEVERS}
+    large, small = moves["half to Llama-3-8B"](replace(CHAT, staff_usd_per_month=900.0), as_filled)
+    assert (large.requests_per_s, small.requests_per_s) == (20, 20)
+    assert (large.staff_usd_per_month, small.staff_usd_per_month) == (900, 0)
+    (narrow,) = moves["8-bit cache"](CHAT, as_filled)
+    assert narrow.deployment.precision == replace(CHAT.deployment.precision, kv_bytes_per_value=1)
+    (weights,) = moves["8-bit weights"](narrow, as_filled)
+    assert weights.deployment.precision == replace(precision("fp8"), kv_bytes_per_value=1)
+    (faster,) = moves["H200 SXM"](CHAT, as_filled)
+    assert faster.usd_per_device_hour == 4.0
+    (found,) = moves["prefixes found"](replace(CHAT, hit_rate=0.8), as_filled)
+    assert found.hit_rate == 0.8
+
+
+@pytest.mark.parametrize(
+    ("changes", "n_tokens"),
+    [
+        ({"n_input_tokens": 3000, "n_output_tokens": 2}, 3094),  # 3,001 slots, of which 97% hold a token
+        ({"n_input_tokens": 100, "n_output_tokens": 1000}, 1100),
+        ({"reserved_tokens": 8192}, 8192),
+    ],
+)
+def test_the_smallest_group_holds_a_request_to_its_end(monkeypatch, changes, n_tokens):
+    monkeypatch.setattr(Footprint, "fewest_devices", lambda self, n: n)
+    assert replace(CHAT, program="vllm", **changes).fewest_devices == n_tokens
+    assert replace(CHAT, **changes).fewest_devices is None
+
+
+def test_fields_are_told_to_a_form_in_its_units():
+    given = {"hit": "50", "fill": "70", "tpot": "40", "ttft": "3", "rent": "2", "rps": "7", "peak": "1.5", "out": "9"}
+    found = form_of(read_fields(given))
+    names = "hit_rate fill tpot_slo_s ttft_slo_s usd_per_device_hour requests_per_s peak_over_mean n_output_tokens"
+    assert [found[name] for name in names.split()] == pytest.approx([0.5, 0.7, 0.04, 3, 2, 7, 1.5, 9])
+    one = form_of(read_fields({"out": "1", "ttft": ""}))
+    assert (one["tpot_slo_s"], one["ttft_slo_s"]) == (None, None)
+
+
+def test_hosts_are_of_the_model_itself_by_its_own_name_or_another_and_of_one_closed_model():
+    for id, names in (("llama-3.1-70b", {"Llama 3.1 70B", "Llama 3.3 70B"}), ("gpt-oss-120b", {"gpt-oss-120B"})):
+        found = statement(Form.read(form_of(read_fields({"m": id}))).case)
+        assert {offer.price.model_name for offer in hosts_of(found).same} == names, id
+        assert hosts_of(found).other == hosts_of(found, closed="Llama 3.3 70B").other == ()
+    assert {offer.price.model_name for offer in hosts_of(found, closed="GPT-4o").other} == {"GPT-4o"}
+
+
+def test_the_verdict_of_hosts_is_their_rows_over_the_invoice():
+    found = answer({}, quick=True)
+    invoice = rows_of(found, "money")["Invoice, a month"]["value"]
+    rows = [row["value"] for name, row in rows_of(found, "offers").items() if not name.startswith("another")]
+    *first, last = [f"{usd / invoice:.0%}" for usd in rows]
+    told = f"{len(rows)} offers by hosts of this model on file would ask {', '.join(first)} and {last} of this."
+    assert first and found["notes"][0] == told and rows == sorted(rows)
+    step = rows_of(found, "step")
+    beside = step["… others' prompts alone"]["value"] + step["A decode step takes"]["value"]
+    assert beside == pytest.approx(rows_of(found, "speed")["Each further one (TPOT)"]["value"])
+
+
+@pytest.mark.parametrize(("id", "known"), [("h100-sxm", True), ("mi300x", False)])
+def test_the_page_of_a_bill_says_whose_kernels_were_not_measured(id, known):
+    case = replace(CHAT.on(accelerator=accelerator(id)), program="vllm", ttft_slo_s=inf, tpot_slo_s=inf)
+    assert ("kernels of this device were not measured" in markdown(statement(case))) != known
