@@ -747,8 +747,9 @@ def test_a_fill_is_sought_at_the_limits_of_a_server_that_is_as_fast_as_its_clock
     asked = {}
     monkeypatch.setattr(form, "usable_share", lambda *_, **given: asked.update(given) or 0.5)
     fast = replace(CHAT, program="vllm", speed=2.0, **limits)
-    form.usable_of(fast, "azure-conv")
-    plain = replace(fast, speed=1.0)
+    share = form.usable_of(fast, "azure-conv")
+    plain, free = replace(fast, speed=1.0), replace(fast, ttft_slo_s=inf, tpot_slo_s=inf)
+    assert share == pytest.approx(0.5 * statement(free).capacity_per_s / statement(fast).capacity_per_s)
     assert asked["tpot_s"] == pytest.approx(2 * fast.tpot_slo_s)
     assert asked["ttft_s"] == pytest.approx(2 + plain.ttft_s(1) - fast.ttft_s(1))
     assert asked["n_slots"] == min(fast.max_batch_size, fast.memory_batch)
@@ -833,7 +834,7 @@ def test_fields_are_told_to_a_form_in_its_units():
 
 
 def test_hosts_are_of_the_model_itself_by_its_own_name_or_another_and_of_one_closed_model():
-    for id, names in (("llama-3.1-70b", {"Llama 3.1 70B", "Llama 3.3 70B"}), ("gpt-oss-120b", {"gpt-oss-120B"})):
+    for id, names in (("llama-3.1-70b", {"Llama 3.1 70B", "Llama 3.3 70B"}), ("gpt-oss-120b", {"gpt-oss-120b"})):
         found = statement(Form.read(form_of(read_fields({"m": id}))).case)
         assert {offer.price.model_name for offer in hosts_of(found).same} == names, id
         assert hosts_of(found).other == hosts_of(found, closed="Llama 3.3 70B").other == ()
