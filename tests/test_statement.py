@@ -848,6 +848,14 @@ def test_the_verdict_of_hosts_is_their_rows_over_the_invoice():
     *first, last = [f"{usd / invoice:.0%}" for usd in rows]
     told = f"{len(rows)} offers by hosts of this model on file would ask {', '.join(first)} and {last} of this."
     assert first and found["notes"][0] == told and rows == sorted(rows)
+    alone = answer({"m": "llama-3-8b", "n": "1"}, quick=True)
+    (usd,) = [row["value"] for name, row in rows_of(alone, "offers").items() if not name.startswith("another")]
+    share = f"{usd / rows_of(alone, 'money')['Invoice, a month']['value']:.0%}"
+    assert alone["notes"][0] == f"1 offer by a host of this model on file would ask {share} of this."
+
+
+def test_a_token_waits_for_its_step_and_for_others_prompts():
+    found = answer({}, quick=True)
     step = rows_of(found, "step")
     beside = step["… others' prompts alone"]["value"] + step["A decode step takes"]["value"]
     assert beside == pytest.approx(rows_of(found, "speed")["Each further one (TPOT)"]["value"])
