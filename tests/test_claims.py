@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -122,6 +123,27 @@ def test_an_edge_counts_the_seeds_and_the_machines_that_decide():
     assert of_paging(None, samples=[0.3] * 5, machines={"a Xeon": 0.7}).edge.endswith("holds on 5 of 5 seeds")
 
 
+@pytest.mark.parametrize(
+    ("number", "sourced", "panel", "reason"),
+    [
+        (20.0, True, None, "a price: 20, not within 1.25x of 10"),
+        (
+            20.0,
+            False,
+            None,
+            "the claim names no source, and what can be tried fails: a price: 20, not within 1.25x of 10",
+        ),
+        (10.0, True, None, "all parts hold; it is about one case"),
+        (10.0, True, {"a": True, "b": False, "c": None}, "all parts hold, in 50% of 2 traces"),
+    ],
+)
+def test_a_reason_names_the_parts_that_fail_or_how_far_all_carry(number, sourced, panel, reason):
+    given = {"f": found(number, flips=("", 1.0)), "d0": found(2.0, flips=("", 1.0))}
+    spec = replace(claim(ALONE | {"d0": SENTENCES["d0"]}, sourced=sourced), panel=panel and "traces")
+    there = panel and reach(panel, boundary="x")
+    assert rule.Verdict(claim=spec, found=given, reach=there, say="").reason == reason
+
+
 def test_a_reach_at_its_bound_carries_an_edge():
     panel = reach({str(n): n < 9 for n in range(10)}, boundary="x", unsure=("8", "9"))
     assert panel.shares == (0.9, 0.8, 1.0)
@@ -149,6 +171,8 @@ def test_a_judgement_has_the_parts_the_panel_and_the_device_that_the_register_as
     with pytest.raises(ValueError, match="has the parts"):
         judge("C01", {}, say="")
     some = found(1.0, flips=("", 0.0))
+    with pytest.raises(ValueError, match=r"has the parts .*, not \['other'\]"):
+        judge("C01", {"other": some}, say="")
     with pytest.raises(ValueError, match="one case"):
         judge("C29", dict.fromkeys(CLAIMS["C29"].parts, some), say="", reach=reach({"a": True}, boundary=""))
     measured = next(each for each in CLAIMS.values() if any(part.how == "measured" for part in each.parts.values()))

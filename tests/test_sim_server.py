@@ -271,7 +271,7 @@ def test_a_policy_is_a_record_of_which_schedulers_are_made(kind: str) -> None:
         ({"kind": "chunky"}, "no kind of scheduler 'chunky'; nearest: chunked"),
         ({"kind": "chunked"}, "token_budget"),
         *(({name: n}, "from 1 up") for name in ("n_slots", "block_size_tokens") for n in (0, 1.5)),
-        *(({"token_budget": n}, "from 1 up") for n in (-1, 1.5)),
+        *(({"token_budget": n}, "from 1 up") for n in (-1, 0, 1.5)),
         *(({"watermark": share}, "share of the pool") for share in (-0.01, 1)),
     ],
 )

@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
-from math import inf, nan
+from math import ceil, inf, nan
 from statistics import fmean
 
 import pytest
@@ -17,27 +17,32 @@ from typer.testing import CliRunner
 
 from bytebill.cli import app
 from bytebill.deployment import Deployment
-from bytebill.economics.prices import api_price
+from bytebill.economics.prices import api_price, rent_of
 from bytebill.errors import BytebillError
-from bytebill.hardware import accelerator
+from bytebill.hardware import ACCELERATORS, accelerator
 from bytebill.memory import Footprint
-from bytebill.models import model, precision
+from bytebill.models import MODELS, PUBLISHED, model, precision
 from bytebill.programs import program
 from bytebill.roofline import Load
 from bytebill.serving import Poisson, Slo, Workload
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.waste import mean_usage
 from bytebill.serving.workload.published import quantile_table, sharegpt_like
-from bytebill.sim.closed_loop import policy_of
+from bytebill.sim.closed_loop import REQUEST_S, policy_of
 from bytebill.sim.constants import calibrated_constants
+from bytebill.sim.own_program import OwnProgram
 from bytebill.sim.phase_time import phase_time
 from bytebill.sim.server import serve_on
 from bytebill.sim.steady import SteadyState
 from bytebill.sim.usable import usable_share
-from bytebill.statement import HELD_SHARE, Case, Rental, as_json, markdown, offers, statement, tornado
-from bytebill.statement.fields import FORM_FIELDS
+from bytebill.statement import HELD_SHARE, Case, Rental, as_json, fill, form, markdown, offers, statement, tornado
+from bytebill.statement.answer import answer, form_of
+from bytebill.statement.fields import FORM_FIELDS, on_sale, read_fields
 from bytebill.statement.form import CASE_FIELDS, EXAMPLE, NEEDED, Form
-from bytebill.statement.levers import DOLLARS, as_filled, ranked, standard_levers
+from bytebill.statement.lever_words import effect_told
+from bytebill.statement.levers import DOLLARS, LeverEffect, as_filled, ranked, standard_levers
+from bytebill.statement.reverse import CONTRACT, hosts_of, levers_of, pays_from
+from bytebill.statement.snippet import run_snippet
 
 CHAT = Case(
     name="chat",
@@ -456,7 +461,21 @@ def test_drafts_give_the_tokens_that_theory_promises_and_cost_a_longer_step():
         ({"n_devices": nan}, "a whole number of them"),
         ({"n_devices": 2.5}, "a whole number of them"),
         ({"hit_rate": 1.0}, "shares from 0 to below 1"),
+        ({"hit_rate": -0.01}, "shares from 0 to below 1"),
+        ({"acceptance_rate": 1.0}, "shares from 0 to below 1"),
+        ({"acceptance_rate": -0.01}, "shares from 0 to below 1"),
         ({"peak_over_mean": 0.5}, "A peak is at least the mean"),
+        ({"n_draft_tokens": -1}, "drafts are zero or more tokens"),
+        ({"n_hidden_tokens": -1}, "Hidden tokens are part of the output"),
+        ({"prefix_gap_s": -1}, "a gap is zero or more seconds"),
+        ({"prefix_gap_s": inf}, "a gap is zero or more seconds"),
+        ({"hours_per_day": 0}, "for up to 24 hours a day, not 0"),
+        ({"hours_per_day": 25}, "for up to 24 hours a day, not 25"),
+        ({"reserved_tokens": 1365}, "for its 1,366 tokens at least, not 1365"),
+        ({"max_batch_size": 0}, "and slot, in whole numbers"),
+        ({"staff_usd_per_month": inf}, "Staff costs nothing or more"),
+        ({"idle_usd_per_device_hour": -1}, "An idle hour is worth nothing or more"),
+        ({"rentals": (RESERVED,), "idle_usd_per_device_hour": 2.1}, "the least rent that is paid for one, 2 USD"),
         ({"spare_replicas": -1}, "zero or more to spare"),
         ({"min_replicas": 0}, "a replica at least"),
         ({"n_devices": 1}, "there is room for 0 tokens"),
@@ -470,9 +489,12 @@ def test_what_cannot_be_is_refused_in_one_sentence(changes, sentence):
         statement(replace(CHAT.on(n_devices=n_devices), **changes))
 
 
-def test_levers_in_place_save_and_the_ranking_is_one():
-    found = ranked(LEVERS, CHAT)
-    assert [each.saved_usd for each in found] == sorted((each.saved_usd for each in found), reverse=True)
+@pytest.mark.parametrize("requests_per_s", [40, 0.2])
+def test_levers_in_place_save_and_the_ranking_is_one(requests_per_s):
+    """Of those that save alike, as many do where one replica is enough, the greater factor comes first."""
+    found = ranked(LEVERS, replace(CHAT, requests_per_s=requests_per_s))
+    order = [(each.saved_usd, each.factor) for each in found]
+    assert order == sorted(order, reverse=True)
     assert {each.lever.name for each in found} == {lever.name for lever in LEVERS}
     assert all(each.factor >= 1 - 1e-9 for each in found if each.lever.in_place)
 
@@ -541,8 +563,51 @@ def test_weights_that_leave_room_bring_a_replica_down_to_one_device():
     assert there.deployment.n_devices == 1
 
 
-def test_no_field_of_the_form_takes_less_than_nothing():
-    assert min(field.low for field in FORM_FIELDS.values()) >= 0 < FORM_FIELDS["rps"].low
+FIELDS = {  # a number: default, low, high, unit, whole, what it says when it is empty; a choice: default, what there is
+    "m": ("llama-3.1-70b", [*PUBLISHED, *(id for id in MODELS if id not in PUBLISHED)]),
+    "w": ("auto", ["auto", "bf16", "fp8", "int8", "nvfp4", "int4", "mxfp4"]),
+    "kv": ("bf16", ["bf16", "fp8"]),
+    "gpu": ("h100-sxm", [*ACCELERATORS]),
+    "n": ("4", 1, 64, "", True, ""),
+    "attn": ("tensor", ["tensor", "data"]),
+    "by": ("vllm", ["vllm", "sglang", "trtllm"]),
+    "in": ("1155", 1, 1_000_000, "tokens", True, ""),
+    "out": ("211", 1, 1_000_000, "tokens", True, ""),
+    "hit": ("0", 0, 99, "%", False, ""),
+    "load": ("rate", ["rate", "users"]),
+    "rps": ("40", 0.0001, 100_000, "", False, ""),
+    "users": ("300", 1, 1_000_000, "", True, ""),
+    "peak": ("1.33", 1, 100, "", False, ""),
+    "ttft": ("2", 0.001, 3600, "s", False, "no limit"),
+    "tpot": ("50", 0.1, 100_000, "ms", False, "no limit"),
+    "fill": ("60", 0.1, 100, "%", False, ""),
+    "found": ("", 0, 4_294_967_295, "", True, "assumed"),
+    "rent": ("", 0.01, 1000, "USD/h a device", False, "as on file"),
+    "api": ("Claude Sonnet 5", ["", *sorted({each.model_name for each in on_sale() if each.weights == "closed"})]),
+    "price": ("", 0.001, 100_000, "USD a million output", False, "none"),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_field_of_the_form_takes_what_it_says(name):
+    field, (default, *rest) = FORM_FIELDS[name], FIELDS[name]
+    assert list(FORM_FIELDS) == list(FIELDS) and field.default == default == field.read(default) == field.read("x y")
+    if field.options:
+        assert sorted(field.options()) == sorted(*rest) and [field.read(each) for each in rest[0]] == rest[0]
+        return
+    low, high, *_, whole, empty = rest
+    assert [field.low, field.high, field.unit, field.whole, field.empty] == rest
+    ends = [field.read(f"{each:.17g}") for each in (low, low - 1, high, 2 * high)]
+    assert [*map(float, ends)] == [low, low, high, high]
+    assert float(field.read(f"{low + 0.75:g}")) == (low + 1 if whole else low + 0.75)
+    assert field.read("") == field.read(" ") == ("" if empty else default)
+
+
+def test_a_number_of_the_form_is_read_up_to_forty_characters_and_what_is_none_is_the_default():
+    long = "7".zfill(40)
+    assert [FORM_FIELDS["n"].read(each) for each in (long, long + "1")] == ["7", "7"]
+    assert [FORM_FIELDS["n"].read(each) for each in ("inf", "nan", "1e400")] == ["4", "4", "4"]
+    assert read_fields({"n": 7, "in": None, "hit": "7"}) == read_fields({}) | {"hit": "7"}
 
 
 def test_times_of_phases_are_of_users_and_tokens_that_there_are():
@@ -551,3 +616,287 @@ def test_times_of_phases_are_of_users_and_tokens_that_there_are():
     for name in counts:
         with pytest.raises(BytebillError, match="count from one"):
             phase_time(CHAT.clock, **counts | {name: 0})
+
+
+def rows_of(found, section):
+    return {row["name"]: row for part in found["sections"] if part["id"] == section for row in part["rows"]}
+
+
+@pytest.mark.parametrize(
+    ("share", "percents"), [(0.0004, "0.1"), (0.0567, "5.7"), (0.0996, "10"), (0.1, "10"), (0.567, "57"), (1.0, "100")]
+)
+def test_a_fill_is_told_in_whole_percents_or_in_tenths_below_ten(monkeypatch, share, percents):
+    monkeypatch.setattr(fill, "usable_of", lambda *_, **__: share)
+    assert fill.search_fill(CHAT) == (percents, "")
+
+
+def test_a_fill_that_no_limit_leaves_is_a_sentence_and_no_number(monkeypatch):
+    assert fill.search_fill(replace(CHAT, tpot_slo_s=0.001))[0] == ""
+
+    def none(*_, **__):
+        raise BytebillError("None in time; take a lower attainment.")
+
+    monkeypatch.setattr(fill, "usable_of", none)
+    share, sentence = fill.search_fill(CHAT)
+    assert share == "" and sentence.startswith("None in time; these limits") and "attainment" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("usd_per_s", "at_scale", "once", "always"),
+    [
+        (1.2341, 0.8, 1.24, 4.94),  # five replicas' price at scale is four's at the host: 4 * 1.2341
+        (123.41, 0.5, 124, 124),
+        (0.0012341, 0.5, 0.00124, 0.00124),
+        (9.991, 0.1, 10, 10),
+        (9.99, 0.1, 9.99, 9.99),
+        (1.2341, 1.0, 1.2341, None),
+    ],
+)
+def test_rates_from_which_a_replica_pays_are_rounded_up_to_three_digits(usd_per_s, at_scale, once, always):
+    assert pays_from(usd_per_s, 1.0, at_scale) == (once, always)
+
+
+def test_a_program_of_ones_own_is_priced_on_a_device_on_file_and_on_a_described_one(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"like": "sglang", "step_s": 0.02, "request_s": 0.5}))
+    card = {"name": "Mine", "memory_gb": 85, "bandwidth_gb_per_s": 3350, "tflops": {"bf16": 989}}
+    for device in ("h100-sxm", card):
+        asked = FORM | {"accelerator": device, "fill": 0.5, "ttft_slo_s": None, "tpot_slo_s": None}
+        mine, plain = (Form.read(asked | {"program": name}).case for name in (str(path), "sglang"))
+        assert mine.program == "sglang" and mine.constants.step_s.value == 0.02 > plain.constants.step_s.value
+        added_s = 0.02 - plain.constants.step_s.value
+        assert mine.tpot_s(8) - plain.tpot_s(8) >= added_s * 0.99
+    path.write_text(json.dumps({"policy": {"n_slots": 4}}))
+    with pytest.raises(BytebillError, match="names a policy, which no bill reads"):
+        Form.read(FORM | {"program": str(path)})
+
+
+def test_the_page_of_the_calculator_says_the_arithmetic_of_a_replica():
+    """80 layers keep a key and a value of 8 heads, 128 wide, 2 bytes each, of every token of the 80 at once."""
+    found = answer({}, quick=True)
+    speed, money = rows_of(found, "speed"), rows_of(found, "money")
+    held_bytes = 80 * (1155 + 211 / 2) / HELD_SHARE * 80 * 2 * 8 * 128 * 2 / 4
+    assert {part["name"]: part["value"] for part in found["memory"]["parts"]}["cache in use"] == pytest.approx(
+        held_bytes
+    )
+    per_s = speed["That is"]["value"]
+    assert speed["A full replica gives"]["value"] == pytest.approx(per_s * 211)
+    assert speed["One user gets"]["value"] * speed["Each further one (TPOT)"]["value"] == pytest.approx(1)
+    needed = 40 * 1.33 / (per_s * 0.6)
+    assert money["… if replicas came in fractions"]["value"] == pytest.approx(needed * 4 * 3.49 / 3600 / 40 / 211 * 1e6)
+    assert money["Replicas"]["value"] == ceil(needed) and money["Devices"]["value"] == 4 * ceil(needed)
+
+
+@pytest.mark.parametrize("hit", ["0", "50"])
+def test_a_million_in_and_a_million_out_are_apart_by_the_device_time_that_each_takes(hit):
+    case = Form.read(form_of(read_fields({"hit": hit}))).case
+    batch_size = statement(case).batch_size
+    money = rows_of(answer({"hit": hit}, quick=True), "money")
+    each_in, each_out = (
+        money[name]["value"] for name in ("Shared by device time: a million in", "… and a million out")
+    )
+    counts = {"batch_size": batch_size, "n_input_tokens": 1155, "n_output_tokens": 211}
+    assert each_out / each_in == pytest.approx(phase_time(case.clock, **counts, hit_rate=float(hit) / 100).ratio)
+
+
+def test_the_roof_is_the_devices_and_both_steps_stand_under_it():
+    found = answer({}, quick=True)["roofline"]
+    assert (found["peak"], found["bandwidth"]) == (989.4e12, 3.35e12)
+    assert found["ridge"] == pytest.approx(989.4 / 3.35)
+    prompt, decode = found["points"]
+    assert (
+        prompt["bound"] == "compute" and decode["bound"] == "bandwidth" and prompt["x"] > found["ridge"] > decode["x"]
+    )
+    assert 0.1 * found["peak"] < prompt["y"] < found["peak"] and decode["y"] < decode["x"] * found["bandwidth"]
+
+
+def test_notes_beside_a_price_come_at_their_bounds():
+    near, under = (" ".join(answer({"fill": text}, quick=True)["notes"]) for text in ("90", "89.9"))
+    assert "A fill near one" in near and "A fill near one" not in under
+    small, large = (rows_of(answer({"rps": text}, quick=True), "money") for text in ("0.1", "1000"))
+    assert small["Invoice, a month"]["printed"].endswith("(same fleet at both ends)")
+    low, high = large["Invoice, a month"]["printed"].replace(",", "").rstrip(")").split("(")[1].split(" to ")
+    assert float(low) < large["Invoice, a month"]["value"] < float(high)
+
+
+def test_what_is_asked_the_other_way_round_is_the_arithmetic_of_one_replica():
+    found = answer({})
+    rows = {name.partition(" beats")[0]: row for name, row in rows_of(found, "reverse").items()}
+    offer = next(iter(rows_of(found, "offers").values()))["value"] / (40 * 3600 * 730)
+    per_s = rows_of(found, "speed")["That is"]["value"]
+    share = rows["Utilization from which it"]["value"]
+    assert 0 <= share - 4 * 3.49 / 3600 / (per_s * offer) < 0.001 and round(share, 3) == share
+    rent = rows["Highest rent that"]["value"]
+    invoice = rows_of(found, "money")["Invoice, a month"]["value"]
+    assert 0 <= 3.49 * offer * 40 * 3600 * 730 / invoice - rent < 0.01
+    none = rows_of(answer({"rps": "0.0001"}), "reverse")
+    assert next(row for name, row in none.items() if name.startswith("Highest rent"))["printed"].startswith("none of a")
+
+
+A_YEAR = rent_of("h100-sxm", terms=CONTRACT).usd_per_gpu_hour
+H200, B200 = (accelerator(id).name for id in ("h200-sxm", "b200"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "there", "gone"),
+    [
+        ({}, {H200, "half to Llama-3.1-8B", "contract for a year"}, {B200}),
+        ({"gpu": "h200-sxm"}, {B200}, {H200}),
+        ({"gpu": "b200"}, set(), {B200, H200}),
+        ({"m": "llama-3.1-8b", "n": "1"}, {H200}, {"half to Llama-3.1-8B"}),
+        ({"rent": "0.5"}, {H200}, {"contract for a year"}),
+        ({"rent": f"{A_YEAR}"}, {H200}, {"contract for a year"}),
+        ({"rent": f"{A_YEAR + 0.01}"}, {H200, "contract for a year"}, set()),
+    ],
+)
+def test_a_lever_that_would_change_nothing_is_no_row(fields, there, gone):
+    case = Form.read(form_of(read_fields(fields))).case
+    names = {pulled.lever.name for pulled, _ in levers_of(case)}
+    assert there <= names and not gone & names
+
+
+@pytest.mark.parametrize(
+    ("usd", "factor", "in_place", "told"),
+    [
+        (1234.4, 2.0, False, "saves USD 1,234 a month, 2 times cheaper at scale"),
+        (0.6, 1.004, False, "saves USD 1 a month, the same at scale"),
+        (0.4, 0.996, False, "the same invoice, the same at scale"),
+        (-0.4, 0.5, False, "the same invoice, 2 times dearer at scale"),
+        (-700.0, 0.99, False, "USD 700 a month more, 1.01 times dearer at scale"),
+        (700.0, 4.0, True, "without it USD 700 a month more, 4 times dearer at scale"),
+    ],
+)
+def test_a_levers_effect_is_told_from_half_a_dollar_and_half_a_percent_on(usd, factor, in_place, told):
+    lever = replace(LEVERS[0], in_place=in_place)
+    assert effect_told(LeverEffect(lever=lever, saved_usd=usd, factor=factor, bytes_factor=1.0)) == told
+
+
+def test_a_snippet_prints_twenty_thousand_characters_at_most():
+    printed = [run_snippet(f"print('x' * {n}, end='')")["printed"] for n in (19_999, 20_000, 20_001)]
+    assert [len(each) for each in printed] == [19_999, 20_000, 20_000]
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_batch_size": 8, "tpot_slo_s": 0.2}])
+def test_a_fill_is_sought_at_the_limits_of_a_server_that_is_as_fast_as_its_clock(monkeypatch, limits):
+    """A server twice as fast is simulated at its clock's pace: at twice the TPOT, and its TTFT later by as much."""
+    asked = {}
+    monkeypatch.setattr(form, "usable_share", lambda *_, **given: asked.update(given) or 0.5)
+    fast = replace(CHAT, program="vllm", speed=2.0, **limits)
+    share = form.usable_of(fast, "azure-conv")
+    plain, free = replace(fast, speed=1.0), replace(fast, ttft_slo_s=inf, tpot_slo_s=inf)
+    assert share == pytest.approx(0.5 * statement(free).capacity_per_s / statement(fast).capacity_per_s)
+    assert asked["tpot_s"] == pytest.approx(2 * fast.tpot_slo_s)
+    assert asked["ttft_s"] == pytest.approx(2 + plain.ttft_s(1) - fast.ttft_s(1))
+    assert asked["n_slots"] == min(fast.max_batch_size, fast.memory_batch)
+
+
+def test_a_first_token_waits_for_the_front_end_half_a_step_and_its_own():
+    steady = SteadyState(clock=CHAT.clock, concurrency=8, n_input_tokens=1155, n_output_tokens=211)
+    assert CHAT.ttft_s(8) == pytest.approx(steady.first_step_s + steady.tpot_s / 2)
+    served = replace(CHAT, program="vllm")
+    steady = replace(steady, clock=served.clock)
+    assert served.ttft_s(8) == pytest.approx(REQUEST_S + steady.first_step_s + steady.tpot_s / 2)
+    own = replace(served, own=OwnProgram(like="vllm", constants=served.constants, request_s=0.5))
+    assert own.ttft_s(8) - served.ttft_s(8) == pytest.approx(0.5 - REQUEST_S)
+
+
+def test_users_of_two_replicas_are_paced_between_two_batches():
+    flat = replace(CHAT, peak_over_mean=1.0)
+    n, pace = statement(flat).batch_size, flat.requests_per_s_of_one
+    assert fill.rate_of_users(flat, 1) == pytest.approx(pace(1)) and fill.rate_of_users(flat, n) == pytest.approx(
+        pace(n)
+    )
+    assert fill.rate_of_users(flat, 2 * n - 1) == pytest.approx(pace(n - 1) + pace(n))
+    assert fill.rate_of_users(flat, 4 * n - 1) == pytest.approx(3 * pace(n) + pace(n - 1))
+    with_peak = replace(flat, peak_over_mean=2.0, fill=0.5)
+    assert fill.rate_of_users(with_peak, 3) <= 3 * pace(n) / 4
+
+
+MOVED = {
+    "batching at all": {"max_batch_size": 1},
+    "refilling slots": {"refills": False},
+    "paging the cache": {"reserved_tokens": 8192},
+    "devices follow the day": {"peak_over_mean": 1.0825},
+    "prefixes found": {"hit_rate": 0.5},
+    "guessing ahead": {"n_draft_tokens": 3},
+    "limits twice as long": {"tpot_slo_s": 0.1, "ttft_slo_s": 4},
+    "contract for a year": {"usd_per_device_hour": 2.0},
+}
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_a_lever_changes_the_fields_that_it_names(name):
+    (there,) = next(lever for lever in LEVERS if lever.name == name).move(CHAT, as_filled)
+    assert there == replace(CHAT, **MOVED[name])
+
+
+def test_a_lever_splits_the_requests_keeps_a_width_or_a_better_hit_rate():
+    moves = {lever.name: lever.move for lever in LEVERS}
+    large, small = moves["half to Llama-3-8B"](replace(CHAT, staff_usd_per_month=900.0), as_filled)
+    assert (large.requests_per_s, small.requests_per_s) == (20, 20)
+    assert (large.staff_usd_per_month, small.staff_usd_per_month) == (900, 0)
+    (narrow,) = moves["8-bit cache"](CHAT, as_filled)
+    assert narrow.deployment.precision == replace(CHAT.deployment.precision, kv_bytes_per_value=1)
+    (weights,) = moves["8-bit weights"](narrow, as_filled)
+    assert weights.deployment.precision == replace(precision("fp8"), kv_bytes_per_value=1)
+    (faster,) = moves["H200 SXM"](CHAT, as_filled)
+    assert faster.usd_per_device_hour == 4.0
+    (found,) = moves["prefixes found"](replace(CHAT, hit_rate=0.8), as_filled)
+    assert found.hit_rate == 0.8
+
+
+@pytest.mark.parametrize(
+    ("changes", "n_tokens"),
+    [
+        ({"n_input_tokens": 3000, "n_output_tokens": 2}, 3094),  # 3,001 slots, of which 97% hold a token
+        ({"n_input_tokens": 100, "n_output_tokens": 1000}, 1100),
+        ({"reserved_tokens": 8192}, 8192),
+    ],
+)
+def test_the_smallest_group_holds_a_request_to_its_end(monkeypatch, changes, n_tokens):
+    monkeypatch.setattr(Footprint, "fewest_devices", lambda self, n: n)
+    assert replace(CHAT, program="vllm", **changes).fewest_devices == n_tokens
+    assert replace(CHAT, **changes).fewest_devices is None
+
+
+def test_fields_are_told_to_a_form_in_its_units():
+    given = {"hit": "50", "fill": "70", "tpot": "40", "ttft": "3", "rent": "2", "rps": "7", "peak": "1.5", "out": "9"}
+    found = form_of(read_fields(given))
+    names = "hit_rate fill tpot_slo_s ttft_slo_s usd_per_device_hour requests_per_s peak_over_mean n_output_tokens"
+    assert [found[name] for name in names.split()] == pytest.approx([0.5, 0.7, 0.04, 3, 2, 7, 1.5, 9])
+    one = form_of(read_fields({"out": "1", "ttft": ""}))
+    assert (one["tpot_slo_s"], one["ttft_slo_s"]) == (None, None)
+
+
+def test_hosts_are_of_the_model_itself_by_its_own_name_or_another_and_of_one_closed_model():
+    for id, names in (("llama-3.1-70b", {"Llama 3.1 70B", "Llama 3.3 70B"}), ("gpt-oss-120b", {"gpt-oss-120b"})):
+        found = statement(Form.read(form_of(read_fields({"m": id}))).case)
+        assert {offer.price.model_name for offer in hosts_of(found).same} == names, id
+        assert hosts_of(found).other == hosts_of(found, closed="Llama 3.3 70B").other == ()
+    assert {offer.price.model_name for offer in hosts_of(found, closed="GPT-4o").other} == {"GPT-4o"}
+
+
+def test_the_verdict_of_hosts_is_their_rows_over_the_invoice():
+    found = answer({}, quick=True)
+    invoice = rows_of(found, "money")["Invoice, a month"]["value"]
+    rows = [row["value"] for name, row in rows_of(found, "offers").items() if not name.startswith("another")]
+    *first, last = [f"{usd / invoice:.0%}" for usd in rows]
+    told = f"{len(rows)} offers by hosts of this model on file would ask {', '.join(first)} and {last} of this."
+    assert first and found["notes"][0] == told and rows == sorted(rows)
+    alone = answer({"m": "llama-3-8b", "n": "1"}, quick=True)
+    (usd,) = [row["value"] for name, row in rows_of(alone, "offers").items() if not name.startswith("another")]
+    share = f"{usd / rows_of(alone, 'money')['Invoice, a month']['value']:.0%}"
+    assert alone["notes"][0] == f"1 offer by a host of this model on file would ask {share} of this."
+
+
+def test_a_token_waits_for_its_step_and_for_others_prompts():
+    found = answer({}, quick=True)
+    step = rows_of(found, "step")
+    beside = step["… others' prompts alone"]["value"] + step["A decode step takes"]["value"]
+    assert beside == pytest.approx(rows_of(found, "speed")["Each further one (TPOT)"]["value"])
+
+
+@pytest.mark.parametrize(("id", "known"), [("h100-sxm", True), ("mi300x", False)])
+def test_the_page_of_a_bill_says_whose_kernels_were_not_measured(id, known):
+    case = replace(CHAT.on(accelerator=accelerator(id)), program="vllm", ttft_slo_s=inf, tpot_slo_s=inf)
+    assert ("kernels of this device were not measured" in markdown(statement(case))) != known

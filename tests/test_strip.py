@@ -94,3 +94,26 @@ def test_the_strip_says_in_words_what_it_shows():
 def test_the_panel_is_a_lane_of_squares():
     drawing = strip.strip({"parts": [], "reach": REACH | {"cases": {"a": True, "b": False, "c": None}}})
     assert (drawing.count("<rect"), drawing.count("M1.5 1.5")) == (2, 1) and "50% of 2" in drawing
+
+
+@pytest.mark.parametrize(
+    ("n_cases", "last_x", "last_y", "share_x"),
+    [
+        (3, 14 + 2 * 9.5, 2, 14 + 3 * 9.5 + 4),
+        (24, 14 + 23 * 208 / 24, 2, 226),
+        (48, 14 + 23 * 208 / 24, 2 + 208 / 24, 226),
+    ],
+)
+def test_a_panel_fills_its_lane_column_by_column_in_one_row_or_two(n_cases, last_x, last_y, share_x):
+    drawing = strip.strip({"parts": [], "reach": {"cases": dict.fromkeys(map(str, range(n_cases)), True)}})
+    x, y = re.findall(r"translate\(([\d.]+) ([\d.]+)\) scale", drawing)[-1]
+    assert (float(x), float(y)) == pytest.approx((last_x, last_y), abs=0.01)
+    assert float(re.findall(r'<text x="([\d.]+)"', drawing)[-1]) == pytest.approx(share_x, abs=0.06)
+
+
+def test_ticks_stand_under_their_numbers_from_end_to_end():
+    assert MIDDLE - LEFT == RIGHT_END - MIDDLE
+    drawing = parsed({"parts": []})
+    numbers = [float(each.get("x")) for each in drawing if (each.text or "")[:1] in tuple("÷×s")]
+    ticks = [float(each.get("x1")) for each in drawing if each.get("x1", "") == each.get("x2")]
+    assert numbers == ticks and (ticks[0], ticks[3], ticks[-1]) == (LEFT, MIDDLE, RIGHT_END) and len(ticks) == 7

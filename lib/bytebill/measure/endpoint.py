@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from bytebill.errors import BytebillError, require
-from bytebill.measure.streaming import Asking, HungUpError
+from bytebill.measure.streaming import Asking, HungUpError, Piece
 
 PROMPT_WORDS = (
     "time",
@@ -159,16 +159,16 @@ class Endpoint:
         """How long a server may be silent from now on."""
         return min(LONGEST_SILENCE_S, self.deadline_s - time.monotonic())
 
-    async def _read(self, pieces: AsyncIterator[bytes], asked_s: float, patience: asyncio.Timeout) -> Answer:
+    async def _read(self, pieces: AsyncIterator[Piece], asked_s: float, patience: asyncio.Timeout) -> Answer:
         """The pieces of a stream; the last, without text, tells the tokens."""
         pieces_s: list[float] = []
         usage: Any = None
-        async for line in _lines(self._watched(pieces, patience)):
+        async for came_s, line in _lines(self._watched(pieces, patience)):
             if not line.startswith("data:") or line.endswith("[DONE]"):
                 continue
             piece = _piece(self._without_key(line[5:]))
             if piece["text"]:
-                pieces_s.append(time.monotonic())
+                pieces_s.append(came_s)
                 require(len(pieces_s) <= MOST_PIECES, "The server goes on and on; it was asked for a short answer.")
             usage = piece["usage"] or usage
         require(bool(pieces_s), "The server streamed an answer without a word in it.")
@@ -183,7 +183,7 @@ class Endpoint:
             asked_s=asked_s, pieces_s=tuple(pieces_s), n_input_tokens=counts[0] or 0, n_output_tokens=counts[1] or 0
         )
 
-    async def _watched(self, pieces: AsyncIterator[bytes], patience: asyncio.Timeout) -> AsyncIterator[bytes]:
+    async def _watched(self, pieces: AsyncIterator[Piece], patience: asyncio.Timeout) -> AsyncIterator[Piece]:
         """Pieces as they come, to the deadline; each gives the server time for the next, told once a second."""
         now_s, told_s = asyncio.get_running_loop().time, 0.0
         async for sent in pieces:
@@ -256,22 +256,22 @@ class _RefusedError(BytebillError):
     """An answer other than 200: another way of asking may do."""
 
 
-async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[str]:
-    """The lines of a stream, each with an end."""
-    rest = b""
-    async for sent in pieces:
+async def _lines(pieces: AsyncIterator[Piece]) -> AsyncIterator[tuple[float, str]]:
+    """The lines of a stream, each with an end, and when they were whole."""
+    rest, came_s = b"", 0.0
+    async for came_s, sent in pieces:
         *whole, rest = (rest + sent).split(b"\n")
         longest = max(map(len, (*whole, rest)))
         require(longest < LONGEST_LINE, "The server sent an event that is too long to be one.")
         for line in whole:
-            yield line.decode("utf-8", "replace").strip()
-    yield rest.decode("utf-8", "replace").strip()
+            yield came_s, line.decode("utf-8", "replace").strip()
+    yield came_s, rest.decode("utf-8", "replace").strip()
 
 
-async def _beginning(pieces: AsyncIterator[bytes]) -> str:
+async def _beginning(pieces: AsyncIterator[Piece]) -> str:
     """As much of an answer as a reason can be long."""
     begun = b""
-    async for sent in pieces:
+    async for _, sent in pieces:
         begun += sent
         if len(begun) >= LONGEST_REASON:
             break

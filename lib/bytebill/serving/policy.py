@@ -53,7 +53,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         require_known("kind of scheduler", self.kind, KINDS_OF_SCHEDULER)
-        counts = (self.n_slots, self.token_budget or 1, self.block_size_tokens)
+        counts = (self.n_slots, 1 if self.token_budget is None else self.token_budget, self.block_size_tokens)
         require(all(type(n) is int and n >= 1 for n in counts), "Slots, budgets and blocks count from 1 up, in wholes.")
         require(
             0 <= self.watermark < 1, f"A watermark is a share of the pool, from 0 to below 1, not {self.watermark}."
