@@ -785,6 +785,146 @@ def test_formats_of_checkpoints(quantized: dict[str, Any], name: str, bits_per_w
 
 
 @pytest.mark.parametrize(
+    ("quantized", "name", "bits_per_weight", "units"),
+    [
+        ({"quant_method": "fbgemm_fp8"}, "fp8", 8, "fp8"),
+        ({"quant_method": "fp8", "weight_block_size": [64, 32], "scale_fmt": "ue8m0"}, "fp8", 8 + 8 / 2048, "fp8"),
+        ({"quant_method": "mxfp4"}, "mxfp4", 4 + 8 / 32, "fp4"),
+        ({"quant_method": "gptq"}, "int4", 4 + (16 + 4) / 128, "bf16"),
+        ({"quant_method": "auto-round", "bits": 3, "group_size": 64}, "int3", 3 + (16 + 3) / 64, "bf16"),
+        ({"quant_method": "awq", "bits": 2, "group_size": 1}, "int2", 2 + 16 + 2, "bf16"),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "int8", 8, "bf16"),
+        (
+            {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_use_double_quant": True},
+            *("nf4", 4 + (8 + 32 / 256) / 64, "bf16"),
+        ),
+        ({"quant_method": "modelopt", "quant_algo": "FP8_PB_WO"}, "fp8", 8, "fp8"),
+        ({"quant_method": "modelopt", "quant_algo": "FP8_PER_CHANNEL_PER_TOKEN"}, "fp8", 8, "fp8"),
+        ({"quant_method": "modelopt_fp4", "quant_algo": "NVFP4"}, "nvfp4", 4 + 8 / 16, "fp4"),
+        ({"quant_method": "modelopt", "quant_algo": "W4A16_AWQ"}, "int4", 4 + 32 / 128, "bf16"),
+        ({"quantization": {"quant_algo": "NVFP4"}}, "nvfp4", 4 + 8 / 16, "fp4"),
+        (compressed(8, "int", activations=8), "w8a8", 8, "int8"),
+        (compressed(8, "int"), "int8", 8, "bf16"),
+        (compressed(8, "int", group_size=64, symmetric=False), "int8", 8 + (16 + 8) / 64, "bf16"),
+        (compressed(4, "int", activations=8, group_size=128), "int4", 4 + 16 / 128, "bf16"),
+        (compressed(3, "int", group_size=-1), "int3", 3, "bf16"),
+        (compressed(8, "float"), "fp8-weights", 8, "bf16"),
+        (compressed(8, "float", activations=8, block_structure=[128, 64]), "fp8", 8 + 32 / 8192, "fp8"),
+        (compressed(4, "float", activations=4, group_size=32), "mxfp4", 4 + 8 / 32, "fp4"),
+        (compressed(4, "float", activations=8, group_size=16), "nvfp4", 4 + 8 / 16, "fp4"),
+        (compressed(4, "float", group_size=16), "nvfp4-weights", 4 + 8 / 16, "bf16"),
+    ],
+)
+def test_formats_and_the_units_that_multiply_them(
+    quantized: dict[str, Any], name: str, bits_per_weight: float, units: str
+) -> None:
+    config = {**TINY, "quantization_config": quantized}
+    stored = stored_precision(config, read(config))
+    assert (stored.name, stored.bits_per_weight, stored.compute_dtype) == (name, pytest.approx(bits_per_weight), units)
+
+
+@pytest.mark.parametrize(
+    ("told", "kv_bytes"),
+    [
+        ({}, 2),
+        *(({key: word}, 1) for key in ("kv_cache_scheme", "kv_cache_quant_algo") for word in ("FP8", "INT8")),
+        ({"kv_cache_quant_algo": "NVFP4"}, 4.5 / 8),
+        ({"kv_cache_scheme": {"num_bits": 8, "type": "float"}}, 1),
+        ({"kv_cache_scheme": {"num_bits": 4}}, 4.5 / 8),
+    ],
+)
+def test_the_width_of_a_checkpoints_cache(told: dict[str, Any], kv_bytes: float) -> None:
+    config = {**TINY, "quantization_config": {"quant_method": "fp8", **told}}
+    assert stored_precision(config, read(config)).kv_bytes_per_value == kv_bytes
+
+
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [
+        ({}, "bf16"),
+        ({"dtype": "float16"}, "fp16"),
+        ({"torch_dtype": "torch.float32"}, "fp32"),
+        ({"dtype": "bfloat16", "torch_dtype": "float32"}, "bf16"),
+        ({"text_config": {**TINY, "dtype": "float16"}}, "fp16"),
+        ({"text_config": {**TINY, "dtype": "float16"}, "torch_dtype": "float32"}, "fp32"),
+        ({"text_config": {**TINY, "quantization_config": {"quant_method": "fp8"}}}, "fp8"),
+        ({"text_config": {**TINY, "quantization_config": {"quant_method": "fp8"}}, "dtype": "float32"}, "fp8"),
+    ],
+)
+def test_where_a_config_says_how_wide_its_weights_are(told: dict[str, Any], name: str) -> None:
+    config = {**TINY, **told}
+    assert stored_precision(config, read(config)).name == name
+
+
+def test_a_checkpoint_of_several_formats_is_the_most_frequent_one_and_16_bits_where_it_names_none() -> None:
+    layers = {
+        **{f"model.layers.{i}.mlp.{name}_proj": {"quant_algo": "NVFP4"} for i in (0, 1) for name in ("gate", "up")},
+        **{f"model.layers.{i}.self_attn.q_proj": {"quant_algo": "FP8"} for i in (0, 1)},
+    }
+    quantized = {"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION", "quantized_layers": layers}
+    config = {**TINY, "quantization_config": quantized}
+    stored = stored_precision(config, read(config))
+    found = {key: (share, name) for key, share, name in stored.exceptions}
+    assert stored.name == "nvfp4" and "mlp.up" not in found and "mlp.gate" not in found
+    assert (found["attention.q"], found["attention.k"], found["mlp.down"]) == ((1, "fp8"), (1, "bf16"), (1, "bf16"))
+
+
+@pytest.mark.parametrize(
+    "key", ["modules_to_not_convert", "ignore", "exclude_modules", "ignored_layers", "llm_int8_skip_modules"]
+)
+@pytest.mark.parametrize("place", ["model.", "model.language_model.", "language_model.model.", "backbone."])
+def test_wherever_a_checkpoint_names_what_it_left_wide(key: str, place: str) -> None:
+    quantized = {"quant_method": "fp8", key: [f"{place}layers.0.mlp.up_proj"]}
+    config = {**TINY, "quantization_config": quantized}
+    assert ("mlp.up", 0.5, "bf16") in stored_precision(config, read(config)).exceptions
+
+
+LISTED = {"hybrid_layer_pattern": [0] * 6, "moe_layer_freq": [1] * 6, "compress_ratios": [4] * 6, "n_shared_experts": 1}
+ALL_LINEAR = {"layer_types": ["linear_attention"] * 6, "first_k_dense_replace": 0}
+
+
+@pytest.mark.parametrize(
+    ("kind", "module", "matrix"),
+    [
+        *(("llama", f"self_attn.{name}_proj", f"attention.{name}") for name in "qkvo"),
+        ("llama", "self_attn.qkv_proj", "attention.q"),
+        ("llama", "mlp.gate_up_proj", "mlp.gate"),
+        ("llama", "mlp.gate_up_proj", "mlp.up"),
+        ("llama", "mlp.down_proj", "mlp.down"),
+        ("mixtral", "block_sparse_moe.experts.0.w1", "expert.gate"),
+        ("mixtral", "block_sparse_moe.experts.0.w3", "expert.up"),
+        ("minimax_m2", "block_sparse_moe.experts.0.w2", "expert.down"),
+        ("qwen3_moe", "mlp.experts.0.up_proj", "expert.up"),
+        ("dots1", "mlp.shared_experts.down_proj", "shared_expert.down"),
+        ("llama4", "feed_forward.shared_expert.down_proj", "shared_expert.down"),
+        ("lfm2_moe", "feed_forward.experts.0.w1", "expert.gate"),
+        *(("longcat_flash", f"self_attn.{name}", "attention.q_down") for name in ("q_a_proj", "fused_qkv_a_proj")),
+        *(("youtu", f"self_attn.{name}_b_proj", f"attention.{name}_up") for name in ("q", "kv")),
+        ("youtu", "self_attn.kv_a_proj_with_mqa", "attention.kv_down"),
+        ("deepseek_v32", "self_attn.indexer.wq_b", "attention.index_q"),
+        ("deepseek_v32", "self_attn.indexer.wk", "attention.index_k"),
+        *(("deepseek_v4", f"self_attn.{name}", "attention.kv") for name in ("wkv", "kv_proj")),
+        *(("deepseek_v4", f"self_attn.{name}", "attention.o_up") for name in ("wo_b", "o_b_proj")),
+        ("deepseek_v4", "self_attn.compressor.kv_proj", "attention.compressor_kv"),
+        ("deepseek_v4", "self_attn.compressor.indexer.gate_proj", "attention.index_compressor_gate"),
+        ("qwen3_next", "linear_attn.in_proj_qkvz", "recurrent.in"),
+        ("qwen3_next", "linear_attn.out_proj", "recurrent.out"),
+        ("kimi_linear", "self_attn.f_a_proj", "recurrent.decay_down"),
+        ("minimax", "self_attn.output_gate", "recurrent.out_gate"),
+        ("bamba", "mamba.in_proj", "recurrent.in"),
+        ("jamba", "mamba.x_proj", "recurrent.x"),
+        ("laguna", "self_attn.g_proj", "attention.gate_heads"),
+    ],
+)
+def test_a_matrix_is_found_by_the_name_of_its_module(kind: str, module: str, matrix: str) -> None:
+    quantized = {"quant_method": "fp8", "modules_to_not_convert": [f"model.layers.0.{module}"]}
+    listed = ALL_LINEAR if matrix.startswith("recurrent") else {"first_k_dense_replace": 0, "num_dense_layers": 0}
+    config = {**SIX, **LISTED, **listed, "model_type": kind, "quantization_config": quantized}
+    shares = {key: share for key, share, _ in stored_precision(config, read(config)).exceptions}
+    assert shares[matrix] == pytest.approx(1 / 6)
+
+
+@pytest.mark.parametrize(
     ("left", "share"),
     [
         (["model.layers.0"], 0.5),
@@ -904,6 +1044,13 @@ def test_what_describes_no_decoder_is_refused_by_name(change: dict[str, Any], wo
     [
         ({"quant_method": "magic"}, "no quant_method 'magic'"),
         ({"bits": 4}, "quant_method"),
+        ({"quant_method": "bitsandbytes"}, "neither 4 nor 8 bits"),
+        ({"quant_method": "fp8", "expert_dtype": "int4"}, "expert_dtype"),
+        ({"quant_method": "awq", "group_size": -2}, "group_size"),
+        ({"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION"}, "name no layer"),
+        (compressed(5, "int"), "5 bits of type 'int'"),
+        (compressed(8, "complex"), "8 bits of type 'complex'"),
+        (compressed(4, "int", group_size="x"), "group_size"),
         ({"quant_method": ["fp8"]}, "quant_method"),
         ([1], "no mapping"),
         ({"quant_method": "awq", "bits": 5}, "5 bits"),
@@ -930,6 +1077,7 @@ def test_what_describes_no_decoder_is_refused_by_name(change: dict[str, Any], wo
         ),
         ({"quant_method": "compressed-tensors", "config_groups": {"a": 3}}, "quantization_config"),
         ({"quant_method": "fp8", "kv_cache_scheme": "FP1"}, "unknown format"),
+        ({"quant_method": "fp8", "kv_cache_scheme": {"num_bits": 16}}, "16 bits a value"),
     ],
 )
 def test_widths_that_are_not_known_are_refused_by_name(quantized: Any, words: str) -> None:
