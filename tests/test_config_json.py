@@ -31,7 +31,7 @@ from bytebill.models import (
     state_bytes,
     weight_bytes,
 )
-from bytebill.models.config_json import load_config, read_config, stored_precision
+from bytebill.models.config_json import load_config, pasted_config, read_config, stored_precision
 from bytebill.models.config_json.specs import planned
 from bytebill.models.layers import Expanded, SequenceState, TokenCache
 from conftest import refuses
@@ -587,6 +587,13 @@ def test_a_sparse_latent_of_several_blocks_keeps_a_scale_for_each_128() -> None:
     ("change", "n_params"),
     [  # by hand, of one layer of D = 64, 4 heads and 2 KV heads of 24
         (
+            {
+                **{"model_type": "step3p5", "layer_types": ["sliding_attention"] * 6},
+                "attention_other_setting": {"num_attention_heads": 8},
+            },
+            64 * (2 * 8 * 24 + 2 * 2 * 24) + 64 * 8 + 3 * 64 * 128 + 2 * 64 + 2 * 24,
+        ),
+        (
             {"model_type": "step3p5", "layer_types": ["sliding_attention"] * 6, "num_sliding_attention_heads": 8},
             64 * (2 * 8 * 24 + 2 * 2 * 24) + 64 * 8 + 3 * 64 * 128 + 2 * 64 + 2 * 24,
         ),
@@ -949,6 +956,52 @@ def test_experts_of_their_own_width() -> None:
     by_group = {m.group: stored.formats(m) for m in matrices(PUBLISHED["deepseek-v4-pro"].spec)}
     assert config["expert_dtype"] == "fp4"
     assert by_group["expert"][0][1].name == "mxfp4" and by_group["shared_expert"][0][1].name == "fp8"
+
+
+ODD = {"quant_method": "fp8", "modules_to_not_convert": ["x" * 400, "re:" + ".*" * 3 + "X", "*x*y*z*a"]}
+NESTED = {"text_config": {"llm_config": {"thinker_config": TINY}}}
+
+
+@pytest.mark.parametrize(
+    ("most", "more", "words"),
+    [
+        ({"vocab_size": 10**9}, {"vocab_size": 10**9 + 1}, "vocab_size"),
+        ({"hidden_size": 64.0}, {"hidden_size": 64.5}, "hidden_size"),
+        ({"rms_norm_eps": 1e-300}, {"rms_norm_eps": 0}, "rms_norm_eps"),
+        ({"num_hidden_layers": 2000}, {"num_hidden_layers": 2001}, "2,001 layers"),
+        ({"intermediate_size": [8, 16]}, {"intermediate_size": [8]}, "1 values for more layers"),
+        ({"layer_types": ["full_attention"] * 2}, {"layer_types": ["full_attention"]}, "1 for 2 layers"),
+        ({"num_nextn_predict_layers": 2}, {"num_nextn_predict_layers": 3}, "3 draft layers"),
+        (NESTED, {"text_config": {**NESTED, "model_type": "nobody"}}, "model_type"),
+        ({"quantization_config": ODD}, {"quantization_config": {**ODD, "ignore": ["x" * 401]}}, "no list of names"),
+        (
+            {"quantization_config": {**ODD, "ignore": ["x"] * 100_000}},
+            {"quantization_config": {**ODD, "ignore": ["x"] * 100_001}},
+            "no list of names",
+        ),
+    ],
+)
+def test_the_largest_that_is_read(most: dict[str, Any], more: dict[str, Any], words: str) -> None:
+    def read_whole(change: dict[str, Any]) -> None:
+        told = {**TINY, **change} if "text_config" not in change else change
+        stored_precision(told, read(told))
+
+    read_whole(most)
+    refuses(lambda: read_whole(more), words)
+
+
+def test_a_pasted_config_may_be_so_long_and_so_deep() -> None:
+    for text, words in (("{}" + " " * (2**20 - 2), "model_type"), (" " + "{}" + " " * (2**20 - 2), "larger than any")):
+        refuses(lambda text=text: pasted_config(text), words)
+    for deep, words in ((63, "model_type"), (64, "nests deeper")):
+        refuses(lambda deep=deep: pasted_config('{"a": ' + "[" * deep + "]" * deep + "}"), words)
+
+
+def test_a_draft_layer_is_the_last_full_one_behind_a_projection() -> None:
+    """By hand: the layer's own parameters, 2 D * D of the projection and three norms."""
+    spec = read(TINY, num_nextn_predict_layers=1)
+    drawn = sum(matrix.n_params for kind in spec.draft for matrix in kind.matrices)
+    assert drawn == 4 * 64 * 64 + 3 * 64 * 128 + 2 * 64 + 2 * 64 * 64 + 3 * 64
 
 
 @pytest.mark.parametrize("kind", ["bamba", "granitemoehybrid"])
