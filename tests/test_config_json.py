@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from bytebill.errors import BytebillError
 from bytebill.models import (
     MODELS,
     PUBLISHED,
+    MLASpec,
     ModelSpec,
     cache_bytes,
     find,
@@ -29,7 +31,9 @@ from bytebill.models import (
     state_bytes,
     weight_bytes,
 )
-from bytebill.models.config_json import load_config, read_config, stored_precision
+from bytebill.models.config_json import load_config, pasted_config, read_config, stored_precision
+from bytebill.models.config_json.specs import planned
+from bytebill.models.layers import Expanded, SequenceState, TokenCache
 from conftest import refuses
 
 BF16, GIB = precision("bf16"), 2**30
@@ -51,6 +55,48 @@ DEFAULTS = (
     *("qwen2", "qwen2_moe", "qwen3", "qwen3_5_text", "qwen3_5_moe_text", "qwen3_moe", "qwen3_next", "seed_oss"),
     *("smollm3", "solar_open", "stablelm", "starcoder2", "vaultgemma", "youtu"),
 )
+# Fields that a config may leave out: of every family, or of those that are named.
+LEFT_OUT: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("layer_types", "mlp_layer_types", "attention_bias", "mlp_bias", "qkv_bias", "use_bias"), DEFAULTS),
+    **dict.fromkeys(("qk_layernorm", "gating", "conv_L_cache", "conv_kernel", "hc_mult", "n_groups"), DEFAULTS),
+    **dict.fromkeys(("altup_num_inputs", "laurel_rank", "num_kv_shared_layers", "attention_chunk_size"), DEFAULTS),
+    **dict.fromkeys(("hidden_size_per_layer_input", "vocab_size_per_layer_input", "global_head_dim"), DEFAULTS),
+    **dict.fromkeys(("attn_layer_offset", "attn_layer_period", "expert_layer_offset", "expert_layer_period"), DEFAULTS),
+    **dict.fromkeys(("interleave_moe_layer_step", "no_rope_layer_interval", "num_dense_layers"), DEFAULTS),
+    **dict.fromkeys(("moe_layer_interval", "moe_layer_start_index", "global_attn_every_n_layers"), DEFAULTS),
+    **dict.fromkeys(("mamba_conv_bias", "mamba_d_conv", "mamba_expand", "expand", "mamba_n_groups"), DEFAULTS),
+    **dict.fromkeys(("use_conv_bias", "enable_bias", "use_post_norm", "shared_intermediate_size"), DEFAULTS),
+    "head_dim": (
+        *("gemma", "gemma2", "gemma3_text", "gemma3n_text", "gemma4_text", "gemma4_unified_text", "ernie4_5"),
+        *("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text", "llama", "qwen3_moe"),
+    ),
+    "vocab_size": ("gemma3_text", "gemma3n_text", "gemma4_text", "gemma4_unified_text"),
+    "num_attention_heads": ("gemma3_text",),
+    "num_key_value_heads": ("gemma3_text", "llama"),
+    "max_position_embeddings": ("gemma3_text",),
+    "sliding_window": (
+        *("gemma3_text", "gemma3n_text", "gemma4_text", "gemma4_unified_text"),
+        *("cwm", "granite_swa", "granitemoe_swa"),
+    ),
+    "mamba_d_state": ("jamba",),
+    "n_shared_experts": ("glm4_moe",),
+    "num_shared_experts": ("kimi_linear", "exaone_moe"),
+    "moe_num_shared_experts": ("ernie4_5_moe",),
+}
+NEVER_LEFT_OUT = {("deepseek_v4", "layer_types"), ("mimo_v2_flash", "layer_types")}
+FLAGS = (
+    *("attention_bias", "mlp_bias", "use_bias", "bias", "qkv_bias", "use_qkv_bias", "attention_out_bias"),
+    *("lm_head_bias", "enable_bias", "mamba_proj_bias", "mamba_conv_bias", "use_conv_bias", "conv_bias"),
+    *("projectors_bias", "mamba_rms_norm", "use_qk_norm", "qk_layernorm", "gating", "use_post_norm"),
+    *("tie_word_embeddings", "use_parallel_residual", "parallel_attn", "multi_query", "new_decoder_architecture"),
+    *("attention_k_eq_v", "use_double_wide_mlp", "block_auto_adjust_ff_dim"),
+)
+# What transformers builds of no value but one, or as published checkpoints do not have it.
+UNTURNED = {
+    *(("kimi_linear", "tie_word_embeddings"), ("nemotron_h", "tie_word_embeddings"), ("nemotron_h", "mamba_proj_bias")),
+    *(("gemma3n_text", flag) for flag in FLAGS),
+    *(("internlm3", flag) for flag in ("bias", "qkv_bias", "attention_bias", "mlp_bias")),
+}
 OTHER_NAMES = {"kimi_k2": "deepseek_v3", "deepseek_ref": "deepseek_v4"}
 
 
@@ -65,6 +111,11 @@ def counted(config: Any) -> int:
 
     with torch.device("meta"):
         return sum(each.numel() for each in AutoModelForCausalLM.from_config(config).parameters())
+
+
+def as_told(config: Any) -> dict[str, Any]:
+    """What transformers writes of a configuration."""
+    return dict(json.loads(json.dumps(config.to_dict(), default=str)))
 
 
 def of_transformers(config: Mapping[str, Any]) -> Any:
@@ -86,8 +137,26 @@ def test_a_familys_default_has_the_parameters_that_transformers_counts(kind: str
     from transformers import CONFIG_MAPPING
 
     config = CONFIG_MAPPING[kind]()
-    told = json.loads(json.dumps(config.to_dict(), default=str))
-    assert read(told).n_params == counted(config)
+    assert read(as_told(config)).n_params == counted(config)
+
+
+@pytest.mark.parametrize("kind", DEFAULTS)
+def test_what_a_config_leaves_out_is_taken_as_transformers_takes_it(kind: str) -> None:
+    from transformers import CONFIG_MAPPING
+
+    told = as_told(CONFIG_MAPPING[kind]())
+    out = {field for field, kinds in LEFT_OUT.items() if kind in kinds and (kind, field) not in NEVER_LEFT_OUT}
+    assert read({key: told[key] for key in told if key not in out}) == read(told)
+
+
+@pytest.mark.parametrize("kind", DEFAULTS)
+def test_a_flag_turned_counts_as_in_transformers(kind: str) -> None:
+    from transformers import CONFIG_MAPPING
+
+    told = as_told(CONFIG_MAPPING[kind]())
+    for flag in (each for each in FLAGS if isinstance(told.get(each), bool) and (kind, each) not in UNTURNED):
+        config = CONFIG_MAPPING[kind](num_hidden_layers=4, **{flag: not told[flag]})
+        assert read(as_told(config)).n_params == counted(config), flag
 
 
 @pytest.mark.parametrize("id", CONFIGS)
@@ -185,6 +254,416 @@ def test_options_of_a_family_count_as_in_transformers(kind: str, data: Any) -> N
     if told.get("q_lora_rank", 0) is None:
         told["q_lora_rank"] = 0
     assert read(told).n_params == counted(config)
+
+
+MIXTURE = {"num_experts_per_tok": 2, "moe_intermediate_size": 24}
+LATENTS = {"q_lora_rank": 24, "kv_lora_rank": 32, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 16}
+STATES = {"mamba_n_heads": 8, "mamba_d_state": 8, "num_key_value_heads": 2}
+OLD_SIZES = {"model_type": "gpt2", "n_layer": 2, "n_embd": 64, "n_head": 4, "n_positions": 32, "vocab_size": 320}
+SHORT = {**TINY, "num_key_value_heads": 2}
+TINIES: tuple[dict[str, Any], ...] = (  # families whose default cannot be built, and what no default says
+    {**SHORT, **LATENTS, **MIXTURE, "model_type": "deepseek_v2", "n_routed_experts": 4, "n_shared_experts": 2}
+    | {"num_key_value_heads": 4, "first_k_dense_replace": 1, "mlp_bias": True, "attention_bias": True},
+    {**TINY, **LATENTS, **MIXTURE, "model_type": "deepseek_v32", "n_routed_experts": 4, "n_shared_experts": 1}
+    | {"first_k_dense_replace": 1, "index_topk": 4, "index_n_heads": 2, "index_head_dim": 16},
+    {**SHORT, **MIXTURE, "model_type": "dots1", "n_routed_experts": 4, "n_shared_experts": 1, "attention_bias": True},
+    {**SHORT, "model_type": "granitemoeshared", "num_local_experts": 4, "num_experts_per_tok": 2}
+    | {"shared_intermediate_size": 40, "attention_bias": True},
+    {**SHORT, "model_type": "hunyuan_v1_dense", "attention_bias": True, "head_dim": 32},
+    {**SHORT, "model_type": "hunyuan_v1_moe", "num_experts": 4, "moe_topk": 2, "head_dim": 16, "attention_bias": True},
+    {**SHORT, **MIXTURE, "model_type": "lfm2_moe", "num_experts": 4, "num_dense_layers": 1}
+    | {"layer_types": ["conv", "full_attention"]},
+    {**SHORT, "model_type": "ministral", "head_dim": 32},
+    {**SHORT, "model_type": "nemotron", "attention_bias": True, "mlp_bias": True},
+    {**TINY, "model_type": "falcon_mamba", "state_size": 8, "intermediate_size": 192, "time_step_rank": 5},
+    {**TINY, "model_type": "mamba", "state_size": 8, "expand": 3, "intermediate_size": None},
+    {**TINY, "model_type": "mamba2", "num_heads": 8, "head_dim": 16, "n_groups": 2, "state_size": 8},
+    {**SHORT, "model_type": "internlm3", "qkv_bias": True, "bias": True, "head_dim": 16},
+    {**TINY, "model_type": "opt", "ffn_dim": 128, "word_embed_proj_dim": 64, "intermediate_size": None},
+    {**SHORT, "model_type": "llama4_text", "num_local_experts": 4, "num_experts_per_tok": 1, "head_dim": 16}
+    | {"intermediate_size_mlp": 96, "interleave_moe_layer_step": 2},
+    {**SHORT, "model_type": "llama4_text", "num_local_experts": 4, "num_experts_per_tok": 1, "head_dim": 16}
+    | {"intermediate_size_mlp": 96, "moe_layers": [0]},
+    {**SHORT, **MIXTURE, "model_type": "qwen2_moe", "num_experts": 4, "shared_expert_intermediate_size": 40}
+    | {"mlp_only_layers": [0], "num_hidden_layers": 3},
+    {**SHORT, **MIXTURE, "model_type": "ernie4_5_moe", "moe_num_experts": 4, "moe_k": 2, "num_hidden_layers": 6}
+    | {"moe_layer_start_index": 1, "moe_layer_end_index": 3, "moe_layer_interval": 2, "use_bias": True},
+    {**SHORT, **STATES, "model_type": "granitemoehybrid", "num_local_experts": 0, "shared_intermediate_size": 40}
+    | {"mamba_d_head": 16, "layer_types": ["linear_attention", "full_attention"]},
+    {**SHORT, **STATES, "model_type": "bamba", "mamba_d_head": "auto", "mamba_expand": 3, "mamba_n_heads": 12}
+    | {"attn_layer_indices": [1], "mamba_n_groups": 2},
+    {**SHORT, **STATES, "model_type": "bamba", "mamba_d_head": 16, "attn_layer_indices": [0]},
+    {**SHORT, **STATES, "model_type": "falcon_h1", "mamba_d_ssm": 64, "mamba_d_head": 8, "mamba_n_groups": 2}
+    | {"mamba_rms_norm": True, "projectors_bias": True},
+    {**SHORT, "model_type": "lfm2", "block_ff_dim": 100, "block_multiple_of": 8, "block_ffn_dim_multiplier": 1.5}
+    | {"intermediate_size": None, "full_attn_idxs": [1], "conv_bias": True},
+    {**SHORT, "model_type": "nemotron_h", "hybrid_override_pattern": "ME*-", "mamba_num_heads": 8, "head_dim": 16}
+    | {"mamba_head_dim": 16, "ssm_state_size": 8, "n_groups": 2, "n_routed_experts": 4, "use_conv_bias": False}
+    | {"moe_shared_expert_intermediate_size": 40, "moe_latent_size": 16, "n_shared_experts": 2, "mlp_bias": True}
+    | MIXTURE,
+    {**SHORT, "model_type": "minimax", "num_local_experts": 4, "num_experts_per_tok": 2, "attn_type_list": [0, 1]}
+    | {"head_dim": 32},
+    {**TINY, **LATENTS, **MIXTURE, "model_type": "kimi_linear", "num_experts": 4, "num_shared_experts": 2}
+    | {"num_hidden_layers": 3, "head_dim": 16}
+    | {"linear_attn_config": {"full_attn_layers": [2], "kda_layers": [1, 3], "num_heads": 2, "head_dim": 16}},
+    {**SHORT, "model_type": "jamba", "num_experts": 4, "num_experts_per_tok": 2, "mamba_dt_rank": 5}
+    | {"attn_layer_period": 3, "attn_layer_offset": 1, "expert_layer_period": 3, "expert_layer_offset": 2}
+    | {"num_hidden_layers": 7, "mamba_d_state": 8},
+    {**SHORT, "model_type": "jamba", "num_experts": 1, "mamba_dt_rank": "auto", "mamba_d_conv": 3},
+    {**OLD_SIZES, "model_type": "gpt_bigcode", "n_inner": 100},
+    {**OLD_SIZES, "model_type": "gpt_bigcode", "multi_query": False},
+    OLD_SIZES,
+    {**OLD_SIZES, "model_type": "bloom", "hidden_size": 64},
+    {**SHORT, **MIXTURE, "model_type": "mimo_v2_flash", "n_routed_experts": 4, "num_hidden_layers": 3}
+    | {"hybrid_layer_pattern": [0, 1, 1], "moe_layer_freq": [0, 1, 1], "swa_num_key_value_heads": 4, "head_dim": 24}
+    | {"v_head_dim": 16, "swa_head_dim": 24, "swa_v_head_dim": 16, "sliding_window": 8},
+    {**SHORT, "model_type": "gemma4_text", "enable_moe_block": True, "num_experts": 4, "top_k_experts": 2}
+    | {"moe_intermediate_size": 24, "head_dim": 16, "global_head_dim": 32, "attention_k_eq_v": True}
+    | {"num_global_key_value_heads": 1, "hidden_size_per_layer_input": 0},
+    {**TINY, **LATENTS, "model_type": "longcat_flash", "num_layers": 3, "ffn_hidden_size": 128, "moe_topk": 2}
+    | {"expert_ffn_hidden_size": 24, "n_routed_experts": 4, "zero_expert_num": 0}
+    | {"intermediate_size": None, "num_hidden_layers": None},
+)
+
+
+@pytest.mark.parametrize("config", TINIES, ids=lambda config: config["model_type"])
+def test_a_tiny_config_counts_as_in_transformers(config: dict[str, Any]) -> None:
+    from transformers import CONFIG_MAPPING
+
+    told = {key: value for key, value in config.items() if value is not None}
+    made = CONFIG_MAPPING[told["model_type"]](pad_token_id=0, **{key: told[key] for key in told if key != "model_type"})
+    assert read(told).n_params == counted(made)
+
+
+# ---- layer by layer
+
+SIX: dict[str, Any] = {
+    **{**TINY, **LATENTS, **MIXTURE, **STATES, "num_hidden_layers": 6, "num_key_value_heads": 4, "head_dim": 24},
+    **{"num_local_experts": 4, "sliding_window": 8, "attention_chunk_size": 16, "intermediate_size_mlp": 96},
+    **{"linear_num_heads": 2, "linear_head_dim": 16, "linear_num_value_heads": 4, "linear_num_key_heads": 2},
+    **{"linear_key_head_dim": 16, "linear_value_head_dim": 8, "o_groups": 2, "o_lora_rank": 8, "index_topk": 4},
+    **{"index_n_heads": 2, "index_head_dim": 16, "ssm_state_size": 8, "swa_num_key_value_heads": 4},
+}
+LETTER = {"full": "f", "window": "w", "chunk": "c", "linear": "l", "mamba": "m", "conv": "v", "mlp": "-"}
+LETTER |= {"latent": "t", "sparse": "s", "compressed": "z", "shared": "h"}
+FIRST_FOUR = {"max_window_layers": 4}
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "mixing"),
+    [
+        ("mistral", {}, "wwwwww"),
+        ("mistral", {"sliding_window": None}, "ffffff"),
+        ("mistral", {"sliding_window": 0}, "ffffff"),
+        ("mistral", {"use_sliding_window": False}, "ffffff"),
+        ("ministral", {}, "ffffff"),
+        ("ministral", {"layer_types": ["full_attention", "sliding_attention"] * 3}, "fwfwfw"),
+        *((kind, {}, "wwwwww") for kind in ("mixtral", "phi3", "phimoe", "starcoder2")),
+        *((kind, {}, "ffffff") for kind in ("llama", "gemma", "olmo", "olmo2", "olmoe", "glm4", "stablelm", "gptj")),
+        *((kind, {}, "ffffff") for kind in ("cohere", "minimax_m2", "falcon", "gpt2", "opt", "bloom", "phi", "jais2")),
+        *((kind, {}, "ffffff") for kind in ("qwen2", "qwen3", "dots1", "qwen3_moe", "qwen2_moe", "hy_v3", "laguna")),
+        *((kind, {"use_sliding_window": True, **FIRST_FOUR}, "ffffww") for kind in ("qwen2", "qwen3", "dots1")),
+        ("qwen2", {"use_sliding_window": True}, "ffffff"),  # from layer 28 on
+        ("qwen3_moe", {"use_sliding_window": True, **FIRST_FOUR}, "ffffff"),
+        *((kind, {}, "wfwfwf") for kind in ("gemma2", "vaultgemma", "gpt_oss")),
+        *((kind, {}, "wwwfww") for kind in ("olmo3", "cohere2", "exaone4", "exaone_moe", "afmoe")),
+        ("olmo3", {"sliding_window": None}, "ffffff"),
+        *((kind, {"sliding_window_pattern": 3}, "wwfwwf") for kind in ("cohere2", "exaone4", "gemma3", "gemma4")),
+        *((kind, {}, "fwwwfw") for kind in ("cwm", "granite_swa", "granitemoe_swa")),
+        ("afmoe", {"global_attn_every_n_layers": 2}, "wfwfwf"),
+        ("gemma3", {}, "wwwwwf"),
+        ("gemma4", {}, "wwwwwf"),
+        ("gemma4", {"sliding_window_pattern": 4}, "wwwfwf"),  # the last is always full
+        ("gemma4", {"layer_types": ["full_attention"] + ["sliding_attention"] * 5}, "fwwwwf"),
+        ("gemma3n", {"num_kv_shared_layers": 2, "sliding_window_pattern": 3}, "wwfwhh"),
+        ("gemma3n", {"num_kv_shared_layers": 0}, "wwwwfw"),
+        ("llama4", {}, "cccfcc"),
+        ("llama4", {"no_rope_layer_interval": 2}, "cfcfcf"),
+        *((kind, {}, "lllfll") for kind in ("qwen3_next", "qwen3_5", "qwen3_5_moe", "olmo_hybrid")),
+        ("qwen3_next", {"full_attention_interval": 3}, "llfllf"),
+        *((kind, {}, "tttttt") for kind in ("deepseek_v2", "deepseek_v3", "youtu", "minicpm3", "longcat_flash")),
+        *((kind, {}, "ssssss") for kind in ("deepseek_v32", "glm_moe_dsa")),
+        ("deepseek_v4", {"compress_ratios": [0, 4, 128, 4, 128, 0]}, "wzzzzw"),
+        ("kimi_linear", {}, "lllltl"),
+        ("kimi_linear", {"linear_attn_config": {"full_attn_layers": [3, 6]}}, "lltllt"),
+        ("minimax", {}, "flflfl"),
+        ("minimax", {"attn_type_list": [0, 0, 1, 0, 0, 1]}, "llfllf"),
+        ("bamba", {}, "mmmmmm"),
+        ("bamba", {"attn_layer_indices": [0, 5]}, "fmmmmf"),
+        ("granitemoehybrid", {}, "mmmmmm"),
+        ("jamba", {}, "mmmmfm"),
+        ("jamba", {"attn_layer_period": 3, "attn_layer_offset": 2}, "mmfmmf"),
+        ("nemotron_h", {"hybrid_override_pattern": "M*-EM-"}, "mf--m-"),
+        *((kind, {"full_attn_idxs": [1, 4]}, "vfvvfv") for kind in ("lfm2", "lfm2_moe")),
+        ("lfm2", {}, "ffffff"),
+        ("mimo_v2_flash", {"hybrid_layer_pattern": [0, 1, 1, 0, 1, 1]}, "fwwfww"),
+        ("step3p5", {"layer_types": ["full_attention", "sliding_attention", "sliding_attention"] * 2}, "fwwfww"),
+        *((kind, {}, "mmmmmm") for kind in ("mamba", "mamba2", "falcon_h1")),
+    ],
+)
+def test_how_tokens_meet_layer_by_layer(kind: str, change: dict[str, Any], mixing: str) -> None:
+    layers = planned({**SIX, "model_type": kind, **change}, "tiny").layers
+    assert "".join(LETTER[layer.mixer.name] for layer in layers) == mixing
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "sparse"),
+    [
+        *((kind, {}, "000000") for kind in ("llama", "qwen3", "gemma3", "gemma4", "lfm2", "bamba", "nemotron")),
+        *((kind, {}, "111111") for kind in ("mixtral", "gpt_oss", "olmoe", "minimax", "mellum", "solar_open")),
+        *((kind, {}, "111111") for kind in ("qwen3_moe", "qwen2_moe", "llama4", "deepseek_v2", "dots1")),
+        *((kind, {}, "011111") for kind in ("glm4_moe", "glm4_moe_lite", "axk1", "kimi_linear", "hy_v3", "laguna")),
+        *((kind, {}, "011111") for kind in ("exaone_moe", "afmoe", "ernie4_5_moe")),
+        *((kind, {}, "000111") for kind in ("deepseek_v3", "deepseek_v32", "glm_moe_dsa", "step3p5")),
+        ("lfm2_moe", {}, "001111"),
+        ("deepseek_v3", {"first_k_dense_replace": 0}, "111111"),
+        ("deepseek_v3", {"first_k_dense_replace": 1, "moe_layer_freq": 2}, "001010"),
+        ("deepseek_v3", {"mlp_layer_types": ["dense", "sparse"] * 3}, "010101"),
+        ("deepseek_v3", {"first_k_dense_replace": 1, "moe_layer_freq": 1}, "011111"),
+        ("glm4_moe", {"num_dense_layers": 2, "first_k_dense_replace": 4}, "001111"),
+        ("llama4", {"interleave_moe_layer_step": 2}, "010101"),
+        ("llama4", {"moe_layers": [0, 5]}, "100001"),
+        ("qwen3_moe", {"decoder_sparse_step": 3}, "001001"),
+        ("qwen3_moe", {"mlp_only_layers": [0, 4]}, "011101"),
+        ("qwen3_moe", {"num_local_experts": 0}, "000000"),
+        ("gemma4", {"enable_moe_block": True}, "111111"),
+        ("granitemoehybrid", {}, "111111"),
+        ("granitemoehybrid", {"num_local_experts": 0}, "000000"),
+        ("jamba", {}, "010101"),
+        ("jamba", {"expert_layer_period": 3, "expert_layer_offset": 2}, "001001"),
+        ("jamba", {"num_local_experts": 1}, "000000"),
+        ("nemotron_h", {"hybrid_override_pattern": "M*-EM-"}, "000100"),
+        ("ernie4_5_moe", {"moe_layer_interval": 2}, "010101"),
+        ("ernie4_5_moe", {"moe_layer_start_index": 3}, "000111"),
+        ("ernie4_5_moe", {"moe_layer_start_index": 0, "moe_layer_end_index": 3}, "111100"),
+        ("ernie4_5_moe", {"moe_layer_end_index": -1}, "011111"),
+        ("mimo_v2_flash", {"hybrid_layer_pattern": [1] * 6, "moe_layer_freq": [0, 1, 1, 0, 1, 1]}, "011011"),
+        ("mimo_v2_flash", {"hybrid_layer_pattern": [1] * 6}, "011111"),
+        ("step3p5", {"moe_layers_enum": "1,2, 5"}, "011001"),
+        ("step3p5", {"moe_layers_enum": [0, 3]}, "100100"),
+        ("step3p5", {"first_k_dense_replace": 1}, "011111"),
+    ],
+)
+def test_where_experts_stand_layer_by_layer(kind: str, change: dict[str, Any], sparse: str) -> None:
+    layers = planned({**SIX, "model_type": kind, **change}, "tiny").layers
+    assert "".join(str(int(layer.sparse)) for layer in layers) == sparse
+
+
+# ---- sizes
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "moe"),
+    [  # (experts, of a token, width, shared, dense layers first)
+        ("glm4_moe", {"first_k_dense_replace": 2, "n_shared_experts": 3}, (4, 2, 24, 3, 2)),
+        ("deepseek_v3", {}, (4, 2, 24, 0, 3)),
+        ("mixtral", {}, (4, 2, 128, 0, 0)),
+        ("qwen3_moe", {"moe_intermediate_size": None}, (4, 2, 128, 0, 0)),
+        ("nemotron_h", {"hybrid_override_pattern": "M*-EM-"}, (4, 2, 24, 0, 0)),
+        ("llama4", {"interleave_moe_layer_step": 2, "num_experts_per_tok": 1}, (4, 1, 128, 0, 3)),
+    ],
+)
+def test_the_experts_of_a_mixture(kind: str, change: dict[str, Any], moe: tuple[int, ...]) -> None:
+    found = read({**SIX, "model_type": kind, **change}).moe
+    names = ("n_experts", "n_experts_per_token", "d_ff_expert", "n_shared_experts", "n_dense_layers")
+    assert tuple(getattr(found, name) for name in names) == moe
+
+
+def test_a_mixture_is_told_by_its_sizes_where_dense_layers_come_first() -> None:
+    config = {**SIX, "model_type": "deepseek_v3", "head_dim": None}
+    dense_first = read(config, mlp_layer_types=["dense", *["sparse"] * 5])
+    assert (dense_first.layers, dense_first.moe and dense_first.moe.n_dense_layers) == ((), 1)
+    assert read(config, mlp_layer_types=["sparse", *["dense"] * 5]).layers
+
+
+@pytest.mark.parametrize(
+    ("change", "sizes"),
+    [
+        ({}, {"n_layers": 2, "d_model": 64, "d_ff": 128, "n_heads": 4, "n_kv_heads": 4, "d_head": 16}),
+        ({}, {"vocab_size": 320, "context_len": 512, "norm": "rms", "mlp": "swiglu", "positions": "rope"}),
+        ({}, {"layers": (), "norms_per_layer": 2, "tied_embeddings": False, "parallel": False, "n_positions": 0}),
+        ({}, {"rope_base": 1e4, "norm_eps": 1e-6, "window_len": None, "qkv_bias": False, "biases": False}),
+        ({"rope_theta": 5e5, "rms_norm_eps": 1e-5}, {"rope_base": 5e5, "norm_eps": 1e-5}),
+        ({"rope_theta": 5e5, "rope_parameters": {"rope_theta": 1e6}}, {"rope_base": 1e6}),
+        ({"rope_theta": 5e5, "rope_parameters": {"rope_type": "yarn"}}, {"rope_base": 5e5}),
+        ({"rope_parameters": {"full_attention": {"rope_theta": 7.0}, "main": {"rope_theta": 9.0}}}, {"rope_base": 7}),
+        ({"rope_parameters": {"main": {"rope_theta": 9.0}, "compress": {"rope_theta": 3.0}}}, {"rope_base": 9}),
+        ({"rope_theta": [5e5, 1e4]}, {"rope_base": 5e5}),
+        ({"rope_theta": []}, {"rope_base": 1e4}),
+        ({"head_dim": 32, "num_key_value_heads": 2}, {"d_head": 32, "n_kv_heads": 2}),
+        ({"model_type": "qwen2"}, {"qkv_bias": True, "biases": False, "qk_norm": False}),
+        ({"model_type": "qwen3"}, {"qkv_bias": False, "qk_norm": True, "layers": ()}),
+        ({"model_type": "mistral", "sliding_window": 8}, {"window_len": 8, "layers": ()}),
+        ({"model_type": "gpt_neox"}, {"biases": True, "qkv_bias": False, "norm": "layer", "mlp": "gelu"}),
+        ({"model_type": "gpt_neox", "use_parallel_residual": True}, {"parallel": True, "norms_per_layer": 2}),
+        ({"model_type": "stablelm", "use_parallel_residual": True}, {"parallel": True, "norms_per_layer": 1}),
+        ({"model_type": "hyperclovax"}, {"norms_per_layer": 4}),
+        ({"model_type": "hyperclovax", "use_post_norm": False}, {"norms_per_layer": 2}),
+        ({"model_type": "glm4"}, {"norms_per_layer": 4, "qkv_bias": True}),
+        ({"model_type": "cohere"}, {"norms_per_layer": 1, "parallel": True, "tied_embeddings": True}),
+        ({"model_type": "cohere", "tie_word_embeddings": False}, {"tied_embeddings": False}),
+        ({"model_type": "opt"}, {"positions": "learned", "n_positions": 514, "context_len": 512, "mlp": "relu"}),
+        ({"model_type": "gpt2"}, {"positions": "learned", "n_positions": 512, "mlp": "gelu", "biases": True}),
+        ({"model_type": "olmo"}, {"norm": "none", "layers": ()}),
+        ({"model_type": "mamba2", "num_heads": 8, "state_size": 8}, {"n_heads": 8, "n_kv_heads": 8, "d_head": 8}),
+        ({"model_type": "mamba", "max_position_embeddings": None}, {"context_len": 2**20, "n_heads": 64, "d_head": 1}),
+        ({**LATENTS, "model_type": "youtu"}, {"d_head": 24, "n_kv_heads": 4, "layers": (), "moe": None}),
+        (
+            {**LATENTS, "model_type": "youtu"},
+            {"mla": MLASpec(q_lora_rank=24, kv_lora_rank=32, d_nope=16, d_rope=8, d_v=16)},
+        ),
+        ({"model_type": "falcon"}, {"n_kv_heads": 1, "norms_per_layer": 1, "parallel": True}),
+        ({"model_type": "falcon", "parallel_attn": False}, {"norms_per_layer": 2, "parallel": False}),
+        ({"model_type": "falcon", "new_decoder_architecture": True}, {"n_kv_heads": 4, "norms_per_layer": 2}),
+        (
+            {"model_type": "falcon", "new_decoder_architecture": True, "num_ln_in_parallel_attn": 1},
+            {"norms_per_layer": 1, "parallel": True},
+        ),
+        ({"model_type": "falcon", "multi_query": False, "num_kv_heads": 2}, {"n_kv_heads": 4}),
+    ],
+)
+def test_a_shape_has_the_sizes_that_its_config_says(change: dict[str, Any], sizes: dict[str, Any]) -> None:
+    spec = read({key: value for key, value in {**TINY, **change}.items() if value is not None})
+    assert {name: getattr(spec, name) for name in sizes} == sizes
+
+
+PLAIN = TokenCache(n_values=2 * 2 * 24, n_heads=2, pair_flops=4 * 4 * 24)
+LATENT_CACHE = TokenCache(n_values=32 + 8, pair_flops=2 * 4 * (2 * 32 + 8))
+TWO_FORMS = replace(LATENT_CACHE, expanded=Expanded(2 * 4 * 32 * (16 + 16), 2 * 4 * (16 + 8 + 16)))
+CHOSEN = replace(LATENT_CACHE, top_k=4, packed_bytes=32 + 4 + 2 * 8)
+INDEX = TokenCache(n_values=16, pair_flops=2 * 2 * 16, packed_bytes=16 + 4)
+ONE_KEY = TokenCache(n_values=24, pair_flops=4 * 4 * 24, packed_bytes=24 + 8 + 1 + 1)
+NEAR = replace(ONE_KEY, reach=8)
+SPARE = {"model_type": "deepseek_v4", "compress_ratios": [4, 128, 0, 2, 2, 2]}
+
+
+@pytest.mark.parametrize(
+    ("change", "layer", "caches"),
+    [
+        ({"model_type": "llama"}, 0, (PLAIN,)),
+        ({"model_type": "llama", "head_dim": None}, 0, (TokenCache(n_values=2 * 2 * 16, n_heads=2, pair_flops=256),)),
+        ({"model_type": "mistral"}, 5, (replace(PLAIN, reach=8),)),
+        ({"model_type": "llama4"}, 0, (replace(PLAIN, reach=16),)),
+        ({"model_type": "llama4"}, 3, (PLAIN,)),
+        ({"model_type": "falcon_h1"}, 0, (PLAIN,)),
+        (
+            {"model_type": "mimo_v2_flash", "hybrid_layer_pattern": [0, 1] * 3},
+            0,
+            (replace(PLAIN, n_values=80, pair_flops=320),),
+        ),
+        (
+            {"model_type": "mimo_v2_flash", "hybrid_layer_pattern": [0, 1] * 3, "swa_v_head_dim": 12},
+            1,
+            (TokenCache(n_values=4 * 36, n_heads=4, pair_flops=2 * 4 * 36, reach=8),),
+        ),
+        ({"model_type": "gemma4", "global_head_dim": 48}, 0, (replace(PLAIN, reach=8),)),
+        ({"model_type": "gemma4", "global_head_dim": 48}, 5, (replace(PLAIN, n_values=192, pair_flops=768),)),
+        ({"model_type": "deepseek_v3"}, 0, (TWO_FORMS,)),
+        ({"model_type": "longcat_flash"}, 0, (TWO_FORMS, TWO_FORMS)),
+        ({"model_type": "deepseek_v32"}, 0, (CHOSEN, INDEX)),
+        ({"model_type": "deepseek_v32", "indexer_types": ["full", "shared"] * 3}, 1, (CHOSEN,)),
+        (SPARE, 0, (NEAR, replace(ONE_KEY, stride=4, top_k=4), replace(INDEX, stride=4))),
+        (SPARE, 1, (NEAR, replace(ONE_KEY, stride=128))),
+        (SPARE, 2, (NEAR,)),
+        ({**SPARE, "index_topk": None}, 0, (NEAR, replace(ONE_KEY, stride=4))),
+        (
+            {**SPARE, "compress_rates": {"compressed_sparse_attention": 2}},
+            3,
+            (NEAR, replace(ONE_KEY, stride=2, top_k=4), replace(INDEX, stride=2)),
+        ),
+    ],
+)
+def test_what_an_attention_layer_keeps(change: dict[str, Any], layer: int, caches: tuple[TokenCache, ...]) -> None:
+    config = {**SIX, "num_key_value_heads": 2, **change}
+    assert planned(config, "tiny").layers[layer].mixer.caches == caches
+
+
+def test_a_sparse_latent_of_several_blocks_keeps_a_scale_for_each_128() -> None:
+    config = {**SIX, "model_type": "deepseek_v32", "kv_lora_rank": 129}
+    assert planned(config, "tiny").layers[0].mixer.caches[0].packed_bytes == 129 + 2 * 4 + 2 * 8
+
+
+@pytest.mark.parametrize(
+    ("change", "n_params"),
+    [  # by hand, of one layer of D = 64, 4 heads and 2 KV heads of 24
+        (
+            {
+                **{"model_type": "step3p5", "layer_types": ["sliding_attention"] * 6},
+                "attention_other_setting": {"num_attention_heads": 8},
+            },
+            64 * (2 * 8 * 24 + 2 * 2 * 24) + 64 * 8 + 3 * 64 * 128 + 2 * 64 + 2 * 24,
+        ),
+        (
+            {"model_type": "step3p5", "layer_types": ["sliding_attention"] * 6, "num_sliding_attention_heads": 8},
+            64 * (2 * 8 * 24 + 2 * 2 * 24) + 64 * 8 + 3 * 64 * 128 + 2 * 64 + 2 * 24,
+        ),
+        (
+            {"model_type": "step3p5", "layer_types": ["full_attention"] * 6, "num_sliding_attention_heads": 8},
+            64 * (2 * 4 * 24 + 2 * 2 * 24) + 64 * 4 + 3 * 64 * 128 + 2 * 64 + 2 * 24,
+        ),
+        (
+            {
+                "model_type": "step3p5",
+                "layer_types": ["full_attention"] * 6,
+                "moe_layers_enum": "0",
+                "share_expert_dim": 40,
+            },
+            64 * (2 * 4 * 24 + 2 * 2 * 24) + 64 * 4 + 3 * 64 * (4 * 24 + 40) + 4 * 64 + 2 * 64 + 2 * 24,
+        ),
+        (
+            {"model_type": "gemma4", "enable_moe_block": True, "hidden_size_per_layer_input": 0},
+            64 * (2 * 4 * 24 + 2 * 2 * 24)
+            + 3 * 64 * 128
+            + 4 * 3 * 64 * 24
+            + 4 * 64
+            + 64
+            + 4
+            + 3 * 64
+            + 4 * 64
+            + 2 * 24,
+        ),
+        (
+            {"model_type": "longcat_flash", "zero_expert_num": 2},
+            2 * (64 * 24 + 24 + 24 * 4 * 24 + 64 * 40 + 32 + 32 * 4 * 32 + 4 * 16 * 64 + 3 * 64 * 128 + 2 * 64)
+            + 64 * (4 + 2)
+            + 4 * 3 * 64 * 24,
+        ),
+    ],
+)
+def test_parameters_of_a_layer_by_hand(change: dict[str, Any], n_params: int) -> None:
+    layer = planned({**SIX, "num_key_value_heads": 2, **change}, "tiny").layers[0]
+    assert sum(part.matrix.n_params for part in layer.parts) == n_params
+
+
+@pytest.mark.parametrize(
+    ("change", "n_values", "n_conv", "flops_each", "n_heads"),
+    [  # by hand: values of a state, of its convolution, FLOPs a value and token, heads
+        ({"model_type": "bamba", "mamba_d_head": "auto"}, 128 * 8, 3 * (128 + 2 * 8), 4, 8),
+        ({"model_type": "bamba", "mamba_d_head": 12}, 96 * 8, 3 * (96 + 2 * 8), 4, 8),
+        ({"model_type": "bamba", "mamba_expand": 3, "mamba_d_conv": 3}, 192 * 8, 2 * (192 + 2 * 8), 4, 8),
+        ({"model_type": "falcon_h1", "mamba_d_ssm": 72, "mamba_n_groups": 3}, 72 * 8, 3 * (72 + 6 * 8), 4, 8),
+        ({"model_type": "jamba", "mamba_expand": 3, "attn_layer_offset": 7}, 192 * 8, 3 * 192, 4, 1),
+        ({"model_type": "mamba", "intermediate_size": 96}, 96 * 8, 3 * 96, 4, 1),
+        ({"model_type": "qwen3_next"}, 4 * 16 * 8, 3 * (2 * 32 + 32), 6, 4),
+        ({"model_type": "kimi_linear", "layer_types": ["linear_attention"] * 6}, 2 * 16 * 16, 3 * 3 * 32, 6, 2),
+        ({"model_type": "minimax", "attn_type_list": [0] * 6}, 4 * 24 * 24, 0, 4, 4),
+        ({"model_type": "lfm2", "full_attn_idxs": [], "conv_L_cache": 5}, 0, 4 * 64, 4, 1),
+    ],
+)
+def test_what_a_recurrent_layer_keeps(
+    change: dict[str, Any], n_values: int, n_conv: int, flops_each: int, n_heads: int
+) -> None:
+    state = planned({**SIX, "mamba_n_heads": 8, **change}, "tiny").layers[0].mixer.state
+    assert state == SequenceState(
+        n_values=n_values, n_conv_values=n_conv, value_bytes=4, token_flops=flops_each * n_values, n_heads=n_heads
+    )
+
+
+@pytest.mark.parametrize(("dtype", "n_bytes"), [("float32", 4), ("bfloat16", 2), ("float16", 2), ("auto", 2)])
+def test_a_state_is_as_wide_as_its_config_says(dtype: str, n_bytes: int) -> None:
+    config = {**SIX, "model_type": "bamba", "mamba_ssm_dtype": dtype}
+    assert planned(config, "tiny").layers[0].mixer.state.value_bytes == n_bytes
+    refuses(lambda: read(config, mamba_ssm_dtype="float8"), "kept as 'float8'")
 
 
 # ---- caches and states
@@ -313,6 +792,146 @@ def test_formats_of_checkpoints(quantized: dict[str, Any], name: str, bits_per_w
 
 
 @pytest.mark.parametrize(
+    ("quantized", "name", "bits_per_weight", "units"),
+    [
+        ({"quant_method": "fbgemm_fp8"}, "fp8", 8, "fp8"),
+        ({"quant_method": "fp8", "weight_block_size": [64, 32], "scale_fmt": "ue8m0"}, "fp8", 8 + 8 / 2048, "fp8"),
+        ({"quant_method": "mxfp4"}, "mxfp4", 4 + 8 / 32, "fp4"),
+        ({"quant_method": "gptq"}, "int4", 4 + (16 + 4) / 128, "bf16"),
+        ({"quant_method": "auto-round", "bits": 3, "group_size": 64}, "int3", 3 + (16 + 3) / 64, "bf16"),
+        ({"quant_method": "awq", "bits": 2, "group_size": 1}, "int2", 2 + 16 + 2, "bf16"),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "int8", 8, "bf16"),
+        (
+            {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_use_double_quant": True},
+            *("nf4", 4 + (8 + 32 / 256) / 64, "bf16"),
+        ),
+        ({"quant_method": "modelopt", "quant_algo": "FP8_PB_WO"}, "fp8", 8, "fp8"),
+        ({"quant_method": "modelopt", "quant_algo": "FP8_PER_CHANNEL_PER_TOKEN"}, "fp8", 8, "fp8"),
+        ({"quant_method": "modelopt_fp4", "quant_algo": "NVFP4"}, "nvfp4", 4 + 8 / 16, "fp4"),
+        ({"quant_method": "modelopt", "quant_algo": "W4A16_AWQ"}, "int4", 4 + 32 / 128, "bf16"),
+        ({"quantization": {"quant_algo": "NVFP4"}}, "nvfp4", 4 + 8 / 16, "fp4"),
+        (compressed(8, "int", activations=8), "w8a8", 8, "int8"),
+        (compressed(8, "int"), "int8", 8, "bf16"),
+        (compressed(8, "int", group_size=64, symmetric=False), "int8", 8 + (16 + 8) / 64, "bf16"),
+        (compressed(4, "int", activations=8, group_size=128), "int4", 4 + 16 / 128, "bf16"),
+        (compressed(3, "int", group_size=-1), "int3", 3, "bf16"),
+        (compressed(8, "float"), "fp8-weights", 8, "bf16"),
+        (compressed(8, "float", activations=8, block_structure=[128, 64]), "fp8", 8 + 32 / 8192, "fp8"),
+        (compressed(4, "float", activations=4, group_size=32), "mxfp4", 4 + 8 / 32, "fp4"),
+        (compressed(4, "float", activations=8, group_size=16), "nvfp4", 4 + 8 / 16, "fp4"),
+        (compressed(4, "float", group_size=16), "nvfp4-weights", 4 + 8 / 16, "bf16"),
+    ],
+)
+def test_formats_and_the_units_that_multiply_them(
+    quantized: dict[str, Any], name: str, bits_per_weight: float, units: str
+) -> None:
+    config = {**TINY, "quantization_config": quantized}
+    stored = stored_precision(config, read(config))
+    assert (stored.name, stored.bits_per_weight, stored.compute_dtype) == (name, pytest.approx(bits_per_weight), units)
+
+
+@pytest.mark.parametrize(
+    ("told", "kv_bytes"),
+    [
+        ({}, 2),
+        *(({key: word}, 1) for key in ("kv_cache_scheme", "kv_cache_quant_algo") for word in ("FP8", "INT8")),
+        ({"kv_cache_quant_algo": "NVFP4"}, 4.5 / 8),
+        ({"kv_cache_scheme": {"num_bits": 8, "type": "float"}}, 1),
+        ({"kv_cache_scheme": {"num_bits": 4}}, 4.5 / 8),
+    ],
+)
+def test_the_width_of_a_checkpoints_cache(told: dict[str, Any], kv_bytes: float) -> None:
+    config = {**TINY, "quantization_config": {"quant_method": "fp8", **told}}
+    assert stored_precision(config, read(config)).kv_bytes_per_value == kv_bytes
+
+
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [
+        ({}, "bf16"),
+        ({"dtype": "float16"}, "fp16"),
+        ({"torch_dtype": "torch.float32"}, "fp32"),
+        ({"dtype": "bfloat16", "torch_dtype": "float32"}, "bf16"),
+        ({"text_config": {**TINY, "dtype": "float16"}}, "fp16"),
+        ({"text_config": {**TINY, "dtype": "float16"}, "torch_dtype": "float32"}, "fp32"),
+        ({"text_config": {**TINY, "quantization_config": {"quant_method": "fp8"}}}, "fp8"),
+        ({"text_config": {**TINY, "quantization_config": {"quant_method": "fp8"}}, "dtype": "float32"}, "fp8"),
+    ],
+)
+def test_where_a_config_says_how_wide_its_weights_are(told: dict[str, Any], name: str) -> None:
+    config = {**TINY, **told}
+    assert stored_precision(config, read(config)).name == name
+
+
+def test_a_checkpoint_of_several_formats_is_the_most_frequent_one_and_16_bits_where_it_names_none() -> None:
+    layers = {
+        **{f"model.layers.{i}.mlp.{name}_proj": {"quant_algo": "NVFP4"} for i in (0, 1) for name in ("gate", "up")},
+        **{f"model.layers.{i}.self_attn.q_proj": {"quant_algo": "FP8"} for i in (0, 1)},
+    }
+    quantized = {"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION", "quantized_layers": layers}
+    config = {**TINY, "quantization_config": quantized}
+    stored = stored_precision(config, read(config))
+    found = {key: (share, name) for key, share, name in stored.exceptions}
+    assert stored.name == "nvfp4" and "mlp.up" not in found and "mlp.gate" not in found
+    assert (found["attention.q"], found["attention.k"], found["mlp.down"]) == ((1, "fp8"), (1, "bf16"), (1, "bf16"))
+
+
+@pytest.mark.parametrize(
+    "key", ["modules_to_not_convert", "ignore", "exclude_modules", "ignored_layers", "llm_int8_skip_modules"]
+)
+@pytest.mark.parametrize("place", ["model.", "model.language_model.", "language_model.model.", "backbone."])
+def test_wherever_a_checkpoint_names_what_it_left_wide(key: str, place: str) -> None:
+    quantized = {"quant_method": "fp8", key: [f"{place}layers.0.mlp.up_proj"]}
+    config = {**TINY, "quantization_config": quantized}
+    assert ("mlp.up", 0.5, "bf16") in stored_precision(config, read(config)).exceptions
+
+
+LISTED = {"hybrid_layer_pattern": [0] * 6, "moe_layer_freq": [1] * 6, "compress_ratios": [4] * 6, "n_shared_experts": 1}
+ALL_LINEAR = {"layer_types": ["linear_attention"] * 6, "first_k_dense_replace": 0}
+
+
+@pytest.mark.parametrize(
+    ("kind", "module", "matrix"),
+    [
+        *(("llama", f"self_attn.{name}_proj", f"attention.{name}") for name in "qkvo"),
+        ("llama", "self_attn.qkv_proj", "attention.q"),
+        ("llama", "mlp.gate_up_proj", "mlp.gate"),
+        ("llama", "mlp.gate_up_proj", "mlp.up"),
+        ("llama", "mlp.down_proj", "mlp.down"),
+        ("mixtral", "block_sparse_moe.experts.0.w1", "expert.gate"),
+        ("mixtral", "block_sparse_moe.experts.0.w3", "expert.up"),
+        ("minimax_m2", "block_sparse_moe.experts.0.w2", "expert.down"),
+        ("qwen3_moe", "mlp.experts.0.up_proj", "expert.up"),
+        ("dots1", "mlp.shared_experts.down_proj", "shared_expert.down"),
+        ("llama4", "feed_forward.shared_expert.down_proj", "shared_expert.down"),
+        ("lfm2_moe", "feed_forward.experts.0.w1", "expert.gate"),
+        *(("longcat_flash", f"self_attn.{name}", "attention.q_down") for name in ("q_a_proj", "fused_qkv_a_proj")),
+        *(("youtu", f"self_attn.{name}_b_proj", f"attention.{name}_up") for name in ("q", "kv")),
+        ("youtu", "self_attn.kv_a_proj_with_mqa", "attention.kv_down"),
+        ("deepseek_v32", "self_attn.indexer.wq_b", "attention.index_q"),
+        ("deepseek_v32", "self_attn.indexer.wk", "attention.index_k"),
+        *(("deepseek_v4", f"self_attn.{name}", "attention.kv") for name in ("wkv", "kv_proj")),
+        *(("deepseek_v4", f"self_attn.{name}", "attention.o_up") for name in ("wo_b", "o_b_proj")),
+        ("deepseek_v4", "self_attn.compressor.kv_proj", "attention.compressor_kv"),
+        ("deepseek_v4", "self_attn.compressor.indexer.gate_proj", "attention.index_compressor_gate"),
+        ("qwen3_next", "linear_attn.in_proj_qkvz", "recurrent.in"),
+        ("qwen3_next", "linear_attn.out_proj", "recurrent.out"),
+        ("kimi_linear", "self_attn.f_a_proj", "recurrent.decay_down"),
+        ("minimax", "self_attn.output_gate", "recurrent.out_gate"),
+        ("bamba", "mamba.in_proj", "recurrent.in"),
+        ("jamba", "mamba.x_proj", "recurrent.x"),
+        ("laguna", "self_attn.g_proj", "attention.gate_heads"),
+    ],
+)
+def test_a_matrix_is_found_by_the_name_of_its_module(kind: str, module: str, matrix: str) -> None:
+    quantized = {"quant_method": "fp8", "modules_to_not_convert": [f"model.layers.0.{module}"]}
+    listed = ALL_LINEAR if matrix.startswith("recurrent") else {"first_k_dense_replace": 0, "num_dense_layers": 0}
+    config = {**SIX, **LISTED, **listed, "model_type": kind, "quantization_config": quantized}
+    shares = {key: share for key, share, _ in stored_precision(config, read(config)).exceptions}
+    assert shares[matrix] == pytest.approx(1 / 6)
+
+
+@pytest.mark.parametrize(
     ("left", "share"),
     [
         (["model.layers.0"], 0.5),
@@ -337,6 +956,52 @@ def test_experts_of_their_own_width() -> None:
     by_group = {m.group: stored.formats(m) for m in matrices(PUBLISHED["deepseek-v4-pro"].spec)}
     assert config["expert_dtype"] == "fp4"
     assert by_group["expert"][0][1].name == "mxfp4" and by_group["shared_expert"][0][1].name == "fp8"
+
+
+ODD = {"quant_method": "fp8", "modules_to_not_convert": ["x" * 400, "re:" + ".*" * 3 + "X", "*x*y*z*a"]}
+NESTED = {"text_config": {"llm_config": {"thinker_config": TINY}}}
+
+
+@pytest.mark.parametrize(
+    ("most", "more", "words"),
+    [
+        ({"vocab_size": 10**9}, {"vocab_size": 10**9 + 1}, "vocab_size"),
+        ({"hidden_size": 64.0}, {"hidden_size": 64.5}, "hidden_size"),
+        ({"rms_norm_eps": 1e-300}, {"rms_norm_eps": 0}, "rms_norm_eps"),
+        ({"num_hidden_layers": 2000}, {"num_hidden_layers": 2001}, "2,001 layers"),
+        ({"intermediate_size": [8, 16]}, {"intermediate_size": [8]}, "1 values for more layers"),
+        ({"layer_types": ["full_attention"] * 2}, {"layer_types": ["full_attention"]}, "1 for 2 layers"),
+        ({"num_nextn_predict_layers": 2}, {"num_nextn_predict_layers": 3}, "3 draft layers"),
+        (NESTED, {"text_config": {**NESTED, "model_type": "nobody"}}, "model_type"),
+        ({"quantization_config": ODD}, {"quantization_config": {**ODD, "ignore": ["x" * 401]}}, "no list of names"),
+        (
+            {"quantization_config": {**ODD, "ignore": ["x"] * 100_000}},
+            {"quantization_config": {**ODD, "ignore": ["x"] * 100_001}},
+            "no list of names",
+        ),
+    ],
+)
+def test_the_largest_that_is_read(most: dict[str, Any], more: dict[str, Any], words: str) -> None:
+    def read_whole(change: dict[str, Any]) -> None:
+        told = {**TINY, **change} if "text_config" not in change else change
+        stored_precision(told, read(told))
+
+    read_whole(most)
+    refuses(lambda: read_whole(more), words)
+
+
+def test_a_pasted_config_may_be_so_long_and_so_deep() -> None:
+    for text, words in (("{}" + " " * (2**20 - 2), "model_type"), (" " + "{}" + " " * (2**20 - 2), "larger than any")):
+        refuses(lambda text=text: pasted_config(text), words)
+    for deep, words in ((63, "model_type"), (64, "nests deeper")):
+        refuses(lambda deep=deep: pasted_config('{"a": ' + "[" * deep + "]" * deep + "}"), words)
+
+
+def test_a_draft_layer_is_the_last_full_one_behind_a_projection() -> None:
+    """By hand: the layer's own parameters, 2 D * D of the projection and three norms."""
+    spec = read(TINY, num_nextn_predict_layers=1)
+    drawn = sum(matrix.n_params for kind in spec.draft for matrix in kind.matrices)
+    assert drawn == 4 * 64 * 64 + 3 * 64 * 128 + 2 * 64 + 2 * 64 * 64 + 3 * 64
 
 
 @pytest.mark.parametrize("kind", ["bamba", "granitemoehybrid"])
@@ -432,6 +1097,13 @@ def test_what_describes_no_decoder_is_refused_by_name(change: dict[str, Any], wo
     [
         ({"quant_method": "magic"}, "no quant_method 'magic'"),
         ({"bits": 4}, "quant_method"),
+        ({"quant_method": "bitsandbytes"}, "neither 4 nor 8 bits"),
+        ({"quant_method": "fp8", "expert_dtype": "int4"}, "expert_dtype"),
+        ({"quant_method": "awq", "group_size": -2}, "group_size"),
+        ({"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION"}, "name no layer"),
+        (compressed(5, "int"), "5 bits of type 'int'"),
+        (compressed(8, "complex"), "8 bits of type 'complex'"),
+        (compressed(4, "int", group_size="x"), "group_size"),
         ({"quant_method": ["fp8"]}, "quant_method"),
         ([1], "no mapping"),
         ({"quant_method": "awq", "bits": 5}, "5 bits"),
@@ -458,6 +1130,7 @@ def test_what_describes_no_decoder_is_refused_by_name(change: dict[str, Any], wo
         ),
         ({"quant_method": "compressed-tensors", "config_groups": {"a": 3}}, "quantization_config"),
         ({"quant_method": "fp8", "kv_cache_scheme": "FP1"}, "unknown format"),
+        ({"quant_method": "fp8", "kv_cache_scheme": {"num_bits": 16}}, "16 bits a value"),
     ],
 )
 def test_widths_that_are_not_known_are_refused_by_name(quantized: Any, words: str) -> None:

@@ -12,13 +12,28 @@ from hypothesis import strategies as st
 from bytebill import data
 from bytebill.errors import BytebillError
 from bytebill.hardware import ACCELERATORS, Accelerator, accelerator
-from bytebill.models import MODELS, ModelSpec, Precision, kv_stored_bytes_per_token, matrices, model, precision
+from bytebill.models import (
+    MODELS,
+    Expanded,
+    LayerKind,
+    ModelSpec,
+    MoESpec,
+    Precision,
+    SequenceState,
+    TokenCache,
+    kv_stored_bytes_per_token,
+    matrices,
+    model,
+    precision,
+)
 from bytebill.roofline import (
     Bound,
+    CacheTerm,
     Chunk,
     Load,
     StepCost,
     attended_pairs,
+    cost_terms,
     critical_batch,
     decode_cost,
     distinct_experts,
@@ -148,6 +163,90 @@ def test_fp8_weights_double_decode_only_while_the_cache_is_small() -> None:
     assert speedup(1, 2048) == pytest.approx(1.99, abs=0.01)
     assert speedup(64, 2048) == pytest.approx(1.62, abs=0.02)
     assert speedup(64, 8192) == pytest.approx(1.29, abs=0.01)
+
+
+# ---- terms, by hand
+
+SMALL = ModelSpec(
+    id="small",
+    name="Small",
+    n_layers=2,
+    d_model=8,
+    d_ff=16,
+    n_heads=4,
+    n_kv_heads=2,
+    d_head=4,
+    vocab_size=10,
+    context_len=64,
+    moe=MoESpec(n_experts=4, n_experts_per_token=1, d_ff_expert=6, n_shared_experts=1, n_dense_layers=1),
+)
+ATTENTION, DENSE_MLP, ROUTER, SHARED, ROUTED = 2 * 8 * (16 + 8 + 8 + 16), 3 * 8 * 16, 8 * 4, 3 * 8 * 6, 4 * 3 * 8 * 6
+
+
+def test_terms_of_a_small_mixture() -> None:
+    terms = cost_terms(SMALL, precision=BF16)
+    assert terms.fixed_bytes == 2 * (ATTENTION + DENSE_MLP + ROUTER + SHARED + 5 * 8)  # and five norms
+    assert (terms.head_bytes, terms.expert_bytes, terms.row_bytes) == (2 * 80, 2 * ROUTED, 2 * 8)
+    assert terms.activation_bytes == 2 * (2 * (24 + 16 + 16 + 24) + 3 * 24 + 12 + 2 * 3 * 14)
+    assert (terms.head_input_bytes, terms.logit_bytes, terms.state_bytes, terms.state_flops) == (16, 20, 0, 0)
+    assert terms.caches == (CacheTerm(token_bytes=2 * 16 * 2, pair_flops=2 * 4 * 4 * 4, read_reach=None),)
+    assert terms.weight_bytes(3, 0) == terms.fixed_bytes + 3 * 16 + 2 * ROUTED * (1 - 0.75**3)
+    assert terms.weight_bytes(3, 1) == terms.weight_bytes(3, 0) + 160
+    assert terms.linear_bytes(3, 2) == terms.weight_bytes(3, 2) + 3 * terms.activation_bytes + 2 * (16 + 20)
+
+
+def test_products_of_a_small_mixture_by_the_units_that_do_them() -> None:
+    narrow, wide = (cost_terms(SMALL, precision=precision(id)).linear_flops(3, 2) for id in ("fp8", "bf16"))
+    others, routed, logits = 6 * (ATTENTION + DENSE_MLP + SHARED), 6 * ROUTED / 4, 4 * 80
+    assert narrow == {("fp8", False): others, ("bf16", False): 6 * ROUTER + logits, ("fp8", True): routed}
+    assert wide == {("bf16", False): others + 6 * ROUTER + logits, ("bf16", True): routed}
+
+
+@pytest.mark.parametrize(
+    ("change", "n_values"),
+    [
+        ({}, 8),
+        ({"tied_embeddings": True}, 8),
+        ({"positions": "learned", "n_positions": 66}, 2 * 8),
+        ({"positions": "learned", "n_positions": 66, "tied_embeddings": True}, 2 * 8),
+    ],
+)
+def test_a_token_takes_a_row_of_each_table_of_one_that_is_the_head_too(change: dict[str, int], n_values: int) -> None:
+    assert cost_terms(replace(SMALL, **change), precision=BF16).row_bytes == 2 * n_values
+
+
+def test_caches_are_told_the_farthest_first_and_a_state_is_read_and_written() -> None:
+    near, far = (TokenCache(n_values=4, pair_flops=8, reach=reach, n_heads=2) for reach in (8, None))
+    state = SequenceState(n_values=10, n_conv_values=3, token_flops=40)
+    kinds = (
+        LayerKind(name="window", n_layers=3, matrices=(), caches=(near,), state=state),
+        LayerKind(name="full", n_layers=1, matrices=(), caches=(far, replace(far, stride=4))),
+    )
+    terms = cost_terms(replace(SMALL, n_layers=4, layers=kinds), precision=BF16, n_sharing=6)
+    assert terms.caches == (  # six devices share two KV heads: three copies
+        CacheTerm(token_bytes=3 * 8 * 1.25, pair_flops=8 * 1.25, read_reach=None),
+        CacheTerm(token_bytes=3 * 3 * 8, pair_flops=3 * 8, read_reach=8),
+    )
+    assert (terms.state_bytes, terms.state_flops) == (2 * 3 * (10 * 4 + 3 * 2), 3 * 40)
+
+
+@pytest.mark.parametrize(
+    ("reach", "n_cached", "saved"),
+    [  # 6 FLOPs less a pair, 3 for each cached entry that is read; 5 new tokens
+        (None, 100, 6 * (5 * 100 + 15) - 3 * 100),
+        (20, 100, 6 * 5 * 20 - 3 * 20),
+        (20, 10, 6 * (5 * 10 + 15) - 3 * 10),
+        (1, 10**6, 6 * 5 - 3),
+    ],
+)
+def test_what_expanded_latents_save(reach: int | None, n_cached: int, saved: float) -> None:
+    chunk = Chunk(context_len=n_cached, n_new_tokens=5)
+    term = CacheTerm(token_bytes=1, pair_flops=10, read_reach=reach, expanded=Expanded(3, 4))
+    n_pairs = attended_pairs(n_cached, 5, window_len=reach)
+    assert term.saved_flops(chunk) == saved
+    assert term.flops(Load(chunks=(chunk, chunk))) == 2 * (10 * n_pairs - saved)
+    assert replace(term, expanded=Expanded(10**9, 4)).saved_flops(chunk) == 0
+    assert replace(term, expanded=None).saved_flops(chunk) == 0
 
 
 # ---- laws

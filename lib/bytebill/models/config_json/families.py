@@ -36,6 +36,7 @@ class Family:
     # norms
     norm: str = "rms"
     norms: int = 2
+    norms_if: tuple[str, int] = ("", 0)  # the field that decides, and how many they are then
     # feed-forward
     mlp: str = "swiglu"
     mlp_bias: bool | str = False
@@ -140,9 +141,7 @@ _HC: tuple[Extra, ...] = (
 _GPT2 = Family(
     norm="layer", mlp="gelu", qkv_bias=True, o_bias=True, mlp_bias=True, tied=True, positions="learned", windows="never"
 )
-_MAMBA = Family(
-    full="mamba", norms=1, mlp="none", windows="never", defaults={"mamba_n_groups": 1, "use_conv_bias": True}
-)
+_MAMBA = Family(full="mamba", norms=1, mlp="none", windows="never", defaults={"use_conv_bias": True})
 _BAMBA = replace(
     _LLAMA,
     linear="mamba",
@@ -158,9 +157,9 @@ _GLM4 = Family(qkv_bias="attention_bias", norms=4, defaults={"attention_bias": T
 FAMILIES: dict[str, Family] = {
     "llama": _LLAMA,
     "arcee": replace(_LLAMA, mlp="relu"),
-    "cwm": replace(_LLAMA, period=4),
+    "cwm": replace(_LLAMA, defaults={"sliding_window": 8192}),
     "smollm3": replace(_LLAMA, tied=True),
-    "hyperclovax": replace(_LLAMA, norms=4),
+    "hyperclovax": replace(_LLAMA, norms_if=("use_post_norm", 4), defaults={"use_post_norm": True}),
     "mistral": replace(_PLAIN, windows="all"),
     "ministral": replace(_PLAIN, qkv_bias=False, o_bias=False),
     "helium": replace(_PLAIN, mlp_bias="mlp_bias", o_bias=False),
@@ -262,7 +261,13 @@ FAMILIES: dict[str, Family] = {
     "deepseek_v3": _DEEPSEEK,
     "deepseek_v32": _SPARSE,
     "deepseek_v4": Family(
-        full="compressed", sinks="all", sparse="all", shared="d_ff_expert", extras=_HC, defaults={"hc_mult": 4}
+        full="compressed",
+        sinks="all",
+        mlp_bias="mlp_bias",
+        sparse="all",
+        shared="d_ff_expert",
+        extras=_HC,
+        defaults={"hc_mult": 4},
     ),
     "youtu": replace(_PLAIN, full="latent", tied=True),
     "minicpm3": replace(_LLAMA, full="latent", tied=True),
@@ -304,8 +309,8 @@ FAMILIES: dict[str, Family] = {
     ),
     "granitemoe": _GRANITE_MOE,
     "granitemoeshared": _GRANITE_MOE,
-    "granite_swa": replace(_LLAMA, sinks="all", tied=True),
-    "granitemoe_swa": replace(_GRANITE_MOE, sinks="all"),
+    "granite_swa": replace(_LLAMA, sinks="all", tied=True, defaults={"sliding_window": 128}),
+    "granitemoe_swa": replace(_GRANITE_MOE, sinks="all", defaults={"sliding_window": 128}),
     "granitemoehybrid": replace(
         _GRANITE_MOE,
         linear="mamba",
@@ -350,11 +355,19 @@ FAMILIES: dict[str, Family] = {
             **{"mamba_conv_bias": True, "mamba_expand": 2, "mamba_d_conv": 4, "mamba_d_state": 16},
         },
     ),
-    "mamba2": _MAMBA,
+    "mamba2": replace(_MAMBA, defaults={**_MAMBA.defaults, "n_groups": 8}),
     "mamba": replace(_MAMBA, full="mamba1", tied=True),
     "gpt2": _GPT2,
     "gpt_bigcode": _GPT2,
-    "opt": replace(_GPT2, mlp="relu", more_positions=2),
+    "opt": replace(
+        _GPT2,
+        mlp="relu",
+        qkv_bias="enable_bias",
+        o_bias="enable_bias",
+        mlp_bias="enable_bias",
+        more_positions=2,
+        defaults={"enable_bias": True},
+    ),
     "gpt_neox": Family(
         norm="layer",
         mlp="gelu",
@@ -376,7 +389,12 @@ FAMILIES: dict[str, Family] = {
         defaults={"use_bias": True},
     ),
     "stablelm": Family(
-        norm="layer", qkv_bias="use_qkv_bias", qk_norm="width", qk_norm_if="qk_layernorm", windows="never"
+        norm="layer",
+        norms_if=("use_parallel_residual", 1),
+        qkv_bias="use_qkv_bias",
+        qk_norm="width",
+        qk_norm_if="qk_layernorm",
+        windows="never",
     ),
     "ernie4_5": Family(
         qkv_bias="use_bias",

@@ -206,9 +206,10 @@ def mamba(fields: Fields, family: Family) -> Mixer:
 
 
 def mamba1(fields: Fields, family: Family) -> Mixer:
-    """The first Mamba: a state for every channel."""
+    """The first Mamba: a state for every channel; a layer that is nothing else may tell its width."""
     d_model = fields.count("d_model")
     width = fields.count("mamba_expand", 2) * d_model
+    width = fields.count("d_ff", width) if family.full == "mamba1" else width
     d_state, kernel = fields.count("mamba_d_state", 16), fields.count("mamba_kernel", 4)
     rank_name = "mamba_dt_rank" if fields.get("mamba_dt_rank") is not None else "time_step_rank"
     rank = ceil(d_model / 16) if fields.get(rank_name) in (None, "auto") else fields.count(rank_name)

@@ -58,6 +58,8 @@ def plan(config: Mapping[str, Any]) -> DecoderPlan:
     fields = Fields(modern(name, _with_defaults(told, family)))
     if name == "falcon":
         family = _falcon(fields, family)
+    if family.norms_if[0] and fields.flag(family.norms_if[0]):
+        family = replace(family, norms=family.norms_if[1])
     kinds = _kinds(fields, family)
     sparse = [_is_sparse(fields, family, index, kind) for index, kind in enumerate(kinds)]
     n_shared = fields.count("num_kv_shared_layers", 0, least=0)

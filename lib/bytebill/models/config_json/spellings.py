@@ -36,13 +36,15 @@ def _nemotron_h(fields: Fields) -> dict[str, Any]:
         require(isinstance(word, str) and set(word) <= set(_LETTERS), f"its layers are spelt with {'/'.join(_LETTERS)}")
         types = [_LETTERS[letter] for letter in word]
     require(types is not None or fields.listed("layer_types") is not None, "it has no 'hybrid_override_pattern'")
-    return {"layer_types": types, "num_hidden_layers": len(types or fields.listed("layer_types") or ())}
+    n_layers = len(types or fields.listed("layer_types") or ())
+    return {"layer_types": types, "num_hidden_layers": n_layers, "mamba_proj_bias": fields.get("use_bias")}
 
 
 def _kimi_linear(fields: Fields) -> dict[str, Any]:
     told = Fields(fields.mapping("linear_attn_config"))
-    full = told.listed("full_attn_layers")  # counted from one
-    types = full and ["full_attention" if i + 1 in full else "linear_attention" for i in range(fields.n_layers)]
+    n_layers, full = fields.n_layers, told.listed("full_attn_layers")  # counted from one
+    full = range(5, n_layers + 1, 4) if full is None else full
+    types = ["full_attention" if i + 1 in full else "linear_attention" for i in range(n_layers)]
     return {
         "layer_types": fields.listed("layer_types") or types,
         "linear_num_heads": told.get("num_heads"),
@@ -76,6 +78,12 @@ def _jamba(fields: Fields) -> dict[str, Any]:
     many = fields.count("n_experts") > 1
     sparse = ["sparse" if many and i % period == offset else "dense" for i in range(fields.n_layers)]
     return {"layer_types": fields.listed("layer_types") or types, "mlp_layer_types": sparse}
+
+
+def _every_fourth(fields: Fields) -> dict[str, Any]:
+    """The first layer is full, and every fourth after it."""
+    types = ["sliding_attention" if i % 4 else "full_attention" for i in range(fields.n_layers)]
+    return {"layer_types": fields.listed("layer_types") or types}
 
 
 def _falcon(fields: Fields) -> dict[str, Any]:
@@ -186,6 +194,9 @@ _REWRITE: dict[str, Callable[[Fields], dict[str, Any]]] = {
     "bamba": _bamba,
     "granitemoehybrid": _granite_hybrid,
     "jamba": _jamba,
+    "cwm": _every_fourth,
+    "granite_swa": _every_fourth,
+    "granitemoe_swa": _every_fourth,
     "falcon": _falcon,
     "gpt2": _gpt,
     "gpt_bigcode": _gpt,
