@@ -384,6 +384,7 @@ FIRST_FOUR = {"max_window_layers": 4}
         *((kind, {}, "tttttt") for kind in ("deepseek_v2", "deepseek_v3", "youtu", "minicpm3", "longcat_flash")),
         *((kind, {}, "ssssss") for kind in ("deepseek_v32", "glm_moe_dsa")),
         ("deepseek_v4", {"compress_ratios": [0, 4, 128, 4, 128, 0]}, "wzzzzw"),
+        ("deepseek_v4", {"layer_types": ["sliding_attention"] * 4 + ["compressed_sparse_attention"] * 2}, "wwwwzz"),
         ("kimi_linear", {}, "lllltl"),
         ("kimi_linear", {"linear_attn_config": {"full_attn_layers": [3, 6]}}, "lltllt"),
         ("minimax", {}, "flflfl"),
@@ -863,6 +864,15 @@ def test_where_a_config_says_how_wide_its_weights_are(told: dict[str, Any], name
     assert stored_precision(config, read(config)).name == name
 
 
+def test_the_first_group_that_targets_a_module_tells_its_format() -> None:
+    narrow, wide = (compressed(8, kind, activations=8)["config_groups"]["group_0"] for kind in ("float", "int"))
+    groups = {"a": {**narrow, "targets": ["re:.*mlp.*"]}, "b": {**wide, "targets": ["re:.*(q|up)_proj"]}}
+    config = {**TINY, "quantization_config": {"quant_method": "compressed-tensors", "config_groups": groups}}
+    found = {key: (share, name) for key, share, name in stored_precision(config, read(config)).exceptions}
+    assert "mlp.up" not in found and "mlp.down" not in found
+    assert (found["attention.q"], found["attention.k"]) == ((1, "w8a8"), (1, "bf16"))
+
+
 def test_a_checkpoint_of_several_formats_is_the_most_frequent_one_and_16_bits_where_it_names_none() -> None:
     layers = {
         **{f"model.layers.{i}.mlp.{name}_proj": {"quant_algo": "NVFP4"} for i in (0, 1) for name in ("gate", "up")},
@@ -1082,6 +1092,7 @@ def test_draft_layers_are_apart() -> None:
         ({"layer_types": "full"}, "layer_types"),
         ({"per_layer_config": {"x": 1}}, "per_layer_config"),
         ({"model_type": "deepseek_v3"}, "has no '"),
+        ({"model_type": "deepseek_v4", "layer_types": ["sliding_attention", "full_attention"]}, "are of the types"),
         ({"model_type": "gpt_oss", "layer_types": ["sliding_attention"] * 2}, "sliding_window|num_local_experts"),
         ({"model_type": "nemotron_h", "hybrid_override_pattern": "MX"}, "spelt"),
         ({"num_nextn_predict_layers": 10**8}, "draft"),

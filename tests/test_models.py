@@ -16,10 +16,11 @@ from bytebill.models import (
     kv_stored_bytes_per_token,
     matrices,
     model,
+    multi_head,
     precision,
     weight_bytes,
 )
-from bytebill.models.layers import TokenCache
+from bytebill.models.layers import LayerKind, TokenCache
 from bytebill.models.precisions import EXPERTS_ONLY, LEFT_WIDE, PRECISIONS
 
 BF16 = precision("bf16")
@@ -197,3 +198,40 @@ def test_a_cache_counts_from_one_up_and_an_exception_holds_for_a_share():
     shares = tuple((group, share, "bf16") for group, share in (("head", 1.0), ("mlp", 1.5)))
     with pytest.raises(BytebillError, match="share of a matrix's copies"):
         Precision(name="odd", weight_bits=4, compute_dtype="bf16", exceptions=shares)
+
+
+@pytest.mark.parametrize(
+    ("reach", "top_k", "stride", "read_reach", "entries"),
+    [
+        (None, None, 1, None, 100),
+        (8, None, 1, 8, 8),
+        (None, 4, 1, 4, 100),
+        (8, 4, 1, 4, 8),
+        (8, 16, 1, 8, 8),
+        (None, 4, 4, 16, 25),
+        (40, 4, 4, 16, 10),
+        (12, 4, 4, 12, 3),
+    ],
+)
+def test_a_token_reads_as_far_back_as_its_nearest_limit(reach, top_k, stride, read_reach, entries):
+    kept = TokenCache(n_values=8, reach=reach, top_k=top_k, stride=stride)
+    assert (kept.read_reach, kept.entries(100)) == (read_reach, entries)
+
+
+@pytest.mark.parametrize("id", ["llama-3-8b", "mistral-7b", "deepseek-v3", "deepseek-v3.2", "nemotron-3-super"])
+def test_with_heads_of_their_own_each_query_head_keeps_a_key_and_a_value(id):
+    """An index keeps what it kept; entries and the reach of a cache stay, its heads and values are the queries'."""
+    spec = model(id)
+    width = spec.n_heads * (192 + 128 if spec.mla else 2 * spec.d_head)
+    for kind, own in zip(spec.kinds, multi_head(spec).kinds, strict=True):
+        assert len(kind.caches) == len(own.caches) and kind.state == own.state
+        for place, (kept, alone) in enumerate(zip(kind.caches, own.caches, strict=True)):
+            changed = replace(
+                kept, n_values=width, n_heads=spec.n_heads, pair_flops=2 * width, expanded=None, packed_bytes=None
+            )
+            assert alone == (changed if place == 0 else kept)
+
+
+def test_a_cache_that_nothing_attends_to_stays_with_heads_of_their_own():
+    kind = LayerKind(name="full", n_layers=32, matrices=(), caches=(TokenCache(n_values=8),))
+    assert multi_head(replace(model("llama-3-8b"), layers=(kind,))).kinds == (kind,)
