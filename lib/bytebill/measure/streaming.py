@@ -3,7 +3,7 @@
 HTTP/1.1 by h11 over asyncio's own connections: a general client's every read passes five layers more. A piece gets its
 time when it comes, and is looked at with others, once a second and at the end of an answer. On a quiet two-core Zen 3
 100 tokens/s took 2.0% of a core with one user (1.3% of it is waking up to receive), 1.1% with 4 and 0.8% with 32. One
-server; no redirect is followed, no proxy of the environment asked, and nothing packed is asked for. Connections are kept
+server; no redirect is followed, no proxy of the environment asked, nothing packed is asked for. Connections are kept
 and asked again; a server may hang up on one meanwhile (`HungUpError`), and another will do. Ignores HTTP/2.
 """
 
