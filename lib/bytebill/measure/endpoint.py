@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from bytebill.errors import BytebillError, require
-from bytebill.measure.streaming import Asking, HungUpError, Piece
+from bytebill.measure.streaming import Asking, HungUpError, Arrived
 
 PROMPT_WORDS = (
     "time",
@@ -159,7 +159,7 @@ class Endpoint:
         """How long a server may be silent from now on."""
         return min(LONGEST_SILENCE_S, self.deadline_s - time.monotonic())
 
-    async def _read(self, pieces: AsyncIterator[Piece], asked_s: float, patience: asyncio.Timeout) -> Answer:
+    async def _read(self, pieces: AsyncIterator[Arrived], asked_s: float, patience: asyncio.Timeout) -> Answer:
         """The pieces of a stream; the last, without text, tells the tokens."""
         pieces_s: list[float] = []
         usage: Any = None
@@ -183,7 +183,7 @@ class Endpoint:
             asked_s=asked_s, pieces_s=tuple(pieces_s), n_input_tokens=counts[0] or 0, n_output_tokens=counts[1] or 0
         )
 
-    async def _watched(self, pieces: AsyncIterator[Piece], patience: asyncio.Timeout) -> AsyncIterator[Piece]:
+    async def _watched(self, pieces: AsyncIterator[Arrived], patience: asyncio.Timeout) -> AsyncIterator[Arrived]:
         """Pieces as they come, to the deadline; each gives the server time for the next, told once a second."""
         now_s, told_s = asyncio.get_running_loop().time, 0.0
         async for sent in pieces:
@@ -256,7 +256,7 @@ class _RefusedError(BytebillError):
     """An answer other than 200: another way of asking may do."""
 
 
-async def _lines(pieces: AsyncIterator[Piece]) -> AsyncIterator[tuple[float, str]]:
+async def _lines(pieces: AsyncIterator[Arrived]) -> AsyncIterator[tuple[float, str]]:
     """The lines of a stream, each with an end, and when they were whole."""
     rest, came_s = b"", 0.0
     async for came_s, sent in pieces:
@@ -268,7 +268,7 @@ async def _lines(pieces: AsyncIterator[Piece]) -> AsyncIterator[tuple[float, str
     yield came_s, rest.decode("utf-8", "replace").strip()
 
 
-async def _beginning(pieces: AsyncIterator[Piece]) -> str:
+async def _beginning(pieces: AsyncIterator[Arrived]) -> str:
     """As much of an answer as a reason can be long."""
     begun = b""
     async for _, sent in pieces:

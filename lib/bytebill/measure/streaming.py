@@ -29,7 +29,7 @@ class HungUpError(Exception):
     """The server ended a connection before its answer was whole."""
 
 
-Piece = tuple[float, bytes]  # when it came, by `time.monotonic`, and what
+Arrived = tuple[float, bytes]  # when it came, by `time.monotonic`, and what
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Reply:
 
     status: int
     headers: Mapping[str, str]
-    pieces: AsyncIterator[Piece]
+    pieces: AsyncIterator[Arrived]
 
 
 class _Connection(asyncio.Protocol):
@@ -48,7 +48,7 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LONGEST_HEAD)
-        self._came: deque[Piece] = deque()
+        self._came: deque[Arrived] = deque()
         self._n_bytes, self._read_s = 0, 0.0  # not looked at yet; when what was looked at last had come
         self._over = False
         self._lost: Exception | None = None
@@ -85,7 +85,7 @@ class _Connection(asyncio.Protocol):
                 self.http.receive_data(b"")
         return found
 
-    async def pieces(self) -> AsyncIterator[Piece]:
+    async def pieces(self) -> AsyncIterator[Arrived]:
         """The body as it comes, to its end."""
         while isinstance(found := await self.event(), h11.Data):
             yield self._read_s, bytes(found.data)
