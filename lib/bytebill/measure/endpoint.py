@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from bytebill.errors import BytebillError, require
-from bytebill.measure.streaming import Asking, HungUpError, Arrived
+from bytebill.measure.streaming import Arrived, Asking, HungUpError
 
 PROMPT_WORDS = (
     "time",
