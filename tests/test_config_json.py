@@ -434,7 +434,7 @@ def test_how_tokens_meet_layer_by_layer(kind: str, change: dict[str, Any], mixin
         ("jamba", {"expert_layer_period": 3, "expert_layer_offset": 2}, "001001"),
         ("jamba", {"num_local_experts": 1}, "000000"),
         ("nemotron_h", {"hybrid_override_pattern": "M*-EM-"}, "000100"),
-        ("ernie4_5_moe", {"moe_layer_interval": 2}, "010101"),
+        ("ernie4_5_moe", {"moe_layer_interval": 3}, "001001"),
         ("ernie4_5_moe", {"moe_layer_start_index": 3}, "000111"),
         ("ernie4_5_moe", {"moe_layer_start_index": 0, "moe_layer_end_index": 3}, "111100"),
         ("ernie4_5_moe", {"moe_layer_end_index": -1}, "011111"),
