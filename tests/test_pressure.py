@@ -42,6 +42,11 @@ def test_a_larger_reserve_lets_fewer_in() -> None:
     )
 
 
+def test_lengths_are_cut_to_the_context() -> None:
+    whole, cut = (largest_batch(TIGHT, context_len=n, n_requests=400) for n in (2048, 64))
+    assert whole[0] < cut[0] and whole[1]
+
+
 def test_arithmetic_over_reading_is_the_median_step() -> None:
     """One request decodes from its prompt to its last token but one; where many wait, only full batches count."""
     (asked,) = synthetic("azure-conv", 1, max_len_tokens=1024, seed=5)

@@ -44,6 +44,7 @@ def test_no_verdict_crashes_it(parts, cases):
     reach = None if cases is None else {"cases": cases}
     drawing = parsed({"id": "C01", "word": "wrong", "parts": parts, "reach": reach})
     assert drawing.get("aria-label", "").startswith("C01: ")
+    assert not (drawing.text or "").strip() and all(not (each.tail or "").strip() for each in drawing.iter())
     for x in re.findall(r' (?:x|x1|x2|cx)="([^"]+)"', ElementTree.tostring(drawing, encoding="unicode")):
         assert 0 <= float(x) <= strip.WIDTH
 
