@@ -2,12 +2,14 @@
 
 import ctypes
 import os
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from bytebill.engine.kernels import machine_code, openmp
+from bytebill.errors import BytebillError
 
 pytestmark = pytest.mark.skipif(not openmp.available(), reason="no compiled kernels here")
 
@@ -64,11 +66,50 @@ def test_a_damaged_object_is_made_anew(shelf, spoil):
     assert result_of(machine_code.address_of(maker, "six"), 3) == 18 and maker.n_made == 2
 
 
-def test_another_users_code_is_not_run(shelf, monkeypatch):
+def another_users(shelf, monkeypatch):
+    monkeypatch.setattr(machine_code.os, "getuid", lambda: os.stat(shelf).st_uid + 1)
+
+
+def open_to_all(shelf, monkeypatch):
+    shelf.chmod(0o777)
+
+
+def elsewhere(shelf, monkeypatch):
+    shelf.rename(shelf.parent / "aside")
+    shelf.symlink_to(shelf.parent / "aside")
+
+
+@pytest.mark.parametrize("spoil", [another_users, open_to_all, elsewhere])
+def test_code_that_others_may_have_written_is_not_run(shelf, monkeypatch, spoil):
     maker = Maker()
     machine_code.address_of(maker, "six")
-    monkeypatch.setattr(machine_code.os, "getuid", lambda: os.stat(shelf).st_uid + 1)
+    assert shelf.stat().st_mode & 0o077 == 0
+    spoil(shelf, monkeypatch)
     assert result_of(machine_code.address_of(maker, "six"), 2) == 12 and maker.n_made == 2
+
+
+def test_nobody_waits_for_ever_for_a_stopped_process(shelf, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    shelf.mkdir(parents=True, mode=0o700)
+    monkeypatch.setattr(machine_code, "_PATIENCE_S", 0.1)
+    handle = os.open(shelf, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    assert result_of(machine_code.address_of(Maker(), "six"), 2) == 12 and not list(shelf.iterdir())
+    os.close(handle)
+
+
+def test_a_setting_of_numbas_is_another_version(monkeypatch):
+    before = machine_code._version()
+    machine_code._version.cache_clear()
+    monkeypatch.setenv("NUMBA_OPT", "0")
+    assert machine_code._version() != before
+    machine_code._version.cache_clear()
+
+
+def test_a_numba_that_cannot_be_imported_is_told(shelf, monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    with pytest.raises(BytebillError, match=r"numba cannot be used here .*BYTEBILL_KERNELS=torch"):
+        machine_code.address_of(lambda: lambda p: None, "nothing")
 
 
 def test_without_a_cache_each_process_compiles(tmp_path, monkeypatch):
@@ -79,19 +120,20 @@ def test_without_a_cache_each_process_compiles(tmp_path, monkeypatch):
 
 
 def test_code_of_other_versions_goes_when_it_is_old(shelf):
-    old, recent = shelf.parent / "old", shelf.parent / "recent"
-    for other, age_s in ((old, 40 * 86_400), (recent, 20 * 86_400)):
-        other.mkdir(parents=True)
-        os.utime(other, times=(time.time() - age_s,) * 2)
+    days = {"0" * 16: 40, "1" * 16: 20, "of somebody": 40}
+    for name, age in days.items():
+        (shelf.parent / name).mkdir(parents=True)
+        os.utime(shelf.parent / name, times=(time.time() - age * 86_400,) * 2)
+    (shelf.parent / ("2" * 16)).symlink_to("/nowhere")
     machine_code.address_of(Maker(), "six")
-    assert {path.name for path in shelf.parent.iterdir()} == {"recent", shelf.name}
+    assert {path.name for path in shelf.parent.iterdir()} == {"1" * 16, "of somebody", "2" * 16, shelf.name}
 
 
 def test_a_region_that_calls_python_is_refused_before_the_linker_ends_the_process():
     def region(p):
         print(p[0])
 
-    with pytest.raises(AssertionError, match=r"a kernel asks for .*Py"):
+    with pytest.raises(RuntimeError, match=r"a kernel asks for .*Py"):
         machine_code.compiled(region)
 
 

@@ -2,7 +2,7 @@
 
 Work that is killed leaves a folder under another name, which the next one removes after an hour. A disk that
 filled, a machine that lost its power, a file that somebody cut: sizes or sums differ, and the folder is made anew. Sums
-are CRC-32: they find accidents in a third of a second, and defend against nobody. One process makes, others wait.
+are CRC-32: they find accidents, and defend against nobody. One process makes, others wait, though not for ever.
 """
 
 import json
@@ -34,10 +34,15 @@ def cache_folder() -> Path:
         raise BytebillError("There is no home for the book's cache; name a folder in XDG_CACHE_HOME.") from None
 
 
-def kept_folder(folder: Path, make: Callable[[Path], None], *, called: str, n_bytes: int) -> Path:
-    """The folder, filled by `make` where it is not there or is no longer what was made; `n_bytes` are free for that."""
+def kept_folder(
+    folder: Path, make: Callable[[Path], None], *, called: str, n_bytes: int, patience_s: float = 600.0
+) -> Path:
+    """The folder, filled by `make` where it is not there or is no longer what was made; `n_bytes` are free for that.
+
+    Raises `BytebillError` where it cannot be written, and where another process makes it for longer than `patience_s`.
+    """
     if not is_as_made(folder):
-        with _disk_told(folder.parent, called), _alone(folder.parent):
+        with _disk_told(folder.parent, called), _alone(folder.parent, called, patience_s):
             if not is_as_made(folder):  # else another process has made it meanwhile
                 _tidy(folder)
                 free = shutil.disk_usage(folder.parent).free
@@ -117,7 +122,7 @@ def _disk_told(where: Path, called: str) -> Iterator[None]:
 
 
 @contextmanager
-def _alone(where: Path) -> Iterator[None]:
+def _alone(where: Path, called: str, patience_s: float) -> Iterator[None]:
     """One process at a time in this folder; no promise where the system has no such lock."""
     try:
         import fcntl
@@ -126,8 +131,24 @@ def _alone(where: Path) -> Iterator[None]:
         return
     handle = os.open(where, os.O_RDONLY)
     try:
+        until_s = time.monotonic() + patience_s
         with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            while not _locked(handle):
+                told = f"{called} has been in the making elsewhere for {patience_s:.0f} s; is a process stopped there?"
+                require(time.monotonic() < until_s, told)
+                time.sleep(0.05)
         yield
     finally:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)  # a process that was forked meanwhile holds the handle too
         os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,21 +1,25 @@
 """Where does a kernel's machine code come from? From this user's cache; numba compiles it where nobody has yet.
 
-    $XDG_CACHE_HOME/bytebill/kernels/VERSION/NAME        VERSION: these sources, numba, llvmlite, and the CPU
+    $XDG_CACHE_HOME/bytebill/kernels/VERSION/NAME      VERSION: these sources, Python, numba, its settings, and the CPU
 
 A chapter runs a dozen kernels, and numba takes a quarter of a second to three seconds for each. What it makes of them
-hangs on nothing but what VERSION and NAME say, so the object is kept, as a linker takes it: its open symbols are the
-team's numbers and the C library's mathematics, and code that asks for more is refused. A folder that was damaged is
-made anew (`kept`); one of another user's is not read; where nothing can be written, every process compiles for itself.
-Ignores who may write this user's files: that is this user.
+depends on nothing but what VERSION and NAME say, so it is kept as an object file. The code calls OpenMP's two thread
+functions, sqrt, memcpy and memset; code that calls anything else is refused. A damaged folder is made anew (`kept`). A
+folder in which others may write is not used. Where nothing can be kept, every process compiles for itself. Trusts the
+user's own files.
 """
 
 import functools
 import os
+import stat
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from re import fullmatch
 from shutil import rmtree
 from typing import Any
 
@@ -27,6 +31,7 @@ Region = Callable[..., None]  # of one pointer to 64-bit integers
 ENTRY, _OBJECT = "bytebill_kernel", "kernel.o"
 _OF_C = {"sqrt", "memcpy", "memset"}
 _ROOM_BYTES = 1_000_000
+_PATIENCE_S = 20.0  # with another process that compiles; after that this one does it alone
 _OLD_S = 30 * 86_400  # code of another version that was made so long ago makes room
 
 
@@ -34,15 +39,27 @@ def address_of(make: Callable[[], Region], *made_for: object) -> int:
     """Address of the code of the region that `make()` returns; `made_for` is all that tells it from other kernels'."""
     name = sha256(repr(made_for).encode()).hexdigest()[:24]
     try:
-        shelf = cache_folder() / "kernels" / _version()
         folder = kept_folder(
-            shelf / name, lambda unfinished: _write(make(), unfinished), called="A kernel", n_bytes=_ROOM_BYTES
+            _shelf() / name,
+            lambda unfinished: _write(make(), unfinished),
+            called="A kernel",
+            n_bytes=_ROOM_BYTES,
+            patience_s=_PATIENCE_S,
         )
-        require(folder.stat().st_uid == os.getuid(), f"{folder} is another user's.")
         kept = (folder / _OBJECT).read_bytes()
-    except (BytebillError, OSError):
+    except (BytebillError, OSError, ImportError):
         kept = compiled(make())
     return loaded(kept)
+
+
+def _shelf() -> Path:
+    """The folder of this version's code, in which nobody else may write."""
+    shelf = cache_folder() / "kernels" / _version()
+    shelf.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = shelf.lstat()
+    alone = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    require(alone, f"Others may write into {shelf}.")
+    return shelf
 
 
 def compiled(region: Region) -> bytes:
@@ -51,9 +68,12 @@ def compiled(region: Region) -> bytes:
     numba's function takes two pointers more, to a result and to an error, and returns whether there was one. A region
     returns nothing and raises nothing.
     """
-    from llvmlite import binding
-    from numba import njit, types
-
+    try:
+        from llvmlite import binding
+        from numba import njit, types
+    except ImportError as error:
+        told = f"numba cannot be used here ({error}): run `make setup`, or set {openmp.SWITCH}=torch for torch's speed."
+        raise BytebillError(told) from error
     takes = (types.CPointer(types.int64),)
     code: Any = njit(types.void(*takes), **openmp.PLAINLY)(region)
     called = code.overloads[takes].fndesc.llvm_func_name
@@ -68,7 +88,8 @@ define void @{ENTRY}(ptr %p) {{
     module = binding.parse_assembly(code.inspect_llvm(takes) + entry)
     used = {each.name for each in (*module.functions, *module.global_variables) if each.is_declaration}
     unknown = {name for name in used - _OF_C - {*openmp.team_symbols().values()} if not name.startswith("llvm.")}
-    assert not unknown, f"a kernel asks for {', '.join(sorted(unknown))}"  # the linker would end the process
+    if unknown:  # the linker would end the process
+        raise RuntimeError(f"a kernel asks for {', '.join(sorted(unknown))}")
     return bytes(_machine().emit_object(module))
 
 
@@ -93,10 +114,12 @@ def _write(region: Region, folder: Path) -> None:
 
 
 def _make_room(shelf: Path) -> None:
-    """Remove the code of other versions once it is old."""
+    """Remove the code of other versions once it is old, and nothing else that lies there."""
     for other in shelf.parent.iterdir():
-        if other != shelf and time.time() - other.stat().st_mtime > _OLD_S:
-            rmtree(other, ignore_errors=True)
+        if other != shelf and fullmatch("[0-9a-f]{16}", other.name) and not other.is_symlink():
+            with suppress(OSError):
+                if time.time() - other.stat().st_mtime > _OLD_S:
+                    rmtree(other)
 
 
 def _machine() -> Any:
@@ -117,5 +140,6 @@ def _version() -> str:
 
     sources = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
     cpu = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten(), binding.get_default_triple()
-    made_by = [version(name) for name in ("numba", "llvmlite")]
-    return sha256(repr((sources, cpu, made_by)).encode()).hexdigest()[:16]
+    made_by = [sys.version, *(version(name) for name in ("numba", "llvmlite"))]
+    settings = sorted(each for each in os.environ.items() if each[0].startswith("NUMBA_"))
+    return sha256(repr((sources, cpu, made_by, settings)).encode()).hexdigest()[:16]
