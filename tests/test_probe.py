@@ -10,11 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -217,6 +218,79 @@ def test_a_connection_is_asked_again_while_it_lasts(hangs_up: bool, n_connection
         assert asyncio.run(four()) == [3] * 4
         process.kill()
         assert process.stdout is not None and process.stdout.read().count("connected") == n_connections
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+USAGE = '{"choices": [], "usage": {"prompt_tokens": 8, "completion_tokens": 3}}'
+
+
+def _chunk(*lines: str) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(text := _answer(*lines)), text)
+
+
+def _asked(script: list[bytes], ask: Callable[[Endpoint], Awaitable[Any]], *, every_s: float = 0.05) -> Any:
+    """What comes of asking a server that sends its packets one by one; None: it hangs up."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                await reader.readexactly(int(head.lower().split(b"content-length:")[1].split()[0]))
+                for packet in script:
+                    writer.write(packet)
+                    await writer.drain()
+                    await asyncio.sleep(every_s)
+                if not script[-1]:
+                    break
+        writer.close()
+
+    async def main() -> Any:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+            async with Endpoint(url=url, model="m", deadline_s=time.monotonic() + 20) as endpoint:
+                return await ask(endpoint)
+
+    return asyncio.run(main())
+
+
+ENDS = {
+    "its end in two": [HEAD, _chunk(WORD), _chunk(USAGE, "[DONE]"), b"0\r\n", b"\r\n"],
+    "its end in one": [HEAD + _chunk(WORD), _chunk(USAGE), b"0\r\n\r\n"],
+    "all in one": [HEAD + _chunk(WORD) + _chunk(USAGE, "[DONE]") + b"0\r\n\r\n"],
+    "hangs up": [b"HTTP/1.1 200 OK\r\n\r\n", _answer(WORD), _answer(USAGE), b""],
+    "an error": [HEAD, _chunk(WORD), _chunk('{"error": {"message": "full"}}'), *[b""] * 400],
+    "not found": [b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\n", b"no", b"ne"],
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_the_end_of_an_answer_is_not_looked_at_later(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces would be looked at after an hour, and the server is given 20 s."""
+    monkeypatch.setattr("bytebill.measure.streaming.LOOKS_EVERY_S", 3600.0)
+    wrong = {"an error": "broke off: full", "not found": "answered 404"}.get(how)
+    with pytest.raises(BytebillError, match=wrong) if wrong else nullcontext():
+        found = _asked(ENDS[how], lambda server: server.ask(n_input_tokens=8, n_output_tokens=3))
+        assert found.n_output_tokens == 3
+
+
+@pytest.mark.parametrize("n_at_once", [1, 5])
+def test_a_piece_has_the_time_at_which_it_came(n_at_once: int) -> None:
+    async def several(server: Endpoint) -> list[Answer]:
+        return await asyncio.gather(*(server.ask(n_input_tokens=8, n_output_tokens=3) for _ in range(n_at_once)))
+
+    for found in _asked([HEAD, *[_chunk(WORD)] * 3, _chunk(USAGE, "[DONE]") + b"0\r\n\r\n"], several):
+        assert all(before < after for before, after in pairwise((found.asked_s, *found.pieces_s)))
+        assert found.last_s - found.asked_s > 0.14  # the third is sent after three pauses of 50 ms
+
+
+@pytest.mark.parametrize("last", [b"", b"HTTP/1.1 200 OK\r\n"], ids=["hung up", "spoken on"])
+def test_connections_that_ended_meanwhile_are_not_asked_again(last: bytes) -> None:
+    async def twice(server: Endpoint) -> int:
+        both = [server.ask(n_input_tokens=8, n_output_tokens=3) for _ in range(8)]
+        await asyncio.gather(*both)
+        await asyncio.sleep(0.2)
+        return (await server.ask(n_input_tokens=8, n_output_tokens=3)).n_output_tokens
+
+    assert _asked([HEAD, _chunk(WORD), _chunk(USAGE) + b"0\r\n\r\n", last], twice) == 3
 
 
 class Slow(Endpoint):

@@ -6,8 +6,8 @@
 Polite: at most `n_at_once` requests, a pause where the server asks for one (429, 503), an end at the first error, and
 at the deadline. Nothing goes to another host, no redirect is followed, no proxy of the environment is asked, and a key
 is sent over an encrypted connection or to this machine alone, and cut out of what a server says. Lines, answers and
-reasons have an end, whoever sends them. Prompts are random words, so that no prefix cache finds
-them. Ignores which tokens of a piece came when: where pieces carry several, gaps between them are no ITL.
+reasons have an end, whoever sends them. Prompts are random words, so that no prefix cache finds them. Ignores which
+tokens of a piece came when: where pieces carry several, gaps between them are no ITL.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from bytebill.errors import BytebillError, require
-from bytebill.measure.streaming import Arrived, Asking, HungUpError
+from bytebill.measure.streaming import LOOKS_EVERY_S, Arrived, Asking, HungUpError
 
 PROMPT_WORDS = (
     "time",
@@ -156,8 +156,8 @@ class Endpoint:
             raise BytebillError(f"The server at {self.url} does not answer ({type(error).__name__}).") from None
 
     def _patience_s(self) -> float:
-        """How long a server may be silent from now on."""
-        return min(LONGEST_SILENCE_S, self.deadline_s - time.monotonic())
+        """How long a server may be silent from now on; what it says is heard a look later, and told after another."""
+        return min(LONGEST_SILENCE_S + 2 * LOOKS_EVERY_S, self.deadline_s - time.monotonic())
 
     async def _read(self, pieces: AsyncIterator[Arrived], asked_s: float, patience: asyncio.Timeout) -> Answer:
         """The pieces of a stream; the last, without text, tells the tokens."""
@@ -184,7 +184,7 @@ class Endpoint:
         )
 
     async def _watched(self, pieces: AsyncIterator[Arrived], patience: asyncio.Timeout) -> AsyncIterator[Arrived]:
-        """Pieces as they come, to the deadline; each gives the server time for the next, told once a second."""
+        """Pieces to the deadline; each gives the server time for the next, and the timer hears of it once a second."""
         now_s, told_s = asyncio.get_running_loop().time, 0.0
         async for sent in pieces:
             if (left_s := self._patience_s()) <= 0:  # a server that never pauses lets no timer go off
