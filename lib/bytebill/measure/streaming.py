@@ -1,10 +1,11 @@
 """How does an answer come in piece by piece, at so little cost that the client is not what is measured?
 
 HTTP/1.1 by h11 over asyncio's own connections: a general client adds five layers to each read. A piece gets its time
-when it comes. With up to three answers at once pieces are looked at together, at most a second later and at the end of
-an answer; with more, as they come. One server; no redirect is followed, no proxy of the environment is asked, and no
-compression is accepted. Connections are kept and asked again; a server may hang up on one meanwhile (`HungUpError`),
-and another will do. Ignores HTTP/2.
+when it comes. With up to three answers at once pieces are looked at together, at most a second later and at the end
+of an answer; with more, as they come. On a quiet two-core Zen 3 100 tokens/s took 1.9 to 2.2% of a core with one
+user, 1.7 to 1.9% with 4, 1.1 to 1.4% with 8 and 0.9% with 32. One server; no redirect is followed, no proxy of the
+environment is asked, and no compression is accepted. Connections are kept and asked again; a server may hang up on
+one meanwhile (`HungUpError`), and another will do. Ignores HTTP/2.
 """
 
 import asyncio
