@@ -70,7 +70,9 @@ def test_every_word_is_reached_and_has_a_sign_of_its_own():
     assert len(set(SIGNS.values())) == len(SIGNS)
 
 
-@pytest.mark.parametrize(("number", "outcome"), [(10, "holds"), (12.5, "holds"), (8, "holds"), (12.6, "fails")])
+@pytest.mark.parametrize(
+    ("number", "outcome"), [(10, "holds"), (12.5, "holds"), (8, "holds"), (12.6, "fails"), (20, "fails"), (20.1, "far")]
+)
 def test_a_figure_is_right_within_a_quarter(number, outcome):
     assert FIGURE.outcome(number) == outcome
     assert FIGURE.outcome(math.inf) == FIGURE.outcome(-10) == FIGURE.outcome(0) == "far"

@@ -222,12 +222,15 @@ def test_caches_are_told_the_farthest_first_and_a_state_is_read_and_written() ->
         LayerKind(name="window", n_layers=3, matrices=(), caches=(near,), state=state),
         LayerKind(name="full", n_layers=1, matrices=(), caches=(far, replace(far, stride=4))),
     )
-    terms = cost_terms(replace(SMALL, n_layers=4, layers=kinds), precision=BF16, n_sharing=6)
+    small = replace(SMALL, n_layers=4, layers=kinds)
+    terms = cost_terms(small, precision=BF16, n_sharing=6)
     assert terms.caches == (  # six devices share two KV heads: three copies
         CacheTerm(token_bytes=3 * 8 * 1.25, pair_flops=8 * 1.25, read_reach=None),
         CacheTerm(token_bytes=3 * 3 * 8, pair_flops=3 * 8, read_reach=8),
     )
     assert (terms.state_bytes, terms.state_flops) == (2 * 3 * (10 * 4 + 3 * 2), 3 * 40)
+    of_five = decode_cost(small, batch_size=5, context_len=7, precision=BF16)
+    assert of_five.state_bytes == 5 * 2 * 3 * (10 * 4 + 3 * 2)
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,8 @@ def test_prefixes_that_wait_for_their_turn_take_memory_and_shared_ones_give_some
     held_tokens = waiting.memory_batch * (3000 + 211 / 2) / HELD_SHARE
     room = waiting.served.memory.kv_bytes / waiting.served.memory.kv_bytes_per_token
     assert 0.95 < (kept_tokens + held_tokens) / room <= 1
+    at_once = replace(waiting, prefix_gap_s=1e-9)  # waits so short take nothing from anybody
+    assert at_once.memory_batch == int(room / ((3000 + 211 / 2) / HELD_SHARE))
 
 
 def test_a_faster_clock_is_a_smaller_bill_and_the_tornado_is_ordered():
