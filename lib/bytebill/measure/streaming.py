@@ -69,6 +69,7 @@ class _Connection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        """Note what came and when, and wake who waits for it: now, or once a second."""
         self._came.append((time.monotonic(), data))
         self._n_bytes += len(data)
         self._ends = self._ends or data.endswith(_END) or any(each in data for each in _LAST)

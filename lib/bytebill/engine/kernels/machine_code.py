@@ -135,7 +135,7 @@ def _machine() -> Any:
 
 @functools.cache
 def _version() -> str:
-    """A short hash of what the code hangs on, whatever the kernel."""
+    """A short hash of what the code of every kernel depends on."""
     from llvmlite import binding
 
     sources = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]

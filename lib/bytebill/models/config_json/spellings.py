@@ -43,7 +43,7 @@ def _nemotron_h(fields: Fields) -> dict[str, Any]:
 def _kimi_linear(fields: Fields) -> dict[str, Any]:
     told = Fields(fields.mapping("linear_attn_config"))
     n_layers, listed = fields.n_layers, told.listed("full_attn_layers")  # counted from one
-    full = list(range(5, n_layers + 1, 4)) if listed is None else listed
+    full = list(range(5, n_layers + 1, 4)) if listed is None else listed  # as transformers has it
     types = ["full_attention" if i + 1 in full else "linear_attention" for i in range(n_layers)]
     return {
         "layer_types": fields.listed("layer_types") or types,
