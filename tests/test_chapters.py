@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import errno
+import importlib
 import itertools
 import json
 import os
@@ -143,7 +144,8 @@ def test_refresh_replaces_only_when_all_passed(toy):
 
 
 def test_a_refreshed_notebook_is_tidy_and_a_second_refresh_changes_nothing(toy, monkeypatch):
-    monkeypatch.setattr(execute, "time", SimpleNamespace(perf_counter=itertools.count().__next__))  # a run takes 1 s
+    running = importlib.import_module("bytebill.chapters.run")  # `chapters.run` is its function
+    monkeypatch.setattr(running, "time", SimpleNamespace(perf_counter=itertools.count().__next__))  # a run takes 1 s
     path = toy.notebooks / "01_doubling.ipynb"
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[2].metadata["tags"] = ["measured"]
