@@ -21,7 +21,7 @@ import psutil
 import torch
 
 from bytebill.errors import require
-from bytebill.measure.timing import Call, Timing
+from bytebill.measure.timing import Call, Timing, times
 
 ALL_CORES, ALONE, READER, MULTIPLIER = "all cores", "one core", "one, a reader beside", "one, a multiplier beside"
 STATES = (ALL_CORES, ALONE, READER, MULTIPLIER)
@@ -61,7 +61,7 @@ def beside_neighbours(make: Callable[[], Mapping[str, Call]], *, repeats: int = 
             torch.set_num_threads(n)
             calls[n] = dict(make())
         samples: dict[str, dict[str, list[float]]] = {state: {name: [] for name in calls[1]} for state in STATES}
-        for _ in range(repeats):
+        for _ in times(repeats):
             for state, into in samples.items():
                 n = n_threads if state == ALL_CORES else 1
                 torch.set_num_threads(n)

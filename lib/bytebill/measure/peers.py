@@ -19,7 +19,7 @@ import torch
 
 from bytebill.engine.processes import result_of
 from bytebill.engine.weights.smollm2 import gguf_file, smollm2, smollm2_folder, tokenizer
-from bytebill.measure.timing import timed
+from bytebill.measure.timing import timed, times
 
 PROMPT = "The price of a token is the price of moving"
 N_NEW_TOKENS = 64
@@ -29,7 +29,7 @@ _TIMEOUT_S = 300
 def all_in_turns(*, device: str = "cpu", rounds: int = 2) -> dict[str, float | None]:
     """The best of each peer's processes, taken in turns: where a process's pages lie decides how fast it reads."""
     alone = [peer for peer, (_, n_users) in PEERS.items() if n_users == 1]
-    found = [{peer: tokens_per_s(peer, device=device) for peer in alone} for _ in range(rounds)]
+    found = [{peer: tokens_per_s(peer, device=device) for peer in alone} for _ in times(rounds)]
     return {peer: max(each[peer] or 0.0 for each in found) or None for peer in alone}
 
 

@@ -17,7 +17,7 @@ from bytebill.engine.runner import Runner
 from bytebill.engine.serve import serve
 from bytebill.engine.transformer import Transformer
 from bytebill.errors import require
-from bytebill.measure.timing import Timing
+from bytebill.measure.timing import Timing, times
 from bytebill.serving import ChunkedScheduler, ContinuousScheduler, Metrics, PrefixSharing, Request
 from bytebill.serving.memory.prefix import block_names
 from bytebill.units import BLOCK_SIZE_TOKENS
@@ -67,7 +67,7 @@ def ttft_by_hit(
     shapes_met = 1 if model.device.type == "cuda" else 0  # a GPU's first pass of a shape loads and chooses kernels
     seen: dict[float, list[tuple[float, int]]] = {share: [] for share in shares}
     alone: dict[float, list[float]] = {share: [] for share in shares}
-    for round_ in range(-shapes_met, repeats):
+    for round_ in range(-shapes_met, len(times(repeats))):
         if round_ == 0:
             seen, alone = {share: [] for share in shares}, {share: [] for share in shares}
         for share in sorted(shares, reverse=True):  # the whole prompt first, so that it stays in the cache

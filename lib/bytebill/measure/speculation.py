@@ -22,7 +22,7 @@ from bytebill.engine.speculative import Speculated, speculate
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import smollm2
 from bytebill.engine.weights.smollm2 import tokenizer
-from bytebill.measure.timing import Call, Timing, in_turns
+from bytebill.measure.timing import Call, Timing, in_turns, times
 from bytebill.serving.speculative import Drafter, PromptLookup
 
 REPEATING = '''Repeat this code word for word.
@@ -82,7 +82,7 @@ def race(
     """Decode with and without drafts, `rounds` times after a warm-up; each round has a drafter of its own."""
     plain = partial(generate, model, prompts, n_new_tokens=n_new_tokens)
     drafted = partial(speculate, model, prompts, n_new_tokens=n_new_tokens, n_draft_tokens=n_draft_tokens)
-    taken = [(_timed(plain), _timed(partial(drafted, drafter=drafter()))) for _ in range(rounds + 1)]
+    taken = [(_timed(plain), _timed(partial(drafted, drafter=drafter()))) for _ in range(1 + len(times(rounds)))]
     plain_s, drafted_s = (tuple(pair[i][0] for pair in taken[1:]) for i in range(2))
     return Race(plain_s=plain_s, drafted_s=drafted_s, plain=taken[0][0][1], drafted=taken[0][1][1])
 

@@ -81,6 +81,18 @@ class Predicted:
         return self.predicted_s / self.step_s - 1
 
 
+def times(n: int) -> range:
+    """The turns of a measurement: n of them, or what `BYTEBILL_REPEATS` says is enough.
+
+    >>> len(times(3)) <= 3
+    True
+    """
+    if (told := os.environ.get(ENOUGH)) is None:
+        return range(n)
+    require(told.isdecimal() and int(told) > 0, f"{ENOUGH} is a whole number from 1 up, not {told!r:.40}.")
+    return range(min(n, int(told)))
+
+
 def timed(
     call: Call, *, sync: Call, reference: Call | None = None, repeats: int = 5, at_least_s: float = 0.0
 ) -> Timing:
@@ -99,8 +111,7 @@ def in_turns(
     """Time several calls round after round, each beside its reference (where it has one), so that a drift of the
     machine meets all of them alike and their ratios stay what they are. Where waiting for a device takes time itself
     (`device.Synchronizer`), a sample is the mean of as many calls back to back as make it long beside the wait."""
-    if ENOUGH in os.environ:
-        repeats, at_least_s = _enough(os.environ[ENOUGH]), 0.0
+    repeats, at_least_s = len(times(repeats)), 0.0 if ENOUGH in os.environ else at_least_s
     samples: dict[Any, list[float]] = {key: [] for key in calls}
     beside: dict[Any, list[float]] = {key: [] for key in calls}
     both = ((calls, samples), (references, beside))
@@ -123,12 +134,6 @@ def _calls_a_sample(call: Call, sync: Call) -> int:
     while least_s and n < _MOST_CALLS and n * _sample_s(call, sync, n) < least_s:
         n *= 2
     return n
-
-
-def _enough(told: str) -> int:
-    """How many repeats the environment asks for."""
-    require(told.isdecimal() and int(told) > 0, f"{ENOUGH} is a whole number from 1 up, not {told!r:.40}.")
-    return int(told)
 
 
 def _sample_s(call: Call, sync: Call, n: int) -> float:

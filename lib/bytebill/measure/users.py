@@ -14,6 +14,7 @@ from bytebill.engine.runner import Runner
 from bytebill.engine.serve import Served, serve
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import smollm2
+from bytebill.measure.timing import times
 from bytebill.serving import Fixed, Policy, Request, Workload
 
 _N_USERS = 8
@@ -25,7 +26,7 @@ def alone_and_together(device: Device, *, dtype: str, rounds: int = 3) -> dict[s
     """Output tokens a second of one user and of eight, and what scheduling took."""
     model = Transformer(smollm2(), dtype=dtype, device=device.torch)
     serve_users(model, n_users=_N_USERS)
-    found = [(serve_users(model, n_users=1), serve_users(model, n_users=_N_USERS)) for _ in range(rounds)]
+    found = [(serve_users(model, n_users=1), serve_users(model, n_users=_N_USERS)) for _ in times(rounds)]
     alone, together = (max(each[i].metrics.output_tokens_per_s for each in found) for i in range(2))
     share = min(run.scheduler_s / sum(run.durations_s) for _, run in found)
     return {
