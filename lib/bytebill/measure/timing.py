@@ -81,16 +81,16 @@ class Predicted:
         return self.predicted_s / self.step_s - 1
 
 
-def times(n: int) -> range:
-    """The turns of a measurement: n of them, or what `BYTEBILL_REPEATS` says is enough.
+def times(n: int, *, at_least: int = 1) -> range:
+    """The turns of a measurement: n of them, or as few as `BYTEBILL_REPEATS` and the use of them allow.
 
-    >>> len(times(3)) <= 3
+    >>> 2 <= len(times(3, at_least=2)) <= 3
     True
     """
     if (told := os.environ.get(ENOUGH)) is None:
         return range(n)
     require(told.isdecimal() and int(told) > 0, f"{ENOUGH} is a whole number from 1 up, not {told!r:.40}.")
-    return range(min(n, int(told)))
+    return range(min(n, max(int(told), at_least)))
 
 
 def timed(
