@@ -6,6 +6,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from statistics import median
 
@@ -36,8 +37,13 @@ every_read = pytest.mark.parametrize("path", READ, ids=lambda path: path.stem)
 every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
 
+@cache
+def notebook(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
 def cells(path: Path, kind: str | None = None) -> list[nbformat.NotebookNode]:
-    return [cell for cell in nbformat.read(path, as_version=4).cells if kind in (None, cell.cell_type)]
+    return [cell for cell in notebook(path).cells if kind in (None, cell.cell_type)]
 
 
 def tags(cell: nbformat.NotebookNode) -> set[str]:
@@ -113,6 +119,7 @@ def owners(source: str) -> list[float]:
     return [float(node.value) for node in nodes if isinstance(node.value, (int, float))]
 
 
+@cache
 def library_names() -> set[str]:
     """The public functions and classes of the package."""
     trees = (ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "lib").rglob("*.py"))
@@ -122,7 +129,7 @@ def library_names() -> set[str]:
 
 @every_notebook
 def test_it_was_run_once_from_top_to_bottom(path):
-    nbformat.validate(nbformat.read(path, as_version=4))
+    nbformat.validate(notebook(path))
     counts = [cell.execution_count for cell in cells(path, "code")]
     assert counts == list(range(1, len(counts) + 1)), "run: bytebill refresh"
     for cell in cells(path, "code"):
@@ -131,7 +138,7 @@ def test_it_was_run_once_from_top_to_bottom(path):
 
 @every_notebook
 def test_it_keeps_nothing_of_the_run(path):
-    assert set(nbformat.read(path, as_version=4).metadata) <= {"bytebill", "kernelspec", "language_info"}
+    assert set(notebook(path).metadata) <= {"bytebill", "kernelspec", "language_info"}
     for cell in cells(path):
         assert not {"papermill", "execution"} & set(cell.metadata), "run: bytebill refresh"
         assert "injected-parameters" not in tags(cell)

@@ -139,8 +139,9 @@ def max_rate_at_slo(
     """The highest arrival rate that keeps an SLO, by halving the bracket of each seed [requests/s].
 
     `serve(rate_per_s, seed)` serves a load. `jointly`: a share of `attainment` keeps all limits, instead of every
-    quantile its own. Believes that one seed's answers only get later as its rate rises; noise that breaks this moves
-    the result within its bracket and shows in the interval. Without `high_per_s` the rate is doubled until it misses.
+    quantile its own. Believes that one seed's answers only get later as its rate rises; noise that breaks this shows
+    in the interval. Without `high_per_s` the rate is doubled until it misses. A seed's rate is looked for where the
+    seed before it had its own.
     """
     require(1e-9 <= rtol < 1, f"A bracket is halved until it is narrow by a share from 1e-9 to below 1, not {rtol}.")
     for rate_per_s in (low_per_s, low_per_s if high_per_s is None else high_per_s):
@@ -155,33 +156,60 @@ def max_rate_at_slo(
         metrics = serve(rate_per_s, seed)
         return slo.share(metrics) >= slo.attainment if jointly else slo.met(metrics)
 
-    brackets = {seed: _bracket(partial(kept, seed=seed), low_per_s, high_per_s, rtol) for seed in seeds}
+    grid, place, brackets = _Grid(low_per_s, high_per_s, rtol), None, {}
+    for seed in seeds:
+        place = _last_kept(partial(kept, seed=seed), grid, begin=place)
+        brackets[seed] = (grid.rate_per_s(place), grid.rate_per_s(place + 1))
     require(bool(brackets), "The highest rate is found for a seed at least.")
     return MaxRate(brackets=brackets, n_evaluations=n_evaluations)
 
 
-def _bracket(
-    kept: Callable[[float], bool], low_per_s: float, high_per_s: float | None, rtol: float
-) -> tuple[float, float]:
-    """The highest rate that is kept and the lowest that is not, as far apart as `rtol` says."""
-    require(
-        kept(low_per_s), f"At {low_per_s:.3g} requests/s the limits are missed already; loosen them, or begin lower."
-    )
-    if high_per_s is None:
-        high_per_s = 2 * low_per_s
-        for _ in range(_MOST_DOUBLINGS):
-            if not kept(high_per_s):
-                break
-            low_per_s, high_per_s = high_per_s, 2 * high_per_s
-        else:
-            require(False, f"At {low_per_s:.3g} requests/s the limits are still kept; they limit nothing.")
-    else:
+class _Grid:
+    """The rates that halving can reach [requests/s]: those between two ends, halved by their geometric mean until they
+    are as near as `rtol` says; without a last end as many between each rate and twice that rate."""
+
+    def __init__(self, low_per_s: float, high_per_s: float | None, rtol: float) -> None:
+        self._low_per_s, self._high_per_s = low_per_s, high_per_s
+        high_per_s = high_per_s or 2 * low_per_s
         require(high_per_s > low_per_s, f"A bracket rises: {low_per_s} to {high_per_s} requests/s does not.")
-        require(not kept(high_per_s), f"At {high_per_s:.3g} requests/s the limits are still kept; end higher.")
-    while high_per_s > low_per_s * (1 + rtol):
-        middle = math.sqrt(low_per_s * high_per_s)
-        low_per_s, high_per_s = (middle, high_per_s) if kept(middle) else (low_per_s, middle)
-    return low_per_s, high_per_s
+        self.n = 1  # steps from end to end
+        while high_per_s > low_per_s * (1 + rtol):
+            self.n, high_per_s = 2 * self.n, math.sqrt(low_per_s * high_per_s)
+        self.last = self.n if self._high_per_s else self.n * _MOST_DOUBLINGS
+
+    def rate_per_s(self, place: int) -> float:
+        """The rate at a place from 0 to `last`."""
+        n_doubled, place = (0, place) if self._high_per_s else divmod(place, self.n)
+        low_per_s = self._low_per_s * 2**n_doubled
+        high_per_s, first, last = self._high_per_s or 2 * low_per_s, 0, self.n
+        while first < place < last:
+            middle, middle_per_s = (first + last) // 2, math.sqrt(low_per_s * high_per_s)
+            if place < middle:
+                last, high_per_s = middle, middle_per_s
+            else:
+                first, low_per_s = middle, middle_per_s
+        return low_per_s if place == first else high_per_s
+
+
+def _last_kept(kept: Callable[[float], bool], grid: _Grid, *, begin: int | None) -> int:
+    """The place of a rate that is kept, next to one that is not: between two found in strides, from the lowest rate up
+    or from the place of another seed, where strides are short at first; then by halving."""
+    place, stride = (0, grid.n) if begin is None else (begin, 1)
+    rises = kept(grid.rate_per_s(place))
+    while True:
+        at = f"At {grid.rate_per_s(place):.3g} requests/s the limits are"
+        require(rises or place > 0, f"{at} missed already; loosen them, or begin lower.")
+        ending = "end higher" if grid.last == grid.n else "they limit nothing"
+        require(not rises or place < grid.last, f"{at} still kept; {ending}.")
+        before, place = place, min(place + stride, grid.last) if rises else max(place - stride, 0)
+        if kept(grid.rate_per_s(place)) != rises:
+            break
+        stride = min(2 * stride, grid.n)
+    met, missed = (before, place) if rises else (place, before)
+    while missed - met > 1:
+        middle = (met + missed) // 2
+        met, missed = (middle, missed) if kept(grid.rate_per_s(middle)) else (met, middle)
+    return met
 
 
 def _quantile_s(metrics: Metrics, name: str, q: float) -> float:
