@@ -61,7 +61,7 @@ def beside_neighbours(make: Callable[[], Mapping[str, Call]], *, repeats: int = 
             torch.set_num_threads(n)
             calls[n] = dict(make())
         samples: dict[str, dict[str, list[float]]] = {state: {name: [] for name in calls[1]} for state in STATES}
-        for _ in times(repeats):
+        for _ in times(repeats, at_least=2):  # one is left out in turn
             for state, into in samples.items():
                 n = n_threads if state == ALL_CORES else 1
                 torch.set_num_threads(n)
