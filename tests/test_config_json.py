@@ -33,6 +33,7 @@ from bytebill.models import (
     weight_bytes,
 )
 from bytebill.models.config_json import load_config, pasted_config, read_config, stored_precision
+from bytebill.models.config_json.families import FAMILIES
 from bytebill.models.config_json.fields import Fields
 from bytebill.models.config_json.specs import planned
 from bytebill.models.layers import Expanded, SequenceState, TokenCache
@@ -347,6 +348,7 @@ SIX: dict[str, Any] = {
     **{"linear_key_head_dim": 16, "linear_value_head_dim": 8, "o_groups": 2, "o_lora_rank": 8, "index_topk": 4},
     **{"index_n_heads": 2, "index_head_dim": 16, "ssm_state_size": 8, "swa_num_key_value_heads": 4},
 }
+LISTED = {"hybrid_layer_pattern": [0] * 6, "moe_layer_freq": [1] * 6, "compress_ratios": [4] * 6, "n_shared_experts": 1}
 LETTER = {"full": "f", "window": "w", "chunk": "c", "linear": "l", "mamba": "m", "conv": "v", "mlp": "-"}
 LETTER |= {"latent": "t", "sparse": "s", "compressed": "z", "shared": "h"}
 FIRST_FOUR = {"max_window_layers": 4}
@@ -494,6 +496,56 @@ def test_the_experts_of_a_mixture(kind: str, change: dict[str, Any], moe: tuple[
     assert tuple(getattr(found, name) for name in names) == moe
 
 
+AS_WIDE = {
+    *("mixtral", "gpt_oss", "llama4", "phimoe", "olmoe", "flex_olmo", "minimax", "minimax_m2", "jamba"),
+    *("granitemoe", "granitemoeshared", "granitemoe_swa", "granitemoehybrid", "hunyuan_v1_moe"),
+}
+
+
+@pytest.mark.parametrize("kind", [kind for kind, family in FAMILIES.items() if family.sparse])
+def test_an_expert_has_a_width_of_its_own_or_the_layers_as_its_family_has_it(kind: str) -> None:
+    change = {"hybrid_override_pattern": "E", "enable_moe_block": True, "shared_expert_intermediate_size": 40}
+    found = read({**SIX, **LISTED, "first_k_dense_replace": 0, "num_dense_layers": 0, **change}, model_type=kind).moe
+    assert found and found.d_ff_expert == (128 if kind in AS_WIDE else 24)
+
+
+BIASES_ON = dict.fromkeys(("attention_bias", "mlp_bias", "use_bias", "bias", "qkv_bias", "attention_out_bias"), True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "biased"),
+    [
+        *((kind, "") for kind in ("ministral", "mixtral", "phi3", "exaone4", "minimax_m2", "lfm2")),
+        *((kind, "q k v") for kind in ("glm", "glm4", "glm4_moe", "solar_open", "mimo_v2_flash", "qwen2", "qwen2_moe")),
+        *((kind, "q k v o") for kind in ("mistral", "qwen3", "gemma3", "cohere", "olmo2", "hunyuan_v1_moe", "laguna")),
+        *((kind, "q k v up down") for kind in ("helium",)),
+        *((kind, "q k v o up down") for kind in ("llama", "nemotron", "internlm3", "seed_oss", "starcoder2", "falcon")),
+    ],
+)
+def test_which_matrices_have_a_bias_where_a_config_turns_all_on(kind: str, biased: str) -> None:
+    config = {**SIX, **LISTED, **BIASES_ON, "model_type": kind, "shared_expert_intermediate_size": 40}
+    names = {part.matrix.name for part in planned(config, "tiny").layers[0].parts if part.matrix.group == "bias"}
+    assert names - {"gate_bias"} == {f"{name}_bias" for name in biased.split()}
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_what_is_a_norm_or_a_bias_is_counted_among_them(kind: str) -> None:
+    """But for what DeepSeek-V4 adds to each place of a block."""
+    config = {**SIX, **LISTED, **BIASES_ON, "model_type": kind, "hybrid_override_pattern": "M*-E"}
+    found = planned({**config, "shared_expert_intermediate_size": 40, "qk_layernorm": True}, "tiny")
+    for part in (*found.besides, *(part for layer in found.layers for part in layer.parts)):
+        for kind_of in ("norm", "bias"):
+            named = part.matrix.name.endswith(kind_of) and not part.matrix.name.endswith("compressor_bias")
+            assert named == (part.matrix.group == kind_of), part.matrix
+
+
+@pytest.mark.parametrize(("change", "width"), [({}, 1280), ({"share_expert_dim": 40}, 40)])
+def test_the_shared_expert_of_step_is_1280_wide_unless_told(change: dict[str, Any], width: int) -> None:
+    config = {**SIX, "model_type": "step3p5", "moe_layers_enum": "0", "layer_types": ["full"] * 6, **change}
+    shared = [part.matrix for part in planned(config, "tiny").layers[0].parts if part.matrix.group == "shared_expert"]
+    assert {(m.n_in, m.n_out, m.copies) for m in shared} == {(64, width, 1), (width, 64, 1)}
+
+
 def test_a_mixture_is_told_by_its_sizes_where_dense_layers_come_first() -> None:
     config = {**SIX, "model_type": "deepseek_v3", "head_dim": None}
     dense_first = read(config, mlp_layer_types=["dense", *["sparse"] * 5])
@@ -530,6 +582,8 @@ def test_a_mixture_is_told_by_its_sizes_where_dense_layers_come_first() -> None:
         ({"model_type": "opt"}, {"positions": "learned", "n_positions": 514, "context_len": 512, "mlp": "relu"}),
         ({"model_type": "gpt2"}, {"positions": "learned", "n_positions": 512, "mlp": "gelu", "biases": True}),
         ({"model_type": "olmo"}, {"norm": "none", "layers": ()}),
+        *(({"model_type": kind}, {"parallel": True, "norms_per_layer": 1}) for kind in ("cohere", "cohere2")),
+        *(({"model_type": kind}, {"parallel": True, "norm": "layer", "mlp": "gelu"}) for kind in ("phi", "gptj")),
         ({"model_type": "mamba2", "num_heads": 8, "state_size": 8}, {"n_heads": 8, "n_kv_heads": 8, "d_head": 8}),
         ({"model_type": "mamba", "max_position_embeddings": None}, {"context_len": 2**20, "n_heads": 64, "d_head": 1}),
         ({**LATENTS, "model_type": "youtu"}, {"d_head": 24, "n_kv_heads": 4, "layers": (), "moe": None}),
@@ -608,6 +662,11 @@ ONE_OWN = {"per_layer_config": {"5": {"head_dim": 40, "num_key_value_heads": 1}}
         ),
         ({"model_type": "gemma4", "global_head_dim": 48}, 0, (replace(PLAIN, reach=8),)),
         ({"model_type": "gemma4", "global_head_dim": 48}, 5, (replace(PLAIN, n_values=192, pair_flops=768),)),
+        ({"model_type": "gemma4"}, 5, (replace(PLAIN, n_values=2 * 2 * 512, pair_flops=4 * 4 * 512),)),
+        (
+            {"model_type": "step3p5", "head_dim": None, "layer_types": ["full"] * 6},
+            *(0, (replace(PLAIN, n_values=2 * 2 * 128, pair_flops=4 * 4 * 128),)),
+        ),
         ({"model_type": "deepseek_v3"}, 0, (TWO_FORMS,)),
         ({"model_type": "longcat_flash"}, 0, (TWO_FORMS, TWO_FORMS)),
         ({"model_type": "deepseek_v32"}, 0, (CHOSEN, INDEX)),
@@ -691,6 +750,10 @@ def test_parameters_of_a_layer_by_hand(change: dict[str, Any], n_params: int) ->
     ("change", "n_values", "n_conv", "flops_each", "n_heads"),
     [  # by hand: values of a state, of its convolution, FLOPs a value and token, heads
         ({"model_type": "bamba", "mamba_d_head": "auto"}, 128 * 8, 3 * (128 + 2 * 8), 4, 8),
+        *(
+            ({"model_type": kind, "mamba_d_head": "auto"}, 128 * 8, 3 * (128 + 2 * 8), 4, 8)
+            for kind in ("granitemoehybrid", "falcon_h1")
+        ),
         ({"model_type": "bamba", "mamba_d_head": 12}, 96 * 8, 3 * (96 + 2 * 8), 4, 8),
         ({"model_type": "bamba", "mamba_expand": 3, "mamba_d_conv": 3}, 192 * 8, 2 * (192 + 2 * 8), 4, 8),
         ({"model_type": "bamba", "mamba_expand": 4, "head_dim": None}, 256 * 8, 3 * (256 + 2 * 8), 4, 8),
@@ -984,7 +1047,6 @@ def test_wherever_a_checkpoint_names_what_it_left_wide(key: str, place: str) -> 
     assert ("mlp.up", 0.5, "bf16") in stored_precision(config, read(config)).exceptions
 
 
-LISTED = {"hybrid_layer_pattern": [0] * 6, "moe_layer_freq": [1] * 6, "compress_ratios": [4] * 6, "n_shared_experts": 1}
 ALL_LINEAR = {"layer_types": ["linear_attention"] * 6, "first_k_dense_replace": 0}
 
 
@@ -1018,6 +1080,10 @@ ALL_LINEAR = {"layer_types": ["linear_attention"] * 6, "first_k_dense_replace": 
         ("minimax", "self_attn.output_gate", "recurrent.out_gate"),
         ("bamba", "mamba.in_proj", "recurrent.in"),
         ("jamba", "mamba.x_proj", "recurrent.x"),
+        *(("nemotron_h", f"mixer.{name}_proj", f"recurrent.{name}") for name in ("in", "out")),
+        *((kind, "feed_forward.up_proj", "mlp.up") for kind in ("falcon_h1", "lfm2")),
+        *((kind, "block_sparse_moe.experts.0.up_proj", "expert.up") for kind in ("granitemoe", "granitemoe_swa")),
+        ("minimax", "block_sparse_moe.experts.0.w2", "expert.down"),
         ("laguna", "self_attn.g_proj", "attention.gate_heads"),
     ],
 )

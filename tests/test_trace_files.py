@@ -629,7 +629,7 @@ FAULTS: dict[str, tuple[str | bytes, str]] = {
         "created,prompt_tokens,completion_tokens\n2024-05-10,3,3\n1700000000,3,3\n",
         "line 3 is no",
     ),
-    "a doubled column": ("n_input_tokens,n_input_tokens,n_output_tokens\n3,4,3\n", "a.log has a column twice"),
+    "a doubled column": ("id,n_input_tokens,n_input_tokens\n3,4,3\n", "a.log has a column twice: n_input_tokens."),
     "a doubled name": ('{"input_length": 3, "input_length": 4, "output_length": 3}', "it has a name twice"),
     "no JSON": (lines(ROW) + '{"input', "a.log line 2 is not JSON"),
     "no JSON from the start": ('{"input\n' + lines(ROW), "a.log is not JSON"),
