@@ -70,6 +70,7 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("moe_layer_interval", "moe_layer_start_index", "global_attn_every_n_layers"), DEFAULTS),
     **dict.fromkeys(("mamba_conv_bias", "mamba_d_conv", "mamba_expand", "expand", "mamba_n_groups"), DEFAULTS),
     **dict.fromkeys(("use_conv_bias", "enable_bias", "use_post_norm", "shared_intermediate_size"), DEFAULTS),
+    "tie_word_embeddings": DEFAULTS,
     "head_dim": (
         *("gemma", "gemma2", "gemma3_text", "gemma3n_text", "gemma4_text", "gemma4_unified_text", "ernie4_5"),
         *("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text", "llama", "qwen3_moe"),

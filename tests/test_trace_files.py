@@ -505,7 +505,8 @@ def test_a_file_of_more_lines_that_are_none_is_no_trace(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "n_skipped"), [({"Error": "late"}, 1), ({"last_error": 5}, 1), ({"error": None}, None), ({"id": 3}, None)]
+    ("row", "n_skipped"),
+    [({"Error": "late", "id": 3}, 1), ({"last_error": 5}, 1), ({"error": None}, None), ({"id": 3}, None)],
 )
 def test_a_row_without_tokens_is_left_out_if_it_tells_an_error(
     row: dict[str, Any], n_skipped: int | None, tmp_path: Path
