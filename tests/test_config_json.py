@@ -1320,6 +1320,38 @@ def test_layers_that_cannot_be_told_apart_are_refused_by_name(change: dict[str, 
 
 
 @pytest.mark.parametrize(
+    ("kind", "field", "least"),
+    [
+        ("qwen2", "max_window_layers", 0),
+        ("mistral", "sliding_window", 0),
+        ("gemma3n", "num_kv_shared_layers", 0),
+        ("gemma3", "sliding_window_pattern", 0),
+        ("gemma4", "hidden_size_per_layer_input", 0),
+        *(("jamba", field, 0) for field in ("attn_layer_offset", "expert_layer_offset")),
+        *(("jamba", field, 1) for field in ("attn_layer_period", "expert_layer_period")),
+        *((kind, "first_k_dense_replace", 0) for kind in ("deepseek_v3", "step3p5")),
+        *(("glm4_moe", field, 0) for field in ("num_dense_layers", "n_shared_experts")),
+        ("laguna", "shared_expert_intermediate_size", 0),
+        *((kind, "num_local_experts", 0) for kind in ("qwen3_moe", "granitemoehybrid")),
+        ("longcat_flash", "zero_expert_num", 0),
+        ("youtu", "q_lora_rank", 0),
+        ("llama", "num_nextn_predict_layers", 0),
+        ("ernie4_5_moe", "moe_layer_start_index", 0),
+        ("ernie4_5_moe", "moe_layer_interval", 1),
+        ("ernie4_5_moe", "moe_layer_end_index", -1),
+        ("llama4", "interleave_moe_layer_step", 1),
+        ("qwen3_moe", "decoder_sparse_step", 1),
+        ("lfm2", "block_multiple_of", 1),
+        *(("bamba", field, 1) for field in ("mamba_n_groups", "mamba_expand", "mamba_d_conv", "mamba_d_state")),
+    ],
+)
+def test_a_number_of_layers_or_experts_begins_where_it_can(kind: str, field: str, least: int) -> None:
+    config = {**SIX, "model_type": kind, "use_sliding_window": True, "shared_expert_intermediate_size": 40}
+    assert planned({**config, field: least}, "tiny").layers
+    refuses(lambda: planned({**config, field: least - 1}, "tiny"), f"its '{field}' is {least - 1}, no whole number")
+
+
+@pytest.mark.parametrize(
     ("quantized", "words"),
     [
         ({"quant_method": "magic"}, "no quant_method 'magic'"),
