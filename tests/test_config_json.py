@@ -969,6 +969,12 @@ def test_formats_of_checkpoints(quantized: dict[str, Any], name: str, bits_per_w
         (compressed(4, "int", activations=8, group_size=128), "int4", 4 + 16 / 128, "bf16"),
         (compressed(3, "int", group_size=-1), "int3", 3, "bf16"),
         (compressed(8, "float"), "fp8-weights", 8, "bf16"),
+        (compressed(8, "float", activations=16), "fp8-weights", 8, "bf16"),
+        (compressed(4, "float", activations=16, group_size=32), "mxfp4-weights", 4 + 8 / 32, "bf16"),
+        (compressed(8, "int", activations=4), "int8", 8, "bf16"),
+        (compressed(8, "int", block_structure=[8, 8]), "int8", 8 + 16 / 64, "bf16"),
+        (compressed(8, "float", group_size=-1), "fp8-weights", 8, "bf16"),
+        ({"quant_method": "gptq", "group_size": 0}, "int4", 4, "bf16"),
         (compressed(8, "float", activations=8, block_structure=[128, 64]), "fp8", 8 + 32 / 8192, "fp8"),
         (compressed(4, "float", activations=4, group_size=32), "mxfp4", 4 + 8 / 32, "fp4"),
         (compressed(4, "float", activations=8, group_size=16), "nvfp4", 4 + 8 / 16, "fp4"),
@@ -1113,6 +1119,38 @@ def test_what_a_checkpoint_left_wide_is_found_by_its_name(left: list[str], share
     config = {**TINY, "quantization_config": {"quant_method": "fp8", "modules_to_not_convert": left}}
     stored = stored_precision(config, read(config))
     assert sum(each for key, each, width in stored.exceptions if key == "mlp.up" and width == "bf16") == share
+
+
+FP8 = {"quant_method": "fp8"}
+PACKED = {**compressed(8, "float", activations=8), "ignore": []}
+
+
+@pytest.mark.parametrize(
+    ("quantized", "tied", "bits"),
+    [
+        *((quantized, False, 16) for quantized in (FP8, {"quant_method": "awq"}, compressed(8, "int", activations=8))),
+        *((quantized, False, 8) for quantized in (PACKED, {"quant_method": "modelopt", "quant_algo": "FP8"})),
+        (PACKED, True, 16),
+        *(({**PACKED, "ignore": [name]}, False, 16) for name in ("model.lm_head", "backbone.lm_head", "re:.*head")),
+    ],
+)
+def test_a_head_is_narrow_where_its_checkpoint_narrows_heads(quantized: dict[str, Any], tied: bool, bits: int) -> None:
+    config = {**TINY, "tie_word_embeddings": tied, "quantization_config": quantized}
+    head = next(matrix for matrix in matrices(read(config)) if matrix.name == "head")
+    assert stored_precision(config, read(config)).weight_bytes(head) == head.n_params * bits / 8
+
+
+@pytest.mark.parametrize(
+    ("of_all", "of_weights", "width"), [(None, None, "fp8"), ("fp4", None, "mxfp4"), ("fp4", "fp8", "fp8")]
+)
+def test_the_width_of_experts_is_told_with_the_weights_or_else_by_the_config(
+    of_all: str | None, of_weights: str | None, width: str
+) -> None:
+    told = {"expert_dtype": of_weights} if of_weights else {}
+    config = {**SIX, "model_type": "mixtral", "expert_dtype": of_all, "quantization_config": {**FP8, **told}}
+    stored = stored_precision(config, read(config))
+    expert = next(matrix for matrix in matrices(read(config)) if matrix.group == "expert")
+    assert [each.name for _, each in stored.formats(expert)] == [width]
 
 
 def test_experts_of_their_own_width() -> None:
