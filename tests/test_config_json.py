@@ -554,6 +554,9 @@ def test_a_mixture_is_told_by_its_sizes_where_dense_layers_come_first() -> None:
     assert read(config, mlp_layer_types=["sparse", *["dense"] * 5]).layers
 
 
+MLA = MLASpec(q_lora_rank=24, kv_lora_rank=32, d_nope=16, d_rope=8, d_v=16)
+
+
 @pytest.mark.parametrize(
     ("change", "sizes"),
     [
@@ -588,10 +591,16 @@ def test_a_mixture_is_told_by_its_sizes_where_dense_layers_come_first() -> None:
         ({"model_type": "mamba2", "num_heads": 8, "state_size": 8}, {"n_heads": 8, "n_kv_heads": 8, "d_head": 8}),
         ({"model_type": "mamba", "max_position_embeddings": None}, {"context_len": 2**20, "n_heads": 64, "d_head": 1}),
         ({**LATENTS, "model_type": "youtu"}, {"d_head": 24, "n_kv_heads": 4, "layers": (), "moe": None}),
-        (
-            {**LATENTS, "model_type": "youtu"},
-            {"mla": MLASpec(q_lora_rank=24, kv_lora_rank=32, d_nope=16, d_rope=8, d_v=16)},
+        ({**LATENTS, "model_type": "youtu"}, {"mla": MLA}),
+        *(
+            ({**LATENTS, "model_type": kind, "q_lora_rank": none}, {"mla": replace(MLA, q_lora_rank=0)})
+            for kind, none in (("youtu", 0), ("youtu", None), ("minicpm3", 0))
         ),
+        (
+            {"intermediate_size": [96, 128], "head_dim": [96, 128], "num_attention_heads": [4, 2]},
+            {"d_ff": 96, "d_head": 96, "n_heads": 4, "n_kv_heads": 4},
+        ),
+        ({"num_key_value_heads": [2, 4]}, {"n_kv_heads": 2}),
         ({"model_type": "falcon"}, {"n_kv_heads": 1, "norms_per_layer": 1, "parallel": True}),
         ({"model_type": "falcon", "parallel_attn": False}, {"norms_per_layer": 2, "parallel": False}),
         ({"model_type": "falcon", "new_decoder_architecture": True}, {"n_kv_heads": 4, "norms_per_layer": 2}),
@@ -1385,8 +1394,8 @@ def test_layers_that_cannot_be_told_apart_are_refused_by_name(change: dict[str, 
 )
 def test_a_number_of_layers_or_experts_begins_where_it_can(kind: str, field: str, least: int) -> None:
     config = {**SIX, "model_type": kind, "use_sliding_window": True, "shared_expert_intermediate_size": 40}
-    assert planned({**config, field: least}, "tiny").layers
-    refuses(lambda: planned({**config, field: least - 1}, "tiny"), f"its '{field}' is {least - 1}, no whole number")
+    assert read({**config, field: least}).n_params
+    refuses(lambda: read({**config, field: least - 1}), f"its '{field}' is {least - 1}, no whole number")
 
 
 @pytest.mark.parametrize(

@@ -532,6 +532,12 @@ def test_the_tokens_of_a_conversation_are_counted_as_one_says(tmp_path: Path) ->
     assert TraceFile(path).n_skipped == 1, "an answer to nothing"
 
 
+def test_a_conversation_without_an_answer_is_no_request(tmp_path: Path) -> None:
+    said = [CHAT[:2], CHAT[:1], CHAT[:2], []]
+    trace = TraceFile(write(tmp_path, json.dumps([{"conversations": turns} for turns in said])))
+    assert (asked(trace), trace.n_skipped) == ([(0, 10, 6)] * 2, 2)
+
+
 def test_usage_logs_are_sorted_in_memory_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "MOST_SORTED", 2)
     assert len(list(TraceFile(write(tmp_path, FORMATS["OpenAI"][0])))) == 2
