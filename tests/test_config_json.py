@@ -445,6 +445,7 @@ def test_how_tokens_meet_layer_by_layer(kind: str, change: dict[str, Any], mixin
         ("deepseek_v3", {"mlp_layer_types": ["dense", "moe", "hash_moe"] * 2}, "011011"),
         ("glm4_moe", {"num_dense_layers": 2, "first_k_dense_replace": 4}, "001111"),
         ("llama4", {"interleave_moe_layer_step": 2}, "010101"),
+        ("llama4", {"interleave_moe_layer_step": 3}, "001001"),
         ("llama4", {"moe_layers": [0, 5]}, "100001"),
         ("qwen3_moe", {"decoder_sparse_step": 3}, "001001"),
         ("qwen3_moe", {"mlp_only_layers": [0, 4]}, "011101"),
@@ -538,6 +539,23 @@ def test_what_is_a_norm_or_a_bias_is_counted_among_them(kind: str) -> None:
         for kind_of in ("norm", "bias"):
             named = part.matrix.name.endswith(kind_of) and not part.matrix.name.endswith("compressor_bias")
             assert named == (part.matrix.group == kind_of), part.matrix
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_shared", "sizes"),
+    [
+        ("deepseek_v3", None, set()),
+        ("deepseek_v3", 2, {(24, 2)}),
+        ("laguna", None, {(40, 1)}),
+        ("laguna", 0, set()),
+        ("nemotron_h", 2, {(40, 1)}),
+    ],
+)
+def test_shared_experts_are_as_many_or_as_wide_as_told(kind: str, n_shared: int | None, sizes: set[Any]) -> None:
+    config = {**SIX, "model_type": kind, "n_shared_experts": n_shared, "hybrid_override_pattern": "E" * 6}
+    config |= {"shared_expert_intermediate_size": 40, "moe_shared_expert_intermediate_size": 40}
+    ups = [part.matrix for part in planned(config, "tiny").layers[-1].parts if part.matrix.name == "up"]
+    assert {(matrix.n_out, matrix.copies) for matrix in ups if matrix.group == "shared_expert"} == sizes
 
 
 @pytest.mark.parametrize(("change", "width"), [({}, 1280), ({"share_expert_dim": 40}, 40)])
@@ -1356,6 +1374,7 @@ def test_what_describes_no_decoder_is_refused_by_name(change: dict[str, Any], wo
         ({"model_type": "nemotron_h"}, "no 'hybrid_override_pattern'"),
         ({"model_type": "mimo_v2_flash"}, "no 'hybrid_layer_pattern'"),
         ({"model_type": "deepseek_v4", "compress_ratios": [4] * 5}, "fewer than its layers"),
+        ({"model_type": "deepseek_v4", "compress_ratios": [-1] * 6}, "compress_ratios"),
         ({"model_type": "opt", "word_embed_proj_dim": 32}, "differs from its 'hidden_size'"),
         ({"model_type": "opt", "do_layer_norm_before": False}, "'do_layer_norm_before' is false"),
         *(({"model_type": "step3p5", "moe_layers_enum": odd}, "no list of layers") for odd in (3, "1,x", [None])),
@@ -1379,6 +1398,7 @@ def test_layers_that_cannot_be_told_apart_are_refused_by_name(change: dict[str, 
         *((kind, "first_k_dense_replace", 0) for kind in ("deepseek_v3", "step3p5")),
         *(("glm4_moe", field, 0) for field in ("num_dense_layers", "n_shared_experts")),
         ("laguna", "shared_expert_intermediate_size", 0),
+        ("laguna", "n_shared_experts", 0),
         *((kind, "num_local_experts", 0) for kind in ("qwen3_moe", "granitemoehybrid")),
         ("longcat_flash", "zero_expert_num", 0),
         ("youtu", "q_lora_rank", 0),
