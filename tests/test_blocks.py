@@ -561,3 +561,12 @@ def test_a_line_that_runs_out_is_not_a_full_pool() -> None:
 def test_a_pool_may_have_one_slot_and_a_block_has_sixteen_unless_told() -> None:
     assert ContiguousMax(n_slots=1, max_len_tokens=1).n_free == 1
     assert Paged(n_blocks=1).block_size_tokens == 16
+
+
+@pytest.mark.parametrize(("n_steps", "skip_steps", "n_seen"), [(9, 0, 9), (9, 3, 9), (1000, 0, 49), (1000, 9, 40)])
+def test_steps_count_while_somebody_waits(n_steps: int, skip_steps: int, n_seen: int) -> None:
+    """100 prompts of 6 tokens, 2 a step in 2 blocks of 4 each: nobody waits in the 50th step."""
+    queue = [Request(id=i, n_input_tokens=6, n_output_tokens=1) for i in range(100)]
+    waste = mean_usage(Paged(n_blocks=4, block_size_tokens=4), queue, n_steps=n_steps, skip_steps=skip_steps)
+    assert (waste.n_steps, waste.mean_batch_size, waste.n_preempted, waste.external) == (n_seen, 2, 0, 0)
+    assert (waste.shares["used"], waste.shares["internal"], sum(waste.shares.values())) == (0.75, 0.25, 1)

@@ -105,6 +105,7 @@ def test_a_question_is_instructions_documents_and_what_is_asked() -> None:
     assert {turn.request.n_input_tokens for turn in turns} == {32 + 3 * 64 + 20}
     assert {len(turn.request.prefix) for turn in turns} == {2 + 3 * 4}
     assert [turn.n_shared_tokens for turn in turns[:2]] == [0, 32]
+    assert {len(t.request.prefix) for t in replace(RAG, n_document_tokens=15)} == {2 + 3}
     assert [t.request.n_input_tokens for t in replace(RAG, n_questions=1, n_question_tokens=0)] == [32 + 3 * 64 + 1]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,11 @@ from bytebill.models import (
     weight_bytes,
 )
 from bytebill.models.config_json import load_config, pasted_config, read_config, stored_precision
+from bytebill.models.config_json.families import FAMILIES
+from bytebill.models.config_json.fields import Fields
 from bytebill.models.config_json.specs import planned
 from bytebill.models.layers import Expanded, SequenceState, TokenCache
+from bytebill.models.register import checkpoint_precision
 from conftest import refuses
 
 BF16, GIB = precision("bf16"), 2**30
@@ -66,6 +70,7 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("moe_layer_interval", "moe_layer_start_index", "global_attn_every_n_layers"), DEFAULTS),
     **dict.fromkeys(("mamba_conv_bias", "mamba_d_conv", "mamba_expand", "expand", "mamba_n_groups"), DEFAULTS),
     **dict.fromkeys(("use_conv_bias", "enable_bias", "use_post_norm", "shared_intermediate_size"), DEFAULTS),
+    "tie_word_embeddings": DEFAULTS,
     "head_dim": (
         *("gemma", "gemma2", "gemma3_text", "gemma3n_text", "gemma4_text", "gemma4_unified_text", "ernie4_5"),
         *("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text", "llama", "qwen3_moe"),
@@ -344,6 +349,7 @@ SIX: dict[str, Any] = {
     **{"linear_key_head_dim": 16, "linear_value_head_dim": 8, "o_groups": 2, "o_lora_rank": 8, "index_topk": 4},
     **{"index_n_heads": 2, "index_head_dim": 16, "ssm_state_size": 8, "swa_num_key_value_heads": 4},
 }
+LISTED = {"hybrid_layer_pattern": [0] * 6, "moe_layer_freq": [1] * 6, "compress_ratios": [4] * 6, "n_shared_experts": 1}
 LETTER = {"full": "f", "window": "w", "chunk": "c", "linear": "l", "mamba": "m", "conv": "v", "mlp": "-"}
 LETTER |= {"latent": "t", "sparse": "s", "compressed": "z", "shared": "h"}
 FIRST_FOUR = {"max_window_layers": 4}
@@ -364,6 +370,9 @@ FIRST_FOUR = {"max_window_layers": 4}
         *((kind, {}, "ffffff") for kind in ("qwen2", "qwen3", "dots1", "qwen3_moe", "qwen2_moe", "hy_v3", "laguna")),
         *((kind, {"use_sliding_window": True, **FIRST_FOUR}, "ffffww") for kind in ("qwen2", "qwen3", "dots1")),
         ("qwen2", {"use_sliding_window": True}, "ffffff"),  # from layer 28 on
+        ("qwen2", {"use_sliding_window": True, "num_hidden_layers": 30}, 28 * "f" + "ww"),
+        ("qwen2", {"use_sliding_window": True, "max_window_layers": 0}, "wwwwww"),
+        ("mistral", {"layer_types": ["sliding_attention"] * 6 + ["telepathy"]}, "wwwwww"),
         ("qwen3_moe", {"use_sliding_window": True, **FIRST_FOUR}, "ffffff"),
         *((kind, {}, "wfwfwf") for kind in ("gemma2", "vaultgemma", "gpt_oss")),
         *((kind, {}, "wwwfww") for kind in ("olmo3", "cohere2", "exaone4", "exaone_moe", "afmoe")),
@@ -372,6 +381,8 @@ FIRST_FOUR = {"max_window_layers": 4}
         *((kind, {}, "fwwwfw") for kind in ("cwm", "granite_swa", "granitemoe_swa")),
         ("afmoe", {"global_attn_every_n_layers": 2}, "wfwfwf"),
         ("gemma3", {}, "wwwwwf"),
+        ("gemma3", {"sliding_window_pattern": 0}, "wwwwww"),
+        ("gemma3", {"sliding_window_pattern": 1}, "ffffff"),
         ("gemma4", {}, "wwwwwf"),
         ("gemma4", {"sliding_window_pattern": 4}, "wwwfwf"),  # the last is always full
         ("gemma4", {"layer_types": ["full_attention"] + ["sliding_attention"] * 5}, "fwwwwf"),
@@ -400,6 +411,15 @@ FIRST_FOUR = {"max_window_layers": 4}
         ("mimo_v2_flash", {"hybrid_layer_pattern": [0, 1, 1, 0, 1, 1]}, "fwwfww"),
         ("step3p5", {"layer_types": ["full_attention", "sliding_attention", "sliding_attention"] * 2}, "fwwfww"),
         *((kind, {}, "mmmmmm") for kind in ("mamba", "mamba2", "falcon_h1")),
+        *((kind, {"layer_types": ["full", "hybrid"] + ["mamba"] * 4}, "ffllll") for kind in ("minimax", "qwen3_next")),
+        *((kind, {"layer_types": ["full", "hybrid"] + ["kda"] * 4}, "ffmmmm") for kind in ("jamba", "bamba")),
+        ("kimi_linear", {"layer_types": ["full", "hybrid"] + ["recurrent"] * 4}, "ttllll"),
+        ("kimi_linear", {"linear_attn_config": {"full_attn_layers": []}}, "llllll"),
+        *((kind, {"layer_types": ["conv"] * 5 + ["attention"]}, "vvvvvf") for kind in ("lfm2", "lfm2_moe")),
+        *((kind, {"layer_types": ["sliding"] * 5 + ["full"]}, "wwwwwf") for kind in ("cwm", "mimo_v2_flash")),
+        ("nemotron_h", {"layers_block_type": ["mamba", "attention", "mlp", "moe"]}, "mf--"),
+        ("nemotron_h", {"layer_types": ["mamba", "attention", "mlp"]}, "mf-"),
+        ("deepseek_v4", {"layer_types": ["heavily_compressed_attention"] * 5 + ["sliding_attention"]}, "zzzzzw"),
     ],
 )
 def test_how_tokens_meet_layer_by_layer(kind: str, change: dict[str, Any], mixing: str) -> None:
@@ -421,11 +441,16 @@ def test_how_tokens_meet_layer_by_layer(kind: str, change: dict[str, Any], mixin
         ("deepseek_v3", {"first_k_dense_replace": 1, "moe_layer_freq": 2}, "001010"),
         ("deepseek_v3", {"mlp_layer_types": ["dense", "sparse"] * 3}, "010101"),
         ("deepseek_v3", {"first_k_dense_replace": 1, "moe_layer_freq": 1}, "011111"),
+        ("deepseek_v3", {"first_k_dense_replace": 1, "moe_layer_freq": 0}, "011111"),
+        ("deepseek_v3", {"mlp_layer_types": ["dense", "moe", "hash_moe"] * 2}, "011011"),
         ("glm4_moe", {"num_dense_layers": 2, "first_k_dense_replace": 4}, "001111"),
         ("llama4", {"interleave_moe_layer_step": 2}, "010101"),
+        ("llama4", {"interleave_moe_layer_step": 3}, "001001"),
         ("llama4", {"moe_layers": [0, 5]}, "100001"),
         ("qwen3_moe", {"decoder_sparse_step": 3}, "001001"),
         ("qwen3_moe", {"mlp_only_layers": [0, 4]}, "011101"),
+        ("qwen3_moe", {"mlp_only_layers": [2], "decoder_sparse_step": 3}, "000001"),
+        ("qwen3_moe", {"num_local_experts": 1}, "111111"),
         ("qwen3_moe", {"num_local_experts": 0}, "000000"),
         ("gemma4", {"enable_moe_block": True}, "111111"),
         ("granitemoehybrid", {}, "111111"),
@@ -433,16 +458,19 @@ def test_how_tokens_meet_layer_by_layer(kind: str, change: dict[str, Any], mixin
         ("jamba", {}, "010101"),
         ("jamba", {"expert_layer_period": 3, "expert_layer_offset": 2}, "001001"),
         ("jamba", {"num_local_experts": 1}, "000000"),
+        ("jamba", {"num_local_experts": 2}, "010101"),
         ("nemotron_h", {"hybrid_override_pattern": "M*-EM-"}, "000100"),
         ("ernie4_5_moe", {"moe_layer_interval": 3}, "001001"),
         ("ernie4_5_moe", {"moe_layer_start_index": 3}, "000111"),
         ("ernie4_5_moe", {"moe_layer_start_index": 0, "moe_layer_end_index": 3}, "111100"),
         ("ernie4_5_moe", {"moe_layer_end_index": -1}, "011111"),
+        ("ernie4_5_moe", {"moe_layer_start_index": 5, "moe_layer_end_index": 5}, "000001"),
         ("mimo_v2_flash", {"hybrid_layer_pattern": [1] * 6, "moe_layer_freq": [0, 1, 1, 0, 1, 1]}, "011011"),
         ("mimo_v2_flash", {"hybrid_layer_pattern": [1] * 6}, "011111"),
         ("step3p5", {"moe_layers_enum": "1,2, 5"}, "011001"),
         ("step3p5", {"moe_layers_enum": [0, 3]}, "100100"),
         ("step3p5", {"first_k_dense_replace": 1}, "011111"),
+        ("step3p5", {"mlp_layer_types": ["sparse", "dense"] * 3}, "101010"),
     ],
 )
 def test_where_experts_stand_layer_by_layer(kind: str, change: dict[str, Any], sparse: str) -> None:
@@ -470,11 +498,81 @@ def test_the_experts_of_a_mixture(kind: str, change: dict[str, Any], moe: tuple[
     assert tuple(getattr(found, name) for name in names) == moe
 
 
+AS_WIDE = {
+    *("mixtral", "gpt_oss", "llama4", "phimoe", "olmoe", "flex_olmo", "minimax", "minimax_m2", "jamba"),
+    *("granitemoe", "granitemoeshared", "granitemoe_swa", "granitemoehybrid", "hunyuan_v1_moe"),
+}
+
+
+@pytest.mark.parametrize("kind", [kind for kind, family in FAMILIES.items() if family.sparse])
+def test_an_expert_has_a_width_of_its_own_or_the_layers_as_its_family_has_it(kind: str) -> None:
+    change = {"hybrid_override_pattern": "E", "enable_moe_block": True, "shared_expert_intermediate_size": 40}
+    found = read({**SIX, **LISTED, "first_k_dense_replace": 0, "num_dense_layers": 0, **change}, model_type=kind).moe
+    assert found and found.d_ff_expert == (128 if kind in AS_WIDE else 24)
+
+
+BIASES_ON = dict.fromkeys(("attention_bias", "mlp_bias", "use_bias", "bias", "qkv_bias", "attention_out_bias"), True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "biased"),
+    [
+        *((kind, "") for kind in ("ministral", "mixtral", "phi3", "exaone4", "minimax_m2", "lfm2")),
+        *((kind, "q k v") for kind in ("glm", "glm4", "glm4_moe", "solar_open", "mimo_v2_flash", "qwen2", "qwen2_moe")),
+        *((kind, "q k v o") for kind in ("mistral", "qwen3", "gemma3", "cohere", "olmo2", "hunyuan_v1_moe", "laguna")),
+        *((kind, "q k v up down") for kind in ("helium",)),
+        *((kind, "q k v o up down") for kind in ("llama", "nemotron", "internlm3", "seed_oss", "starcoder2", "falcon")),
+    ],
+)
+def test_which_matrices_have_a_bias_where_a_config_turns_all_on(kind: str, biased: str) -> None:
+    config = {**SIX, **LISTED, **BIASES_ON, "model_type": kind, "shared_expert_intermediate_size": 40}
+    names = {part.matrix.name for part in planned(config, "tiny").layers[0].parts if part.matrix.group == "bias"}
+    assert names - {"gate_bias"} == {f"{name}_bias" for name in biased.split()}
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_what_is_a_norm_or_a_bias_is_counted_among_them(kind: str) -> None:
+    """But for what DeepSeek-V4 adds to each place of a block."""
+    config = {**SIX, **LISTED, **BIASES_ON, "model_type": kind, "hybrid_override_pattern": "M*-E"}
+    found = planned({**config, "shared_expert_intermediate_size": 40, "qk_layernorm": True}, "tiny")
+    for part in (*found.besides, *(part for layer in found.layers for part in layer.parts)):
+        for kind_of in ("norm", "bias"):
+            named = part.matrix.name.endswith(kind_of) and not part.matrix.name.endswith("compressor_bias")
+            assert named == (part.matrix.group == kind_of), part.matrix
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_shared", "sizes"),
+    [
+        ("deepseek_v3", None, set()),
+        ("deepseek_v3", 2, {(24, 2)}),
+        ("laguna", None, {(40, 1)}),
+        ("laguna", 0, set()),
+        ("nemotron_h", 2, {(40, 1)}),
+    ],
+)
+def test_shared_experts_are_as_many_or_as_wide_as_told(kind: str, n_shared: int | None, sizes: set[Any]) -> None:
+    config = {**SIX, "model_type": kind, "n_shared_experts": n_shared, "hybrid_override_pattern": "E" * 6}
+    config |= {"shared_expert_intermediate_size": 40, "moe_shared_expert_intermediate_size": 40}
+    ups = [part.matrix for part in planned(config, "tiny").layers[-1].parts if part.matrix.name == "up"]
+    assert {(matrix.n_out, matrix.copies) for matrix in ups if matrix.group == "shared_expert"} == sizes
+
+
+@pytest.mark.parametrize(("change", "width"), [({}, 1280), ({"share_expert_dim": 40}, 40)])
+def test_the_shared_expert_of_step_is_1280_wide_unless_told(change: dict[str, Any], width: int) -> None:
+    config = {**SIX, "model_type": "step3p5", "moe_layers_enum": "0", "layer_types": ["full"] * 6, **change}
+    shared = [part.matrix for part in planned(config, "tiny").layers[0].parts if part.matrix.group == "shared_expert"]
+    assert {(m.n_in, m.n_out, m.copies) for m in shared} == {(64, width, 1), (width, 64, 1)}
+
+
 def test_a_mixture_is_told_by_its_sizes_where_dense_layers_come_first() -> None:
     config = {**SIX, "model_type": "deepseek_v3", "head_dim": None}
     dense_first = read(config, mlp_layer_types=["dense", *["sparse"] * 5])
     assert (dense_first.layers, dense_first.moe and dense_first.moe.n_dense_layers) == ((), 1)
     assert read(config, mlp_layer_types=["sparse", *["dense"] * 5]).layers
+
+
+MLA = MLASpec(q_lora_rank=24, kv_lora_rank=32, d_nope=16, d_rope=8, d_v=16)
 
 
 @pytest.mark.parametrize(
@@ -506,13 +604,21 @@ def test_a_mixture_is_told_by_its_sizes_where_dense_layers_come_first() -> None:
         ({"model_type": "opt"}, {"positions": "learned", "n_positions": 514, "context_len": 512, "mlp": "relu"}),
         ({"model_type": "gpt2"}, {"positions": "learned", "n_positions": 512, "mlp": "gelu", "biases": True}),
         ({"model_type": "olmo"}, {"norm": "none", "layers": ()}),
+        *(({"model_type": kind}, {"parallel": True, "norms_per_layer": 1}) for kind in ("cohere", "cohere2")),
+        *(({"model_type": kind}, {"parallel": True, "norm": "layer", "mlp": "gelu"}) for kind in ("phi", "gptj")),
         ({"model_type": "mamba2", "num_heads": 8, "state_size": 8}, {"n_heads": 8, "n_kv_heads": 8, "d_head": 8}),
         ({"model_type": "mamba", "max_position_embeddings": None}, {"context_len": 2**20, "n_heads": 64, "d_head": 1}),
         ({**LATENTS, "model_type": "youtu"}, {"d_head": 24, "n_kv_heads": 4, "layers": (), "moe": None}),
-        (
-            {**LATENTS, "model_type": "youtu"},
-            {"mla": MLASpec(q_lora_rank=24, kv_lora_rank=32, d_nope=16, d_rope=8, d_v=16)},
+        ({**LATENTS, "model_type": "youtu"}, {"mla": MLA}),
+        *(
+            ({**LATENTS, "model_type": kind, "q_lora_rank": none}, {"mla": replace(MLA, q_lora_rank=0)})
+            for kind, none in (("youtu", 0), ("youtu", None), ("minicpm3", 0))
         ),
+        (
+            {"intermediate_size": [96, 128], "head_dim": [96, 128], "num_attention_heads": [4, 2]},
+            {"d_ff": 96, "d_head": 96, "n_heads": 4, "n_kv_heads": 4},
+        ),
+        ({"num_key_value_heads": [2, 4]}, {"n_kv_heads": 2}),
         ({"model_type": "falcon"}, {"n_kv_heads": 1, "norms_per_layer": 1, "parallel": True}),
         ({"model_type": "falcon", "parallel_attn": False}, {"norms_per_layer": 2, "parallel": False}),
         ({"model_type": "falcon", "new_decoder_architecture": True}, {"n_kv_heads": 4, "norms_per_layer": 2}),
@@ -521,6 +627,17 @@ def test_a_mixture_is_told_by_its_sizes_where_dense_layers_come_first() -> None:
             {"norms_per_layer": 1, "parallel": True},
         ),
         ({"model_type": "falcon", "multi_query": False, "num_kv_heads": 2}, {"n_kv_heads": 4}),
+        ({"model_type": "falcon", "new_decoder_architecture": True, "num_kv_heads": 2}, {"n_kv_heads": 2}),
+        ({"model_type": "mamba2", "num_heads": 8, "state_size": 8, "intermediate_size": None}, {"d_ff": 64}),
+        ({"model_type": "mamba2", "num_heads": 8, "state_size": 8}, {"context_len": 512, "mlp": "swiglu"}),
+        ({**MIXTURE, "model_type": "mellum", "num_experts": 4, "intermediate_size": None}, {"d_ff": 24}),
+        ({"model_type": "lfm2", "intermediate_size": 1000}, {"d_ff": 768}),  # 2/3, up to a multiple of 256
+        ({"model_type": "lfm2", "intermediate_size": 1000, "block_multiple_of": 8}, {"d_ff": 672}),
+        (  # 2/3 of 100 is 66, half as much again 99
+            {"model_type": "lfm2", "intermediate_size": 100, "block_ffn_dim_multiplier": 1.5, "block_multiple_of": 9},
+            {"d_ff": 99},
+        ),
+        ({"model_type": "lfm2", "intermediate_size": 1000, "block_auto_adjust_ff_dim": False}, {"d_ff": 1000}),
     ],
 )
 def test_a_shape_has_the_sizes_that_its_config_says(change: dict[str, Any], sizes: dict[str, Any]) -> None:
@@ -536,6 +653,7 @@ INDEX = TokenCache(n_values=16, pair_flops=2 * 2 * 16, packed_bytes=16 + 4)
 ONE_KEY = TokenCache(n_values=24, pair_flops=4 * 4 * 24, packed_bytes=24 + 8 + 1 + 1)
 NEAR = replace(ONE_KEY, reach=8)
 SPARE = {"model_type": "deepseek_v4", "compress_ratios": [4, 128, 0, 2, 2, 2]}
+ONE_OWN = {"per_layer_config": {"5": {"head_dim": 40, "num_key_value_heads": 1}}}
 
 
 @pytest.mark.parametrize(
@@ -546,6 +664,14 @@ SPARE = {"model_type": "deepseek_v4", "compress_ratios": [4, 128, 0, 2, 2, 2]}
         ({"model_type": "mistral"}, 5, (replace(PLAIN, reach=8),)),
         ({"model_type": "llama4"}, 0, (replace(PLAIN, reach=16),)),
         ({"model_type": "llama4"}, 3, (PLAIN,)),
+        ({"model_type": "llama", **ONE_OWN}, 4, (PLAIN,)),
+        ({"model_type": "llama", **ONE_OWN}, 5, (TokenCache(n_values=2 * 40, n_heads=1, pair_flops=4 * 4 * 40),)),
+        ({"model_type": "gemma4", "global_head_dim": 48, **ONE_OWN}, 0, (replace(PLAIN, reach=8),)),
+        (
+            {"model_type": "gemma4", "global_head_dim": 48, **ONE_OWN},
+            5,
+            (TokenCache(n_values=2 * 40, n_heads=1, pair_flops=4 * 4 * 40),),
+        ),
         ({"model_type": "falcon_h1"}, 0, (PLAIN,)),
         (
             {"model_type": "mimo_v2_flash", "hybrid_layer_pattern": [0, 1] * 3},
@@ -557,8 +683,18 @@ SPARE = {"model_type": "deepseek_v4", "compress_ratios": [4, 128, 0, 2, 2, 2]}
             1,
             (TokenCache(n_values=4 * 36, n_heads=4, pair_flops=2 * 4 * 36, reach=8),),
         ),
+        (
+            {"model_type": "mimo_v2_flash", "hybrid_layer_pattern": [1] * 6, "swa_num_key_value_heads": None},
+            0,
+            (TokenCache(n_values=4 * 40, n_heads=4, pair_flops=2 * 4 * 40, reach=8),),
+        ),
         ({"model_type": "gemma4", "global_head_dim": 48}, 0, (replace(PLAIN, reach=8),)),
         ({"model_type": "gemma4", "global_head_dim": 48}, 5, (replace(PLAIN, n_values=192, pair_flops=768),)),
+        ({"model_type": "gemma4"}, 5, (replace(PLAIN, n_values=2 * 2 * 512, pair_flops=4 * 4 * 512),)),
+        (
+            {"model_type": "step3p5", "head_dim": None, "layer_types": ["full"] * 6},
+            *(0, (replace(PLAIN, n_values=2 * 2 * 128, pair_flops=4 * 4 * 128),)),
+        ),
         ({"model_type": "deepseek_v3"}, 0, (TWO_FORMS,)),
         ({"model_type": "longcat_flash"}, 0, (TWO_FORMS, TWO_FORMS)),
         ({"model_type": "deepseek_v32"}, 0, (CHOSEN, INDEX)),
@@ -567,6 +703,8 @@ SPARE = {"model_type": "deepseek_v4", "compress_ratios": [4, 128, 0, 2, 2, 2]}
         (SPARE, 1, (NEAR, replace(ONE_KEY, stride=128))),
         (SPARE, 2, (NEAR,)),
         ({**SPARE, "index_topk": None}, 0, (NEAR, replace(ONE_KEY, stride=4))),
+        ({**SPARE, "qk_rope_head_dim": None}, 2, (replace(NEAR, packed_bytes=24 + 3 + 1 + 1),)),
+        ({**SPARE, "head_dim": 80}, 2, (TokenCache(n_values=80, pair_flops=1280, packed_bytes=91, reach=8),)),
         (
             {**SPARE, "compress_rates": {"compressed_sparse_attention": 2}},
             3,
@@ -640,15 +778,31 @@ def test_parameters_of_a_layer_by_hand(change: dict[str, Any], n_params: int) ->
     ("change", "n_values", "n_conv", "flops_each", "n_heads"),
     [  # by hand: values of a state, of its convolution, FLOPs a value and token, heads
         ({"model_type": "bamba", "mamba_d_head": "auto"}, 128 * 8, 3 * (128 + 2 * 8), 4, 8),
+        *(
+            ({"model_type": kind, "mamba_d_head": "auto"}, 128 * 8, 3 * (128 + 2 * 8), 4, 8)
+            for kind in ("granitemoehybrid", "falcon_h1")
+        ),
         ({"model_type": "bamba", "mamba_d_head": 12}, 96 * 8, 3 * (96 + 2 * 8), 4, 8),
         ({"model_type": "bamba", "mamba_expand": 3, "mamba_d_conv": 3}, 192 * 8, 2 * (192 + 2 * 8), 4, 8),
+        ({"model_type": "bamba", "mamba_expand": 4, "head_dim": None}, 256 * 8, 3 * (256 + 2 * 8), 4, 8),
+        ({"model_type": "mamba2", "head_dim": None}, 128 * 8, 3 * (128 + 2 * 8 * 8), 4, 8),
+        ({"model_type": "nemotron_h", "hybrid_override_pattern": "M"}, 192 * 8, 3 * (192 + 2 * 8 * 8), 4, 8),
         ({"model_type": "falcon_h1", "mamba_d_ssm": 72, "mamba_n_groups": 3}, 72 * 8, 3 * (72 + 6 * 8), 4, 8),
         ({"model_type": "jamba", "mamba_expand": 3, "attn_layer_offset": 7}, 192 * 8, 3 * 192, 4, 1),
         ({"model_type": "mamba", "intermediate_size": 96}, 96 * 8, 3 * 96, 4, 1),
+        ({"model_type": "mamba", "intermediate_size": None}, 128 * 8, 3 * 128, 4, 1),
+        ({"model_type": "mamba", "mamba_d_state": None, "ssm_state_size": None}, 128 * 16, 3 * 128, 4, 1),
         ({"model_type": "qwen3_next"}, 4 * 16 * 8, 3 * (2 * 32 + 32), 6, 4),
         ({"model_type": "kimi_linear", "layer_types": ["linear_attention"] * 6}, 2 * 16 * 16, 3 * 3 * 32, 6, 2),
+        (
+            {"model_type": "kimi_linear", "linear_attn_config": {"full_attn_layers": [], "short_conv_kernel_size": 3}},
+            *(2 * 16 * 16, 2 * 3 * 32, 6, 2),
+        ),
+        ({"model_type": "qwen3_next", "linear_conv_kernel_dim": 2}, 4 * 16 * 8, 2 * 32 + 32, 6, 4),
         ({"model_type": "minimax", "attn_type_list": [0] * 6}, 4 * 24 * 24, 0, 4, 4),
+        ({"model_type": "minimax", "attn_type_list": [0] * 6, "head_dim": None}, 4 * 16 * 16, 0, 4, 4),
         ({"model_type": "lfm2", "full_attn_idxs": [], "conv_L_cache": 5}, 0, 4 * 64, 4, 1),
+        ({"model_type": "lfm2", "full_attn_idxs": []}, 0, 2 * 64, 4, 1),
     ],
 )
 def test_what_a_recurrent_layer_keeps(
@@ -658,6 +812,31 @@ def test_what_a_recurrent_layer_keeps(
     assert state == SequenceState(
         n_values=n_values, n_conv_values=n_conv, value_bytes=4, token_flops=flops_each * n_values, n_heads=n_heads
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "rank"),
+    [
+        ({}, 4),
+        ({"hidden_size": 72}, 5),
+        ({"time_step_rank": 7}, 7),
+        ({"time_step_rank": "auto"}, 4),
+        ({"mamba_dt_rank": 3, "time_step_rank": 7}, 3),
+    ],
+)
+def test_the_rank_of_a_first_mambas_step_is_a_sixteenth_or_as_told(change: dict[str, Any], rank: int) -> None:
+    parts = planned({**SIX, "model_type": "mamba", **change}, "tiny").layers[0].mixer.parts
+    widths = {part.matrix.name: (part.matrix.n_in, part.matrix.n_out) for part in parts}
+    assert (widths["step"][0], widths["x"][1]) == (rank, rank + 2 * 8)
+
+
+def test_layers_that_share_a_cache_may_have_an_mlp_twice_as_wide() -> None:
+    config = {**SIX, "model_type": "gemma4", "num_kv_shared_layers": 2, "hidden_size_per_layer_input": 0}
+    for wide, last in ((False, 128), (True, 256)):
+        layers = planned({**config, "use_double_wide_mlp": wide}, "tiny").layers
+        sizes = [{part.matrix.name: part.matrix for part in layer.parts} for layer in layers]
+        assert [each["up"].n_out for each in sizes] == [128] * 4 + [last] * 2
+        assert [each["qk_norm"].copies for each in sizes] == [2] * 4 + [1] * 2
 
 
 @pytest.mark.parametrize(("dtype", "n_bytes"), [("float32", 4), ("bfloat16", 2), ("float16", 2), ("auto", 2)])
@@ -817,6 +996,12 @@ def test_formats_of_checkpoints(quantized: dict[str, Any], name: str, bits_per_w
         (compressed(4, "int", activations=8, group_size=128), "int4", 4 + 16 / 128, "bf16"),
         (compressed(3, "int", group_size=-1), "int3", 3, "bf16"),
         (compressed(8, "float"), "fp8-weights", 8, "bf16"),
+        (compressed(8, "float", activations=16), "fp8-weights", 8, "bf16"),
+        (compressed(4, "float", activations=16, group_size=32), "mxfp4-weights", 4 + 8 / 32, "bf16"),
+        (compressed(8, "int", activations=4), "int8", 8, "bf16"),
+        (compressed(8, "int", block_structure=[8, 8]), "int8", 8 + 16 / 64, "bf16"),
+        (compressed(8, "float", group_size=-1), "fp8-weights", 8, "bf16"),
+        ({"quant_method": "gptq", "group_size": 0}, "int4", 4, "bf16"),
         (compressed(8, "float", activations=8, block_structure=[128, 64]), "fp8", 8 + 32 / 8192, "fp8"),
         (compressed(4, "float", activations=4, group_size=32), "mxfp4", 4 + 8 / 32, "fp4"),
         (compressed(4, "float", activations=8, group_size=16), "nvfp4", 4 + 8 / 16, "fp4"),
@@ -896,7 +1081,6 @@ def test_wherever_a_checkpoint_names_what_it_left_wide(key: str, place: str) -> 
     assert ("mlp.up", 0.5, "bf16") in stored_precision(config, read(config)).exceptions
 
 
-LISTED = {"hybrid_layer_pattern": [0] * 6, "moe_layer_freq": [1] * 6, "compress_ratios": [4] * 6, "n_shared_experts": 1}
 ALL_LINEAR = {"layer_types": ["linear_attention"] * 6, "first_k_dense_replace": 0}
 
 
@@ -930,6 +1114,10 @@ ALL_LINEAR = {"layer_types": ["linear_attention"] * 6, "first_k_dense_replace": 
         ("minimax", "self_attn.output_gate", "recurrent.out_gate"),
         ("bamba", "mamba.in_proj", "recurrent.in"),
         ("jamba", "mamba.x_proj", "recurrent.x"),
+        *(("nemotron_h", f"mixer.{name}_proj", f"recurrent.{name}") for name in ("in", "out")),
+        *((kind, "feed_forward.up_proj", "mlp.up") for kind in ("falcon_h1", "lfm2")),
+        *((kind, "block_sparse_moe.experts.0.up_proj", "expert.up") for kind in ("granitemoe", "granitemoe_swa")),
+        ("minimax", "block_sparse_moe.experts.0.w2", "expert.down"),
         ("laguna", "self_attn.g_proj", "attention.gate_heads"),
     ],
 )
@@ -958,6 +1146,38 @@ def test_what_a_checkpoint_left_wide_is_found_by_its_name(left: list[str], share
     config = {**TINY, "quantization_config": {"quant_method": "fp8", "modules_to_not_convert": left}}
     stored = stored_precision(config, read(config))
     assert sum(each for key, each, width in stored.exceptions if key == "mlp.up" and width == "bf16") == share
+
+
+FP8 = {"quant_method": "fp8"}
+PACKED = {**compressed(8, "float", activations=8), "ignore": []}
+
+
+@pytest.mark.parametrize(
+    ("quantized", "tied", "bits"),
+    [
+        *((quantized, False, 16) for quantized in (FP8, {"quant_method": "awq"}, compressed(8, "int", activations=8))),
+        *((quantized, False, 8) for quantized in (PACKED, {"quant_method": "modelopt", "quant_algo": "FP8"})),
+        (PACKED, True, 16),
+        *(({**PACKED, "ignore": [name]}, False, 16) for name in ("model.lm_head", "backbone.lm_head", "re:.*head")),
+    ],
+)
+def test_a_head_is_narrow_where_its_checkpoint_narrows_heads(quantized: dict[str, Any], tied: bool, bits: int) -> None:
+    config = {**TINY, "tie_word_embeddings": tied, "quantization_config": quantized}
+    head = next(matrix for matrix in matrices(read(config)) if matrix.name == "head")
+    assert stored_precision(config, read(config)).weight_bytes(head) == head.n_params * bits / 8
+
+
+@pytest.mark.parametrize(
+    ("of_all", "of_weights", "width"), [(None, None, "fp8"), ("fp4", None, "mxfp4"), ("fp4", "fp8", "fp8")]
+)
+def test_the_width_of_experts_is_told_with_the_weights_or_else_by_the_config(
+    of_all: str | None, of_weights: str | None, width: str
+) -> None:
+    told = {"expert_dtype": of_weights} if of_weights else {}
+    config = {**SIX, "model_type": "mixtral", "expert_dtype": of_all, "quantization_config": {**FP8, **told}}
+    stored = stored_precision(config, read(config))
+    expert = next(matrix for matrix in matrices(read(config)) if matrix.group == "expert")
+    assert [each.name for _, each in stored.formats(expert)] == [width]
 
 
 def test_experts_of_their_own_width() -> None:
@@ -1012,6 +1232,48 @@ def test_a_draft_layer_is_the_last_full_one_behind_a_projection() -> None:
     spec = read(TINY, num_nextn_predict_layers=1)
     drawn = sum(matrix.n_params for kind in spec.draft for matrix in kind.matrices)
     assert drawn == 4 * 64 * 64 + 3 * 64 * 128 + 2 * 64 + 2 * 64 * 64 + 3 * 64
+
+
+@pytest.mark.parametrize(
+    ("change", "mixing", "sparse"),
+    [
+        ({"model_type": "deepseek_v3", "first_k_dense_replace": 1}, "latent", True),
+        ({"model_type": "deepseek_v3", "mlp_layer_types": ["sparse", "dense"]}, "latent", False),
+        ({"model_type": "cohere2", "layer_types": ["full_attention", "sliding_attention"]}, "full", False),
+        ({"model_type": "cohere2", "layer_types": ["sliding_attention"] * 2}, "window", False),
+        ({"model_type": "nemotron_h", "hybrid_override_pattern": "M*-E"}, "full", True),
+        ({"model_type": "nemotron_h", "hybrid_override_pattern": "E*"}, "full", True),
+        ({"model_type": "nemotron_h", "hybrid_override_pattern": "ME*-"}, "full", False),
+        ({"model_type": "nemotron_h", "hybrid_override_pattern": "EM"}, "mamba", True),
+    ],
+)
+def test_a_draft_repeats_the_last_full_layer_and_feeds_it_as_the_last_one(
+    change: dict[str, Any], mixing: str, sparse: bool
+) -> None:
+    config = {**SIX, "num_hidden_layers": 2, "num_nextn_predict_layers": 1, **change}
+    (draft,) = planned(config, "tiny").draft
+    assert (draft.mixer.name, "expert" in {part.matrix.group for part in draft.parts}) == (mixing, sparse)
+
+
+TEXT = {key: TINY[key] for key in TINY if key != "model_type"}
+
+
+@pytest.mark.parametrize(
+    ("config", "tied", "qkv_bias"),
+    [
+        ({"model_type": "qwen2", "text_config": TEXT}, False, True),
+        ({"model_type": "qwen2", "text_config": {**TEXT, "model_type": "llama"}}, False, False),
+        ({"model_type": "qwen2", "text_config": {**TEXT, "model_type": "nobody"}}, False, True),
+        ({"model_type": "qwen2", "text_config": TEXT, "tie_word_embeddings": True}, True, True),
+        (
+            {"model_type": "qwen2", "text_config": {**TEXT, "tie_word_embeddings": False}, "tie_word_embeddings": True},
+            *(False, True),
+        ),
+    ],
+)
+def test_a_text_part_is_read_first_and_then_the_whole(config: dict[str, Any], tied: bool, qkv_bias: bool) -> None:
+    spec = read(config)
+    assert (spec.tied_embeddings, spec.qkv_bias) == (tied, qkv_bias)
 
 
 @pytest.mark.parametrize("kind", ["bamba", "granitemoehybrid"])
@@ -1104,6 +1366,59 @@ def test_what_describes_no_decoder_is_refused_by_name(change: dict[str, Any], wo
 
 
 @pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model_type": "deepseek_v3", "mlp_layer_types": ["sparse"] * 5}, "layer 5 is of the unknown type 'None'"),
+        ({"model_type": "deepseek_v3", "mlp_layer_types": ["sparse", "odd"] * 3}, "layer 1 is of the unknown type"),
+        ({"model_type": "deepseek_v3", "moe_intermediate_size": [24] * 5 + [40]}, "differ in their experts"),
+        ({"model_type": "nemotron_h"}, "no 'hybrid_override_pattern'"),
+        ({"model_type": "mimo_v2_flash"}, "no 'hybrid_layer_pattern'"),
+        ({"model_type": "deepseek_v4", "compress_ratios": [4] * 5}, "fewer than its layers"),
+        ({"model_type": "deepseek_v4", "compress_ratios": [-1] * 6}, "compress_ratios"),
+        ({"model_type": "opt", "word_embed_proj_dim": 32}, "differs from its 'hidden_size'"),
+        ({"model_type": "opt", "do_layer_norm_before": False}, "'do_layer_norm_before' is false"),
+        *(({"model_type": "step3p5", "moe_layers_enum": odd}, "no list of layers") for odd in (3, "1,x", [None])),
+        *(({"per_layer_config": odd}, "no mapping by layer") for odd in ({"1": 3}, {"-1": {}})),
+    ],
+)
+def test_layers_that_cannot_be_told_apart_are_refused_by_name(change: dict[str, Any], words: str) -> None:
+    refuses(lambda: read({**SIX, **change}), words)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "least"),
+    [
+        ("qwen2", "max_window_layers", 0),
+        ("mistral", "sliding_window", 0),
+        ("gemma3n", "num_kv_shared_layers", 0),
+        ("gemma3", "sliding_window_pattern", 0),
+        ("gemma4", "hidden_size_per_layer_input", 0),
+        *(("jamba", field, 0) for field in ("attn_layer_offset", "expert_layer_offset")),
+        *(("jamba", field, 1) for field in ("attn_layer_period", "expert_layer_period")),
+        *((kind, "first_k_dense_replace", 0) for kind in ("deepseek_v3", "step3p5")),
+        *(("glm4_moe", field, 0) for field in ("num_dense_layers", "n_shared_experts")),
+        ("laguna", "shared_expert_intermediate_size", 0),
+        ("laguna", "n_shared_experts", 0),
+        *((kind, "num_local_experts", 0) for kind in ("qwen3_moe", "granitemoehybrid")),
+        ("longcat_flash", "zero_expert_num", 0),
+        ("youtu", "q_lora_rank", 0),
+        ("llama", "num_nextn_predict_layers", 0),
+        ("ernie4_5_moe", "moe_layer_start_index", 0),
+        ("ernie4_5_moe", "moe_layer_interval", 1),
+        ("ernie4_5_moe", "moe_layer_end_index", -1),
+        ("llama4", "interleave_moe_layer_step", 1),
+        ("qwen3_moe", "decoder_sparse_step", 1),
+        ("lfm2", "block_multiple_of", 1),
+        *(("bamba", field, 1) for field in ("mamba_n_groups", "mamba_expand", "mamba_d_conv", "mamba_d_state")),
+    ],
+)
+def test_a_number_of_layers_or_experts_begins_where_it_can(kind: str, field: str, least: int) -> None:
+    config = {**SIX, "model_type": kind, "use_sliding_window": True, "shared_expert_intermediate_size": 40}
+    assert read({**config, field: least}).n_params
+    refuses(lambda: read({**config, field: least - 1}), f"its '{field}' is {least - 1}, no whole number")
+
+
+@pytest.mark.parametrize(
     ("quantized", "words"),
     [
         ({"quant_method": "magic"}, "no quant_method 'magic'"),
@@ -1185,6 +1500,82 @@ def test_a_folder_and_modelopts_file_beside_its_config(tmp_path: Path) -> None:
     assert (spec.name, stored.name) == (tmp_path.name, "fp8")
 
 
+def test_the_config_itself_counts_before_the_file_beside_it_and_a_file_gives_its_name(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text(json.dumps({**TINY, "quantization_config": {"quant_method": "gptq"}}))
+    (tmp_path / "hf_quant_config.json").write_text(json.dumps({"quantization": {"quant_algo": "FP8"}}))
+    spec, stored = load_config(tmp_path / "mine.json")
+    assert (spec.id, spec.name, stored.name) == ("mine", "mine", "int4")
+
+
+def test_a_file_of_sixteen_megabytes_is_the_largest_that_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    for n_bytes, words in ((2**24, "model_type"), (2**24 + 1, "larger than any")):
+        file.write_text("{}".ljust(n_bytes))
+        refuses(lambda: load_config(file), words)
+
+
+def test_a_pasted_config_is_read_as_a_file_is() -> None:
+    spec, stored = find(f" {json.dumps({**TINY, 'quantization_config': {'quant_method': 'fp8'}})}")
+    assert (spec.n_params, spec.id, stored.name) == (read(TINY).n_params, "the pasted model", "fp8")
+
+
+@pytest.mark.parametrize("text", ["[" * 99, '\\"' + "[" * 99, "]" * 99 + "[" * 99])
+def test_brackets_in_a_pasted_string_nest_nothing(text: str) -> None:
+    refuses(lambda: pasted_config('{"a": "' + text + '"}'), "model_type")
+
+
+# ---- fields
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "found"),
+    [
+        ({"hidden_size": 4, "n_embd": 8}, "d_model", 4),
+        ({"hidden_size": None, "n_embd": 8}, "d_model", 8),
+        ({"n_embd": None}, "d_model", 7),
+        ({"head_dim": 16.0}, "d_head", 16),
+        ({"head_dim": [2, 4]}, "d_head", 4),
+        ({"head_dim": [2, None], "attention_head_dim": 6}, "d_head", 6),
+        ({"head_dim": [2, None]}, "d_head", 7),
+        ({"per_layer_config": {"1": {"head_dim": 3}}, "head_dim": 2}, "d_head", 3),
+        ({"per_layer_config": {"0": {"head_dim": 3}}, "head_dim": 2}, "d_head", 2),
+    ],
+)
+def test_the_first_spelling_that_says_a_number_counts(values: dict[str, Any], name: str, found: int) -> None:
+    assert Fields(values).at(1).count(name, 7) == found
+
+
+@pytest.mark.parametrize(
+    ("read_field", "words"),
+    [
+        (lambda: Fields({"x": 0}).count("x"), "'x' is 0, no whole number from 1 to 1,000,000,000"),
+        (lambda: Fields({"x": -1}).count("x", least=0), "no whole number from 0"),
+        (lambda: Fields({"x": True}).count("x"), "'x' is True, no whole number"),
+        (lambda: Fields({"n_embd": "x"}).count("d_model"), "'n_embd' is 'x'"),
+        (lambda: Fields({}).count("d_model"), "it has no 'hidden_size'"),
+        (lambda: Fields({"x": 1.0}).flag("x"), "'x' is 1.0, not true or false"),
+        *((lambda odd=odd: Fields({"x": odd}).number("x", 1), "no positive number") for odd in (0, True, "1", 1e999)),
+        (lambda: Fields({"x": {}}).listed("x"), "not a list"),
+        (lambda: Fields({"x": []}).mapping("x"), "not a mapping"),
+        (lambda: Fields({"x": [1]}).at(1).get("x"), "'x' has 1 values for more layers"),
+        (lambda: Fields({"x": "y" * 38}).count("x"), f"'{'y' * 38}', no"),
+        (lambda: Fields({"x": "y" * 39}).count("x"), f"'{'y' * 36}..., no"),
+    ],
+)
+def test_a_field_of_another_kind_is_refused_by_its_name(read_field: Callable[[], Any], words: str) -> None:
+    with pytest.raises(BytebillError, match=re.escape(words)):
+        read_field()
+
+
+def test_fields_that_say_nothing_are_taken_as_their_defaults() -> None:
+    fields = Fields({"off": 0, "on": 1, "zero": 0, "two": 2, "none": None, "hidden_size": None, "n_embd": [3]})
+    assert [fields.flag(name, name == "none") for name in ("off", "on", "none", "absent")] == [False, True, True, False]
+    assert (fields.count("zero", 5, least=0), fields.number("two", 1), fields.number("none", 1.5)) == (0, 2, 1.5)
+    assert (fields.listed("none"), fields.listed("d_model"), fields.mapping("none")) == (None, [3], {})
+    assert [fields.size(text) for text in (7, "7", "two", "two*two-1", "2*two+3*two")] == [7, 7, 2, 2, 20]
+
+
+# ---- names, the engine and the command
 # ---- names, the engine and the command
 
 
@@ -1202,11 +1593,29 @@ def test_a_folder_and_modelopts_file_beside_its_config(tmp_path: Path) -> None:
         ("meta-llama/Meta-Llama-3-8B-Instruct", "llama-3-8b", "bf16"),
         ("Qwen/Qwen3-30B-A3B", "qwen3-30b-a3b", "bf16"),
         ("llama-2-7b", "llama-2-7b", "bf16"),
+        ("meta-llama/Llama-2-7b-chat-hf", "llama-2-7b", "bf16"),
+        ("TheBloke/Llama-2-7B-Chat-AWQ", "llama-2-7b", "int4"),
+        ("RedHatAI/Llama-3.1-70B-Instruct-FP8-dynamic", "llama-3.1-70b", "fp8"),
+        ("RedHatAI/Llama-3.1-70B-FP8-Instruct-W8A8", "llama-3.1-70b", "w8a8"),
     ],
 )
 def test_a_model_is_found_by_any_name_of_it(text: str, id: str, width: str) -> None:
     spec, stored = find(text)
     assert (spec.id, stored.name, model(text).id) == (id, width, id)
+
+
+@pytest.mark.parametrize(
+    ("id", "name", "expert_alone"),
+    [
+        *(("qwen3-235b-a22b", name, True) for name in ("int4", "nvfp4")),
+        *(("qwen3-235b-a22b", name, False) for name in ("fp8", "w8a8", "int8")),
+        *(("llama-3.1-8b", name, False) for name in ("int4", "nvfp4", "fp8")),
+    ],
+)
+def test_four_bits_of_a_mixture_are_its_experts_alone(id: str, name: str, expert_alone: bool) -> None:
+    stored = checkpoint_precision(name, model(id))
+    (_, attention), *_ = stored.formats(next(each for each in matrices(model(id)) if each.group == "attention"))
+    assert attention.name == ("bf16" if expert_alone else name)
 
 
 def test_a_name_of_nobody_tells_the_nearest() -> None:

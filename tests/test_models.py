@@ -18,9 +18,12 @@ from bytebill.models import (
     model,
     multi_head,
     precision,
+    state_bytes,
+    summary,
     weight_bytes,
+    weights_by_width,
 )
-from bytebill.models.layers import LayerKind, TokenCache
+from bytebill.models.layers import LayerKind, Matrix, SequenceState, TokenCache
 from bytebill.models.precisions import EXPERTS_ONLY, LEFT_WIDE, PRECISIONS
 
 BF16 = precision("bf16")
@@ -154,8 +157,9 @@ def test_a_sliding_window_keeps_no_more_than_it_reaches() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"n_layers": 0},
+        *({name: 0} for name in ("n_layers", "d_model", "d_ff", "vocab_size", "n_heads", "n_kv_heads", "d_head")),
         {"n_kv_heads": 3},
+        {"layers": (LayerKind(name="full", n_layers=31, matrices=()),)},
         {"mlp": "tanh"},
         {"norm": "batch"},
         {"positions": "learned"},
@@ -168,10 +172,13 @@ def test_impossible_shapes_are_refused(change: dict[str, object]) -> None:
 
 
 def test_impossible_experts_and_widths_are_refused() -> None:
-    with pytest.raises(BytebillError, match="at least one expert"):
-        MoESpec(n_experts=8, n_experts_per_token=9, d_ff_expert=1)
-    with pytest.raises(BytebillError, match="positive"):
-        Precision(name="none", weight_bits=0, compute_dtype="bf16")
+    assert MoESpec(n_experts=8, n_experts_per_token=8, d_ff_expert=1)
+    for n in (0, 9):
+        with pytest.raises(BytebillError, match="at least one expert"):
+            MoESpec(n_experts=8, n_experts_per_token=n, d_ff_expert=1)
+    for width in ("weight_bits", "group_size", "kv_bytes_per_value", "activation_bytes_per_value"):
+        with pytest.raises(BytebillError, match="positive"):
+            Precision(**{"name": "none", "weight_bits": 8, "compute_dtype": "bf16", width: 0})
 
 
 def test_unknown_names_get_the_nearest() -> None:
@@ -193,11 +200,12 @@ def test_checkpoints_of_few_bits_leave_the_same_matrices_wide():
 
 
 def test_a_cache_counts_from_one_up_and_an_exception_holds_for_a_share():
-    with pytest.raises(BytebillError, match="counts from 1 up"):
-        TokenCache(n_values=8, stride=0)
-    shares = tuple((group, share, "bf16") for group, share in (("head", 1.0), ("mlp", 1.5)))
-    with pytest.raises(BytebillError, match="share of a matrix's copies"):
-        Precision(name="odd", weight_bits=4, compute_dtype="bf16", exceptions=shares)
+    for odd in ({"n_values": 0}, {"n_heads": 0}, {"stride": 0}, {"reach": -1}, {"top_k": -1}, {"pair_flops": -1}):
+        with pytest.raises(BytebillError, match="counts from 1 up"):
+            TokenCache(**{"n_values": 8, **odd})
+    for share in (1.5, -0.5):
+        with pytest.raises(BytebillError, match="share of a matrix's copies"):
+            Precision(name="odd", weight_bits=4, compute_dtype="bf16", exceptions=(("mlp", share, "bf16"),))
 
 
 @pytest.mark.parametrize(
@@ -235,3 +243,81 @@ def test_with_heads_of_their_own_each_query_head_keeps_a_key_and_a_value(id):
 def test_a_cache_that_nothing_attends_to_stays_with_heads_of_their_own():
     kind = LayerKind(name="full", n_layers=32, matrices=(), caches=(TokenCache(n_values=8),))
     assert multi_head(replace(model("llama-3-8b"), layers=(kind,))).kinds == (kind,)
+
+
+@pytest.mark.parametrize(
+    ("exceptions", "shares"),
+    [
+        ((), [(1, "fp8")]),
+        ((("mlp", 0.0, "bf16"),), [(1, "fp8")]),
+        ((("mlp", 0.25, "bf16"), ("mlp", 0.5, "int4")), [(0.25, "fp8"), (0.25, "bf16"), (0.5, "int4")]),
+        ((("mlp", 1.0, "bf16"), ("up", 0.5, "int4")), [(0.5, "fp8"), (0.5, "int4")]),
+        ((("up", 1.0, "bf16"), ("mlp.up", 1.0, "int4")), [(1, "int4")]),
+        ((("mlp.gate", 1.0, "bf16"), ("expert", 1.0, "int4")), [(1, "fp8")]),
+    ],
+)
+def test_the_narrowest_exception_of_a_matrix_counts(exceptions, shares):
+    up = Matrix(name="up", group="mlp", n_in=2, n_out=3)
+    stored = replace(precision("fp8"), exceptions=exceptions)
+    assert [(share, each.name) for share, each in stored.formats(up)] == shares
+
+
+@pytest.mark.parametrize(
+    ("name", "bits", "units", "kv_bytes", "activation_bytes"),
+    [
+        ("fp32", 32, "fp32", 4, 4),
+        ("bf16", 16, "bf16", 2, 2),
+        ("bf16-kv8", 16, "bf16", 1, 2),
+        ("fp8-kv8", 8, "fp8", 1, 2),
+        ("w8a8", 8, "int8", 2, 2),
+        ("int8", 8, "bf16", 2, 2),
+        ("int4", 4 + 32 / 128, "bf16", 2, 2),
+        ("int4-ideal", 4, "bf16", 2, 2),
+        ("mxfp4", 4 + 8 / 32, "fp4", 2, 2),
+        ("nvfp4", 4 + 8 / 16, "fp4", 2, 2),
+    ],
+)
+def test_the_widths_of_a_format(name, bits, units, kv_bytes, activation_bytes):
+    found = precision(name)
+    assert (found.bits_per_weight, found.compute_dtype) == (bits, units)
+    assert (found.kv_bytes_per_value, found.activation_bytes_per_value) == (kv_bytes, activation_bytes)
+
+
+@pytest.mark.parametrize(
+    ("context_len", "shown"),
+    [(4096, [4096]), (8192, [8192]), (8193, [8192, 8193]), (131_073, [8192, 131_072, 131_073])],
+)
+def test_a_summary_shows_the_usual_contexts_below_the_longest(context_len, shown):
+    found = summary(replace(model("llama-3-8b"), context_len=context_len), precision=BF16)
+    assert found["cache_bytes"] == [{"context": n, "bytes": 131_072 * n} for n in shown]
+
+
+def test_a_summary_counts_contexts_from_one_to_a_billion():
+    for n in (1, 10**9):
+        assert summary(model("llama-3-8b"), precision=BF16, context_lens=[n])["cache_bytes"][0]["context"] == n
+    for n in (0, 10**9 + 1):
+        with pytest.raises(BytebillError, match=rf"not \[{n}\]"):
+            summary(model("llama-3-8b"), precision=BF16, context_lens=[1, n])
+
+
+def test_weights_by_width_are_all_of_them():
+    spec, half = model("llama-3-8b"), replace(precision("int4"), exceptions=(("gate", 0.5, "fp8"),))
+    found = weights_by_width(spec, precision=half)
+    gate = next(each for each in matrices(spec) if each.name == "gate").n_params
+    assert found["mlp", "fp8"] == gate / 2
+    assert found["mlp", "int4"] == (2.5 * gate) * 4.25 / 8
+    assert sum(found.values()) == weight_bytes(spec, precision=half)
+
+
+def test_state_and_cache_of_layers_are_counted_for_each_of_them():
+    """By hand: 3 layers of 10 values in 4 bytes and 5 in 2; caches of 8 values in a window, of 4 for every second."""
+    state = SequenceState(n_values=10, n_conv_values=5)
+    kept = (TokenCache(n_values=8, reach=6), TokenCache(n_values=4, stride=2, packed_bytes=7))
+    kinds = (
+        LayerKind(name="mamba", n_layers=3, matrices=(), state=state),
+        LayerKind(name="full", n_layers=29, matrices=(), caches=kept),
+    )
+    spec = replace(model("llama-3-8b"), layers=kinds)
+    assert state_bytes(spec) == 3 * (10 * 4 + 5 * 2)
+    assert cache_bytes(spec, 10, precision=BF16) == 29 * (6 * 8 + 5 * 4) * 2
+    assert cache_bytes(spec, 10, precision=precision("bf16-kv8")) == 29 * (6 * 8 + 5 * 7)

@@ -281,6 +281,23 @@ def test_a_batch_padded_beyond_the_pool_says_so() -> None:
         scheduler.plan(float("inf"))
 
 
+@pytest.mark.parametrize(
+    ("padded_to", "n_output_tokens", "fits"), [(6, 6, True), (6, 7, False), (2, 3, False), (1, 9, True)]
+)
+def test_an_answer_is_no_longer_than_batches_are_padded_to(padded_to: int, n_output_tokens: int, fits: bool) -> None:
+    scheduler, request = (
+        StaticScheduler(2, pad_output_to=padded_to),
+        Request(id=7, n_input_tokens=3, n_output_tokens=n_output_tokens),
+    )
+    if fits:
+        assert scheduler.add(request).state is State.WAITING
+    else:
+        with pytest.raises(
+            BytebillError, match=f"Request 7 wants {n_output_tokens} tokens.*padded to {padded_to}; set"
+        ):
+            scheduler.add(request)
+
+
 def test_a_static_batch_says_what_each_row_has_cached() -> None:
     """Prompts of 3 and 5, answers of 2 and 4: nothing before the prefill, then a token a step until a row's end."""
     scheduler = StaticScheduler(2)

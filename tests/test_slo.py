@@ -184,7 +184,11 @@ def test_the_rate_of_a_simulated_server_keeps_the_limits_there_and_not_beyond() 
         (lambda serve: tpot_of_e2e_s(e2e_s=5, ttft_s=math.inf, n_output_tokens=3), "seconds from 0 up"),
         (lambda serve: mean_itl_s([0.1], [3, 4]), "belongs to an answer"),
         (lambda serve: mean_itl_s([-0.1], [3]), "seconds from 0 up"),
-        (lambda serve: user_tokens_per_s(tpot_s=5e-324), "above zero"),
+        *(
+            (lambda serve, s=s: user_tokens_per_s(tpot_s=s), "above zero")
+            for s in (5e-324, 9.9e-13, math.inf, math.nan)
+        ),
+        (lambda serve: tpot_of_e2e_s(e2e_s=1 - 2e-9, ttft_s=1, n_output_tokens=3), "is longer than"),
         (lambda serve: max_rate_at_slo(serve, Slo(ttft_s=2), low_per_s=1, seeds=()), "for a seed at least"),
         (lambda serve: e2e_s(ttft_s=1, tpot_s=1, n_output_tokens=0), "has a token at least"),
         (lambda serve: tpot_of_inclusive_s(inclusive_s=1, ttft_s=1, n_output_tokens=1), "needs two tokens"),
@@ -203,7 +207,19 @@ def test_the_ends_of_what_can_be_are_allowed() -> None:
     assert Slo(attainment=1).share(RUN) == 1
     assert e2e_s(ttft_s=3, tpot_s=0, n_output_tokens=1) == 3
     assert tpot_of_e2e_s(e2e_s=2, ttft_s=2, n_output_tokens=2) == 0
+    assert tpot_of_e2e_s(e2e_s=1 - 5e-10, ttft_s=1, n_output_tokens=2) == 0
+    assert user_tokens_per_s(tpot_s=1e-12) == 1e12
     assert mean_itl_s([math.nan, 0.5], [1, 2]) == 0.5
+
+
+def test_a_rate_is_doubled_forty_times_and_no_more() -> None:
+    def serve_up_to(most_per_s: float) -> Callable[[float, int], Metrics]:
+        return lambda rate_per_s, seed: metrics_of((0, 1 if rate_per_s <= most_per_s else 9, 10, 2))
+
+    found = max_rate_at_slo(serve_up_to(2.0**39), Slo(ttft_s=2), seeds=[0], low_per_s=1, rtol=0.99)
+    assert found.by_seed == {0: 2.0**39}
+    with pytest.raises(BytebillError, match=r"At 1.1e\+12 requests/s the limits are still kept"):
+        max_rate_at_slo(serve_up_to(2.0**40), Slo(ttft_s=2), seeds=[0], low_per_s=1, rtol=0.99)
 
 
 @given(st.floats(0, 20), st.floats(0, 2), st.integers(2, 5000))

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import math
 import pickle
 from collections.abc import Callable, Sequence
 from itertools import islice, pairwise
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from bytebill.errors import BytebillError
 from bytebill.serving.memory.prefix import PrefixSharing
 from bytebill.serving.workload import TraceFile, files
-from bytebill.serving.workload.formats import TRACE_FORMATS, unit_by_digits
+from bytebill.serving.workload.formats import TRACE_FORMATS, as_number, unit_by_digits
 
 ROOT = Path(__file__).parents[1]
 
@@ -438,6 +439,44 @@ def test_a_unit_that_is_given_is_believed(unit: str, expected: float, tmp_path: 
         TraceFile(path, unit="min")
 
 
+@pytest.mark.parametrize(("n_whole", "met"), [(999, True), (1000, False)])
+def test_the_first_thousand_rows_tell_how_a_file_is_read(n_whole: int, met: bool, tmp_path: Path) -> None:
+    """Mooncake's columns with a fraction of a millisecond leave the unit open."""
+    text = lines(*[ROW] * n_whole, ROW | {"timestamp": 0.5})
+    with pytest.raises(BytebillError, match="no whole millisecond" if met else f"line {n_whole + 1} is no request"):
+        list(TraceFile(write(tmp_path, text)))
+
+
+@pytest.mark.parametrize(("unit", "per_second"), [("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)])
+def test_no_time_is_later_than_2286_in_any_unit(unit: str, per_second: int, tmp_path: Path) -> None:
+    last = 10**10 * per_second - 1
+    assert len(list(TraceFile(write(tmp_path, HEAD + f"0,3,3\n{last},3,3\n"), unit=unit))) == 2
+    with pytest.raises(BytebillError, match="not a time"):
+        list(TraceFile(write(tmp_path, HEAD + f"0,3,3\n{last + 1},3,3\n"), unit=unit))
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        *(
+            (True, None),
+            ([1], None),
+            (None, None),
+            ("x", None),
+            ("", None),
+            (3, 3),
+            (2.5, 2.5),
+            ("7", 7),
+            (" 7.5", 7.5),
+        ),
+        *((10**20 - 1, 10**20 - 1), (10**20, math.inf), (-(10**20), math.inf), ("1" + "0" * 20, math.inf)),
+        *(("1e3", 1000.0), ("9" * 5000, math.inf), (1e30, 1e30)),
+    ],
+)
+def test_what_is_a_number(value: object, number: float | None) -> None:
+    assert as_number(value) == number and type(as_number(value)) is type(number)
+
+
 # ---- what is no request
 
 
@@ -465,10 +504,38 @@ def test_a_file_of_more_lines_that_are_none_is_no_trace(tmp_path: Path) -> None:
         list(TraceFile(write(tmp_path, header + good + failed + failed)))
 
 
+@pytest.mark.parametrize(
+    ("row", "n_skipped"),
+    [({"Error": "late", "id": 3}, 1), ({"last_error": 5}, 1), ({"error": None}, None), ({"id": 3}, None)],
+)
+def test_a_row_without_tokens_is_left_out_if_it_tells_an_error(
+    row: dict[str, Any], n_skipped: int | None, tmp_path: Path
+) -> None:
+    trace = TraceFile(write(tmp_path, lines(ROW, row)))
+    if n_skipped:
+        assert trace.n_skipped == n_skipped
+    else:
+        with pytest.raises(BytebillError, match="line 2 is no request: it has no input_length"):
+            list(trace)
+
+
+def test_a_line_of_empty_cells_is_blank_and_tabs_separate_where_there_are_most(tmp_path: Path) -> None:
+    text = "arrival_s\ta,b;c\tn_input_tokens\tn_output_tokens\n0\tx\t3\t4\n\t\t\t\n"
+    trace = TraceFile(write(tmp_path, text))
+    assert asked(trace) == [(0, 3, 4)]
+    assert trace.describe().endswith("1 line skipped (1 blank)")
+
+
 def test_the_tokens_of_a_conversation_are_counted_as_one_says(tmp_path: Path) -> None:
     path = write(tmp_path, FORMATS["ShareGPT"][0])
     assert asked(TraceFile(path, n_tokens_of=len)) == [(0, 40, 21), (0, 62, 21), (0, 40, 21)]
     assert TraceFile(path).n_skipped == 1, "an answer to nothing"
+
+
+def test_a_conversation_without_an_answer_is_no_request(tmp_path: Path) -> None:
+    said = [CHAT[:2], CHAT[:1], CHAT[:2], []]
+    trace = TraceFile(write(tmp_path, json.dumps([{"conversations": turns} for turns in said])))
+    assert (asked(trace), trace.n_skipped) == ([(0, 10, 6)] * 2, 2)
 
 
 def test_usage_logs_are_sorted_in_memory_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -569,7 +636,7 @@ FAULTS: dict[str, tuple[str | bytes, str]] = {
         "created,prompt_tokens,completion_tokens\n2024-05-10,3,3\n1700000000,3,3\n",
         "line 3 is no",
     ),
-    "a doubled column": ("n_input_tokens,n_input_tokens,n_output_tokens\n3,4,3\n", "a.log has a column twice"),
+    "a doubled column": ("id,n_input_tokens,n_input_tokens\n3,4,3\n", "a.log has a column twice: n_input_tokens."),
     "a doubled name": ('{"input_length": 3, "input_length": 4, "output_length": 3}', "it has a name twice"),
     "no JSON": (lines(ROW) + '{"input', "a.log line 2 is not JSON"),
     "no JSON from the start": ('{"input\n' + lines(ROW), "a.log is not JSON"),
@@ -644,6 +711,31 @@ def test_too_much_for_one_document_is_refused(tmp_path: Path, monkeypatch: pytes
         list(TraceFile(write(tmp_path, json.dumps([ROW] * 9, indent=1))))
     with pytest.raises(BytebillError, match="line 1 is too long to be read"):
         list(TraceFile(write(tmp_path, json.dumps([ROW] * 9))))
+
+
+def test_blocks_that_the_file_tells_are_whole_blocks_too(tmp_path: Path) -> None:
+    with pytest.raises(BytebillError, match="Blocks of 24 tokens do not fill blocks of 512"):
+        list(TraceFile(write(tmp_path, FORMATS["Mooncake"][0]), block_size_tokens=24))
+
+
+def test_as_much_as_a_line_and_a_document_may_hold_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = json.dumps([ROW], indent=1)
+    monkeypatch.setattr("bytebill.serving.workload.rows.MOST_CHARACTERS", len(text))
+    assert len(list(TraceFile(write(tmp_path, text)))) == 1
+    monkeypatch.setattr("bytebill.serving.workload.rows.MOST_CHARACTERS", len(lines(ROW)) + 1)
+    assert len(list(TraceFile(write(tmp_path, lines(ROW, ROW, ROW))))) == 3
+    monkeypatch.setattr("bytebill.serving.workload.rows.MOST_CHARACTERS", len(lines(ROW)))
+    with pytest.raises(BytebillError, match="line 1 is too long"):
+        list(TraceFile(write(tmp_path, lines(ROW))))
+
+
+@pytest.mark.parametrize("column", ["arrival", "Arrived", "my_timestamp", "start_time", "sent_at", "sendtime", "Time"])
+def test_a_column_that_looks_like_a_time_is_asked_for(column: str, tmp_path: Path) -> None:
+    with pytest.raises(BytebillError, match=f"time in '{column}'"):
+        list(TraceFile(write(tmp_path, f"{column},n_input_tokens,n_output_tokens\n0,10,5\n")))
+    other = f"x{column}x,n_input_tokens,n_output_tokens\n0,10,5\n"
+    if column in ("start_time", "sent_at", "sendtime", "Time"):
+        assert str(TraceFile(write(tmp_path, other)).reading) == "The Byte Bill: all at time 0"
 
 
 def test_a_time_that_no_format_knows_is_not_dropped(tmp_path: Path) -> None:

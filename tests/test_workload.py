@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import pickle
 import random
@@ -99,6 +100,7 @@ def test_a_truncated_exponential_is_found_by_its_mean_and_spread(mean: float, cv
         *(lambda mean=mean: TruncatedExponential.of_mean_up_to(mean, 100) for mean in (0.9, 50)),
         lambda: LogNormal(median_tokens=100, sigma=1, cap_tokens=50),
         lambda: LogNormal(median_tokens=0.9, sigma=1),
+        lambda: LogNormal(median_tokens=1_000_001, sigma=1),
         lambda: LogNormal(median_tokens=100, sigma=-0.1),
         lambda: QuantileTable(((0, 1),)),
         lambda: QuantileTable(((0, 1), (0.5, 2), (0.5, 3), (1, 9))),
@@ -123,6 +125,7 @@ def test_impossible_lengths_are_refused(make: Any) -> None:
         (TruncatedExponential(scale_tokens=0.1, cap_tokens=1), 1),
         (LogNormal(median_tokens=1, sigma=0, cap_tokens=1), 1),
         (LogNormal(median_tokens=7, sigma=0), 7),
+        (LogNormal(median_tokens=1_000_000, sigma=0), 1_000_000),
         (QuantileTable(((0, 3), (1, 3))), 3),
         (QuantileTable(((0, 1), (1, 9))).stretched(1), 1),
     ],
@@ -273,6 +276,22 @@ def test_too_long_requests_are_drawn_again_or_given_up() -> None:
     assert [(r.n_input_tokens, r.n_output_tokens) for r in just] == [(50, 10)]
     with pytest.raises(BytebillError, match="none was within 60"):
         next(iter(Workload(None, inputs=Fixed(100), outputs=Fixed(1), max_len_tokens=60)))
+
+
+@pytest.mark.parametrize(("n_long", "given_up"), [(9_999, False), (10_000, True)])
+def test_a_request_is_drawn_ten_thousand_times(n_long: int, given_up: bool) -> None:
+    drawn = itertools.count()
+
+    class LongAtFirst(Fixed):
+        def sample(self, rng: random.Random) -> int:
+            return 100 if next(drawn) < n_long else 5
+
+    asked = Workload(1, inputs=LongAtFirst(1), outputs=Fixed(1), max_len_tokens=60)
+    if given_up:
+        with pytest.raises(BytebillError, match="Of 10,000 requests none"):
+            list(asked)
+    else:
+        assert [request.n_input_tokens for request in asked] == [5]
 
 
 def test_groups_share_full_blocks_and_nothing_else() -> None:

@@ -151,7 +151,7 @@ def find(text: str) -> tuple[ModelSpec, Precision]:
         if short in MODELS:
             return MODELS[short], checkpoint_precision(promised or "bf16", MODELS[short])
         short, _, ending = short.rpartition("-")
-        if not short or ending not in CHECKPOINTS:
+        if ending not in CHECKPOINTS:
             raise unknown("model", text, (*MODELS, *PUBLISHED), where="data/models.csv, data/model_configs.csv")
         promised = promised or CHECKPOINTS[ending]
 

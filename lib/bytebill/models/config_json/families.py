@@ -138,21 +138,12 @@ _HC: tuple[Extra, ...] = (
     ("model", "residual_mix", "mlp", "hc_mult*d_model", "hc_mult", 1),
     ("model", "residual_base", "vector", 1, "hc_mult+1", 1),
 )
-_GPT2 = Family(
-    norm="layer", mlp="gelu", qkv_bias=True, o_bias=True, mlp_bias=True, tied=True, positions="learned", windows="never"
-)
-_MAMBA = Family(full="mamba", norms=1, mlp="none", windows="never", defaults={"use_conv_bias": True})
-_BAMBA = replace(
-    _LLAMA,
-    linear="mamba",
-    period=0,
-    others="linear",
-    defaults={"mamba_conv_bias": True, "mamba_expand": 2, "mamba_d_conv": 4, "mamba_n_groups": 1},
-)
+_GPT2 = Family(norm="layer", mlp="gelu", qkv_bias=True, o_bias=True, mlp_bias=True, tied=True, positions="learned")
+_MAMBA = Family(full="mamba", norms=1, mlp="none", defaults={"use_conv_bias": True})
 _GRANITE_MOE = replace(
     _PLAIN, sparse="all", expert_width="d_ff", shared="shared_intermediate_size", modules={"mlp": "block_sparse_moe"}
 )
-_GLM4 = Family(qkv_bias="attention_bias", norms=4, defaults={"attention_bias": True}, windows="never")
+_GLM4 = Family(qkv_bias="attention_bias", norms=4, defaults={"attention_bias": True})
 
 FAMILIES: dict[str, Family] = {
     "llama": _LLAMA,
@@ -184,7 +175,7 @@ FAMILIES: dict[str, Family] = {
     "qwen3_next": replace(_QWEN_NEXT, **_SHARED_GATE),
     "qwen3_5": _QWEN_NEXT,
     "qwen3_5_moe": replace(_QWEN_NEXT, **_SHARED_GATE),
-    "gemma": replace(_PLAIN, tied=True, windows="never", defaults={"head_dim": 256}),
+    "gemma": replace(_PLAIN, tied=True, defaults={"head_dim": 256}),
     "gemma2": _GEMMA2,
     "gemma3": _GEMMA3,
     "gemma3n": replace(
@@ -234,15 +225,14 @@ FAMILIES: dict[str, Family] = {
         head_bias=True,
         qk_norm="biased",
         qk_norm_if="qk_layernorm",
-        windows="never",
     ),
     "phi3": Family(windows="all"),
     "phimoe": replace(_PLAIN, norm="layer", windows="all", sparse="all", expert_width="d_ff", head_bias="lm_head_bias"),
-    "olmo": replace(_PLAIN, norm="none", windows="never"),
-    "olmo2": replace(_PLAIN, qk_norm="width", windows="never"),
+    "olmo": replace(_PLAIN, norm="none"),
+    "olmo2": replace(_PLAIN, qk_norm="width"),
     "olmo3": replace(_PLAIN, qk_norm="width", period=4),
-    "olmoe": replace(_PLAIN, qk_norm="width", sparse="all", expert_width="d_ff", windows="never"),
-    "flex_olmo": replace(_PLAIN, qk_norm="width", sparse="all", expert_width="d_ff", windows="never"),
+    "olmoe": replace(_PLAIN, qk_norm="width", sparse="all", expert_width="d_ff"),
+    "flex_olmo": replace(_PLAIN, qk_norm="width", sparse="all", expert_width="d_ff"),
     "glm": replace(_GLM4, norms=2),
     "glm4": _GLM4,
     "glm4_moe": replace(
@@ -274,31 +264,15 @@ FAMILIES: dict[str, Family] = {
     "axk1": replace(
         _DEEPSEEK, defaults={"first_k_dense_replace": 1}, extras=(("sparse", "expert_norm", "norm", 1, "d_model", 1),)
     ),
-    "kimi_linear": replace(
-        _DEEPSEEK, linear="kda", windows="never", defaults={"first_k_dense_replace": 1, "num_shared_experts": 1}
-    ),
-    "longcat_flash": replace(_PLAIN, full="latent", norms=4, sparse="all", beside=True, twice=True, windows="never"),
+    "kimi_linear": replace(_DEEPSEEK, linear="kda", defaults={"first_k_dense_replace": 1, "num_shared_experts": 1}),
+    "longcat_flash": replace(_PLAIN, full="latent", norms=4, sparse="all", beside=True, twice=True),
     "minimax": Family(
-        linear="lightning",
-        period=0,
-        others="linear",
-        windows="all",
-        sparse="all",
-        expert_width="d_ff",
-        modules={"mlp": "block_sparse_moe"},
-        experts="w1 w3 w2",
+        linear="lightning", sparse="all", expert_width="d_ff", modules={"mlp": "block_sparse_moe"}, experts="w1 w3 w2"
     ),
     "minimax_m2": Family(
-        qk_norm="width",
-        windows="never",
-        sparse="all",
-        expert_width="d_ff",
-        modules={"mlp": "block_sparse_moe"},
-        experts="w1 w3 w2",
+        qk_norm="width", sparse="all", expert_width="d_ff", modules={"mlp": "block_sparse_moe"}, experts="w1 w3 w2"
     ),
-    "cohere": replace(
-        _PLAIN, norms=1, parallel=True, tied=True, qk_norm="width", qk_norm_if="use_qk_norm", windows="never"
-    ),
+    "cohere": replace(_PLAIN, norms=1, parallel=True, tied=True, qk_norm="width", qk_norm_if="use_qk_norm"),
     "cohere2": replace(
         _PLAIN,
         norms=1,
@@ -315,13 +289,9 @@ FAMILIES: dict[str, Family] = {
         _GRANITE_MOE,
         linear="mamba",
         sparse="some",
-        shared="shared_intermediate_size",
-        defaults={
-            **{"shared_intermediate_size": 1024, "mamba_conv_bias": True, "mamba_expand": 2, "mamba_d_conv": 4},
-            **{"mamba_n_groups": 1},
-        },
+        defaults={"shared_intermediate_size": 1024, "mamba_conv_bias": True, "mamba_n_groups": 1},
     ),
-    "nemotron": replace(_LLAMA, norm="layer", mlp="relu", windows="never"),
+    "nemotron": replace(_LLAMA, norm="layer", mlp="relu"),
     "nemotron_h": Family(
         mlp_bias="mlp_bias",
         linear="mamba",
@@ -330,29 +300,24 @@ FAMILIES: dict[str, Family] = {
         sparse="typed",
         shared="moe_shared_expert_intermediate_size",
         modules={"self_attn": "mixer", "mlp": "mixer", "mamba": "mixer"},
-        windows="never",
-        defaults={"use_conv_bias": True, "conv_kernel": 4, "n_groups": 8},
+        defaults={"use_conv_bias": True, "n_groups": 8},
     ),
-    "falcon": Family(
-        norm="layer", mlp="gelu", qkv_bias="bias", o_bias="bias", mlp_bias="bias", tied=True, windows="never"
-    ),
+    "falcon": Family(norm="layer", mlp="gelu", qkv_bias="bias", o_bias="bias", mlp_bias="bias", tied=True),
     "falcon_h1": replace(
         _LLAMA,
         full="both",
         linear="mamba",
-        windows="never",
         modules={"mlp": "feed_forward"},
-        defaults={"mamba_conv_bias": True, "mamba_expand": 2, "mamba_d_conv": 4, "mamba_n_groups": 1},
+        defaults={"mamba_conv_bias": True, "mamba_n_groups": 1},
     ),
-    "bamba": replace(_BAMBA, windows="never"),
+    "bamba": replace(_LLAMA, linear="mamba", defaults={"mamba_conv_bias": True, "mamba_n_groups": 1}),
     "jamba": Family(
         linear="mamba1",
         sparse="period",
         expert_width="d_ff",
-        windows="never",
         defaults={
             **{"attn_layer_period": 8, "attn_layer_offset": 4, "expert_layer_period": 2, "expert_layer_offset": 1},
-            **{"mamba_conv_bias": True, "mamba_expand": 2, "mamba_d_conv": 4, "mamba_d_state": 16},
+            "mamba_conv_bias": True,
         },
     ),
     "mamba2": replace(_MAMBA, defaults={**_MAMBA.defaults, "n_groups": 8}),
@@ -374,10 +339,9 @@ FAMILIES: dict[str, Family] = {
         qkv_bias="attention_bias",
         o_bias="attention_bias",
         mlp_bias=True,
-        windows="never",
         defaults={"attention_bias": True},
     ),
-    "gptj": Family(norm="layer", norms=1, mlp="gelu", mlp_bias=True, head_bias=True, parallel=True, windows="never"),
+    "gptj": Family(norm="layer", norms=1, mlp="gelu", mlp_bias=True, head_bias=True, parallel=True),
     "starcoder2": Family(
         norm="layer",
         mlp="gelu",
@@ -394,15 +358,9 @@ FAMILIES: dict[str, Family] = {
         qkv_bias="use_qkv_bias",
         qk_norm="width",
         qk_norm_if="qk_layernorm",
-        windows="never",
     ),
     "ernie4_5": Family(
-        qkv_bias="use_bias",
-        o_bias="use_bias",
-        mlp_bias="use_bias",
-        tied=True,
-        windows="never",
-        defaults={"head_dim": 128},
+        qkv_bias="use_bias", o_bias="use_bias", mlp_bias="use_bias", tied=True, defaults={"head_dim": 128}
     ),
     "ernie4_5_moe": Family(
         qkv_bias="use_bias",
@@ -410,19 +368,14 @@ FAMILIES: dict[str, Family] = {
         mlp_bias="use_bias",
         head_bias="use_bias",
         tied=True,
-        windows="never",
         sparse="ernie",
         router_bias=True,
         shared="count",
         defaults={"moe_layer_start_index": 1, "moe_layer_interval": 1, "moe_num_shared_experts": 2},
     ),
-    "hunyuan_v1_dense": replace(_PLAIN, qk_norm="head", windows="never"),
-    "hunyuan_v1_moe": replace(
-        _PLAIN, qk_norm="head", windows="never", sparse="all", expert_width="d_ff", shared="d_ff"
-    ),
-    "hy_v3": replace(
-        _LLAMA, qk_norm="head", windows="never", sparse="first", shared="count", defaults={"first_k_dense_replace": 1}
-    ),
+    "hunyuan_v1_dense": replace(_PLAIN, qk_norm="head"),
+    "hunyuan_v1_moe": replace(_PLAIN, qk_norm="head", sparse="all", expert_width="d_ff", shared="d_ff"),
+    "hy_v3": replace(_LLAMA, qk_norm="head", sparse="first", shared="count", defaults={"first_k_dense_replace": 1}),
     "exaone4": Family(qk_norm="head", period="sliding_window_pattern", defaults={"sliding_window_pattern": 4}),
     "exaone_moe": Family(
         qk_norm="head",
@@ -432,15 +385,9 @@ FAMILIES: dict[str, Family] = {
         defaults={"sliding_window_pattern": 4, "first_k_dense_replace": 1, "num_shared_experts": 1},
     ),
     "seed_oss": Family(
-        qkv_bias="attention_bias",
-        o_bias="attention_out_bias",
-        mlp_bias="mlp_bias",
-        windows="never",
-        defaults={"attention_bias": True},
+        qkv_bias="attention_bias", o_bias="attention_out_bias", mlp_bias="mlp_bias", defaults={"attention_bias": True}
     ),
-    "apertus": replace(
-        _PLAIN, qk_norm="head", mlp="relu", windows="never", extras=(("layer", "activation", "vector", 1, 2, 1),)
-    ),
+    "apertus": replace(_PLAIN, qk_norm="head", mlp="relu", extras=(("layer", "activation", "vector", 1, 2, 1),)),
     "afmoe": replace(
         _PLAIN,
         qk_norm="head",
@@ -452,9 +399,7 @@ FAMILIES: dict[str, Family] = {
         shared="count",
         defaults={"global_attn_every_n_layers": 4, "num_dense_layers": 1},
     ),
-    "dots1": replace(
-        _PLAIN, qk_norm="head", sparse="first", shared="count", windows="late", defaults={"first_k_dense_replace": 0}
-    ),
+    "dots1": replace(_PLAIN, qk_norm="head", sparse="first", shared="count", windows="late"),
     "laguna": replace(
         _PLAIN,
         qk_norm="head",
@@ -484,18 +429,14 @@ FAMILIES: dict[str, Family] = {
         window_fields={"n_heads": "num_sliding_attention_heads"},
         defaults={"share_expert_dim": 1280, "head_dim": 128},
     ),
-    "lfm2": Family(
-        qk_norm="head", others="conv", period=0, tied=True, modules={"mlp": "feed_forward"}, experts="w1 w3 w2"
-    ),
+    "lfm2": Family(qk_norm="head", tied=True, modules={"mlp": "feed_forward"}, experts="w1 w3 w2"),
     "lfm2_moe": Family(
         qk_norm="head",
-        others="conv",
-        period=0,
         tied=True,
         sparse="first",
         modules={"mlp": "feed_forward"},
         experts="w1 w3 w2",
-        defaults={"num_dense_layers": 2, "conv_L_cache": 3},
+        defaults={"num_dense_layers": 2},
     ),
     "persimmon": Family(
         norm="layer",
@@ -505,18 +446,14 @@ FAMILIES: dict[str, Family] = {
         mlp_bias=True,
         qk_norm="biased",
         qk_norm_if="qk_layernorm",
-        windows="never",
         defaults={"qk_layernorm": True},
     ),
     "bitnet": replace(
         _PLAIN,
-        windows="never",
         extras=(("layer", "attention_norm", "norm", 1, "d_model", 1), ("layer", "mlp_norm", "norm", 1, "d_ff", 1)),
     ),
-    "nanochat": replace(_PLAIN, norm="none", mlp="relu", windows="never"),
-    "jais2": replace(
-        _LLAMA, norm="layer", mlp="relu", defaults={"attention_bias": True, "mlp_bias": True}, windows="never"
-    ),
+    "nanochat": replace(_PLAIN, norm="none", mlp="relu"),
+    "jais2": replace(_LLAMA, norm="layer", mlp="relu", defaults={"attention_bias": True, "mlp_bias": True}),
     "bloom": Family(
         norm="layer",
         mlp="gelu",
@@ -524,11 +461,10 @@ FAMILIES: dict[str, Family] = {
         o_bias=True,
         mlp_bias=True,
         tied=True,
-        windows="never",
         extras=(("model", "embedding_norm", "norm", 1, "d_model", 2),),
         defaults={"max_position_embeddings": 2048},
     ),
-    "olmo_hybrid": replace(_PLAIN, qk_norm="width", period=4, others="linear", windows="never"),
+    "olmo_hybrid": replace(_PLAIN, qk_norm="width", period=4, others="linear"),
 }
 
 SAME_AS = {  # another name for the same shape; of a multimodal model, its text part

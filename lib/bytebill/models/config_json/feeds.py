@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from bytebill.models.config_json.families import Family
 from bytebill.models.config_json.fields import Fields
 from bytebill.models.config_json.mixers import holds
-from bytebill.models.config_json.parts import Part, linear, vector
+from bytebill.models.config_json.parts import Part, linear
 
 
 def dense(fields: Fields, family: Family, *, wide: int = 1) -> Iterator[Part]:
@@ -73,8 +73,4 @@ def extras(fields: Fields, family: Family, places: tuple[str, ...]) -> Iterator[
         condition, _, where = place.rpartition(" ")
         if where not in places or (condition and not fields.count(condition.removeprefix("if "), 0, least=0)):
             continue
-        sizes = [fields.size(each) for each in (n_in, n_out, copies)]
-        if group in ("norm", "vector"):
-            yield vector(name, sizes[1], group=group, copies=sizes[2])
-        else:
-            yield from linear(name, group, sizes[0], sizes[1], copies=sizes[2])
+        yield from linear(name, group, fields.size(n_in), fields.size(n_out), copies=fields.size(copies))

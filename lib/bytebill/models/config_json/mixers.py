@@ -39,9 +39,7 @@ def attention(fields: Fields, family: Family, *, name: str, reach: int | None, s
         parts += () if same else linear("v", "attention", d_model, n_kv * d_value, *module("v_proj"), bias=bias)
     parts += linear("o", "attention", n_heads * d_value, d_model, *module("o_proj"), bias=holds(fields, family.o_bias))
     parts += _gate(fields, family, n_heads * d_value, n_heads)
-    if family.qk_norm and (
-        not family.qk_norm_if or fields.flag(family.qk_norm_if, bool(family.defaults.get(family.qk_norm_if)))
-    ):
+    if family.qk_norm and (not family.qk_norm_if or fields.flag(family.qk_norm_if)):
         parts += _qk_norms(family.qk_norm, n_heads, 0 if shared else n_kv, d_head)
     if family.sinks == "all" or (family.sinks == "window" and name == "window"):
         parts.append(vector("sinks", n_heads))
@@ -189,13 +187,13 @@ def mamba(fields: Fields, family: Family) -> Mixer:
     )
     width = fields.count("mamba_d_ssm", n_heads * d_head)
     d_state, kernel = fields.count("mamba_d_state"), fields.count("mamba_kernel", 4)
-    convolved = width + 2 * fields.count("mamba_groups", 1) * d_state
+    convolved = width + 2 * fields.count("mamba_groups") * d_state
     bias = fields.flag("mamba_proj_bias")
     out_bias = fields.flag("projectors_bias", bias)
     normed = fields.flag("mamba_rms_norm", family.full != "both")
     parts = [
         *linear("in", "recurrent", d_model, width + convolved + n_heads, "mamba.in_proj", bias=bias),
-        *linear("conv", "recurrent", kernel, convolved, bias=fields.flag("mamba_conv_bias", True)),
+        *linear("conv", "recurrent", kernel, convolved, bias=fields.flag("mamba_conv_bias")),
         vector("decay", n_heads, copies=3),
         *([vector("out_norm", width, group="norm")] if normed else []),
         *linear("out", "recurrent", width, d_model, "mamba.out_proj", bias=out_bias),
@@ -216,7 +214,7 @@ def mamba1(fields: Fields, family: Family) -> Mixer:
     bias = fields.flag("mamba_proj_bias")
     parts = [
         *linear("in", "recurrent", d_model, 2 * width, "mamba.in_proj", bias=bias),
-        *linear("conv", "recurrent", kernel, width, bias=fields.flag("mamba_conv_bias", True)),
+        *linear("conv", "recurrent", kernel, width, bias=fields.flag("mamba_conv_bias")),
         *linear("x", "recurrent", width, rank + 2 * d_state, "mamba.x_proj"),
         *linear("step", "recurrent", rank, width, "mamba.dt_proj", bias=True),
         vector("decay", width * (d_state + 1)),
@@ -261,7 +259,7 @@ def module(*names: str) -> tuple[str, ...]:
 
 def _gate(fields: Fields, family: Family, width: int, n_heads: int) -> Iterator[Part]:
     if family.gate in ("head", "full"):
-        by_head = family.gate == "head" and (not family.gate_if or fields.flag(family.gate_if, True))
+        by_head = family.gate == "head" and (not family.gate_if or fields.flag(family.gate_if))
         n_out = n_heads if by_head else width
         yield from linear("gate_heads", "attention", fields.count("d_model"), n_out, *module("g_proj", "gate_proj"))
 

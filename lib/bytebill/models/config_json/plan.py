@@ -114,7 +114,7 @@ def _kinds(fields: Fields, family: Family) -> list[str]:
     if family.windows == "late":
         late = fields.count("max_window_layers", 28, least=0)
         return ["window" if fields.flag("use_sliding_window") and i >= late else "full" for i in range(n_layers)]
-    period = family.period if isinstance(family.period, int) else fields.count(family.period, 1, least=0)
+    period = family.period if isinstance(family.period, int) else fields.count(family.period, least=0)
     others = family.others if family.others != "window" or _window(fields) else "full"
     return ["full" if period and (i + 1) % period == 0 else others for i in range(n_layers)]
 

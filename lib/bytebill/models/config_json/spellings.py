@@ -114,10 +114,7 @@ def _lfm2(fields: Fields) -> dict[str, Any]:
     told = {"layer_types": fields.listed("layer_types") or types, "tie_word_embeddings": fields.get("tie_embedding")}
     if fields.values.get("model_type") != "lfm2" or not fields.flag("block_auto_adjust_ff_dim", True):
         return told
-    width = int(
-        fields.number("block_ffn_dim_multiplier", 1.0)
-        * int(2 * fields.count("d_ff", fields.count("block_ff_dim", 1)) / 3)
-    )
+    width = int(fields.number("block_ffn_dim_multiplier", 1.0) * int(2 * fields.count("d_ff") / 3))
     step = fields.count("block_multiple_of", 256)
     return {**told, "intermediate_size": step * -(-width // step)}
 
