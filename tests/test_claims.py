@@ -9,11 +9,13 @@ from itertools import product
 
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 
 from bytebill import data
-from bytebill.claims import CLAIMS, MIME, SIGNS, beside, found, judge, ledger, pin, pin_that, pins, reach, rule
+from bytebill.claims import CLAIMS, MIME, SIGNS, beside, found, judge, ledger, pin, pin_that, pins, reach, rule, view
 from bytebill.claims.register import Claim, ClaimPart
 from bytebill.errors import BytebillError
+from sample_verdicts import SAMPLES
 
 FIGURE = ClaimPart(key="f", kind="figure", text="a price", stated=10.0)
 ALONE = {"f": FIGURE}
@@ -321,3 +323,153 @@ def test_a_sentence_is_pinned_as_a_number_is(capsys, monkeypatch):
     assert capsys.readouterr().out == ""
     pin_that("it never turns", False)
     assert capsys.readouterr().out.startswith("written for the default parameters: the prose says so")
+
+
+@pytest.mark.parametrize(
+    ("written", "found", "rtol", "agree"),
+    [
+        (100, 100.5, {}, True),
+        (100, 100.51, {}, False),
+        (100.51, 100, {}, False),
+        (100, 102, {"rtol": 0.02}, True),
+        (100, 102.1, {"rtol": 0.02}, False),
+        ("512", 512, {}, False),
+        (512, "512", {}, False),
+        (None, None, {}, True),
+        (None, 0, {}, False),
+        ("a", "a", {}, True),
+    ],
+)
+def test_a_pin_holds_within_half_a_percent_or_as_told(capsys, monkeypatch, written, found, rtol, agree):
+    monkeypatch.delenv("BYTEBILL_PINS", raising=False)
+    pins({"x": (written, found)}, **rtol)
+    pin(written, found, **rtol)
+    assert capsys.readouterr().out.count("written for the default parameters") == (0 if agree else 2)
+
+
+def test_a_pin_of_nothing_in_particular_names_nothing(capsys, monkeypatch):
+    monkeypatch.setenv("BYTEBILL_PINS", "loose")
+    pin(1234.5, 2e6)
+    assert (
+        capsys.readouterr().out
+        == "written for the default parameters: the prose says 1,234, this run gives 2,000,000\n"
+    )
+
+
+TEXT = """\
+C02 ◐ true with a condition\N{NO-BREAK SPACE}±: As said.
+  In its own terms: 70B, batch 64
+  Say: Say <C02> so.
+  <direction> of a step; would turn at: no batch: 64% | direction | above 90% | 98%; 88.2% to 108% | ✓ right | measured
+  <self-test> of a step; a note | self-test | 64 | derived
+  How far it carries: it is true: true in 28 of 38 deployments (74%), 1 outside its terms
+  It turns at: long <contexts>
+  Why this word: the part that decided
+  At an edge (±): 5 of 6 machines
+  To who believes it: the bill of the reference deployment is 1.4 times as expected
+  Measured on: A CPU"""
+SHOWN = SAMPLES["C02"] | {"statement": "As said."}
+SHOWN["parts"] = [SHOWN["parts"][0], SHOWN["parts"][1] | {"test": "a note"}]
+
+
+def test_a_verdict_as_text_says_all_of_it():
+    assert view.as_text(SHOWN) == TEXT
+
+
+def test_a_verdict_as_text_leaves_out_what_it_has_not():
+    bare = {"id": "C01", "word": "wrong", "statement": "x", "parts": [{"kind": "figure", "stated": 2.0, "found": 5.0}]}
+    assert view.as_text(bare) == "C01 ✗ wrong: x\n  figure | 2 | 5 | ✗ not right"
+    assert view.as_text({}) == " – no verdict: "
+
+
+def test_a_box_has_its_blocks_in_order_under_the_claims_anchor():
+    box = BeautifulSoup(view.box(SHOWN), "html.parser").div
+    assert box["class"] == ["bb-verdict", "bb-verdict-true-with-a-condition"] and box["id"] == "claim-c02"
+    assert box["role"] == "group" and box["aria-label"] == "Verdict on claim C02: true with a condition"
+    said = [(block.name, " ".join(block["class"])) for block in box.find_all(recursive=False)]
+    assert said == [
+        *(("p", f"bb-verdict-{name}") for name in ("head", "claim", "terms", "say")),
+        ("div", "bb-verdict-strip"),
+        ("table", "bb-checks"),
+        ("table", "bb-checks bb-beside"),
+        *(("p", f"bb-verdict-{name}") for name in ("reach", "reach", "rule", "rule", "rule", "rule")),
+    ]
+    head = box.p
+    assert [each.get_text() for each in head.find_all("strong")] == [
+        "C02",
+        "◐ true with a condition\N{NO-BREAK SPACE}±",
+    ]
+    assert head.abbr["title"] == "5 of 6 machines" and head.span["aria-hidden"] == "true"
+    assert box.select_one(".bb-verdict-say").em.get_text() == "Say:" and box.select_one(".bb-verdict-claim").em is None
+    assert box.select_one(".bb-verdict-say strong").get_text() == "Say <C02> so."
+    assert box.select_one(".bb-verdict-strip svg") is not None
+
+
+def test_a_tables_first_cells_are_headings_and_its_further_lines_are_small():
+    checks, beside = BeautifulSoup(view.box(SHOWN), "html.parser").find_all("table")
+    assert [each.get_text() for each in checks.thead.find_all("th")] == list(view.COLUMNS)
+    assert [each.get_text() for each in beside.thead.find_all("th")] == list(view.BESIDE_COLUMNS)
+    first, *others = checks.tbody.tr.find_all(recursive=False)
+    assert (first.name, first["scope"], {cell.name for cell in others}) == ("th", "row", {"td"})
+    assert first.small.get_text() == "would turn at: no batch: 64%" and others[2].small.get_text() == "88.2% to 108%"
+    assert [cell.get_text("|") for cell in others] == [
+        *("direction", "above 90%", "98%|88.2% to 108%", "", "✓ right", "measured")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "cells"),
+    [
+        ({"off_by": 1.2345, "passed": True}, ("a", "figure", "2 GPUs", "5 GPUs", "1.23×", "✓ right", "derived")),
+        ({"low": 5.0, "high": 5.0}, ("a", "figure", "2 GPUs", "5 GPUs", "", "✗ not right", "derived")),
+        (
+            {"low": 5.0, "high": 6.0},
+            ("a", "figure", "2 GPUs", "5 GPUs\n5 GPUs to 6 GPUs", "", "✗ not right", "derived"),
+        ),
+        (
+            {"flips": {"text": "b", "found": 3}},
+            ("a\nwould turn at: b: 3 GPUs", "figure", "2 GPUs", "5 GPUs", "", "✗ not right", "derived"),
+        ),
+        ({"off_by": None, "how": None}, ("a", "figure", "2 GPUs", "5 GPUs", "", "✗ not right", "None")),
+    ],
+)
+def test_cells_of_a_part(more, cells):
+    plain = {"kind": "figure", "text": "a", "stated": 2.0, "found": 5.0, "unit": "GPUs", "how": "derived"}
+    assert view.cells(plain | more) == cells
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (0.0099, ""),
+        (-0.0099, ""),
+        (0.01, "0.99 times as expected"),
+        (-0.01, "1.0 times as expected"),
+        (-1, ""),
+        (-0.999, "1.0e+03 times as expected"),
+        (1, "0.50 times as expected"),
+        ("much", ""),
+    ],
+)
+def test_a_stake_is_told_from_a_hundredth_on(changed, told):
+    assert view.stake({"stake": changed}) == told
+
+
+def test_a_drawing_alone_shows_how_far_a_claim_carries():
+    reach = {"panel": "deployments", "cases": {"a": True}}
+    names = [
+        [block.name for block in view.blocks({"id": "C01"} | more)] for more in ({}, {"reach": reach}, {"parts": [{}]})
+    ]
+    assert names == [
+        ["bb-verdict-head"],
+        ["bb-verdict-head", "bb-verdict-strip", "bb-verdict-reach"],
+        ["bb-verdict-head", "bb-checks bb-beside"],
+    ]
+
+
+def test_a_word_can_be_marked_without_a_verdict():
+    assert view.marked(None, word="not yet tried") == (
+        '<strong class="bb-word bb-word-not-yet-tried"><span aria-hidden="true">–</span> not yet tried</strong>'
+    )
+    assert "no verdict" in view.marked(None) and "wrong" in view.marked({"word": "wrong"})
+    assert "&quot;" in view.marked({"word": "wrong", "edge": '"'}) and view.lettered({"edge": "x"}).endswith("±")
