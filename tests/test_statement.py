@@ -1309,20 +1309,29 @@ def test_a_host_is_beaten_by_a_rent_a_utilization_and_a_rate(typed, usd_per_requ
     assert (asked[2][2] is None) == rent.startswith("none") and (asked[4][2] is None) == traffic.startswith("at no")
 
 
+def price_at(batch_size):
+    """Of a million output tokens with so many slots and no limit on TPOT, if replicas came in fractions."""
+    there = statement(replace(CHAT, tpot_slo_s=inf, max_batch_size=batch_size))
+    return there.at_scale_usd_per_request / 211 * 1e6
+
+
+def limit_for(usd_per_m, **changes):
+    served = Footprint(deployment=CHAT.deployment, program=program("vllm"))
+    *_, asked = questions(statement(replace(CHAT, **changes)), Hosts(same=(), other=()), served, usd_per_m=usd_per_m)
+    return asked
+
+
 @pytest.mark.parametrize("n", [1, 2, 33, CHAT.memory_batch])
 def test_a_price_is_reached_by_the_smallest_batch_whose_price_it_is(n):
-    def price(batch_size):
-        there = statement(replace(CHAT, tpot_slo_s=inf, max_batch_size=batch_size))
-        return there.at_scale_usd_per_request / 211 * 1e6
-
-    served = Footprint(deployment=CHAT.deployment, program=program("vllm"))
-    found, nobody = statement(CHAT), Hosts(same=(), other=())
-    *_, (name, said, limit_s) = questions(found, nobody, served, usd_per_m=price(n))
-    assert name.startswith(f"TPOT limit for USD {price(n):,.2f} a million") and f"a batch of {n}" in said
+    name, said, limit_s = limit_for(price_at(n))
+    assert name.startswith(f"TPOT limit for USD {price_at(n):,.2f} a million") and f"a batch of {n:,} (" in said
     assert CHAT.tpot_s(n) <= limit_s <= CHAT.tpot_s(n) * 1.01
-    most = CHAT.memory_batch
-    *_, (_, said, limit_s) = questions(found, nobody, served, usd_per_m=price(most) * 0.999)
-    assert (said, limit_s) == (f"none: without one it is USD {price(most):,.2f}", None)
+
+
+@pytest.mark.parametrize(("changes", "most"), [({}, CHAT.memory_batch), ({"max_batch_size": 8}, 8)])
+def test_a_price_that_no_batch_reaches_is_answered_with_that_of_the_largest(changes, most):
+    _, said, limit_s = limit_for(price_at(most) * 0.999, **changes)
+    assert (said, limit_s) == (f"none: without one it is USD {price_at(most):,.2f}", None)
 
 
 CARD = {"name": "Mine", "memory_gb": 85, "bandwidth_gb_per_s": 3350, "tflops": {"bf16": 989}}
