@@ -91,6 +91,12 @@ def test_in_ipython_a_head_is_filled_in_the_place_where_it_was_opened(shown, cap
     assert filled == {"text/html": head_of(SAMPLES["C02"]), "text/plain": opening.head_text(SAMPLES["C02"])}
 
 
+@pytest.mark.parametrize("kernel", [None, object()])
+def test_a_kernel_is_ipythons(monkeypatch, kernel):
+    monkeypatch.setattr("IPython.get_ipython", lambda: kernel)
+    assert opening._in_ipython() == (kernel is not None)
+
+
 def test_outside_ipython_heads_are_printed(capsys):
     opening.opening("C01", "C02")
     lines = [f"{id} – judged below: {CLAIMS[id].statement}" for id in ("C01", "C02")]
