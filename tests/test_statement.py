@@ -43,7 +43,7 @@ from bytebill.statement.bill import Statement
 from bytebill.statement.fields import FORM_FIELDS, on_sale, read_fields
 from bytebill.statement.form import CASE_FIELDS, EXAMPLE, NEEDED, Form
 from bytebill.statement.lever_words import effect_told
-from bytebill.statement.levers import DOLLARS, LeverEffect, as_filled, ranked, standard_levers
+from bytebill.statement.levers import DOLLARS, Lever, LeverEffect, as_filled, effect, ranked, standard_levers
 from bytebill.statement.offers import Offer
 from bytebill.statement.reverse import CONTRACT, Hosts, hosts_of, levers_of, pays_from, questions
 from bytebill.statement.snippet import run_snippet
@@ -1371,3 +1371,43 @@ def test_what_a_form_leaves_out_is_as_its_example_says():
     assert Form.read(FORM | {"accelerator": CARD, "program": "trtllm"}).case.deployment.accelerator.vendor == ""
     with pytest.raises(BytebillError, match="a fill is found for a program"):
         form.usable_of(CHAT, "azure-conv")
+
+
+def test_a_lever_makes_a_price_and_a_token_cheaper_by_its_factors():
+    """Those of several fleets weighed by their requests, here a quarter of them; of one in place, what it does."""
+    rents = {"faster": accelerator("h200-sxm"), "faster_usd_per_hour": 4.0, "contract_usd_per_hour": 2.0}
+    quarter = standard_levers(**rents, longest_tokens=8192, smaller=model("llama-3-8b"), routed_share=0.25)
+    now = statement(CHAT)
+    for found in ranked(quarter, CHAT):
+        moved = [statement(case) for case in found.lever.move(CHAT, as_filled)]
+        shares = [0.75, 0.25] if found.lever.name.startswith("half") else [1.0]
+        assert [each.case.requests_per_s for each in moved] == pytest.approx([40 * share for share in shares])
+        for name, factor in (
+            ("at_scale_usd_per_request", found.factor),
+            ("bytes_per_output_token", found.bytes_factor),
+        ):
+            usd = sum(share * getattr(each, name) for share, each in zip(shares, moved, strict=True))
+            ratio = getattr(now, name) / usd
+            assert factor == pytest.approx(1 / ratio if found.lever.in_place else ratio), found.lever.name
+
+
+def test_levers_take_the_shares_that_their_caller_names():
+    rents = {"faster": accelerator("h200-sxm"), "faster_usd_per_hour": 4.0, "contract_usd_per_hour": 2.0}
+    named = standard_levers(**rents, longest_tokens=1, smaller=model("llama-3-8b"), hit_rate=0.2, n_draft_tokens=7)
+    moves = {lever.name: lever.move for lever in named}
+    assert moves["prefixes found"](CHAT, as_filled) == [replace(CHAT, hit_rate=0.2)]
+    assert moves["guessing ahead"](CHAT, as_filled) == [replace(CHAT, n_draft_tokens=7)]
+    chapters = [(lever.chapter, lever.in_place) for lever in named]
+    assert chapters == [*((n, n < 6) for n in (3, 4, 5, 6, 11, 11, 12, 13, 14, 15, 17, 18, 19))]
+
+
+def test_a_lever_that_nothing_serves_is_none_and_one_that_breaks_the_limits_too():
+    def nowhere(case, filled):
+        raise BytebillError("No.")
+
+    assert effect(Lever("x", 1, DOLLARS, nowhere), CHAT) is None
+    assert effect(Lever("x", 1, DOLLARS, lambda case, filled: [replace(case, tpot_slo_s=1e-6)]), CHAT) is None
+    told = []
+    for in_place in (True, False):
+        effect(Lever("x", 1, DOLLARS, lambda case, filled: told.append(filled) or [case], in_place), CHAT, max)
+    assert told == [as_filled, max]  # a lever in place is priced at the fill that there is
