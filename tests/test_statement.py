@@ -38,7 +38,7 @@ from bytebill.sim.steady import SteadyState
 from bytebill.sim.usable import usable_share
 from bytebill.statement import HELD_SHARE, Case, Rental, as_json, fill, form, markdown, offers, page, statement, tornado
 from bytebill.statement import answer as answering
-from bytebill.statement.answer import answer, form_of
+from bytebill.statement.answer import answer, answer_text, form_of
 from bytebill.statement.bill import Statement
 from bytebill.statement.fields import FORM_FIELDS, on_sale, read_fields
 from bytebill.statement.form import CASE_FIELDS, EXAMPLE, NEEDED, Form
@@ -46,7 +46,7 @@ from bytebill.statement.lever_words import effect_told
 from bytebill.statement.levers import DOLLARS, Lever, LeverEffect, as_filled, effect, ranked, standard_levers
 from bytebill.statement.offers import Offer
 from bytebill.statement.reverse import CONTRACT, Hosts, hosts_of, levers_of, pays_from, questions
-from bytebill.statement.snippet import run_snippet
+from bytebill.statement.snippet import run_snippet, snippet_text
 
 CHAT = Case(
     name="chat",
@@ -1411,3 +1411,117 @@ def test_a_lever_that_nothing_serves_is_none_and_one_that_breaks_the_limits_too(
     for in_place in (True, False):
         effect(Lever("x", 1, DOLLARS, lambda case, filled: told.append(filled) or [case], in_place), CHAT, max)
     assert told == [as_filled, max]  # a lever in place is priced at the fill that there is
+
+
+@pytest.mark.parametrize(
+    ("code", "printed", "wrong"),
+    [
+        ("def f():\n    1 / 0\n\nf()", "", "line 2: ZeroDivisionError: division by zero"),
+        ("import json\njson.loads('')", "", "line 2: JSONDecodeError: Expecting value: line 1 column 1 (char 0)"),
+        ("print(1)\nNone", "1\n", None),
+        ("display(3)", "3\n", None),
+        ("x = 3", "", None),
+        ("__name__", "'__main__'\n", None),
+        ("'a'\n'b'", "'b'\n", None),
+        ("'\ud800'", "", "line 1: UnicodeEncodeError: 'utf-8' codec can't encode character"),
+    ],
+)
+def test_a_snippet_shows_its_last_value_or_the_line_that_went_wrong(code, printed, wrong):
+    found = run_snippet(code)
+    assert found["printed"] == printed and (found["wrong"] or "").startswith(wrong or "")
+    assert (found["wrong"] is None) == (wrong is None)
+
+
+def test_a_snippet_is_asked_and_answered_as_json():
+    assert snippet_text(json.dumps("print('é')")) == '{"printed": "é\\n", "wrong": null}'
+
+
+def test_a_page_asks_for_all_or_quickly_or_for_a_fill(monkeypatch):
+    monkeypatch.setattr(answering, "answer", lambda given, quick=False: {"…": [given, quick]})
+    monkeypatch.setattr(answering, "fill_of", lambda given: {"fill": given})
+    texts = [answer_text(json.dumps({"what": what, "fields": {"n": "4"}})) for what in ("all", "quick", "fill")]
+    assert texts == ['{"…": [{"n": "4"}, false]}', '{"…": [{"n": "4"}, true]}', '{"fill": {"n": "4"}}']
+
+
+def test_a_fill_that_is_found_has_its_mark_and_one_that_is_not_has_that_of_its_limits(monkeypatch):
+    fields = {"n": "4", "in": "900"}
+    asked = read_fields(fields)
+    monkeypatch.setattr(answering, "search_fill", lambda case: ("41", ""))
+    marked = {"refused": None, "fill": "41", "found": fill.fill_mark(asked | {"fill": "41"})}
+    assert answering.fill_of(fields) == answering.fill_of(fields | {"config": 7}) == marked
+    monkeypatch.setattr(answering, "search_fill", lambda case: ("", "No."))
+    none = {"refused": "No.", "fill": None, "found": None, "limits": fill.limits_mark(asked)}
+    assert answering.fill_of(fields) == none
+    assert "split evenly" in answering.fill_of({"n": "3"})["refused"]
+
+
+def test_a_pasted_model_begins_with_a_brace_and_a_blank_is_none():
+    asked = read_fields({})
+    assert form_of(asked, "  {}")["model"] == "  {}" and form_of(asked, " \n")["model"] == "llama-3.1-70b"
+    with pytest.raises(BytebillError, match="begins with a brace"):
+        form_of(asked, "x{}")
+
+
+def test_a_fill_is_sought_for_what_a_cache_has_not_and_without_drafts(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(form, "usable_share", lambda group, **given: asked.update(given, group=group) or 0.9)
+    case = replace(CHAT, program="vllm", hit_rate=0.5, n_draft_tokens=3, acceptance_rate=0.9, step_tokens=2048)
+    share = form.usable_of(case, "azure-code", attainment=0.95)
+    plain = replace(CHAT, program="vllm", n_input_tokens=578, step_tokens=2048, ttft_slo_s=inf, tpot_slo_s=inf)
+    plain = replace(plain, max_batch_size=case.memory_batch)
+    assert asked["capacity_per_s"] == pytest.approx(statement(plain).capacity_per_s)
+    told = {"program_id": "vllm", "constants": VLLM, "n_input_tokens": 578, "n_output_tokens": 211}
+    told |= {"trace_id": "azure-code", "attainment": 0.95, "step_tokens": 2048, "n_slots": case.memory_batch}
+    assert {name: asked[name] for name in told} == told and asked["group"] == plain.served
+    free = statement(replace(case, ttft_slo_s=inf, tpot_slo_s=inf))
+    assert share == pytest.approx(min(1.0, 0.9 * free.capacity_per_s / statement(case).capacity_per_s))
+
+
+@pytest.mark.parametrize("between", [0.0, 0.25, 0.75])
+def test_a_limit_on_drafted_tokens_is_the_plain_one_at_the_same_batch(between):
+    plain = replace(CHAT, tpot_slo_s=inf)
+    at_s, next_s = (replace(CHAT, n_draft_tokens=3).tpot_s(n) for n in (8, 9))
+    case = replace(CHAT, n_draft_tokens=3, tpot_slo_s=at_s + between * (next_s - at_s))
+    there = plain.tpot_s(8) + between * (plain.tpot_s(9) - plain.tpot_s(8))
+    assert form._tpot_of_same_batch_s(case, plain) == pytest.approx(there)
+    few = replace(plain, max_batch_size=8)
+    beyond = replace(case, tpot_slo_s=1.5 * at_s)
+    assert form._tpot_of_same_batch_s(beyond, few) == pytest.approx(1.5 * plain.tpot_s(8))
+
+
+def test_the_cheapest_host_is_the_first_of_the_same_model():
+    found = statement(replace(CHAT, requests_per_s=1.0))
+    hosts = hosts_of(found, closed="GPT-4o")
+    assert hosts.cheapest == hosts.same[0] and hosts.offers == hosts.same + hosts.other and hosts.other
+    usd = [offer.usd_per_month for offer in hosts.same]
+    assert usd == sorted(usd) and len(usd) > 1
+    assert Hosts(same=(), other=hosts.other).cheapest is None
+
+
+@pytest.mark.parametrize(
+    ("shares", "told"),
+    [
+        ((0.5,), "1 offer by a host of this model on file would ask 50% of this."),
+        ((0.0049, 0.006), "2 offers by hosts of this model on file would ask under 1% and 1% of this."),
+        ((0.1, 0.2, 12.345), "3 offers by hosts of this model on file would ask 10%, 20% and 1,234% of this."),
+        ((), "No host of this model is on file."),
+    ],
+)
+def test_offers_of_hosts_are_told_as_shares_of_the_invoice(typed, shares, told):
+    same = tuple(SimpleNamespace(usd_per_month=87_600 * share) for share in shares)
+    assert answering._verdict(typed(), Hosts(same=same, other=())) == told
+
+
+@pytest.mark.parametrize(
+    ("id", "fill", "n_out", "tpot", "n_notes"),
+    [
+        ("h100-sxm", 0.9, 2, "50", 2),
+        ("h100-sxm", 0.89, 1, "50", 2),
+        ("h100-sxm", 0.89, 1, "", 1),
+        ("mi300x", 0.95, 1, "50", 4),
+    ],
+)
+def test_notes_are_as_many_as_there_is_to_know(typed, id, fill, n_out, tpot, n_notes):
+    case = typed(fill=fill, n_output_tokens=n_out, n_hidden_tokens=0).case.on(accelerator=accelerator(id))
+    notes = answering._notes(replace(typed(), case=case), Hosts(same=(), other=()), {"tpot": tpot})
+    assert len(notes) == n_notes and notes[0] == "No host of this model is on file."
