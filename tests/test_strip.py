@@ -118,6 +118,9 @@ def test_ticks_stand_under_their_numbers_from_end_to_end():
     drawing = parsed({"parts": []})
     numbers = [float(each.get("x")) for each in drawing if (each.text or "")[:1] in tuple("÷×s")]
     ticks = [float(each.get("x1")) for each in drawing if each.get("x1", "") == each.get("x2")]
+    assert {label: strip._x(ratio)[0] for ratio, label in strip.TICKS.items() if label != "stated"} == {
+        f"{sign}{n}": at(n if sign == "×" else 1 / n) for sign in "÷×" for n in (30, 10, 3)
+    }
     assert numbers == ticks and (ticks[0], ticks[3], ticks[-1]) == (LEFT, MIDDLE, RIGHT_END) and len(ticks) == 7
 
 
