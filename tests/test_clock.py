@@ -192,6 +192,36 @@ def test_a_time_below_the_bytes_stops_the_clock():
         clock.segment(plan_of([100]))
 
 
+@pytest.mark.parametrize(
+    ("seconds", "memory_s", "compute_s", "kept"),
+    [
+        (1.0, 1.0, 0.5, True),
+        (1.0, 0.5, 1.0, True),
+        (1 - 5e-10, 1.0, 0.5, True),
+        (1 - 2e-9, 1.0, 0.5, False),
+        (1 - 2e-9, 0.5, 1.0, False),
+        (0.75, 0.5, 1.0, False),
+    ],
+)
+def test_a_time_is_no_less_than_bytes_or_flops_take(seconds, memory_s, compute_s, kept):
+    with (
+        nullcontext() if kept else pytest.raises(guards.PhysicsError, match=r"is below the 1\.0 s that bytes and FLOPs")
+    ):
+        assert guards.no_faster(seconds, memory_s=memory_s, compute_s=compute_s) == seconds
+
+
+@pytest.mark.parametrize(("width", "kept"), [(0.53125, True), (0.531, False), (2.0, True), (2.001, False)])
+def test_weights_of_several_formats_lie_between_their_narrowest_and_their_widest(width, kept):
+    """Of 4.25 bits, scales included, to the 16 of what is left as it was."""
+    spec, narrow = model("llama-3-8b"), precision("int4")
+    terms = cost_terms(spec, precision=narrow)
+    with nullcontext() if kept else pytest.raises(guards.PhysicsError, match=r"weights in memory: .* in int4"):
+        guards.counted_once(terms, precision=narrow, resident_bytes=spec.n_params * width)
+    wide = replace(terms, fixed_bytes=4.0 * spec.n_params)
+    with pytest.raises(guards.PhysicsError, match=r"weights read: .* in int4"):
+        guards.counted_once(wide, precision=narrow, resident_bytes=spec.n_params)
+
+
 def test_swaps_are_paid_once_and_only_with_a_link():
     sequence = ServedSequence(Request(id=0, n_input_tokens=1, n_output_tokens=1))
     swap = Swap(sequence=sequence, device_blocks=(1, 2, 3), host_blocks=(0, 1, 2), out=True)
