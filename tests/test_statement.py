@@ -37,13 +37,26 @@ from bytebill.sim.phase_time import phase_time
 from bytebill.sim.server import serve_on
 from bytebill.sim.steady import SteadyState
 from bytebill.sim.usable import usable_share
-from bytebill.statement import HELD_SHARE, Case, Rental, as_json, fill, form, markdown, offers, page, statement, tornado
+from bytebill.statement import (
+    HELD_SHARE,
+    Case,
+    Rental,
+    as_json,
+    bill,
+    fill,
+    form,
+    markdown,
+    offers,
+    page,
+    statement,
+    tornado,
+)
 from bytebill.statement import answer as answering
 from bytebill.statement.answer import answer, answer_text, form_of
 from bytebill.statement.bill import Statement
 from bytebill.statement.fields import FORM_FIELDS, on_sale, read_fields
 from bytebill.statement.form import CASE_FIELDS, EXAMPLE, NEEDED, Form
-from bytebill.statement.lever_words import effect_told
+from bytebill.statement.lever_words import ASSUMES, assumed_by, effect_told, times_told
 from bytebill.statement.levers import DOLLARS, Lever, LeverEffect, as_filled, effect, ranked, standard_levers
 from bytebill.statement.offers import Offer
 from bytebill.statement.reverse import CONTRACT, Hosts, hosts_of, levers_of, pays_from, questions
@@ -1606,3 +1619,68 @@ def test_a_replica_is_tried_with_the_slots_and_steps_of_its_program_or_fewer(pac
     assert {(policy.n_slots, policy.token_budget) for *_, policy in tried} == {(n_slots, budget)}
     with pytest.raises(BytebillError, match="some requests a second, not 0"):
         usable_of_ten(capacity_per_s=0)
+
+
+def test_a_fleet_may_have_a_million_devices_and_no_more(monkeypatch):
+    case = replace(CHAT, spare_replicas=1)
+    devices = 4 * (statement(case).needed + 1)
+    monkeypatch.setattr(bill, "MOST_DEVICES", devices)
+    assert statement(case).n_devices >= devices
+    monkeypatch.setattr(bill, "MOST_DEVICES", devices * 0.999)
+    with pytest.raises(BytebillError, match="and no fleet has more than"):
+        statement(case)
+
+
+def test_choices_are_labelled_and_what_is_served_today_comes_first():
+    labels = {name: field.options() for name, field in FORM_FIELDS.items() if field.options}
+    assert list(labels["m"])[: len(PUBLISHED)] == list(PUBLISHED) and labels["m"]["llama-3.1-8b"] == "Llama-3.1-8B"
+    assert labels["gpu"]["h100-sxm"] == "H100 SXM5" and labels["by"]["trtllm"] == "TensorRT-LLM"
+    assert next(iter(labels["w"].items())) == ("auto", "as published") and labels["kv"] == {
+        "bf16": "bf16",
+        "fp8": "fp8",
+    }
+    assert labels["load"] == {"rate": "requests a second", "users": "requests at once"}
+    assert labels["attn"] == {"tensor": "devices share heads", "data": "each its own users"}
+    assert next(iter(labels["api"].items())) == ("", "none") and labels["api"]["GPT-4o"] == "GPT-4o"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("half to Llama-3.1-8B", "if half of the requests are as well answered by the smaller model"),
+        ("contract for a year", "C"),
+        ("H200 SXM", "F"),
+        ("8-bit cache", "if quality holds"),
+        ("limits twice as long", "if users wait twice as long, at the same fill"),
+    ],
+)
+def test_a_lever_says_what_it_takes_for_granted(name, told):
+    pulled = LeverEffect(lever=replace(LEVERS[0], name=name), saved_usd=1.0, factor=1.0, bytes_factor=1.0)
+    assert assumed_by(pulled, faster="F", contract="C") == told
+    plain = {lever.name for lever in LEVERS} - {"half to Llama-3-8B", "contract for a year", "H200 SXM"}
+    assert {*ASSUMES} == plain
+
+
+@pytest.mark.parametrize(
+    ("factor", "told"),
+    [
+        (1.004, "the same at scale"),
+        (0.996, "the same at scale"),
+        (1.006, "1.01 times cheaper at scale"),
+        (0.994, "1.01 times dearer at scale"),
+        (12.34, "12.3 times cheaper at scale"),
+    ],
+)
+def test_a_factor_is_told_from_half_a_percent_on(factor, told):
+    assert times_told(factor) == told
+
+
+def test_levers_of_the_page_are_at_rents_on_file_and_promise_slots_for_the_longest():
+    case = Form.read(form_of(read_fields({}))).case
+    told = {pulled.lever.name: (pulled.lever, assumed) for pulled, assumed in levers_of(case)}
+    h200_usd = rent_of("h200-sxm").usd_per_gpu_hour
+    assert told["contract for a year"][1] == f"at USD {A_YEAR:,.2f} an hour a device, paid all year"
+    assert told[H200][1].startswith(f"at USD {h200_usd:,.2f} an hour a device, on the cheapest even group")
+    moved = {name: lever.move(case, as_filled)[0] for name, (lever, _) in told.items()}
+    assert moved["contract for a year"].usd_per_device_hour == A_YEAR and moved[H200].usd_per_device_hour == h200_usd
+    assert moved["paging the cache"].reserved_tokens == case.deployment.model.context_len == 131_072
