@@ -410,15 +410,18 @@ def test_a_box_has_its_blocks_in_order_under_the_claims_anchor():
         ("table", "bb-checks bb-beside"),
         *(("p", f"bb-verdict-{name}") for name in ("reach", "reach", "rule", "rule", "rule", "rule")),
     ]
-    head = box.p
+
+
+def test_a_boxs_head_has_id_word_and_edge_and_what_to_say_stands_out():
+    box = BeautifulSoup(view.box(SHOWN), "html.parser").div
+    head, say = box.p, box.select_one(".bb-verdict-say")
     assert [each.get_text() for each in head.find_all("strong")] == [
         "C02",
         "◐ true with a condition\N{NO-BREAK SPACE}±",
     ]
     assert head.abbr["title"] == "5 of 6 machines" and head.span["aria-hidden"] == "true"
-    assert box.select_one(".bb-verdict-say").em.get_text() == "Say:" and box.select_one(".bb-verdict-claim").em is None
-    assert box.select_one(".bb-verdict-say strong").get_text() == "Say <C02> so."
-    assert box.select_one(".bb-verdict-strip svg") is not None
+    assert say.em.get_text() == "Say:" and say.strong.get_text() == "Say <C02> so."
+    assert box.select_one(".bb-verdict-claim").em is None and box.select_one(".bb-verdict-strip svg") is not None
 
 
 def test_a_tables_first_cells_are_headings_and_its_further_lines_are_small():
@@ -533,35 +536,37 @@ FOUND = {
 }
 
 
-def test_a_verdict_for_programs_has_every_number_in_nine_digits():
-    there = {"a": True, "b": False, "c": None, "d": True}
-    notes = (beside("outside", "o", found=3, note="n"),)
-    verdict = rule.Verdict(
-        claim=WHOLE, found=FOUND, reach=reach(there, boundary="b"), say="s", stake=2 / 3, beside=notes
-    )
-    content = verdict.to_json()
-    figure, direction, cause, other = content["parts"]
-    assert figure == {
-        **{"key": "f", "kind": "figure", "text": "a price", "how": "derived", "unit": "USD", "found": 13.3333333},
-        **{"stated": 10.0, "test": "within 1.25x of 10 USD", "low": 13.3333333, "high": 13.3333333},
-        **{"off_by": 1.33333333, "passed": False, "flips": {"text": "y", "found": 10.0}},
-    }
-    assert direction == {
-        **{"key": "d", "kind": "direction", "text": "here", "how": "measured", "unit": "", "found": 1.5},
-        **{"stated": [1.0, 2.0], "test": "between 1 and 2", "low": 1.4, "high": 1.7, "off_by": None, "passed": True},
-        **{"flips": {"text": "x", "found": None}, "machines": {"a": 1.7}, "samples": [1.4, 1.6]},
-    }
+THERE = {"a": True, "b": False, "c": None, "d": True}
+WHOLE_VERDICT = rule.Verdict(
+    claim=WHOLE,
+    found=FOUND,
+    reach=reach(THERE, boundary="b"),
+    say="s",
+    stake=2 / 3,
+    beside=(beside("outside", "o", found=3, note="n"),),
+)
+
+
+def test_a_verdicts_parts_have_every_number_in_nine_digits():
+    figure, direction, cause, other = WHOLE_VERDICT.to_json()["parts"]
+    told = {"key": "f", "kind": "figure", "text": "a price", "how": "derived", "unit": "USD", "found": 13.3333333}
+    told |= {"stated": 10.0, "test": "within 1.25x of 10 USD", "low": 13.3333333, "high": 13.3333333}
+    assert figure == told | {"off_by": 1.33333333, "passed": False, "flips": {"text": "y", "found": 10.0}}
+    told = {"key": "d", "kind": "direction", "text": "here", "how": "measured", "unit": "", "found": 1.5}
+    told |= {"stated": [1.0, 2.0], "test": "between 1 and 2", "low": 1.4, "high": 1.7, "off_by": None, "passed": True}
+    assert direction == told | {"flips": {"text": "x", "found": None}, "machines": {"a": 1.7}, "samples": [1.4, 1.6]}
     assert cause["stated"] == [0.5, None] and "samples" not in cause and "machines" not in cause
-    numbers = {"stated": None, "test": "n", "low": 3, "high": 3, "off_by": None, "passed": None, "flips": None}
-    assert other == {"key": "", "kind": "outside", "text": "o", "how": "derived", "unit": "", "found": 3} | numbers
-    panel = {"panel": "traces", "text": "it holds", "n": 3, "share": 0.666666667, "boundary": "b", "cases": there}
+    told = {"stated": None, "test": "n", "low": 3, "high": 3, "off_by": None, "passed": None, "flips": None}
+    assert other == {"key": "", "kind": "outside", "text": "o", "how": "derived", "unit": "", "found": 3} | told
+
+
+def test_a_verdict_for_programs_has_its_panel_and_its_words():
+    content = WHOLE_VERDICT.to_json()
+    panel = {"panel": "traces", "text": "it holds", "n": 3, "share": 0.666666667, "boundary": "b", "cases": THERE}
     says = {"say": "s", "stake": 0.666666667, "edge": None, "device": None, "reach": panel, "paragraph": [3, 4]}
     assert says.items() <= content.items() and (content["word"], content["terms"]) == (rule.NUMBER, "70B")
-    assert verdict._repr_mimebundle_() == {
-        MIME: content,
-        "text/html": view.box(content),
-        "text/plain": view.as_text(content),
-    }
+    shown = {"text/html": view.box(content), "text/plain": view.as_text(content)}
+    assert WHOLE_VERDICT._repr_mimebundle_() == {MIME: content} | shown
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,16 @@ def test_every_device_reads_all_of_its_attention_where_users_are_dealt_out(load)
     assert dealt.step_s(load) == pytest.approx(hypot(parts["weights"], parts["arithmetic"]) + besides)
 
 
+@pytest.mark.parametrize(("n", "crossings"), [(1, 0), (2, 1), (4, 1.5)])
+def test_one_device_waits_for_no_sum_and_several_for_two_a_layer(n, crossings):
+    """64 sums of 4,096 values of 2 bytes, each of which crosses 2 (n - 1) / n links."""
+    spec, load = model("llama-3-8b"), Load.decode(batch_size=3, context_len=10)
+    clock = clock_of(spec, constants=Constants.exact(all_reduce_s=1e-3, link_bytes_per_s=1e9), n_devices=n)
+    links_s = 64 * ((n > 1) * 1e-3 + crossings * 3 * 4096 * 2 / 1e9)
+    assert clock.terms_s(load)["links"] == pytest.approx(links_s)
+    assert clock.step_s(load) - clock_of(spec, n_devices=n).step_s(load) == pytest.approx(links_s)
+
+
 def test_experts_are_resident_whether_or_not_they_are_met():
     mixtral = model("mixtral-8x7b")
     assert (

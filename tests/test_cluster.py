@@ -547,24 +547,27 @@ class OneRank:
         return self._events
 
 
+def plan_of(n: int) -> Plan:
+    """One whose every number is another function of n."""
+    counts = {"n_decodes": n, "n_context_tokens": 10 * n, "n_swapped_blocks": n + 1, "n_repeats": 9 - n}
+    told: Any = {"n_running": n + 2, "n_cached_tokens": 20 * n, "preempted": (n,), "swaps": (10 * n,)}
+    return Plan(**counts, **told)
+
+
 def test_a_plan_of_ranks_is_the_sum_of_theirs_and_as_short_as_the_shortest() -> None:
-    one, other = (
-        Plan(
-            **{"n_decodes": n, "n_context_tokens": 10 * n, "n_swapped_blocks": n + 1, "n_repeats": 9 - n},
-            **{"n_running": n + 2, "n_cached_tokens": 20 * n, "preempted": (n,), "swaps": (10 * n,)},
-        )
-        for n in (2, 5)
-    )
-    idle = OneRank(None)
-    ranks = LockStep([OneRank(one), idle, OneRank(other)])
+    ranks = LockStep([OneRank(plan_of(2)), OneRank(None), OneRank(plan_of(5))])
     plan = ranks.plan(0.0)
-    assert isinstance(plan, RankPlan) and plan.ranks == (one, other)
+    assert isinstance(plan, RankPlan) and plan.ranks == (plan_of(2), plan_of(5))
     assert (plan.n_decodes, plan.n_context_tokens, plan.n_swapped_blocks, plan.n_repeats) == (7, 70, 9, 4)
     assert (plan.n_running, plan.n_cached_tokens, plan.preempted, plan.swaps) == (11, 140, (2, 5), (20, 50))
-    assert (ranks.n_slots, ranks.n_waiting, ranks.n_running, ranks.n_kv_tokens) == (9, 6, 3, 300)
     assert ranks.advance(3) is NOTHING and [rank.advanced for rank in ranks._ranks] == [3, 0, 3]
-    assert ranks.plan(0.0).step == 3 and LockStep([idle]).plan(0.0) is None
-    assert LockStep([OneRank(one, n_kv_tokens=None), idle]).n_kv_tokens == 100
+    assert ranks.plan(0.0).step == 3
+
+
+def test_ranks_have_the_slots_tokens_and_users_of_all() -> None:
+    ranks = LockStep([OneRank(None), OneRank(None, n_kv_tokens=None), OneRank(None)])
+    assert (ranks.n_slots, ranks.n_waiting, ranks.n_running, ranks.n_kv_tokens) == (9, 6, 3, 200)
+    assert ranks.plan(0.0) is None
 
 
 def test_what_starts_at_a_rank_starts_in_the_step_of_all() -> None:

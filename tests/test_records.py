@@ -595,23 +595,28 @@ def test_a_verdict_is_kept_short() -> None:
     assert run_record.short_verdict({"reach": None, "parts": None}) == run_record.short_verdict({}) == empty
 
 
+JUDGED = {"source": "", "outputs": [{"data": {MIME: {"id": "C10", "word": "wrong", "parts": [PART]}}}]}
+
+
 def test_the_committed_machine_is_what_its_notebooks_printed_and_judged(toy: chapters.Book) -> None:
-    verdict = {"output_type": "display_data", "data": {MIME: {"id": "C10", "word": "wrong", "parts": [PART]}}}
     told = {"text": ["Toy CPU, 3 threads, 24 GB free, torch 2.13.0+cpu\n"]}
-    parameters = {"source": "n = 5", "metadata": {"tags": ["parameters"]}}
-    measured = {"source": "", "metadata": {"tags": ["measured"]}, "outputs": [told]}
-    there = {"metadata": {"bytebill": {"outputs_of": "2026-11-01"}}, "cells": [parameters, measured]}
-    there["cells"].append({"source": "", "outputs": [verdict]})
-    (toy.notebooks / "01_doubling.ipynb").write_text(json.dumps(there))
-    (toy.notebooks / "ledger.ipynb").write_text(json.dumps(there))
-    (first,) = run_record.committed_machine(toy).records  # the second has no verdict, and the ledger is no chapter
-    (toy.notebooks / "02_where.ipynb").write_text(json.dumps({"cells": [{"source": "", "outputs": [verdict]}]}))
-    assert [each.name for each in run_record.committed_machine(toy).records] == ["01_doubling", "02_where"]
-    none = run_record.committed_machine(toy).records[1].provenance
-    assert none == {"device": "", "device_kind": "cuda", "threads": None, "date": None}
-    assert (first.name, first.kind, first.parameters) == ("01_doubling", "run", {"n": 5})
+    cells = [{"source": "n = 5", "metadata": {"tags": ["parameters"]}}]
+    cells += [{"source": "", "metadata": {"tags": ["measured"]}, "outputs": [told]}, JUDGED]
+    there = {"metadata": {"bytebill": {"outputs_of": "2026-11-01"}}, "cells": cells}
+    for name in ("01_doubling", "ledger"):  # which is no chapter; the second chapter has no verdict
+        (toy.notebooks / f"{name}.ipynb").write_text(json.dumps(there))
+    machine = run_record.committed_machine(toy)
+    (first,) = machine.records
+    assert (machine.name, first.name, first.kind, first.parameters) == ("committed", "01_doubling", "run", {"n": 5})
     assert first.provenance == {"device": "Toy CPU", "device_kind": "cpu", "threads": 3, "date": "2026-11-01"}
-    assert run_record.committed_machine(toy).name == "committed" and first.verdicts[0]["parts"] == [PART]
+    assert first.verdicts[0]["parts"] == [PART]
+
+
+def test_a_chapter_that_measured_nothing_names_no_device(toy: chapters.Book) -> None:
+    (toy.notebooks / "02_where.ipynb").write_text(json.dumps({"cells": [JUDGED]}))
+    (found,) = run_record.committed_machine(toy).records
+    nothing = {"device": "", "device_kind": "cuda", "threads": None, "date": None}
+    assert (found.name, found.provenance) == ("02_where", nothing)
 
 
 def test_a_record_of_a_run_has_what_its_kernel_noted_of_the_device(

@@ -1159,30 +1159,37 @@ def test_rows_of_speed_are_a_statements_numbers(typed):
     assert values[0] == 1234 and values[2:] == pytest.approx([1.2346, 0.0404, 1 / 0.0404, 2110, 10])
 
 
-def test_rows_of_money_tell_both_ends_of_the_clocks_error(typed):
+@pytest.fixture
+def money(typed):
     """5.32 replicas, USD 52,560 over 52,560,000 requests; half as fast eleven of them, and at the other end nobody."""
     found = typed(requests_per_s=20, rentals=(), hit_rate=0.0, program="vllm")
     answered = answering._Answered(found)
     answered.__dict__["ends"] = (replace(found, capacity_per_s=5.0), None)
-    section = answering._money(answered, "50%, as I say")
-    ratio = phase_time(found.case.clock, batch_size=1234, n_input_tokens=1155, n_output_tokens=211).ratio
-    usd_in = 1e3 / (1155 + ratio * 211)
-    assert printed(section)[1:] == [
-        "20",
-        "6 (5.32 are needed)",
-        "24",
-        "50%, as I say",
-        "33.3%",
-        "USD 52,560 (96,360 to not within the limits)",
-        "USD 1.00",
-        "USD 4.74 (8.69 to not within the limits)",
-        f"USD {5.32 * 12 / 3600 / 20 / 211 * 1e6:.2f}",
-        *(f"USD {usd:.2f} ({usd * 11 / 6:.2f} to not within the limits)" for usd in (usd_in, ratio * usd_in)),
-    ]
-    values = [row["value"] for row in section["rows"]]
+    return answering._money(answered, "50%, as I say")
+
+
+def test_rows_of_money_are_a_statements_numbers(money):
+    told = ["20", "6 (5.32 are needed)", "24", "50%, as I say", "33.3%"]
+    assert printed(money)[1:6] == told and printed(money)[7] == "USD 1.00"
+    at_scale = 5.32 * 12 / 3600 / 20 / 211 * 1e6
+    assert printed(money)[9] == f"USD {at_scale:.2f}"
+    values = [row["value"] for row in money["rows"]]
     assert values[:8] == pytest.approx([3, 20, 6, 24, 0.5, 1 / 3, 52560, 1])
-    assert values[8:] == pytest.approx([1e3 / 211, 5.32 * 12 / 3600 / 20 / 211 * 1e6, usd_in, ratio * usd_in])
-    assert f"may be {exp(VLLM.error) - 1:.0%} off" in section["note"]
+    assert values[8:10] == pytest.approx([1e3 / 211, at_scale])
+
+
+def test_rows_of_money_tell_both_ends_of_the_clocks_error(money):
+    clock = replace(CHAT, program="vllm").clock
+    ratio = phase_time(clock, batch_size=1234, n_input_tokens=1155, n_output_tokens=211).ratio
+    usd_in = 1e3 / (1155 + ratio * 211)
+    assert [printed(money)[row] for row in (6, 8)] == [
+        "USD 52,560 (96,360 to not within the limits)",
+        "USD 4.74 (8.69 to not within the limits)",
+    ]
+    for row, usd in ((10, usd_in), (11, ratio * usd_in)):
+        assert printed(money)[row] == f"USD {usd:.2f} ({usd * 11 / 6:.2f} to not within the limits)"
+        assert money["rows"][row]["value"] == pytest.approx(usd)
+    assert f"may be {exp(VLLM.error) - 1:.0%} off" in money["note"]
 
 
 def test_a_headline_says_when_both_ends_need_the_same_fleet(typed):
@@ -1387,10 +1394,12 @@ def test_what_a_form_leaves_out_is_as_its_example_says():
         form.usable_of(CHAT, "azure-conv")
 
 
+RENTS = {"faster": accelerator("h200-sxm"), "faster_usd_per_hour": 4.0, "contract_usd_per_hour": 2.0}
+
+
 def test_a_lever_makes_a_price_and_a_token_cheaper_by_its_factors():
     """Those of several fleets weighed by their requests, here a quarter of them; of one in place, what it does."""
-    rents = {"faster": accelerator("h200-sxm"), "faster_usd_per_hour": 4.0, "contract_usd_per_hour": 2.0}
-    quarter = standard_levers(**rents, longest_tokens=8192, smaller=model("llama-3-8b"), routed_share=0.25)
+    quarter = standard_levers(**RENTS, longest_tokens=8192, smaller=model("llama-3-8b"), routed_share=0.25)
     now = statement(CHAT)
     for found in ranked(quarter, CHAT):
         moved = [statement(case) for case in found.lever.move(CHAT, as_filled)]
@@ -1406,8 +1415,7 @@ def test_a_lever_makes_a_price_and_a_token_cheaper_by_its_factors():
 
 
 def test_levers_take_the_shares_that_their_caller_names():
-    rents = {"faster": accelerator("h200-sxm"), "faster_usd_per_hour": 4.0, "contract_usd_per_hour": 2.0}
-    named = standard_levers(**rents, longest_tokens=1, smaller=model("llama-3-8b"), hit_rate=0.2, n_draft_tokens=7)
+    named = standard_levers(**RENTS, longest_tokens=1, smaller=model("llama-3-8b"), hit_rate=0.2, n_draft_tokens=7)
     moves = {lever.name: lever.move for lever in named}
     assert moves["prefixes found"](CHAT, as_filled) == [replace(CHAT, hit_rate=0.2)]
     assert moves["guessing ahead"](CHAT, as_filled) == [replace(CHAT, n_draft_tokens=7)]
