@@ -19,7 +19,7 @@ from bytebill.roofline import CacheTerm, Chunk, Load, cost_terms, step_cost, ste
 from bytebill.serving.plan import Plan, PrefillChunk, Swap
 from bytebill.serving.request import Request, ServedSequence
 from bytebill.sim import guards
-from bytebill.sim.clock import Clock, Segment
+from bytebill.sim.clock import Clock, Segment, attention_dtype, kernel_dtype
 from bytebill.sim.constants import CALIBRATED, IDEAL, NAMES, Constants, Estimate, calibrated_constants
 from bytebill.sim.phase_time import phase_time
 from bytebill.sim.steady import SteadyState
@@ -163,6 +163,44 @@ def test_one_device_waits_for_no_sum_and_several_for_two_a_layer(n, crossings):
     links_s = 64 * ((n > 1) * 1e-3 + crossings * 3 * 4096 * 2 / 1e9)
     assert clock.terms_s(load)["links"] == pytest.approx(links_s)
     assert clock.step_s(load) - clock_of(spec, n_devices=n).step_s(load) == pytest.approx(links_s)
+
+
+def test_sums_over_nodes_cross_the_network_too_each_device_with_its_share():
+    """Sixteen devices in two nodes of eight: 2 (2 - 1) / 2 of an eighth of a sum over each port."""
+    nodes = (("all_reduce_s", "nodes", Estimate.exact(2e-3)), ("link_bytes_per_s", "nodes", Estimate.exact(5e8)))
+    constants = replace(Constants.exact(all_reduce_s=1e-3, link_bytes_per_s=1e9), by_kind=nodes)
+    spec, load = model("llama-3-8b"), Load.decode(batch_size=3, context_len=10)
+    value_bytes = 3 * 4096 * 2
+    links_s = 64 * (3e-3 + value_bytes * (2 * 15 / 16 / 1e9 + 1 / 8 / 5e8))
+    assert clock_of(spec, constants=constants, n_devices=16).terms_s(load)["links"] == pytest.approx(links_s)
+    inside = 64 * (1e-3 + value_bytes * 2 * 7 / 8 / 1e9)
+    assert clock_of(spec, constants=constants, n_devices=8).terms_s(load)["links"] == pytest.approx(inside)
+
+
+def test_attention_and_mlp_side_by_side_are_summed_once():
+    spec, load = model("llama-3-8b"), Load.decode(batch_size=1, context_len=10)
+    constants = Constants.exact(all_reduce_s=1e-3)
+    whole, half = (
+        clock_of(each, constants=constants, n_devices=2).terms_s(load)["links"]
+        for each in (spec, replace(spec, parallel=True))
+    )
+    assert (whole, half) == pytest.approx((0.064, 0.032))
+
+
+@pytest.mark.parametrize(
+    ("name", "attention", "hopper", "ampere"),  # which has no units for fp8
+    [
+        ("fp32", "fp32", "fp32", "fp32"),
+        ("fp16", "fp16", "fp16", "fp16"),
+        ("bf16", "bf16", "bf16", "bf16"),
+        ("fp8", "bf16", "fp8", "unpacked"),
+        ("int4", "bf16", "unpacked", "unpacked"),
+    ],
+)
+def test_attention_multiplies_in_16_bits_or_wider_and_weights_in_their_own(name, attention, hopper, ampere):
+    at = precision(name)
+    assert attention_dtype(at) == attention
+    assert [kernel_dtype(at, card) for card in (H100, accelerator("a100-sxm-80"))] == [hopper, ampere]
 
 
 def test_experts_are_resident_whether_or_not_they_are_met():
