@@ -272,6 +272,15 @@ def test_parts_come_failing_first_then_by_what_the_word_is_about_and_causes_last
     assert "".join(each["key"] for each in strip.ordered({"word": word, "parts": parts})) == order
 
 
+def test_the_drawings_of_the_legend_stand_in_their_middle():
+    drawn = [next(iter(ElementTree.fromstring(svg))) for svg, _ in strip.legend()]
+    upright = ["7.0", "1.0", "7.0", "13.0"]
+    assert [[drawn[i].get(name) for name in ("x1", "y1", "x2", "y2")] for i in (0, 4)] == [upright] * 2
+    assert {(each.get("cx"), each.get("cy")) for each in drawn[1:4]} == {("7.0", "7")}
+    assert {each.get("transform") for each in drawn[5:]} == {"translate(3 3)"}
+    assert [float(each.get("stroke-width")) for each in (drawn[0], drawn[4])] == [3, 1.2]
+
+
 def test_the_legend_has_a_drawing_for_every_mark():
     drawn = [(ElementTree.fromstring(svg), said) for svg, said in strip.legend()]
     inside = [[each.tag for each in svg.iter()][1:] for svg, _ in drawn]
