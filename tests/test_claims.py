@@ -6,14 +6,32 @@ import json
 import math
 from dataclasses import replace
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 
 from bytebill import data
-from bytebill.claims import CLAIMS, MIME, SIGNS, beside, found, judge, ledger, pin, pin_that, pins, reach, rule
+from bytebill.claims import (
+    CLAIMS,
+    MIME,
+    SIGNS,
+    beside,
+    found,
+    judge,
+    ledger,
+    pin,
+    pin_that,
+    pins,
+    reach,
+    register,
+    rule,
+    view,
+)
 from bytebill.claims.register import Claim, ClaimPart
 from bytebill.errors import BytebillError
+from sample_verdicts import SAMPLES
 
 FIGURE = ClaimPart(key="f", kind="figure", text="a price", stated=10.0)
 ALONE = {"f": FIGURE}
@@ -321,3 +339,339 @@ def test_a_sentence_is_pinned_as_a_number_is(capsys, monkeypatch):
     assert capsys.readouterr().out == ""
     pin_that("it never turns", False)
     assert capsys.readouterr().out.startswith("written for the default parameters: the prose says so")
+
+
+@pytest.mark.parametrize(
+    ("written", "found", "rtol", "agree"),
+    [
+        (100, 100.5, {}, True),
+        (100, 100.51, {}, False),
+        (100.51, 100, {}, False),
+        (100, 102, {"rtol": 0.02}, True),
+        (100, 102.1, {"rtol": 0.02}, False),
+        ("512", 512, {}, False),
+        (512, "512", {}, False),
+        (None, None, {}, True),
+        (None, 0, {}, False),
+        ("a", "a", {}, True),
+    ],
+)
+def test_a_pin_holds_within_half_a_percent_or_as_told(capsys, monkeypatch, written, found, rtol, agree):
+    monkeypatch.delenv("BYTEBILL_PINS", raising=False)
+    pins({"x": (written, found)}, **rtol)
+    pin(written, found, **rtol)
+    assert capsys.readouterr().out.count("written for the default parameters") == (0 if agree else 2)
+
+
+def test_a_pin_of_nothing_in_particular_names_nothing(capsys, monkeypatch):
+    monkeypatch.setenv("BYTEBILL_PINS", "loose")
+    pin(1234.5, 2e6)
+    assert (
+        capsys.readouterr().out
+        == "written for the default parameters: the prose says 1,234, this run gives 2,000,000\n"
+    )
+
+
+TEXT = """\
+C02 ◐ true with a condition\N{NO-BREAK SPACE}±: As said.
+  In its own terms: 70B, batch 64
+  Say: Say <C02> so.
+  <direction> of a step; would turn at: no batch: 64% | direction | above 90% | 98%; 88.2% to 108% | ✓ right | measured
+  <self-test> of a step; a note | self-test | 64 | derived
+  How far it carries: it is true: true in 28 of 38 deployments (74%), 1 outside its terms
+  It turns at: long <contexts>
+  Why this word: the part that decided
+  At an edge (±): 5 of 6 machines
+  To who believes it: the bill of the reference deployment is 1.4 times as expected
+  Measured on: A CPU"""
+SHOWN = SAMPLES["C02"] | {"statement": "As said."}
+SHOWN["parts"] = [SHOWN["parts"][0], SHOWN["parts"][1] | {"test": "a note"}]
+
+
+def test_a_verdict_as_text_says_all_of_it():
+    assert view.as_text(SHOWN) == TEXT
+
+
+def test_a_verdict_as_text_leaves_out_what_it_has_not():
+    bare = {"id": "C01", "word": "wrong", "statement": "x", "parts": [{"kind": "figure", "stated": 2.0, "found": 5.0}]}
+    assert view.as_text(bare) == "C01 ✗ wrong: x\n  figure | 2 | 5 | ✗ not right"
+    assert view.as_text({}) == " – no verdict: "
+
+
+def test_a_box_has_its_blocks_in_order_under_the_claims_anchor():
+    box = BeautifulSoup(view.box(SHOWN), "html.parser").div
+    assert box["class"] == ["bb-verdict", "bb-verdict-true-with-a-condition"] and box["id"] == "claim-c02"
+    assert box["role"] == "group" and box["aria-label"] == "Verdict on claim C02: true with a condition"
+    said = [(block.name, " ".join(block["class"])) for block in box.find_all(recursive=False)]
+    assert said == [
+        *(("p", f"bb-verdict-{name}") for name in ("head", "claim", "terms", "say")),
+        ("div", "bb-verdict-strip"),
+        ("table", "bb-checks"),
+        ("table", "bb-checks bb-beside"),
+        *(("p", f"bb-verdict-{name}") for name in ("reach", "reach", "rule", "rule", "rule", "rule")),
+    ]
+
+
+def test_a_boxs_head_has_id_word_and_edge_and_what_to_say_stands_out():
+    box = BeautifulSoup(view.box(SHOWN), "html.parser").div
+    head, say = box.p, box.select_one(".bb-verdict-say")
+    assert [each.get_text() for each in head.find_all("strong")] == [
+        "C02",
+        "◐ true with a condition\N{NO-BREAK SPACE}±",
+    ]
+    assert head.abbr["title"] == "5 of 6 machines" and head.span["aria-hidden"] == "true"
+    assert say.em.get_text() == "Say:" and say.strong.get_text() == "Say <C02> so."
+    assert box.select_one(".bb-verdict-claim").em is None and box.select_one(".bb-verdict-strip svg") is not None
+
+
+def test_a_tables_first_cells_are_headings_and_its_further_lines_are_small():
+    checks, beside = BeautifulSoup(view.box(SHOWN), "html.parser").find_all("table")
+    assert [each.get_text() for each in checks.thead.find_all("th")] == list(view.COLUMNS)
+    assert [each.get_text() for each in beside.thead.find_all("th")] == list(view.BESIDE_COLUMNS)
+    first, *others = checks.tbody.tr.find_all(recursive=False)
+    assert (first.name, first["scope"], {cell.name for cell in others}) == ("th", "row", {"td"})
+    assert first.small.get_text() == "would turn at: no batch: 64%" and others[2].small.get_text() == "88.2% to 108%"
+    assert [cell.get_text("|") for cell in others] == [
+        *("direction", "above 90%", "98%|88.2% to 108%", "", "✓ right", "measured")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "cells"),
+    [
+        ({"off_by": 1.2345, "passed": True}, ("a", "figure", "2 GPUs", "5 GPUs", "1.23×", "✓ right", "derived")),
+        ({"low": 5.0, "high": 5.0}, ("a", "figure", "2 GPUs", "5 GPUs", "", "✗ not right", "derived")),
+        (
+            {"low": 5.0, "high": 6.0},
+            ("a", "figure", "2 GPUs", "5 GPUs\n5 GPUs to 6 GPUs", "", "✗ not right", "derived"),
+        ),
+        (
+            {"flips": {"text": "b", "found": 3}},
+            ("a\nwould turn at: b: 3 GPUs", "figure", "2 GPUs", "5 GPUs", "", "✗ not right", "derived"),
+        ),
+        ({"off_by": None, "how": None}, ("a", "figure", "2 GPUs", "5 GPUs", "", "✗ not right", "None")),
+    ],
+)
+def test_cells_of_a_part(more, cells):
+    plain = {"kind": "figure", "text": "a", "stated": 2.0, "found": 5.0, "unit": "GPUs", "how": "derived"}
+    assert view.cells(plain | more) == cells
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (0.0099, ""),
+        (-0.0099, ""),
+        (0.01, "0.99 times as expected"),
+        (-0.01, "1.0 times as expected"),
+        (-1, ""),
+        (-0.999, "1.0e+03 times as expected"),
+        (1, "0.50 times as expected"),
+        ("much", ""),
+    ],
+)
+def test_a_stake_is_told_from_a_hundredth_on(changed, told):
+    assert view.stake({"stake": changed}) == told
+
+
+def test_a_drawing_alone_shows_how_far_a_claim_carries():
+    reach = {"panel": "deployments", "cases": {"a": True}}
+    names = [
+        [block.name for block in view.blocks({"id": "C01"} | more)] for more in ({}, {"reach": reach}, {"parts": [{}]})
+    ]
+    assert names == [
+        ["bb-verdict-head"],
+        ["bb-verdict-head", "bb-verdict-strip", "bb-verdict-reach"],
+        ["bb-verdict-head", "bb-checks bb-beside"],
+    ]
+
+
+def test_a_word_can_be_marked_without_a_verdict():
+    assert view.marked(None, word="not yet tried") == (
+        '<strong class="bb-word bb-word-not-yet-tried"><span aria-hidden="true">–</span> not yet tried</strong>'
+    )
+    assert "no verdict" in view.marked(None) and "wrong" in view.marked({"word": "wrong"})
+    assert "&quot;" in view.marked({"word": "wrong", "edge": '"'}) and view.lettered({"edge": "x"}).endswith("±")
+
+
+@pytest.mark.parametrize(
+    ("given", "value", "ends", "samples", "of"),
+    [
+        ({"value": 2}, 2, (2, 2), (), "seeds"),
+        ({"value": 2, "low": 1, "high": 3}, 2, (1, 3), (), "seeds"),
+        ({"value": 2, "low": 3, "high": 1}, 2, (2, 2), (), "seeds"),
+        ({"samples": [7]}, 7, (7, 7), (), "seeds"),
+        ({"samples": [3, 1, 2]}, 2, (1, 3), (3, 1, 2), "seeds"),
+        ({"value": 2, "samples": [3, 4]}, 2, (2, 4), (3, 4), "seeds"),
+        ({"value": 2, "low": 1, "samples": [3, 4]}, 2, (1, 4), (3, 4), "seeds"),
+        ({"machines": {"a": 5}}, 5, (5, 5), (), "machines"),
+        ({"value": 2, "machines": {"a": 5, "b": 4}}, 2, (2, 5), (2, 5, 4), "machines"),
+        ({"value": 2, "low": 1.5, "high": 2.5, "machines": {"a": 5}}, 2, (1.5, 5), (2, 5), "machines"),
+        ({"value": 2, "samples": [1, 3], "machines": {"a": 5}}, 2, (1, 5), (1, 3), "seeds"),
+    ],
+)
+def test_an_interval_spans_what_was_found_by_seeds_and_by_machines(given, value, ends, samples, of):
+    made = found(**given, flips=("x", 0))
+    assert (made.value, made.low, made.high, made.samples, made.of) == (value, *ends, samples, of)
+    assert made.machines == given.get("machines", {}) and made.flips == ("x", 0.0)
+
+
+WHOLE = replace(
+    claim(
+        {
+            "f": replace(FIGURE, unit="USD"),
+            "d": ClaimPart(key="d", kind="direction", text="here", how="measured", low=1.0, high=2.0),
+            "c": replace(CAUSE["c"], unit="fraction"),
+        }
+    ),
+    panel="traces",
+    reach_text="it holds",
+    terms="70B",
+    paragraph=(3, 4),
+)
+FOUND = {
+    "f": found(40 / 3, flips=("y", 10)),
+    "d": found(1.5, samples=[1.4, 1.6], machines={"a": 1.7}, flips=("x", math.inf)),
+    "c": found(0.6, samples=[0.5, 0.7], flips=("z", 0.1)),
+}
+
+
+THERE = {"a": True, "b": False, "c": None, "d": True}
+WHOLE_VERDICT = rule.Verdict(
+    claim=WHOLE,
+    found=FOUND,
+    reach=reach(THERE, boundary="b"),
+    say="s",
+    stake=2 / 3,
+    beside=(beside("outside", "o", found=3, note="n"),),
+)
+
+
+def test_a_verdicts_parts_have_every_number_in_nine_digits():
+    figure, direction, cause, other = WHOLE_VERDICT.to_json()["parts"]
+    told = {"key": "f", "kind": "figure", "text": "a price", "how": "derived", "unit": "USD", "found": 13.3333333}
+    told |= {"stated": 10.0, "test": "within 1.25x of 10 USD", "low": 13.3333333, "high": 13.3333333}
+    assert figure == told | {"off_by": 1.33333333, "passed": False, "flips": {"text": "y", "found": 10.0}}
+    told = {"key": "d", "kind": "direction", "text": "here", "how": "measured", "unit": "", "found": 1.5}
+    told |= {"stated": [1.0, 2.0], "test": "between 1 and 2", "low": 1.4, "high": 1.7, "off_by": None, "passed": True}
+    assert direction == told | {"flips": {"text": "x", "found": None}, "machines": {"a": 1.7}, "samples": [1.4, 1.6]}
+    assert cause["stated"] == [0.5, None] and "samples" not in cause and "machines" not in cause
+    told = {"stated": None, "test": "n", "low": 3, "high": 3, "off_by": None, "passed": None, "flips": None}
+    assert other == {"key": "", "kind": "outside", "text": "o", "how": "derived", "unit": "", "found": 3} | told
+
+
+def test_a_verdict_for_programs_has_its_panel_and_its_words():
+    content = WHOLE_VERDICT.to_json()
+    panel = {"panel": "traces", "text": "it holds", "n": 3, "share": 0.666666667, "boundary": "b", "cases": THERE}
+    says = {"say": "s", "stake": 0.666666667, "edge": None, "device": None, "reach": panel, "paragraph": [3, 4]}
+    assert says.items() <= content.items() and (content["word"], content["terms"]) == (rule.NUMBER, "70B")
+    shown = {"text/html": view.box(content), "text/plain": view.as_text(content)}
+    assert WHOLE_VERDICT._repr_mimebundle_() == {MIME: content} | shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "edge"),
+    [
+        ("measured", {"samples": [0.9, 1.1, 1.2]}, "0.9 to 1.2 against above 1, holds on 2 of 3 repeats"),
+        ("simulated", {"samples": [0.9, 1.1, 1.2]}, "0.9 to 1.2 against above 1, holds on 2 of 3 seeds"),
+        ("measured", {"value": 1.1, "machines": {"a": 0.5}}, "0.5 to 1.1 against above 1, holds on 1 of 2 machines"),
+        ("measured", {"value": 1.1, "low": 0.9, "high": 1.5}, "0.9 to 1.5 against above 1"),
+    ],
+)
+def test_an_edge_says_what_decides_and_by_what_it_was_tried(kind, given, edge):
+    parts = {"d": ClaimPart(key="d", kind="direction", text="it", how=kind, low=1.0), "e": replace(FIGURE, key="e")}
+    there = {"d": found(**given, flips=("x", 0)), "e": found(10, 9, 11, flips=("x", 99))}
+    verdict = rule.Verdict(claim=claim(parts), found=there, say="")
+    assert verdict.edge == f"'wrong' within the intervals: it, {edge}"
+
+
+def test_an_edge_names_every_word_within_reach():
+    there = {"f": found(10, 1, 11, flips=("x", 99)), "c": found(0.6, 0.4, 0.7, flips=("x", 0.1))}
+    verdict = rule.Verdict(claim=claim(ALONE | CAUSE), found=there, say="")
+    words, told = verdict.edge.split(" within the intervals: ")
+    assert {*words.split(" or ")} == {f"'{word}'" for word in (rule.REASON, rule.NUMBER, rule.WRONG)}
+    assert told == "a price, 1 to 11 against within 1.25x of 10; the reason, 0.4 to 0.7 against above 0.5"
+
+
+def test_a_reach_says_its_bounds_once_and_what_is_not_in_it_turns_nothing():
+    assert reach({"a": True, "b": None}, boundary="", unsure=("b", "x")).shares == (1.0, 1.0, 1.0)
+    assert reach({"a": 1, "b": 0}, boundary="").cases == {"a": True, "b": False}
+    told = replace(claim(ALONE), reach_text="it is arithmetic")
+    verdict = rule.Verdict(claim=told, found={"f": found(10, flips=("x", 99))}, say="")
+    assert verdict.reason == "all parts hold; it is arithmetic" and verdict.to_json()["reach"] is None
+
+
+def test_a_judgement_is_put_into_its_head_and_names_its_device(monkeypatch):
+    filled = []
+    monkeypatch.setattr(rule, "fill", filled.append)
+    parts = {key: found(2.0, flips=("x", 0)) for key in CLAIMS["C10"].parts}
+    parts |= {"bytes": found(1, flips=("x", 9)), "intensity": found(60, flips=("x", 1))}
+    there = {"reach": reach({"a": True}, boundary="x"), "say": "s", "stake": 0.5}
+    note = beside("self-test", "t", found=1.0)
+    made = judge("C10", parts, **there, device=SimpleNamespace(name="Toy"), beside=[note])
+    assert (made.device, made.stake, made.say, made.beside, made.word) == ("Toy", 0.5, "s", (note,), rule.SAFE)
+    assert judge("C10", parts, **there, device="a CPU").device == "a CPU"
+    assert [content["device"] for content in filled] == ["Toy", "a CPU"] and filled[0] == made.to_json()
+
+
+BOUNDS = [
+    ({"kind": "figure", "stated": 3, "unit": "B"}, {"stated": 3, "unit": "B"}),
+    ({"kind": "figure", "between": [1, 2]}, {"low": 1.0, "high": 2.0}),
+    ({"kind": "direction", "above": 3, "how": "measured"}, {"low": 3.0, "how": "measured"}),
+    ({"kind": "direction", "below": 3}, {"high": 3.0}),
+    ({"kind": "cause", "unit": "B"}, {"low": 0.5, "unit": "fraction"}),
+]
+
+
+@pytest.mark.parametrize(("given", "made"), BOUNDS)
+def test_a_part_is_read_with_its_bounds(given, made):
+    read = register._part("x", given | {"text": 7})
+    assert read == ClaimPart(key="x", text="7", kind=given["kind"], **made)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"kind": "figure"}, r"part 'x': a figure with the bounds \[\]"),
+        ({"kind": "figure", "stated": 1, "below": 2}, "with the bounds"),
+        ({"kind": "direction", "stated": 1}, "a direction with the bounds"),
+        ({"kind": "cause", "above": 1}, "a cause with the bounds"),
+    ],
+)
+def test_a_part_has_one_bound_of_its_kind(given, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        register._part("x", given | {"text": "x"})
+    for unknown in ({"kind": "effect"}, {"kind": "cause", "how": "M"}):
+        with pytest.raises(BytebillError, match="There is no kind of"):
+            register._part("x", unknown | {"text": "x"})
+
+
+def test_a_claim_is_read_as_it_stands_or_with_what_it_leaves_out():
+    row = {"id": "C01", "chapter": 1, "statement": " as said\n", "how": "D M X"}
+    assert register._claim(row) == replace(claim({}), how=("derived", "measured", "X"))
+    more = {"section": 3, "terms": "t", "paragraph": [4], "sourced": False, "reach": "one case", "how": ["R", "S"]}
+    more["parts"] = {"c": {"kind": "cause", "text": "the reason"}}
+    told = {"section": "3", "terms": "t", "paragraph": (4,), "sourced": False, "how": ("published", "simulated")}
+    parts = {"c": replace(CAUSE["c"], unit="fraction")}
+    assert register._claim(row | more) == replace(claim(parts), **told, reach_text="one case")
+    carried = register._claim(row | {"reach": {"panel": "traces", "text": "x"}})
+    assert (carried.panel, carried.reach_text) == ("traces", "x")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "found", "off_by"),
+    [
+        ({"stated": 5.0}, 5.0, 1.0),
+        ({"stated": 0.0}, 0.0, 1.0),
+        ({"stated": 0.0}, 1.0, math.inf),
+        ({"stated": -5.0}, -10.0, 2.0),
+        ({"stated": 5.0}, -5.0, math.inf),
+        ({"low": 1.0, "high": 2.0}, 4.0, 2.0),
+        ({"low": 1.0, "high": 2.0}, 0.5, 2.0),
+        ({"low": 1.0, "high": 2.0}, 2.0, 1.0),
+        ({"low": 1.0}, 0.5, 2.0),
+        ({"high": 1.0}, 3.0, 3.0),
+    ],
+)
+def test_a_figure_is_off_by_the_factor_to_the_nearest_number_stated(bounds, found, off_by):
+    assert ClaimPart(key="x", kind="figure", text="x", **bounds).off_by(found) == pytest.approx(off_by)

@@ -19,7 +19,7 @@ from bytebill.roofline import CacheTerm, Chunk, Load, cost_terms, step_cost, ste
 from bytebill.serving.plan import Plan, PrefillChunk, Swap
 from bytebill.serving.request import Request, ServedSequence
 from bytebill.sim import guards
-from bytebill.sim.clock import Clock, Segment
+from bytebill.sim.clock import Clock, Segment, attention_dtype, kernel_dtype
 from bytebill.sim.constants import CALIBRATED, IDEAL, NAMES, Constants, Estimate, calibrated_constants
 from bytebill.sim.phase_time import phase_time
 from bytebill.sim.steady import SteadyState
@@ -155,6 +155,54 @@ def test_every_device_reads_all_of_its_attention_where_users_are_dealt_out(load)
     assert dealt.step_s(load) == pytest.approx(hypot(parts["weights"], parts["arithmetic"]) + besides)
 
 
+@pytest.mark.parametrize(("n", "crossings"), [(1, 0), (2, 1), (4, 1.5)])
+def test_one_device_waits_for_no_sum_and_several_for_two_a_layer(n, crossings):
+    """64 sums of 4,096 values of 2 bytes, each of which crosses 2 (n - 1) / n links."""
+    spec, load = model("llama-3-8b"), Load.decode(batch_size=3, context_len=10)
+    clock = clock_of(spec, constants=Constants.exact(all_reduce_s=1e-3, link_bytes_per_s=1e9), n_devices=n)
+    links_s = 64 * ((n > 1) * 1e-3 + crossings * 3 * 4096 * 2 / 1e9)
+    assert clock.terms_s(load)["links"] == pytest.approx(links_s)
+    assert clock.step_s(load) - clock_of(spec, n_devices=n).step_s(load) == pytest.approx(links_s)
+
+
+def test_sums_over_nodes_cross_the_network_too_each_device_with_its_share():
+    """Sixteen devices in two nodes of eight: 2 (2 - 1) / 2 of an eighth of a sum over each port."""
+    nodes = (("all_reduce_s", "nodes", Estimate.exact(2e-3)), ("link_bytes_per_s", "nodes", Estimate.exact(5e8)))
+    constants = replace(Constants.exact(all_reduce_s=1e-3, link_bytes_per_s=1e9), by_kind=nodes)
+    spec, load = model("llama-3-8b"), Load.decode(batch_size=3, context_len=10)
+    value_bytes = 3 * 4096 * 2
+    links_s = 64 * (3e-3 + value_bytes * (2 * 15 / 16 / 1e9 + 1 / 8 / 5e8))
+    assert clock_of(spec, constants=constants, n_devices=16).terms_s(load)["links"] == pytest.approx(links_s)
+    inside = 64 * (1e-3 + value_bytes * 2 * 7 / 8 / 1e9)
+    assert clock_of(spec, constants=constants, n_devices=8).terms_s(load)["links"] == pytest.approx(inside)
+
+
+def test_attention_and_mlp_side_by_side_are_summed_once():
+    spec, load = model("llama-3-8b"), Load.decode(batch_size=1, context_len=10)
+    constants = Constants.exact(all_reduce_s=1e-3)
+    whole, half = (
+        clock_of(each, constants=constants, n_devices=2).terms_s(load)["links"]
+        for each in (spec, replace(spec, parallel=True))
+    )
+    assert (whole, half) == pytest.approx((0.064, 0.032))
+
+
+@pytest.mark.parametrize(
+    ("name", "attention", "hopper", "ampere"),  # which has no units for fp8
+    [
+        ("fp32", "fp32", "fp32", "fp32"),
+        ("fp16", "fp16", "fp16", "fp16"),
+        ("bf16", "bf16", "bf16", "bf16"),
+        ("fp8", "bf16", "fp8", "unpacked"),
+        ("int4", "bf16", "unpacked", "unpacked"),
+    ],
+)
+def test_attention_multiplies_in_16_bits_or_wider_and_weights_in_their_own(name, attention, hopper, ampere):
+    at = precision(name)
+    assert attention_dtype(at) == attention
+    assert [kernel_dtype(at, card) for card in (H100, accelerator("a100-sxm-80"))] == [hopper, ampere]
+
+
 def test_experts_are_resident_whether_or_not_they_are_met():
     mixtral = model("mixtral-8x7b")
     assert (
@@ -190,6 +238,36 @@ def test_a_time_below_the_bytes_stops_the_clock():
     clock._bytes_per_s *= 1.01
     with pytest.raises(guards.PhysicsError, match="below"):
         clock.segment(plan_of([100]))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "memory_s", "compute_s", "kept"),
+    [
+        (1.0, 1.0, 0.5, True),
+        (1.0, 0.5, 1.0, True),
+        (1 - 5e-10, 1.0, 0.5, True),
+        (1 - 2e-9, 1.0, 0.5, False),
+        (1 - 2e-9, 0.5, 1.0, False),
+        (0.75, 0.5, 1.0, False),
+    ],
+)
+def test_a_time_is_no_less_than_bytes_or_flops_take(seconds, memory_s, compute_s, kept):
+    with (
+        nullcontext() if kept else pytest.raises(guards.PhysicsError, match=r"is below the 1\.0 s that bytes and FLOPs")
+    ):
+        assert guards.no_faster(seconds, memory_s=memory_s, compute_s=compute_s) == seconds
+
+
+@pytest.mark.parametrize(("width", "kept"), [(0.53125, True), (0.531, False), (2.0, True), (2.001, False)])
+def test_weights_of_several_formats_lie_between_their_narrowest_and_their_widest(width, kept):
+    """Of 4.25 bits, scales included, to the 16 of what is left as it was."""
+    spec, narrow = model("llama-3-8b"), precision("int4")
+    terms = cost_terms(spec, precision=narrow)
+    with nullcontext() if kept else pytest.raises(guards.PhysicsError, match=r"weights in memory: .* in int4"):
+        guards.counted_once(terms, precision=narrow, resident_bytes=spec.n_params * width)
+    wide = replace(terms, fixed_bytes=4.0 * spec.n_params)
+    with pytest.raises(guards.PhysicsError, match=r"weights read: .* in int4"):
+        guards.counted_once(wide, precision=narrow, resident_bytes=spec.n_params)
 
 
 def test_swaps_are_paid_once_and_only_with_a_link():

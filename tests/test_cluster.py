@@ -24,7 +24,8 @@ from bytebill.serving.continuous import ContinuousScheduler
 from bytebill.serving.memory.contiguous import ContiguousMax
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.metrics import mean
-from bytebill.serving.plan import Plan
+from bytebill.serving.plan import NOTHING, Events, Plan
+from bytebill.serving.request import ServedSequence
 from bytebill.serving.static import StaticScheduler
 from bytebill.sim import Cluster, Pool, Transfer, serve_on
 from bytebill.sim.clock import Clock
@@ -520,6 +521,65 @@ def test_who_is_answered_makes_room_at_its_rank() -> None:
     plan = ranks.plan(0.0)
     assert isinstance(plan, RankPlan)
     assert [[chunk.n_new_tokens for chunk in each.chunks] for each in plan.ranks] == [[], [31], [], [30]]
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_ranks_refuse_what_no_share_of_the_pool_can_hold(n: int) -> None:
+    four = group(n_devices=n, attention="data")
+    ranks, share = lock_step(four, Policy()), Policy().scheduler(four.n_blocks(16) // n, numbered=False)
+    large = Request(id=0, n_input_tokens=10**7, n_output_tokens=2)
+    assert ranks.refusal(large) == share.refusal(large) and "blocks" in str(share.refusal(large))
+    assert ranks.refusal(Request(id=1, n_input_tokens=9, n_output_tokens=2)) is None
+
+
+class OneRank:
+    """A rank that plans what it is told, and starts and finishes the same."""
+
+    def __init__(self, plan: Plan | None, *, n_kv_tokens: int | None = 100, events: Events = NOTHING) -> None:
+        self._plan, self.n_kv_tokens, self._events = plan, n_kv_tokens, events
+        self.n_slots, self.n_waiting, self.n_running, self.advanced = 3, 2, 1, 0
+
+    def plan(self, now_s: float) -> Plan | None:
+        return self._plan
+
+    def advance(self, n_steps: int) -> Events:
+        self.advanced += n_steps
+        return self._events
+
+
+def plan_of(n: int) -> Plan:
+    """One whose every number is another function of n."""
+    counts = {"n_decodes": n, "n_context_tokens": 10 * n, "n_swapped_blocks": n + 1, "n_repeats": 9 - n}
+    told: Any = {"n_running": n + 2, "n_cached_tokens": 20 * n, "preempted": (n,), "swaps": (10 * n,)}
+    return Plan(**counts, **told)
+
+
+def test_a_plan_of_ranks_is_the_sum_of_theirs_and_as_short_as_the_shortest() -> None:
+    ranks = LockStep([OneRank(plan_of(2)), OneRank(None), OneRank(plan_of(5))])
+    plan = ranks.plan(0.0)
+    assert isinstance(plan, RankPlan) and plan.ranks == (plan_of(2), plan_of(5))
+    assert (plan.n_decodes, plan.n_context_tokens, plan.n_swapped_blocks, plan.n_repeats) == (7, 70, 9, 4)
+    assert (plan.n_running, plan.n_cached_tokens, plan.preempted, plan.swaps) == (11, 140, (2, 5), (20, 50))
+    assert ranks.advance(3) is NOTHING and [rank.advanced for rank in ranks._ranks] == [3, 0, 3]
+    assert ranks.plan(0.0).step == 3
+
+
+def test_ranks_have_the_slots_tokens_and_users_of_all() -> None:
+    ranks = LockStep([OneRank(None), OneRank(None, n_kv_tokens=None), OneRank(None)])
+    assert (ranks.n_slots, ranks.n_waiting, ranks.n_running, ranks.n_kv_tokens) == (9, 6, 3, 200)
+    assert ranks.plan(0.0) is None
+
+
+def test_what_starts_at_a_rank_starts_in_the_step_of_all() -> None:
+    a, b = (ServedSequence(Request(id=i, n_input_tokens=9, n_output_tokens=2)) for i in (0, 1))
+    started = Events(started=(b,))
+    ranks = LockStep([OneRank(Plan(n_decodes=1)), OneRank(Plan(n_decodes=1), events=started)])
+    ranks.plan(0.0)
+    assert ranks.advance() == started
+    ranks = LockStep([OneRank(Plan(n_decodes=1), events=Events(finished=(a,)))])
+    ranks._rank_of[0], ranks._outstanding[0] = 0, 1
+    ranks.plan(0.0)
+    assert ranks.advance() == Events(finished=(a,)) and (ranks._outstanding, ranks._rank_of) == ([0], {})
 
 
 @pytest.mark.parametrize("prompts", [((900,), (100,)), ((100, 200), (250,)), ((), (64,))])

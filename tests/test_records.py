@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from bytebill import chapters, data, records
 from bytebill.claims import CLAIMS, run_record
-from bytebill.claims.on_machines import measured_parts
+from bytebill.claims.on_machines import MeasuredPart, measured_parts
 from bytebill.claims.rule import MIME, judge, reach
 from bytebill.claims.rule import found as found_for
 from bytebill.cli import app
@@ -486,3 +486,149 @@ def test_a_record_tells_no_path_of_its_author(monkeypatch: pytest.MonkeyPatch) -
     made = origin.provenance(device="x", device_kind="cpu", command=origin.typed_command("bytebill"))
     assert made["command"] == "bytebill bench --out mine.json"
     assert not [value for value in made.values() if "/home" in str(value) or os.uname().nodename == value]
+
+
+def judged(id: str = "C10", word: str = "safe to repeat", share: float | None = None, **shared: Any) -> dict[str, Any]:
+    """A verdict on C10, which is wrong as soon as its one measured part is 4 or more: that is one sentence of two."""
+    parts = [
+        {"key": "bytes", "kind": "figure", "text": "bytes", "how": "derived", "found": 1.1},
+        {"key": "intensity", "kind": "direction", "text": "FLOPs a byte", "how": "derived", "found": 60.0},
+        {**PART, "text": "a step of eight", **shared},
+        {"key": "gone", "kind": "cause", "text": "what the register no longer asks", "how": "derived", "found": 0.1},
+    ]
+    return {"id": id, "word": word, "share": share, "parts": parts}
+
+
+def judged_by(name: str, *contents: dict[str, Any]) -> Machine:
+    return Machine(name=name, records=(Record(name="03", kind="run", provenance={}, verdicts=contents),))
+
+
+def row_of(content: dict[str, Any], *others: dict[str, Any]) -> MeasuredPart:
+    (row,) = measured_parts(judged_by("here", content), [judged_by(f"b{i}", each) for i, each in enumerate(others)])
+    return row
+
+
+def test_a_measured_part_is_told_with_what_is_asked_of_it() -> None:
+    row = row_of(judged())
+    there = {"id": "C10", "word": "safe to repeat", "text": "a step of eight", "test": "below 4", "unit": ""}
+    numbers = {"found": 1.4, "low": 1.3, "high": 1.5, "passed": True, "ends": (True, True)}
+    assert row == MeasuredPart(**there, **numbers, elsewhere={}, words={}) and row.steady
+    alone = row_of(judged(low=None, high=None))
+    assert (alone.low, alone.high, alone.ends) == (1.4, 1.4, (True, True))
+
+
+@pytest.mark.parametrize(("ends", "passed"), [((1.0, 4.5), (True, False)), ((0.0, 4.0), (True, False))])
+def test_a_part_whose_interval_crosses_its_bound_is_not_steady(
+    ends: tuple[float, float], passed: tuple[bool, bool]
+) -> None:
+    row = row_of(judged(low=ends[0], high=ends[1]))
+    assert row.ends == passed and row.passed and not row.steady
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        judged(how="simulated"),
+        judged(key="unknown"),
+        judged(found=None),
+        judged(id="C99"),
+        {"id": "C10", "word": "wrong", "parts": [{"how": "measured", "found": 1.0}]},
+    ],
+)
+def test_parts_that_were_not_measured_or_are_not_in_the_register_are_no_rows(content: dict[str, Any]) -> None:
+    assert [*measured_parts(judged_by("here", content))] == []
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (judged(machines={"slow": 5.0, "fast": 1.2}), {"slow": "wrong"}),
+        (judged(machines={"slow": 5.0}, found=6.0, word="wrong"), {}),
+        (judged(machines={"fast": 1.2}, found=6.0, word="wrong"), {"fast": "safe to repeat"}),
+        (judged(machines={"fast": 1.2}, share=0.5), {"fast": "true with a condition"}),
+        (judged(machines={"fast": 1.2}, share=0.0), {"fast": "only in its own case"}),
+    ],
+)
+def test_a_machines_number_gets_the_word_that_the_rule_makes_of_it(
+    content: dict[str, Any], words: dict[str, str]
+) -> None:
+    assert row_of(content).words == words
+    content["parts"][0]["found"] = None  # nobody can tell a word of a claim of which a part is missing
+    assert row_of(content).words == {}
+
+
+def test_runs_of_others_are_told_by_their_own_numbers_and_words() -> None:
+    lacking = judged(word="wrong")
+    del lacking["parts"][2]
+    others = (judged(found=4.5, word="wrong"), judged(found=1.3), judged(id="C11"), judged(found=None), lacking)
+    row = row_of(judged(machines={"slow": 5.0, "b1": 9.0}), *others)
+    assert row.elsewhere == {"slow": (5.0, False), "b0": (4.5, False), "b1": (1.3, True)}
+    assert row.words == {"slow": "wrong", "b0": "wrong", "b4": "wrong"} and not row.steady
+    assert row_of(judged(), judged(found=1.3)).steady
+
+
+def test_rows_come_in_the_order_of_claims() -> None:
+    later = {"id": "C18", "word": "wrong", "parts": [PART | {"key": "here"}, PART | {"key": "here", "found": 1.0}]}
+    rows = [*measured_parts(judged_by("here", later, judged()))]
+    assert [(row.id, row.passed) for row in rows] == [("C10", True), ("C18", True), ("C18", False)]
+
+
+def test_parameters_are_plain_assignments_of_tagged_cells() -> None:
+    cells = [
+        {"source": ["n: int = 2\n", "m: int\n", "a = b = 'x'\n"], "metadata": {"tags": ["parameters"]}},
+        {"source": "n = 9", "metadata": {"tags": ["other"]}},
+        {"source": "n = 8", "metadata": {}},
+        {"source": "n = 7"},
+        {"source": "c = n * 2\nx.y = 3\nprint(n)\nd = (1, 2.5)", "metadata": {"tags": ["hide", "injected-parameters"]}},
+    ]
+    found = run_record.parameters_of({"cells": cells})
+    assert found == {"n": 2, "a": "x", "b": "x", "c": None, "d": (1, 2.5)}
+
+
+def test_a_verdict_is_kept_short() -> None:
+    counted = PART | {"unit": "s", "test": "below 4", "samples": [1.4], "machines": {"x": 1.0}}
+    parts = [counted | {"flips": {}, "stated": 3}, PART | {"kind": "self-test"}, {"kind": "cause"}]
+    kept = {"id": "C10", "word": "wrong", "edge": "x", "device": "y"}
+    found = run_record.short_verdict(kept | {"say": "z", "reach": {"share": 0.5, "n": 2}, "parts": parts})
+    assert found == kept | {"share": 0.5, "parts": [counted, {"kind": "cause"}]}
+    empty = dict.fromkeys(("id", "word", "edge", "device", "share")) | {"parts": []}
+    assert run_record.short_verdict({"reach": None, "parts": None}) == run_record.short_verdict({}) == empty
+
+
+JUDGED = {"source": "", "outputs": [{"data": {MIME: {"id": "C10", "word": "wrong", "parts": [PART]}}}]}
+
+
+def test_the_committed_machine_is_what_its_notebooks_printed_and_judged(toy: chapters.Book) -> None:
+    told = {"text": ["Toy CPU, 3 threads, 24 GB free, torch 2.13.0+cpu\n"]}
+    cells = [{"source": "n = 5", "metadata": {"tags": ["parameters"]}}]
+    cells += [{"source": "", "metadata": {"tags": ["measured"]}, "outputs": [told]}, JUDGED]
+    there = {"metadata": {"bytebill": {"outputs_of": "2026-11-01"}}, "cells": cells}
+    for name in ("01_doubling", "ledger"):  # which is no chapter; the second chapter has no verdict
+        (toy.notebooks / f"{name}.ipynb").write_text(json.dumps(there))
+    machine = run_record.committed_machine(toy)
+    (first,) = machine.records
+    assert (machine.name, first.name, first.kind, first.parameters) == ("committed", "01_doubling", "run", {"n": 5})
+    assert first.provenance == {"device": "Toy CPU", "device_kind": "cpu", "threads": 3, "date": "2026-11-01"}
+    assert first.verdicts[0]["parts"] == [PART]
+
+
+def test_a_chapter_that_measured_nothing_names_no_device(toy: chapters.Book) -> None:
+    (toy.notebooks / "02_where.ipynb").write_text(json.dumps({"cells": [JUDGED]}))
+    (found,) = run_record.committed_machine(toy).records
+    nothing = {"device": "", "device_kind": "cuda", "threads": None, "date": None}
+    assert (found.name, found.provenance) == ("02_where", nothing)
+
+
+def test_a_record_of_a_run_has_what_its_kernel_noted_of_the_device(
+    toy: chapters.Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = {"name": "Toy", "kind": "mps", "n_threads": 3, "pinned": True, "memory_bytes": 7}
+    monkeypatch.setattr(run_record, "noted", lambda path: {"device": device, "ceilings": {"read_bytes_per_s": 1.0}})
+    monkeypatch.setattr(run_record, "provenance", lambda **given: given)
+    monkeypatch.setattr("sys.argv", ["/bin/x", "run", "01"])
+    found = run_record.run_record(toy.notebooks / "01_doubling.ipynb", run_s=1.26)
+    told = {"device": "Toy", "device_kind": "mps", "threads": 3, "pinned": True, "memory_bytes": 7}
+    assert found.pop("provenance") == told | {"command": "bytebill run 01", "run_s": 1.3}
+    here = {"schema": schema.SCHEMA_NAME, "kind": "run", "chapter": "01_doubling", "steps": [], "verdicts": []}
+    there = {"ceilings": {"read_bytes_per_s": 1.0}, "parameters": {"n": 2, "profile": "quick", "device": "auto"}}
+    assert found == here | there

@@ -6,8 +6,9 @@ import json
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
-from math import ceil, inf, nan
+from math import ceil, exp, inf, nan
 from statistics import fmean
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -23,11 +24,12 @@ from bytebill.hardware import ACCELERATORS, accelerator
 from bytebill.memory import Footprint
 from bytebill.models import MODELS, PUBLISHED, model, precision
 from bytebill.programs import program
-from bytebill.roofline import Load
+from bytebill.roofline import Chunk, Load
 from bytebill.serving import Poisson, Slo, Workload
 from bytebill.serving.memory.paged import Paged
 from bytebill.serving.memory.waste import mean_usage
 from bytebill.serving.workload.published import quantile_table, sharegpt_like
+from bytebill.sim import usable
 from bytebill.sim.closed_loop import REQUEST_S, policy_of
 from bytebill.sim.constants import calibrated_constants
 from bytebill.sim.own_program import OwnProgram
@@ -35,14 +37,30 @@ from bytebill.sim.phase_time import phase_time
 from bytebill.sim.server import serve_on
 from bytebill.sim.steady import SteadyState
 from bytebill.sim.usable import usable_share
-from bytebill.statement import HELD_SHARE, Case, Rental, as_json, fill, form, markdown, offers, statement, tornado
-from bytebill.statement.answer import answer, form_of
+from bytebill.statement import (
+    HELD_SHARE,
+    Case,
+    Rental,
+    as_json,
+    bill,
+    fill,
+    form,
+    markdown,
+    offers,
+    page,
+    statement,
+    tornado,
+)
+from bytebill.statement import answer as answering
+from bytebill.statement.answer import answer, answer_text, form_of
+from bytebill.statement.bill import Statement
 from bytebill.statement.fields import FORM_FIELDS, on_sale, read_fields
 from bytebill.statement.form import CASE_FIELDS, EXAMPLE, NEEDED, Form
-from bytebill.statement.lever_words import effect_told
-from bytebill.statement.levers import DOLLARS, LeverEffect, as_filled, ranked, standard_levers
-from bytebill.statement.reverse import CONTRACT, hosts_of, levers_of, pays_from
-from bytebill.statement.snippet import run_snippet
+from bytebill.statement.lever_words import ASSUMES, assumed_by, effect_told, times_told
+from bytebill.statement.levers import DOLLARS, Lever, LeverEffect, as_filled, effect, ranked, standard_levers
+from bytebill.statement.offers import Offer
+from bytebill.statement.reverse import CONTRACT, Hosts, hosts_of, levers_of, pays_from, questions
+from bytebill.statement.snippet import run_snippet, snippet_text
 
 CHAT = Case(
     name="chat",
@@ -904,3 +922,773 @@ def test_a_token_waits_for_its_step_and_for_others_prompts():
 def test_the_page_of_a_bill_says_whose_kernels_were_not_measured(id, known):
     case = replace(CHAT.on(accelerator=accelerator(id)), program="vllm", ttft_slo_s=inf, tpot_slo_s=inf)
     assert ("kernels of this device were not measured" in markdown(statement(case))) != known
+
+
+SWINGS = {"a": (1e3, 2e3), "b": (0.4, inf), "c": (1.0, 1234.6), "d": (2.0, 3.0), "e": (4.0, 5.0)}
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """Statements whose batch, times and swings are typed in, and whose replicas have as many at once as a second."""
+    monkeypatch.setattr(page, "tornado", lambda found: SWINGS)
+    monkeypatch.setattr(Case, "in_flight", lambda self, requests_per_s: requests_per_s)
+    numbers = {"batch_size": 1234, "limit": "TPOT", "tpot_s": 0.0404, "ttft_s": 1.2346, "capacity_per_s": 10.0}
+    given = {"name": "A | <b>\nchat", "rentals": (RESERVED,), "hit_rate": 0.25, "n_hidden_tokens": 11, "fill": 0.5}
+    return lambda **changes: Statement(case=replace(CHAT, **given | changes), **numbers)
+
+
+PAGE = """\
+### A / &lt;b> chat
+
+| | |
+|---|---|
+| Model | Llama-3-70B |
+| Precision | bf16, 4 devices a replica |
+| Context | 1,155 tokens in, 25% of it cached, 211 out (11 of them hidden), on average |
+| Batch | 1234 at once at most in a replica (limit: TPOT); 5 at the peak, 3.6 on average |
+| Fill | 50% of a replica is promised, as given |
+| Utilization | 36% of 11 replicas over the day; 10.64 are needed |
+| Hardware | 44 x H100 SXM5 at USD 3.00 an hour where no rental says otherwise |
+| Traffic | 40 requests/s on average, 1.33 times that at peak |
+| Latency, no queue | TTFT 1,235 ms, TPOT 40 ms (limits: TTFT 2,000 ms, TPOT 50 ms) |
+| USD a month: 3 x 4 H100 SXM5, contract | 17,520 |
+| USD a month: 8 x 4 H100 SXM5, on demand | 70,080 |
+| Bill | USD 87,600 a month, 0.83 for a thousand requests |
+| Price | USD 3.95 per million output tokens, input included; 4.20 if replicas came in fractions |
+| Hangs on | a 1,000 to 2,000; c 1 to 1,235; d 2 to 3 USD a month, with rent off by 1.3, lengths and peak and what no \
+cache has by 1.5, at this fill |"""
+
+
+def test_a_page_has_every_number_of_its_statement(typed):
+    """40/s * 1.33 / (10/s * 0.5) = 10.64 replicas; 730 h * 4 * (3 * USD 2 + 8 * USD 3) over 105,120,000 requests."""
+    assert markdown(typed()) == PAGE
+    dear = markdown(typed(program="vllm"), lengths="azure-conv", attainment=0.995).splitlines()
+    assert (
+        dear[:-1]
+        == PAGE.replace("as given", "X")
+        .replace(", X", ": 99.5% of the answers in time, lengths of azure-conv, simulated")
+        .splitlines()
+    )
+    off = f"{exp(VLLM.error) - 1:.0%}"
+    assert dear[-1] == f"| Clock | vLLM's, at least eight of ten predictions within {off}; take the bill as a floor |"
+
+
+@pytest.mark.parametrize(
+    ("requests_per_s", "told"), [(1, "1 at the peak, 1.0 on"), (0.5, "0.67 at the peak, 0.5 on"), (0.999, "1 at the")]
+)
+def test_a_page_tells_few_at_once_in_two_digits(typed, requests_per_s, told):
+    assert f"; {told}" in markdown(typed(requests_per_s=requests_per_s))
+
+
+def test_a_page_leaves_out_what_a_case_has_not(typed):
+    plain = markdown(typed(rentals=(), hit_rate=0.0, n_hidden_tokens=0, requests_per_s=0.5, fill=0.1))
+    assert "1,155 tokens in, 211 out, on average" in plain and "of 1 replica over" in plain
+    assert "at USD 3.00 an hour |" in plain and "lengths and peak by 1.5" in plain and "so little" not in plain
+    assert "Clock" not in plain
+    one = typed(deployment=replace(CHAT.deployment, model=model("llama-3-8b"), n_devices=1))
+    assert "bf16, 1 device a replica" in markdown(one)
+
+
+NUMBERS = {
+    "name": "A | <b>\nchat",
+    "model": "llama-3-70b",
+    "accelerator": "h100-sxm",
+    "precision": "bf16",
+    "devices_per_replica": 4,
+    "program": None,
+    "batch_size": 1234,
+    "limit": "TPOT",
+    "in_flight_mean": 40 / 11,
+    "in_flight_peak": 53.2 / 11,
+    "fill": 0.5,
+    "replicas_needed": 10.64,
+    "replicas": 11,
+    "n_devices": 44,
+    "utilization": 4 / 11,
+    "ttft_s": 1.2346,
+    "tpot_s": 0.0404,
+    "ttft_slo_s": None,
+    "tpot_slo_s": 0.05,
+    "requests_per_s_of_a_replica": 10,
+    "usd_per_month": 87600,
+    "usd_per_request": 1 / 1200,
+    "usd_per_m_output": 1e6 / 1200 / 211,
+    "at_scale_usd_per_request": 10.64 * 4 * 3 / 3600 / 40,
+}
+
+
+def test_a_statement_as_numbers_is_the_page_unrounded(typed):
+    found = as_json(typed(ttft_slo_s=inf))
+    assert found.pop("invoice_usd_per_month") == {
+        "3 x 4 H100 SXM5, contract": pytest.approx(17520),
+        "8 x 4 H100 SXM5, on demand": pytest.approx(70080),
+    }
+    assert found.pop("tornado_usd_per_month") == {k: [*ends] for k, ends in SWINGS.items()} | {"b": [0.4, None]}
+    assert found == pytest.approx(NUMBERS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "ends"),
+    [
+        ({"peak_over_mean": 1.2}, "peak_over_mean", ({"peak_over_mean": 1.0}, {"peak_over_mean": 1.8})),
+        ({"n_output_tokens": 3}, "n_output_tokens", ({"n_output_tokens": 2}, {"n_output_tokens": 4})),
+        ({"n_output_tokens": 1}, "n_output_tokens", ({}, {"n_output_tokens": 2})),
+        (
+            {"n_output_tokens": 3, "n_hidden_tokens": 2},
+            "n_output_tokens",
+            ({"n_output_tokens": 2, "n_hidden_tokens": 1}, {"n_output_tokens": 4}),
+        ),
+        ({"n_input_tokens": 1}, "n_input_tokens", ({}, {"n_input_tokens": 2})),
+        ({"hit_rate": 0.1}, "hit_rate", ({"hit_rate": 0.0}, {"hit_rate": 0.4})),
+        ({"program": "vllm"}, "speed", ({"speed": exp(VLLM.error)}, {"speed": exp(-VLLM.error)})),
+    ],
+)
+def test_what_a_bill_hangs_on_ends_at_the_least_that_there_is(changes, name, ends):
+    busy = replace(CHAT, requests_per_s=4e4, ttft_slo_s=inf, tpot_slo_s=1.0, **changes)
+    assert tornado(statement(busy))[name] == pytest.approx(
+        sorted(statement(replace(busy, **end)).usd_per_month for end in ends)
+    )
+
+
+def test_an_end_that_nobody_can_serve_is_infinite():
+    tight = replace(CHAT, tpot_slo_s=CHAT.tpot_s(1) * 1.01, program="vllm", ttft_slo_s=inf)
+    tight = replace(tight, tpot_slo_s=tight.tpot_s(1) * 1.01)
+    assert tornado(statement(tight))["speed"][1] == inf and "speed" not in markdown(statement(tight))
+    assert as_json(statement(tight))["tornado_usd_per_month"]["speed"][1] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "tokens"),
+    [({}, 8), ({"n_draft_tokens": 3, "acceptance_rate": 0.5}, 8 * 1.875), ({"refills": False}, 8 / (761 / 280))],
+)
+def test_the_bytes_of_a_token_are_those_of_a_step_half_way_through_the_answers(changes, tokens):
+    """Eight slots of a batch that is not refilled: 1 + 1/2 + ... + 1/8 = 761/280 times as long as they are used."""
+    step = CHAT.deployment.step_cost(Load.decode(batch_size=8, context_len=1155 + 105))
+    case = replace(CHAT, **changes)
+    assert case.bytes_per_output_token(8) == pytest.approx(step.bytes / tokens)
+    assert case.requests_per_s_of_one(8) == pytest.approx(
+        (280 / 761 if not case.refills else 1) * 8 / (case.ttft_s(8) - case.tpot_s(8) / 2 + 210 * case.tpot_s(8))
+    )
+
+
+def test_a_step_with_drafts_is_verified_half_way_through_the_answers_too():
+    fast = replace(CHAT, n_output_tokens=4000, speed=2.0)
+    shape = {"batch_size": 8, "context_len": 1155 + 2000}
+    plain_s = CHAT.clock.step_s(Load.decode(**shape))
+    verify_s = CHAT.clock.step_s(Load.verify(**shape, n_draft_tokens=3))
+    drafted = replace(fast, n_draft_tokens=3, acceptance_rate=0.5)
+    assert fast.tpot_s(8) - drafted.tpot_s(8) == pytest.approx((plain_s - verify_s / 1.875) / 2)
+
+
+def test_a_replica_has_as_many_at_once_as_keep_its_pace():
+    pace = CHAT.requests_per_s_of_one
+    assert CHAT.in_flight(pace(1) / 4) == pytest.approx(0.25) and CHAT.in_flight(pace(1)) == 1
+    assert [CHAT.in_flight(pace(n) * off) for n in (2, 9) for off in (1, 1.0001)] == [2, 3, 9, 10]
+    assert CHAT.in_flight(1e9) == CHAT.memory_batch
+
+
+TAKEN = [
+    {"n_hidden_tokens": 210},
+    {"hours_per_day": 12, "peak_over_mean": 2},
+    {"reserved_tokens": 1366},
+    {"usd_per_device_hour": 2.0, "idle_usd_per_device_hour": 2.0},
+    {"rentals": (RESERVED,), "idle_usd_per_device_hour": 2.0},
+    {"peak_over_mean": 1},
+    {"acceptance_rate": 0},
+    {"fill": 1},
+    {"rentals": (RESERVED,), "hours_per_day": 8},
+    {"rentals": (replace(RESERVED, replicas=0, lost=0.0, hours_per_day=24),)},
+]
+
+
+@pytest.mark.parametrize("changes", TAKEN)
+def test_a_case_may_be_at_its_bounds(changes):
+    assert replace(CHAT, **changes).requests_per_s == 40
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"replicas": -1}, "zero or more replicas"),
+        ({"hours_per_day": 0}, "up to 24 hours"),
+        ({"hours_per_day": 24.1}, "up to 24 hours"),
+        ({"lost": -0.1}, "from 0 to below 1"),
+        ({"lost": 1}, "from 0 to below 1"),
+        ({"usd_per_device_hour": 0}, r"A rent \(contract\) is positive"),
+    ],
+)
+def test_a_rental_that_cannot_be_is_refused(changes, words):
+    with pytest.raises(BytebillError, match=words):
+        replace(RESERVED, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"n_input_tokens": 0}, "at least one input token"),
+        ({"n_input_tokens": 1.5}, "in whole numbers"),
+        ({"speed": 0}, "A speed is positive"),
+        ({"hours_per_day": 12, "peak_over_mean": 1.99}, "peak of 2.00 times"),
+        ({"ttft_slo_s": 0}, "A limit is a time above zero, not 0 and 0.05"),
+        ({"ttft_slo_s": nan}, "A limit is a time above zero"),
+        ({"rentals": (replace(RESERVED, terms="on demand"),)}, "is what no rental pays"),
+        ({"fill": 1.01}, "above 0"),
+    ],
+)
+def test_a_case_beyond_its_bounds_is_refused(changes, words):
+    with pytest.raises(BytebillError, match=words):
+        replace(CHAT, **changes)
+
+
+def printed(section):
+    return [row["printed"] for row in section["rows"]]
+
+
+def test_rows_of_speed_are_a_statements_numbers(typed):
+    section = answering._speed(typed())
+    assert printed(section) == [
+        "1,234 at once in a replica",
+        "TPOT",
+        "1.23 s",
+        "40.4 ms",
+        "24.8 tokens/s",
+        "2,110 output tokens/s",
+        "10 requests/s",
+    ]
+    values = [row["value"] for row in section["rows"]]
+    assert values[0] == 1234 and values[2:] == pytest.approx([1.2346, 0.0404, 1 / 0.0404, 2110, 10])
+
+
+@pytest.fixture
+def money(typed):
+    """5.32 replicas, USD 52,560 over 52,560,000 requests; half as fast eleven of them, and at the other end nobody."""
+    found = typed(requests_per_s=20, rentals=(), hit_rate=0.0, program="vllm")
+    answered = answering._Answered(found)
+    answered.__dict__["ends"] = (replace(found, capacity_per_s=5.0), None)
+    return answering._money(answered, "50%, as I say")
+
+
+def test_rows_of_money_are_a_statements_numbers(money):
+    told = ["20", "6 (5.32 are needed)", "24", "50%, as I say", "33.3%"]
+    assert printed(money)[1:6] == told and printed(money)[7] == "USD 1.00"
+    at_scale = 5.32 * 12 / 3600 / 20 / 211 * 1e6
+    assert printed(money)[9] == f"USD {at_scale:.2f}"
+    values = [row["value"] for row in money["rows"]]
+    assert values[:8] == pytest.approx([3, 20, 6, 24, 0.5, 1 / 3, 52560, 1])
+    assert values[8:10] == pytest.approx([1e3 / 211, at_scale])
+
+
+def test_rows_of_money_tell_both_ends_of_the_clocks_error(money):
+    clock = replace(CHAT, program="vllm").clock
+    ratio = phase_time(clock, batch_size=1234, n_input_tokens=1155, n_output_tokens=211).ratio
+    usd_in = 1e3 / (1155 + ratio * 211)
+    assert [printed(money)[row] for row in (6, 8)] == [
+        "USD 52,560 (96,360 to not within the limits)",
+        "USD 4.74 (8.69 to not within the limits)",
+    ]
+    for row, usd in ((10, usd_in), (11, ratio * usd_in)):
+        assert printed(money)[row] == f"USD {usd:.2f} ({usd * 11 / 6:.2f} to not within the limits)"
+        assert money["rows"][row]["value"] == pytest.approx(usd)
+    assert f"may be {exp(VLLM.error) - 1:.0%} off" in money["note"]
+
+
+def test_a_headline_says_when_both_ends_need_the_same_fleet(typed):
+    answered = answering._Answered(typed())
+    answered.__dict__["ends"] = (typed(), typed())
+    assert answering._headline(answered) == (
+        "Llama-3-70B on 44 x H100 SXM5: USD 87,600 a month, USD 3.95 (same fleet at both ends) per million output "
+        "tokens, input included,"
+    )
+
+
+def test_a_clock_is_too_slow_at_one_end_of_its_error_and_too_fast_at_the_other():
+    case = replace(CHAT, program="vllm")
+    low, high = answering._Answered(statement(case)).ends
+    assert [low.case.speed, high.case.speed] == pytest.approx([exp(VLLM.error), exp(-VLLM.error)])
+    tight = replace(case, tpot_slo_s=case.tpot_s(1) * 1.01)
+    low, high = answering._Answered(statement(tight)).ends
+    assert low.tpot_s <= tight.tpot_slo_s and high is None
+
+
+@pytest.mark.parametrize(
+    ("users", "longest", "fewest", "told"),
+    [
+        ((320, 276, 348), 4716, 4, ["yes", "2.00 GB (1.86 GiB)", "320 (276 to 348)", "4,716 tokens", "4"]),
+        (
+            (5, 0, 1234),
+            0,
+            None,
+            [
+                "perhaps: not if all that is uncertain takes most",
+                "2.00 GB (1.86 GiB)",
+                "5 (0 to 1,234)",
+                "none",
+                "no even group of up to 64",
+            ],
+        ),
+        ((0, 0, 3), 0, 8, ["no", "2.00 GB (1.86 GiB)", "0 (0 to 3)", "none", "8"]),
+    ],
+)
+def test_rows_of_what_fits_are_what_a_footprint_says(users, longest, fewest, told):
+    at = dict(zip(("value", "high", "low"), users, strict=True))
+    served = SimpleNamespace(
+        users=lambda n, corner: at[corner] if n == 1366 else None,
+        longest_context=lambda n: longest if n == 1 else None,
+        weight_bytes=2e9,
+    )
+    case = SimpleNamespace(n_input_tokens=1155, n_output_tokens=211, fewest_devices=fewest)
+    section = answering._fits(served, case)
+    assert printed(section) == told
+    assert [row["value"] for row in section["rows"]] == [float(users[0] > 0), None, users[0], longest, fewest]
+    assert (answering._perhaps(served, case) == "") == (users[1] > 0)
+
+
+def test_a_cache_in_use_is_no_more_than_there_is_room_for(typed):
+    served = Footprint(deployment=CHAT.deployment, program=program("vllm"))
+    room = served.at("value").cache_bytes
+    for n, held in ((1234, room), (8, 8 * CHAT.deployment.user_bytes((1155 - 288 + 105.5) / HELD_SHARE) / 4)):
+        memory = answering._memory(served, replace(typed(), batch_size=n))
+        assert [part["value"] for part in memory["parts"][-2:]] == pytest.approx([held, room - held])
+    assert [part["value"] for part in answering._memory(served, None)["parts"][-2:]] == pytest.approx([0, room])
+
+
+def test_a_step_without_others_prompts_waits_for_its_own_longest_part(typed):
+    section = answering._step(replace(typed(hit_rate=0.0), tpot_s=0.0, batch_size=1))
+    rows = {row["name"]: row for row in section["rows"]}
+    assert rows["… others' prompts alone"]["value"] == 0
+    assert (
+        rows["… and with others' prompts"]["printed"] == rows["Longest part of the step itself"]["printed"] == "weights"
+    )
+
+
+def test_points_under_a_roof_are_a_steps_arithmetic_over_its_bytes_and_its_time():
+    case = replace(CHAT, hit_rate=0.5, ttft_slo_s=inf)
+    found = statement(case)
+    loads = (
+        Load(chunks=(Chunk(context_len=577, n_new_tokens=578),)),
+        Load.decode(batch_size=found.batch_size, context_len=1260),
+    )
+    for point, load in zip(answering._roofline(found)["points"], loads, strict=True):
+        cost = CHAT.deployment.step_cost(load)
+        assert (point["x"], point["y"]) == pytest.approx(
+            (cost.flops / cost.bytes, cost.flops / CHAT.clock.step_s(load) / 4)
+        )
+
+
+@pytest.mark.parametrize(
+    ("given", "quick", "ids"),
+    [
+        ({}, True, "fits speed step money offers"),
+        ({}, False, "fits speed step money offers reverse levers in-place"),
+        ({"n": "1"}, False, "fits"),
+        ({"n": "3"}, False, ""),
+    ],
+)
+def test_an_answer_has_the_parts_that_could_be_answered(given, quick, ids):
+    found = answer(given, quick=quick)
+    assert [part["id"] for part in found["sections"]] == ids.split()
+    priced = "money" in ids
+    assert (
+        (found["refused"] is None) == priced == bool(found["headline"]) == bool(found["yaml"]) == bool(found["notes"])
+    )
+    assert (found["markdown"] != "") == (priced and not quick) and (found["roofline"] is not None) == priced
+    assert (found["memory"] is not None) == bool(ids)
+
+
+@pytest.mark.parametrize(
+    ("usd_per_request", "rent", "share", "traffic"),
+    [
+        (
+            11 / 24_000,
+            "USD 1.50 an hour a device",
+            "72.8%",
+            "at no rate: at this fill and peak, full replicas ask more",
+        ),
+        (1e-9, "none of a cent or more", "at none: 33333333.4% would be needed", "at no rate"),
+        (0.0017734, "USD 5.80 an hour a device", "18.8%", "1.88 requests/s, and always beyond"),
+        (
+            0.0011083,
+            "USD 3.62 an hour a device",
+            "30.1%",
+            "3.01 requests/s, dearer again at each new replica; always beyond 15.1",
+        ),
+    ],
+)
+def test_a_host_is_beaten_by_a_rent_a_utilization_and_a_rate(typed, usd_per_request, rent, share, traffic):
+    """A replica costs USD 12 an hour and serves 36,000 requests; eleven of them USD 96,360 for 105,120,000."""
+    found = typed(rentals=())
+    price = api_price("Llama 3.3 70B", host="Groq")
+    month = usd_per_request * 105_120_000
+    offer = Offer(price=price, cache="none", usd_per_request=usd_per_request, usd_per_month=month)
+    stub = SimpleNamespace(longest_context=lambda n: 7 if n == 1234 else None, users=lambda n: 1000 + n)
+    asked = [*questions(found, Hosts(same=(offer,), other=()), stub)]
+    told = {name: said for name, said, _ in asked}
+    assert [*told.values()][:2] == ["7 tokens", "2,366"]
+    at = price.name
+    assert (told[f"Highest rent that beats {at}"], told[f"Utilization from which it beats {at}"]) == (rent, share)
+    assert told[f"Traffic from which it beats {at}"].startswith(traffic)
+    assert (asked[2][2] is None) == rent.startswith("none") and (asked[4][2] is None) == traffic.startswith("at no")
+
+
+def price_at(batch_size):
+    """Of a million output tokens with so many slots and no limit on TPOT, if replicas came in fractions."""
+    there = statement(replace(CHAT, tpot_slo_s=inf, max_batch_size=batch_size))
+    return there.at_scale_usd_per_request / 211 * 1e6
+
+
+def limit_for(usd_per_m, **changes):
+    served = Footprint(deployment=CHAT.deployment, program=program("vllm"))
+    *_, asked = questions(statement(replace(CHAT, **changes)), Hosts(same=(), other=()), served, usd_per_m=usd_per_m)
+    return asked
+
+
+@pytest.mark.parametrize("n", [1, 2, 33, CHAT.memory_batch])
+def test_a_price_is_reached_by_the_smallest_batch_whose_price_it_is(n):
+    name, said, limit_s = limit_for(price_at(n))
+    assert name.startswith(f"TPOT limit for USD {price_at(n):,.2f} a million") and f"a batch of {n:,} (" in said
+    assert CHAT.tpot_s(n) <= limit_s <= CHAT.tpot_s(n) * 1.01
+
+
+@pytest.mark.parametrize(("changes", "most"), [({}, CHAT.memory_batch), ({"max_batch_size": 8}, 8)])
+def test_a_price_that_no_batch_reaches_is_answered_with_that_of_the_largest(changes, most):
+    _, said, limit_s = limit_for(price_at(most) * 0.999, **changes)
+    assert (said, limit_s) == (f"none: without one it is USD {price_at(most):,.2f}", None)
+
+
+CARD = {"name": "Mine", "memory_gb": 85, "bandwidth_gb_per_s": 3350, "tflops": {"bf16": 989}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"requests_per_s": "auto"}, "The field requests_per_s is a number, not 'auto'"),
+        ({"refills": 1}, "The field refills is true or false, not 1"),
+        ({"program": 3}, "The field program is a name, not 3"),
+        ({"rentals": [3]}, "A rental gives terms, replicas, usd_per_device_hour"),
+        ({"rentals": [{"terms": "spot", "price": 1}]}, "There is no field of a rental 'price'"),
+        ({"accelerator": CARD | {"tflops": 989}}, "The field tflops gives dense rates"),
+        ({"accelerator": CARD | {"tflops": {"bf61": 1}}}, "There is no dtype 'bf61'"),
+        ({"accelerator": CARD | {"tflops": {"bf16": "many"}}}, "The field tflops is a number"),
+        ({"accelerator": CARD | {"colour": "red"}}, "There is no field of a device 'colour'"),
+        ({"accelerator": CARD | {"vendor": "AMD"}, "program": "trtllm"}, "not on AMD's"),
+        ({"n_output_tokens": 1e12}, "The field n_output_tokens is a whole number"),
+        ({"requests_per_s": inf}, "The field requests_per_s is a number"),
+        ({"n_input_tokens": None, "n_output_tokens": None}, "A case needs n_input_tokens, n_output_tokens too"),
+    ],
+)
+def test_a_field_that_is_of_another_kind_is_named(changes, sentence):
+    with pytest.raises(BytebillError, match=sentence):
+        Form.read(FORM | changes)
+
+
+def test_what_a_form_leaves_out_is_as_its_example_says():
+    plain = Form.read(FORM)
+    assert (plain.lengths, plain.attainment, plain.case.name) == ("azure-conv", 0.99, "Llama-3-70B on H100 SXM5")
+    assert (plain.case.program, plain.case.fill, plain.case.rentals) == ("vllm", 1.0, ())
+    free = Form.read(FORM | {"ttft_slo_s": None, "tpot_slo_s": inf, "step_tokens": None, "spare_replicas": None}).case
+    assert (free.ttft_slo_s, free.tpot_slo_s, free.step_tokens, free.spare_replicas) == (inf, inf, None, 0)
+    asked = Form.read(FORM | {"lengths": "azure-code", "attainment": 0.9, "name": "x", "fill": "auto"})
+    assert (asked.lengths, asked.attainment, asked.case.name) == ("azure-code", 0.9, "x")
+    assert Form.read(FORM | {"accelerator": CARD, "program": "trtllm"}).case.deployment.accelerator.vendor == ""
+    with pytest.raises(BytebillError, match="a fill is found for a program"):
+        form.usable_of(CHAT, "azure-conv")
+
+
+RENTS = {"faster": accelerator("h200-sxm"), "faster_usd_per_hour": 4.0, "contract_usd_per_hour": 2.0}
+
+
+def test_a_lever_makes_a_price_and_a_token_cheaper_by_its_factors():
+    """Those of several fleets weighed by their requests, here a quarter of them; of one in place, what it does."""
+    quarter = standard_levers(**RENTS, longest_tokens=8192, smaller=model("llama-3-8b"), routed_share=0.25)
+    now = statement(CHAT)
+    for found in ranked(quarter, CHAT):
+        moved = [statement(case) for case in found.lever.move(CHAT, as_filled)]
+        shares = [0.75, 0.25] if found.lever.name.startswith("half") else [1.0]
+        assert [each.case.requests_per_s for each in moved] == pytest.approx([40 * share for share in shares])
+        for name, factor in (
+            ("at_scale_usd_per_request", found.factor),
+            ("bytes_per_output_token", found.bytes_factor),
+        ):
+            usd = sum(share * getattr(each, name) for share, each in zip(shares, moved, strict=True))
+            ratio = getattr(now, name) / usd
+            assert factor == pytest.approx(1 / ratio if found.lever.in_place else ratio), found.lever.name
+
+
+def test_levers_take_the_shares_that_their_caller_names():
+    named = standard_levers(**RENTS, longest_tokens=1, smaller=model("llama-3-8b"), hit_rate=0.2, n_draft_tokens=7)
+    moves = {lever.name: lever.move for lever in named}
+    assert moves["prefixes found"](CHAT, as_filled) == [replace(CHAT, hit_rate=0.2)]
+    assert moves["guessing ahead"](CHAT, as_filled) == [replace(CHAT, n_draft_tokens=7)]
+    chapters = [(lever.chapter, lever.in_place) for lever in named]
+    assert chapters == [*((n, n < 6) for n in (3, 4, 5, 6, 11, 11, 12, 13, 14, 15, 17, 18, 19))]
+
+
+def test_a_lever_that_nothing_serves_is_none_and_one_that_breaks_the_limits_too():
+    def nowhere(case, filled):
+        raise BytebillError("No.")
+
+    assert effect(Lever("x", 1, DOLLARS, nowhere), CHAT) is None
+    assert effect(Lever("x", 1, DOLLARS, lambda case, filled: [replace(case, tpot_slo_s=1e-6)]), CHAT) is None
+    told = []
+    for in_place in (True, False):
+        effect(Lever("x", 1, DOLLARS, lambda case, filled: told.append(filled) or [case], in_place), CHAT, max)
+    assert told == [as_filled, max]  # a lever in place is priced at the fill that there is
+
+
+@pytest.mark.parametrize(
+    ("code", "printed", "wrong"),
+    [
+        ("def f():\n    1 / 0\n\nf()", "", "line 2: ZeroDivisionError: division by zero"),
+        ("import json\njson.loads('')", "", "line 2: JSONDecodeError: Expecting value: line 1 column 1 (char 0)"),
+        ("print(1)\nNone", "1\n", None),
+        ("display(3)", "3\n", None),
+        ("x = 3", "", None),
+        ("__name__", "'__main__'\n", None),
+        ("'a'\n'b'", "'b'\n", None),
+        ("'\ud800'", "", "line 1: UnicodeEncodeError: 'utf-8' codec can't encode character"),
+    ],
+)
+def test_a_snippet_shows_its_last_value_or_the_line_that_went_wrong(code, printed, wrong):
+    found = run_snippet(code)
+    assert found["printed"] == printed and (found["wrong"] or "").startswith(wrong or "")
+    assert (found["wrong"] is None) == (wrong is None)
+
+
+def test_a_snippet_is_asked_and_answered_as_json():
+    assert snippet_text(json.dumps("print('é')")) == '{"printed": "é\\n", "wrong": null}'
+
+
+def test_a_page_asks_for_all_or_quickly_or_for_a_fill(monkeypatch):
+    monkeypatch.setattr(answering, "answer", lambda given, quick=False: {"…": [given, quick]})
+    monkeypatch.setattr(answering, "fill_of", lambda given: {"fill": given})
+    texts = [answer_text(json.dumps({"what": what, "fields": {"n": "4"}})) for what in ("all", "quick", "fill")]
+    assert texts == ['{"…": [{"n": "4"}, false]}', '{"…": [{"n": "4"}, true]}', '{"fill": {"n": "4"}}']
+
+
+def test_a_fill_that_is_found_has_its_mark_and_one_that_is_not_has_that_of_its_limits(monkeypatch):
+    fields = {"n": "4", "in": "900"}
+    asked = read_fields(fields)
+    monkeypatch.setattr(answering, "search_fill", lambda case: ("41", ""))
+    marked = {"refused": None, "fill": "41", "found": fill.fill_mark(asked | {"fill": "41"})}
+    assert answering.fill_of(fields) == answering.fill_of(fields | {"config": 7}) == marked
+    monkeypatch.setattr(answering, "search_fill", lambda case: ("", "No."))
+    none = {"refused": "No.", "fill": None, "found": None, "limits": fill.limits_mark(asked)}
+    assert answering.fill_of(fields) == none
+    assert "split evenly" in answering.fill_of({"n": "3"})["refused"]
+
+
+def test_a_pasted_model_begins_with_a_brace_and_a_blank_is_none():
+    asked = read_fields({})
+    assert form_of(asked, "  {}")["model"] == "  {}" and form_of(asked, " \n")["model"] == "llama-3.1-70b"
+    with pytest.raises(BytebillError, match="begins with a brace"):
+        form_of(asked, "x{}")
+
+
+def test_a_fill_is_sought_for_what_a_cache_has_not_and_without_drafts(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(form, "usable_share", lambda group, **given: asked.update(given, group=group) or 0.9)
+    case = replace(CHAT, program="vllm", hit_rate=0.5, n_draft_tokens=3, acceptance_rate=0.9, step_tokens=2048)
+    share = form.usable_of(case, "azure-code", attainment=0.95)
+    plain = replace(CHAT, program="vllm", n_input_tokens=578, step_tokens=2048, ttft_slo_s=inf, tpot_slo_s=inf)
+    plain = replace(plain, max_batch_size=case.memory_batch)
+    assert asked["capacity_per_s"] == pytest.approx(statement(plain).capacity_per_s)
+    told = {"program_id": "vllm", "constants": VLLM, "n_input_tokens": 578, "n_output_tokens": 211}
+    told |= {"trace_id": "azure-code", "attainment": 0.95, "step_tokens": 2048, "n_slots": case.memory_batch}
+    assert {name: asked[name] for name in told} == told and asked["group"] == plain.served
+    free = statement(replace(case, ttft_slo_s=inf, tpot_slo_s=inf))
+    assert share == pytest.approx(min(1.0, 0.9 * free.capacity_per_s / statement(case).capacity_per_s))
+
+
+@pytest.mark.parametrize("between", [0.0, 0.25, 0.75])
+def test_a_limit_on_drafted_tokens_is_the_plain_one_at_the_same_batch(between):
+    plain = replace(CHAT, tpot_slo_s=inf)
+    at_s, next_s = (replace(CHAT, n_draft_tokens=3).tpot_s(n) for n in (8, 9))
+    case = replace(CHAT, n_draft_tokens=3, tpot_slo_s=at_s + between * (next_s - at_s))
+    there = plain.tpot_s(8) + between * (plain.tpot_s(9) - plain.tpot_s(8))
+    assert form._tpot_of_same_batch_s(case, plain) == pytest.approx(there)
+    few = replace(plain, max_batch_size=8)
+    beyond = replace(case, tpot_slo_s=1.5 * at_s)
+    assert form._tpot_of_same_batch_s(beyond, few) == pytest.approx(1.5 * plain.tpot_s(8))
+
+
+def test_the_cheapest_host_is_the_first_of_the_same_model():
+    found = statement(replace(CHAT, requests_per_s=1.0))
+    hosts = hosts_of(found, closed="GPT-4o")
+    assert hosts.cheapest == hosts.same[0] and hosts.offers == hosts.same + hosts.other and hosts.other
+    usd = [offer.usd_per_month for offer in hosts.same]
+    assert usd == sorted(usd) and len(usd) > 1
+    assert Hosts(same=(), other=hosts.other).cheapest is None
+
+
+@pytest.mark.parametrize(
+    ("shares", "told"),
+    [
+        ((0.5,), "1 offer by a host of this model on file would ask 50% of this."),
+        ((0.0049, 0.006), "2 offers by hosts of this model on file would ask under 1% and 1% of this."),
+        ((0.1, 0.2, 12.345), "3 offers by hosts of this model on file would ask 10%, 20% and 1,234% of this."),
+        ((), "No host of this model is on file."),
+    ],
+)
+def test_offers_of_hosts_are_told_as_shares_of_the_invoice(typed, shares, told):
+    same = tuple(SimpleNamespace(usd_per_month=87_600 * share) for share in shares)
+    assert answering._verdict(typed(), Hosts(same=same, other=())) == told
+
+
+@pytest.mark.parametrize(
+    ("id", "fill", "n_out", "tpot", "n_notes"),
+    [
+        ("h100-sxm", 0.9, 2, "50", 2),
+        ("h100-sxm", 0.89, 1, "50", 2),
+        ("h100-sxm", 0.89, 1, "", 1),
+        ("mi300x", 0.95, 1, "50", 4),
+    ],
+)
+def test_notes_are_as_many_as_there_is_to_know(typed, id, fill, n_out, tpot, n_notes):
+    case = typed(fill=fill, n_output_tokens=n_out, n_hidden_tokens=0).case.on(accelerator=accelerator(id))
+    notes = answering._notes(replace(typed(), case=case), Hosts(same=(), other=()), {"tpot": tpot})
+    assert len(notes) == n_notes and notes[0] == "No host of this model is on file."
+
+
+@pytest.fixture
+def paced(monkeypatch):
+    """A server of which so many answers are late, by rate and seed, and what it was asked."""
+    tried = []
+
+    def of(late):
+        def served(group, policy, constants, inputs, outputs, n_requests, rate_per_s, seed):
+            tried.append((round(rate_per_s, 9), seed, n_requests, policy))
+            return late(rate_per_s, seed)
+
+        monkeypatch.setattr(usable, "_served", served)
+        monkeypatch.setattr(Slo, "share", lambda self, late_share: 1 - late_share)
+        usable_share.cache_clear()
+        return tried
+
+    yield of
+    usable_share.cache_clear()
+
+
+def usable_of_ten(**given):
+    """Of a replica that serves ten a second, on CHAT's devices."""
+    asked = {"program_id": "vllm", "constants": VLLM, "capacity_per_s": 10.0, "tpot_s": 1.0}
+    return usable_share(CHAT.deployment, **asked | {"n_input_tokens": 900, "n_output_tokens": 50} | given)
+
+
+@pytest.mark.parametrize("most_per_s", [9.9, 5.0, 1.9, 0.3, 0.005])
+def test_a_usable_share_is_found_to_four_percent(paced, most_per_s):
+    tried = paced(lambda rate, seed: 0.0 if rate <= most_per_s else 1.0)
+    found = usable_of_ten()
+    assert most_per_s / 10 / 1.04 <= found <= most_per_s / 10
+    kept = [seed for rate, seed, *_ in tried if rate == round(10 * found, 9)]
+    assert kept == [0, 1, 2, 3, 4] and {n for _, _, n, _ in tried} == {500}
+
+
+def test_all_of_a_replica_is_usable_where_its_capacity_is_in_time(paced):
+    paced(lambda rate, seed: 0.0 if rate <= 10 else 1.0)
+    assert usable_of_ten() == 1.0
+
+
+@pytest.mark.parametrize(("most_per_s", "refused"), [(0.0033, False), (0.0031, True)])
+def test_below_a_thousandth_nothing_is_usable(paced, most_per_s, refused):
+    """A fifth of a fifth and so on: the last point is 1 in 3,125."""
+    paced(lambda rate, seed: 0.0 if rate <= most_per_s else 0.25)
+    if refused:
+        with pytest.raises(
+            BytebillError, match=r"a replica gives 75\.00% of answers within the limits, and 99\.00% are"
+        ):
+            usable_of_ten()
+    else:
+        assert usable_of_ten() == pytest.approx(most_per_s / 10, rel=0.04)
+
+
+@pytest.mark.parametrize(
+    ("late", "attainment", "kept"),
+    [
+        ({0: 0.05}, 0.99, True),
+        ({4: 0.051}, 0.99, False),
+        ({0: 0.01, 1: 0.01, 2: 0.01, 3: 0.01, 4: 0.01}, 0.99, True),
+        ({0: 0.25, 3: 0.25}, 0.9, True),
+        ({0: 0.25, 3: 0.26}, 0.9, False),
+    ],
+)
+def test_answers_of_all_draws_are_counted_together(paced, late, attainment, kept):
+    paced(lambda rate, seed: late.get(seed, 0.0) if rate > 9.99 else 0.0)
+    given = {} if attainment == 0.99 else {"attainment": attainment}
+    assert (usable_of_ten(**given) == 1.0) == kept
+
+
+@pytest.mark.parametrize(
+    ("given", "n_slots", "budget"),
+    [({}, 256, 8192), ({"n_slots": 7}, 7, 8192), ({"n_slots": 10**6}, 256, 8192), ({"step_tokens": 512}, 256, 512)],
+)
+def test_a_replica_is_tried_with_the_slots_and_steps_of_its_program_or_fewer(paced, given, n_slots, budget):
+    tried = paced(lambda rate, seed: 0.0)
+    usable_of_ten(**given)
+    assert {(policy.n_slots, policy.token_budget) for *_, policy in tried} == {(n_slots, budget)}
+    with pytest.raises(BytebillError, match="some requests a second, not 0"):
+        usable_of_ten(capacity_per_s=0)
+
+
+def test_a_fleet_may_have_a_million_devices_and_no_more(monkeypatch):
+    case = replace(CHAT, spare_replicas=1)
+    devices = 4 * (statement(case).needed + 1)
+    monkeypatch.setattr(bill, "MOST_DEVICES", devices)
+    assert statement(case).n_devices >= devices
+    monkeypatch.setattr(bill, "MOST_DEVICES", devices * 0.999)
+    with pytest.raises(BytebillError, match="and no fleet has more than"):
+        statement(case)
+
+
+def test_choices_are_labelled_and_what_is_served_today_comes_first():
+    labels = {name: field.options() for name, field in FORM_FIELDS.items() if field.options}
+    assert list(labels["m"])[: len(PUBLISHED)] == list(PUBLISHED) and labels["m"]["llama-3.1-8b"] == "Llama-3.1-8B"
+    assert labels["gpu"]["h100-sxm"] == "H100 SXM5" and labels["by"]["trtllm"] == "TensorRT-LLM"
+    assert next(iter(labels["w"].items())) == ("auto", "as published") and labels["kv"] == {
+        "bf16": "bf16",
+        "fp8": "fp8",
+    }
+    assert labels["load"] == {"rate": "requests a second", "users": "requests at once"}
+    assert labels["attn"] == {"tensor": "devices share heads", "data": "each its own users"}
+    assert next(iter(labels["api"].items())) == ("", "none") and labels["api"]["GPT-4o"] == "GPT-4o"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("half to Llama-3.1-8B", "if half of the requests are as well answered by the smaller model"),
+        ("contract for a year", "C"),
+        ("H200 SXM", "F"),
+        ("8-bit cache", "if quality holds"),
+        ("limits twice as long", "if users wait twice as long, at the same fill"),
+    ],
+)
+def test_a_lever_says_what_it_takes_for_granted(name, told):
+    pulled = LeverEffect(lever=replace(LEVERS[0], name=name), saved_usd=1.0, factor=1.0, bytes_factor=1.0)
+    assert assumed_by(pulled, faster="F", contract="C") == told
+    plain = {lever.name for lever in LEVERS} - {"half to Llama-3-8B", "contract for a year", "H200 SXM"}
+    assert {*ASSUMES} == plain
+
+
+@pytest.mark.parametrize(
+    ("factor", "told"),
+    [
+        (1.004, "the same at scale"),
+        (0.996, "the same at scale"),
+        (1.006, "1.01 times cheaper at scale"),
+        (0.994, "1.01 times dearer at scale"),
+        (12.34, "12.3 times cheaper at scale"),
+    ],
+)
+def test_a_factor_is_told_from_half_a_percent_on(factor, told):
+    assert times_told(factor) == told
+
+
+def test_levers_of_the_page_are_at_rents_on_file_and_promise_slots_for_the_longest():
+    case = Form.read(form_of(read_fields({}))).case
+    told = {pulled.lever.name: (pulled.lever, assumed) for pulled, assumed in levers_of(case)}
+    h200_usd = rent_of("h200-sxm").usd_per_gpu_hour
+    assert told["contract for a year"][1] == f"at USD {A_YEAR:,.2f} an hour a device, paid all year"
+    assert told[H200][1].startswith(f"at USD {h200_usd:,.2f} an hour a device, on the cheapest even group")
+    moved = {name: lever.move(case, as_filled)[0] for name, (lever, _) in told.items()}
+    assert moved["contract for a year"].usd_per_device_hour == A_YEAR and moved[H200].usd_per_device_hour == h200_usd
+    assert moved["paging the cache"].reserved_tokens == case.deployment.model.context_len == 131_072

@@ -6,7 +6,7 @@ the rule makes of the claim with that machine's number in the place of the one f
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from bytebill.claims.register import CLAIMS
@@ -28,8 +28,8 @@ class MeasuredPart:
     high: float
     passed: bool
     ends: tuple[bool, bool]
-    elsewhere: Mapping[str, tuple[float, bool]] = field(default_factory=dict)
-    words: Mapping[str, str] = field(default_factory=dict)  # of machines whose number makes another one
+    elsewhere: Mapping[str, tuple[float, bool]]
+    words: Mapping[str, str]  # of machines whose number makes another one
 
     @property
     def steady(self) -> bool:

@@ -15,7 +15,7 @@ claim says is `register`; how a verdict looks is `view`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from math import isfinite
 from statistics import fmean, median
@@ -49,9 +49,9 @@ class Found:
     low: float
     high: float
     flips: tuple[str, float]
-    samples: tuple[float, ...] = ()
-    of: str = "seeds"
-    machines: Mapping[str, float] = field(default_factory=dict)
+    samples: tuple[float, ...]
+    of: str  # "seeds" or "machines"
+    machines: Mapping[str, float]
 
 
 def found(
@@ -97,7 +97,7 @@ class Reach:
 
     cases: Mapping[str, bool | None]
     boundary: str
-    unsure: tuple[str, ...] = ()
+    unsure: tuple[str, ...]
 
     @property
     def n(self) -> int:

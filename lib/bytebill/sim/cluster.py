@@ -78,8 +78,8 @@ class ClusterServed:
     metrics: Metrics
     pools: tuple[Metrics, ...]
     end_s: float
-    n_moved_tokens: int = 0
-    moved_bytes: float = 0.0
+    n_moved_tokens: int
+    moved_bytes: float
 
 
 @dataclass(frozen=True, kw_only=True)
