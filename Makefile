@@ -36,14 +36,17 @@ refresh: $(READY)  ## run every chapter and, only if all pass, replace the commi
 	@bytebill refresh
 
 # Rendered first: tests of the slides, the paper and the teaching pack look at the pages, and skip where there are none.
-# Two tests or notebooks at once, a core each: pinned threads would put both on the first one. No time that is measured
-# here is kept: cells that measure do it once, and nbval compares the others with what is committed.
-AT_ONCE = -n auto --maxprocesses 4
+# Notebooks run at once, a core each: pinned threads would put all on the first one. Of tests one more runs, since some
+# wait, for a browser or a kernel. No time that is measured here is kept: cells that measure do it once, and nbval compares
+# the others with what is committed.
+N_CORES := $(shell getconf _NPROCESSORS_ONLN)
+AT_ONCE = -n $(shell echo $$(($(N_CORES) < 4 ? $(N_CORES) : 4)))
+ONE_MORE = -n $(shell echo $$(($(N_CORES) < 4 ? $(N_CORES) + 1 : 4)))
 test: export OMP_NUM_THREADS := 1
 test: export OMP_PROC_BIND := false
 test: $(READY) lint  ## everything that CI checks
 	bytebill book --committed
-	pytest $(AT_ONCE) --dist worksteal
+	pytest $(ONE_MORE) --dist worksteal
 	BYTEBILL_REPEATS=1 BYTEBILL_PINS=strict pytest --nbval --nbval-sanitize-with tests/nbval.cfg $(AT_ONCE) --dist loadfile notebooks
 	python -m bytebill.site.browser _build/html
 
