@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from bytebill.models import ModelSpec
 if TYPE_CHECKING:
     from bytebill.engine.transformer import Transformer
     from bytebill.engine.weights import Weights
+    from bytebill.statement.bill import Statement
 
 # A busy machine is not a failed law, and the same examples at each run are the same result. For others:
 # pytest --hypothesis-profile=search
@@ -106,3 +108,17 @@ def toy(tmp_path: Path) -> Book:
 def pytest_configure(config: pytest.Config) -> None:
     """Name the marks of these tests."""
     config.addinivalue_line("markers", "slow: runs a real chapter or measures (leave out with -m 'not slow')")
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Statement]:
+    """Statements whose batch, times and swings are typed in, and whose replicas have as many at once as a second."""
+    from bytebill.statement import Case, page
+    from bytebill.statement.bill import Statement
+    from statement_cases import CHAT, RESERVED, SWINGS
+
+    monkeypatch.setattr(page, "tornado", lambda found: SWINGS)
+    monkeypatch.setattr(Case, "in_flight", lambda self, requests_per_s: requests_per_s)
+    numbers = {"batch_size": 1234, "limit": "TPOT", "tpot_s": 0.0404, "ttft_s": 1.2346, "capacity_per_s": 10.0}
+    given = {"name": "A | <b>\nchat", "rentals": (RESERVED,), "hit_rate": 0.25, "n_hidden_tokens": 11, "fill": 0.5}
+    return lambda **changes: Statement(case=replace(CHAT, **given | changes), **numbers)
