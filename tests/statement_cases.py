@@ -24,11 +24,7 @@ CHAT = Case(
     tpot_slo_s=0.05,
     usd_per_device_hour=3.0,
 )
-
-
 VLLM = calibrated_constants("vllm", "h100-sxm")
-
-
 LEVERS = standard_levers(
     faster=accelerator("h200-sxm"),
     faster_usd_per_hour=4.0,
@@ -36,9 +32,5 @@ LEVERS = standard_levers(
     longest_tokens=8192,
     smaller=model("llama-3-8b"),
 )
-
-
 RESERVED = Rental(terms="contract", replicas=3, usd_per_device_hour=2.0)
-
-
 SWINGS = {"a": (1e3, 2e3), "b": (0.4, inf), "c": (1.0, 1234.6), "d": (2.0, 3.0), "e": (4.0, 5.0)}

@@ -177,8 +177,6 @@ def test_what_is_asked_the_other_way_round_is_the_arithmetic_of_one_replica():
 
 
 A_YEAR = rent_of("h100-sxm", terms=CONTRACT).usd_per_gpu_hour
-
-
 H200, B200 = (accelerator(id).name for id in ("h200-sxm", "b200"))
 
 
