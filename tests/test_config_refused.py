@@ -186,8 +186,9 @@ def test_a_folder_and_modelopts_file_beside_its_config(tmp_path: Path) -> None:
 def test_the_config_itself_counts_before_the_file_beside_it_and_a_file_gives_its_name(tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text(json.dumps({**TINY, "quantization_config": {"quant_method": "gptq"}}))
     (tmp_path / "hf_quant_config.json").write_text(json.dumps({"quantization": {"quant_algo": "FP8"}}))
-    spec, stored = load_config(tmp_path / "mine.json")
-    assert (spec.id, spec.name, stored.name) == ("mine", "mine", "int4")
+    for spec, stored in (load_config(tmp_path / "mine.json"), find(str(tmp_path / "mine.json"))):
+        assert (spec.id, spec.name, stored.name) == ("mine", "mine", "int4")
+    refuses(lambda: find(str(tmp_path / "yours.json")), "no file")
 
 
 def test_a_file_of_sixteen_megabytes_is_the_largest_that_is_read(tmp_path: Path) -> None:
