@@ -28,7 +28,7 @@ from bytebill.measure.decoders import build_stack, hollow
 from bytebill.measure.paging import attention_by_block_size
 from bytebill.measure.prefix import ttft_by_hit
 from bytebill.measure.sizes import sizes_for
-from bytebill.measure.timing import Timing, drift, launches, timed
+from bytebill.measure.timing import Timing, drift, launches, timed, times
 from bytebill.models import model
 from bytebill.records import read_record, write_record
 from bytebill.trials import bench, record
@@ -431,6 +431,26 @@ def test_a_number_of_repeats_that_is_none_is_one_sentence(told, monkeypatch):
     monkeypatch.setenv("BYTEBILL_REPEATS", told)
     with pytest.raises(BytebillError, match="BYTEBILL_REPEATS is a whole number from 1 up, not"):
         timed(lambda: None, sync=lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("told", "n", "at_least", "turns"),
+    [(None, 3, 1, 3), ("1", 3, 1, 1), ("1", 3, 2, 2), ("2", 3, 1, 2), ("9", 3, 1, 3), ("1", 1, 2, 1)],
+)
+def test_a_measurement_takes_as_many_turns_as_are_enough(told, n, at_least, turns, monkeypatch):
+    monkeypatch.delenv("BYTEBILL_REPEATS", raising=False)
+    if told:
+        monkeypatch.setenv("BYTEBILL_REPEATS", told)
+    assert list(times(n, at_least=at_least)) == list(range(turns))
+
+
+@pytest.mark.parametrize(("told", "least", "most"), [("1", 1, 1), ("9", 3, 10**6), (None, 3, 10**6)])
+def test_a_time_to_be_filled_is_filled_unless_fewer_repeats_are_enough(told, least, most, monkeypatch):
+    monkeypatch.delenv("BYTEBILL_REPEATS", raising=False)
+    if told:
+        monkeypatch.setenv("BYTEBILL_REPEATS", told)
+    found = timed(lambda: time.sleep(0.001), sync=lambda: None, repeats=3, at_least_s=0.05)
+    assert least <= len(found.samples_s) <= most and (most == 1 or sum(found.samples_s) >= 0.05)
 
 
 def alive(pid):

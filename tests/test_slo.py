@@ -24,6 +24,7 @@ from bytebill.serving.slo import (
     user_tokens_per_s,
 )
 from bytebill.sim import serve_on
+from conftest import refuses
 
 
 def metrics_of(*requests: tuple[float, float, float, int], refused: int = 0) -> Metrics:
@@ -131,6 +132,38 @@ def test_a_rate_is_looked_for_in_as_few_loads_as_its_bracket_needs() -> None:
     found = max_rate_at_slo(serve, Slo(ttft_s=2), seeds=[7], low_per_s=1, rtol=0.5)
     assert asked == pytest.approx([1, 2, 4, math.sqrt(8)]) and found.n_evaluations == 4
     assert found.brackets == {7: pytest.approx((math.sqrt(8), 4))}
+
+
+@pytest.mark.parametrize(
+    ("limits_per_s", "asked"),
+    [  # between 4 and 8, halved once; then up by two ends, and down by three to the lowest
+        ([5, 7], [1, 2, 4, 8, 32**0.5, 4, 8, 32**0.5]),
+        ([5, 20], [1, 2, 4, 8, 32**0.5, 4, 8, 16, 32, 512**0.5]),
+        ([9, 1], [1, 2, 4, 8, 16, 128**0.5, 8, 4, 2, 1, 2**0.5]),
+    ],
+)
+def test_a_seed_begins_between_the_ends_of_the_one_before_it(limits_per_s: list[float], asked: list[float]) -> None:
+    tried = []
+
+    def serve(rate_per_s: float, seed: int) -> Metrics:
+        tried.append(rate_per_s)
+        return metrics_of((0, 1 if rate_per_s <= limits_per_s[seed] else 9, 10, 2))
+
+    found = max_rate_at_slo(serve, Slo(ttft_s=2), seeds=range(2), low_per_s=1, rtol=0.5)
+    assert tried == pytest.approx(asked) and found.n_evaluations == len(asked)
+    for seed, (met, missed) in found.brackets.items():
+        assert met <= limits_per_s[seed] < missed
+
+
+def test_a_seed_that_is_late_at_the_lowest_rate_or_in_time_at_the_highest_is_refused() -> None:
+    def serve(rate_per_s: float, seed: int) -> Metrics:
+        return metrics_of((0, 1 if rate_per_s <= (5, 0.9, 99)[seed] else 9, 10, 2))
+
+    refuses(lambda: max_rate_at_slo(serve, Slo(ttft_s=2), seeds=[0, 1], low_per_s=1), "At 1 .* missed already")
+    refuses(lambda: max_rate_at_slo(serve, Slo(ttft_s=2), seeds=[0, 1], low_per_s=1, high_per_s=8), "missed already")
+    refuses(
+        lambda: max_rate_at_slo(serve, Slo(ttft_s=2), seeds=[0, 2], low_per_s=1, high_per_s=8), "At 8 .* end higher"
+    )
 
 
 def test_unless_told_otherwise_99_percent_keep_the_limits_at_five_seeds() -> None:

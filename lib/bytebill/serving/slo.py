@@ -139,13 +139,14 @@ def max_rate_at_slo(
     """The highest arrival rate that keeps an SLO, by halving the bracket of each seed [requests/s].
 
     `serve(rate_per_s, seed)` serves a load. `jointly`: a share of `attainment` keeps all limits, instead of every
-    quantile its own. Believes that one seed's answers only get later as its rate rises; noise that breaks this shows
-    in the interval. Without `high_per_s` the rate is doubled until it misses. A seed's rate is looked for where the
-    seed before it had its own.
+    quantile its own. Believes that one seed's answers only get later as its rate rises; noise that breaks this moves
+    the result within its bracket and shows in the interval. Without `high_per_s` the rate is doubled until it misses,
+    or halved until it is kept: the first seed begins at `low_per_s`, the others between the ends that the one before
+    them came to.
     """
     require(1e-9 <= rtol < 1, f"A bracket is halved until it is narrow by a share from 1e-9 to below 1, not {rtol}.")
     for rate_per_s in (low_per_s, low_per_s if high_per_s is None else high_per_s):
-        require(0 < rate_per_s < math.inf, f"A rate is positive and finite, not {rate_per_s}/s.")
+        require(1e-99 < rate_per_s < 1e99, f"A rate is positive and finite, not {rate_per_s}/s.")
     alone = jointly and slo.itl_s < math.inf
     require(not alone, "A gap belongs to no one request: a joint share cannot hold a limit on ITL.")
     n_evaluations = 0
@@ -156,7 +157,7 @@ def max_rate_at_slo(
         metrics = serve(rate_per_s, seed)
         return slo.share(metrics) >= slo.attainment if jointly else slo.met(metrics)
 
-    grid, place, brackets = _Grid(low_per_s, high_per_s, rtol), None, {}
+    grid, place, brackets = _Grid(low_per_s, high_per_s, rtol), 0, {}
     for seed in seeds:
         place = _last_kept(partial(kept, seed=seed), grid, begin=place)
         brackets[seed] = (grid.rate_per_s(place), grid.rate_per_s(place + 1))
@@ -191,20 +192,19 @@ class _Grid:
         return low_per_s if place == first else high_per_s
 
 
-def _last_kept(kept: Callable[[float], bool], grid: _Grid, *, begin: int | None) -> int:
-    """The place of a rate that is kept, next to one that is not: between two found in strides, from the lowest rate up
-    or from the place of another seed, where strides are short at first; then by halving."""
-    place, stride = (0, grid.n) if begin is None else (begin, 1)
+def _last_kept(kept: Callable[[float], bool], grid: _Grid, *, begin: int) -> int:
+    """The place of a rate that is kept, next to one that is not: between two ends, from those around a place up or
+    down, and then by halving. A seed that begins where another ended asks for fewer loads, and for none beside."""
+    place = begin // grid.n * grid.n
     rises = kept(grid.rate_per_s(place))
     while True:
         at = f"At {grid.rate_per_s(place):.3g} requests/s the limits are"
         require(rises or place > 0, f"{at} missed already; loosen them, or begin lower.")
         ending = "end higher" if grid.last == grid.n else "they limit nothing"
         require(not rises or place < grid.last, f"{at} still kept; {ending}.")
-        before, place = place, min(place + stride, grid.last) if rises else max(place - stride, 0)
+        before, place = place, place + (grid.n if rises else -grid.n)
         if kept(grid.rate_per_s(place)) != rises:
             break
-        stride = min(2 * stride, grid.n)
     met, missed = (before, place) if rises else (place, before)
     while missed - met > 1:
         middle = (met + missed) // 2
