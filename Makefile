@@ -37,8 +37,8 @@ refresh: $(READY)  ## run every chapter and, only if all pass, replace the commi
 
 # Rendered first: tests of the slides, the paper and the teaching pack look at the pages, and skip where there are none.
 # Notebooks run at once, a core each: pinned threads would put all on the first one. Of tests one more runs, since some
-# wait, for a browser or a kernel. No time that is measured here is kept: cells that measure do it once, and nbval compares
-# the others with what is committed.
+# wait, for a browser or a kernel. No time that is measured here is kept: cells that measure do it once, and nbval
+# compares the others with what is committed.
 N_CORES := $(or $(shell getconf _NPROCESSORS_ONLN 2>/dev/null),1)
 AT_ONCE = -n $(shell echo $$(($(N_CORES) < 4 ? $(N_CORES) : 4)))
 ONE_MORE = -n $(shell echo $$(($(N_CORES) < 4 ? $(N_CORES) + 1 : 4)))

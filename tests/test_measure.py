@@ -426,7 +426,7 @@ def test_a_neighbour_dies_with_the_program_that_was_killed():
     assert not alive(pid)
 
 
-@pytest.mark.parametrize("told", ["abc", "0", "-1", "1.5", ""])
+@pytest.mark.parametrize("told", ["abc", "0", "-1", "1.5", "", "1" * 5000])
 def test_a_number_of_repeats_that_is_none_is_one_sentence(told, monkeypatch):
     monkeypatch.setenv("BYTEBILL_REPEATS", told)
     with pytest.raises(BytebillError, match="BYTEBILL_REPEATS is a whole number from 1 up, not"):

@@ -193,8 +193,9 @@ class _Grid:
 
 
 def _last_kept(kept: Callable[[float], bool], grid: _Grid, *, begin: int) -> int:
-    """The place of a rate that is kept, next to one that is not: between two ends, from those around a place up or
-    down, and then by halving. A seed that begins where another ended asks for fewer loads, and for none beside."""
+    """The place of a rate that is kept, next to one that is not: first the ends around a place, then those above or
+    below until one is kept and the next is not, then halving. Where a seed begins decides how many loads it asks for;
+    it halves between the same ends from wherever it comes, so that noise still differs from seed to seed."""
     place = begin // grid.n * grid.n
     rises = kept(grid.rate_per_s(place))
     while True:
