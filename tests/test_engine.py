@@ -16,7 +16,8 @@ from bytebill.engine.cache.paged import PagedCache
 from bytebill.engine.generation import generate
 from bytebill.engine.graphs import GraphedDecode
 from bytebill.engine.kernels import panels
-from bytebill.engine.kernels.dtypes import FORMATS, PLAIN
+from bytebill.engine.kernels.dtypes import PLAIN
+from bytebill.engine.kernels.linear import formats
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights.names import Weights, random_weights, tensor_shapes
 from bytebill.errors import BytebillError
@@ -214,7 +215,7 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("dtype", formats("cpu"))
 def test_what_will_be_held_is_known_before(family: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Panels of outputs and scales included: 101 logits take two panels of 64."""
     spec = FAMILIES[family]

@@ -20,7 +20,9 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import bias
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 import conftest
 from bytebill import data, device
@@ -29,8 +31,9 @@ from bytebill.engine import attention, build, graphs, runner
 from bytebill.engine.cache.paged import PagedCache, PlacedTokens
 from bytebill.engine.experts import DrawnRouter
 from bytebill.engine.graphs import GraphedDecode, GraphedRows, can_record
-from bytebill.engine.kernels import decode_gpu, panels, tinygemm
-from bytebill.engine.kernels.linear import PackedLinear, pack, path
+from bytebill.engine.kernels import decode_gpu, panels
+from bytebill.engine.kernels.linear import PackedLinear, arithmetic, formats, pack, path
+from bytebill.engine.kernels.linear_gpu import EightBitFloats, FourBits
 from bytebill.engine.runner import Runner
 from bytebill.engine.serve import serve
 from bytebill.engine.transformer import Transformer
@@ -38,7 +41,6 @@ from bytebill.engine.weights import Weights, random_weights
 from bytebill.engine.weights.names import tensor_shapes
 from bytebill.errors import BytebillError
 from bytebill.measure import peers, sizes, timing
-from bytebill.measure.decode import multiplied_in
 from bytebill.models import MLASpec, ModelSpec, MoESpec
 from bytebill.serving.continuous import ContinuousScheduler
 from bytebill.serving.memory.paged import Paged
@@ -46,7 +48,7 @@ from bytebill.serving.request import Request
 from bytebill.serving.static import StaticScheduler
 from bytebill.trials import bench, gpu_paths
 
-TINY = replace(conftest.TINY, vocab_size=104)
+TINY = replace(conftest.TINY, vocab_size=112)
 MLA = MLASpec(q_lora_rank=64, kv_lora_rank=64, d_nope=16, d_rope=16, d_v=32)
 SPECS = {
     "grouped": TINY,
@@ -66,8 +68,16 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTensorMode]:
     """Fake CUDA tensors, and a card with room."""
     monkeypatch.setattr(build, "free_bytes", lambda kind: 80 << 30)
     monkeypatch.setattr(decode_gpu, "has_triton", lambda: False)
+    monkeypatch.setattr(EightBitFloats, "available", lambda: True)
+    monkeypatch.setattr(bias, "causal_lower_right", _lower_right)
     with ByOperators(), FakeTensorMode(allow_non_fake_inputs=True) as mode:
         yield mode
+
+
+def _lower_right(*size: int) -> bias.CausalBias:
+    """A mask that is a tensor of a kind of its own, which is not made among fake ones."""
+    with _disable_current_modes():
+        return bias.CausalBias(bias.CausalVariant.LOWER_RIGHT, *size)
 
 
 class ByOperators(TorchFunctionMode):
@@ -130,7 +140,7 @@ def _half(spec: ModelSpec) -> int:
     return (spec.d_head if spec.mla is None else spec.mla.d_rope) // 2
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "bf16", "int4"])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp8", "int4"])
 @pytest.mark.parametrize("kind", SPECS)
 def test_prompts_chunks_and_decodes_stay_on_the_card(fake_gpu: FakeTensorMode, kind: str, dtype: str) -> None:
     model = on_gpu(SPECS[kind], dtype)
@@ -398,7 +408,7 @@ def test_prompts_are_served_without_cudnns_plans(fake_gpu: FakeTensorMode, monke
 @pytest.mark.parametrize(("n_out", "n_in"), [(64, 128), (24, 64)])
 def test_four_bits_on_a_card_are_those_of_the_panels(n_out: int, n_in: int) -> None:
     weight = torch.randn(n_out, n_in)
-    levels, scales = tinygemm.levels(weight)
+    levels, scales = FourBits.levels(weight)
     back = (levels.unflatten(1, (-1, 64)) - 8) * scales[..., 0].T.float()[..., None]
     panel, panel_scales = pack(weight, "int4")
     width = panels.panel_width()
@@ -415,14 +425,99 @@ def test_a_card_multiplies_four_bits_and_refuses_eight(fake_gpu: FakeTensorMode)
     y = linear(torch.empty(3, 5, 128, device="cuda", dtype=torch.bfloat16))
     assert (y.shape, y.dtype) == ((3, 5, 104), torch.bfloat16)
     assert linear.stored_bytes == 104 * 128 // 2 + 104 * 128 // 64 * 4 == linear.twin().stored_bytes
-    with pytest.raises(BytebillError, match=r"int8 .* on cuda use bf16, fp32 or int4"):
+    with pytest.raises(BytebillError, match=r"int8 weights have no kernel on cuda here; use fp32, bf16, fp8 or int4\."):
         path("int8", "cuda")
     with pytest.raises(BytebillError, match="outputs in eights"):
         PackedLinear(torch.empty(100, 128, device="cuda"), dtype="int4")
     held = on_gpu(TINY, "int4")
     assert held.weight_bytes_stored == build.held_bytes(TINY, dtype="int4", device="cuda")
-    assert multiplied_in(SimpleNamespace(dtype="int4", device=GPU), 1) == "bf16"  # type: ignore[arg-type]
-    assert multiplied_in(SimpleNamespace(dtype="bf16", device=GPU), 1) == "bf16"  # type: ignore[arg-type]
+    assert [arithmetic(dtype, batch_size=1, device="cuda") for dtype in formats("cuda")] == [
+        "fp32",
+        "bf16",
+        "fp8",
+        "bf16",
+    ]
+
+
+def test_a_card_multiplies_fp8_where_its_cores_take_it(
+    fake_gpu: FakeTensorMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linear = PackedLinear(torch.empty(96, 128, device="cuda"), dtype="fp8")
+    y = linear(torch.empty(3, 5, 128, device="cuda", dtype=torch.bfloat16))
+    assert (y.shape, y.dtype, linear.weight.dtype) == ((3, 5, 96), torch.bfloat16, torch.float8_e4m3fn)
+    assert linear.stored_bytes == 96 * 128 + 96 * 4 == linear.twin().stored_bytes
+    held = on_gpu(TINY, "fp8")
+    assert held.weight_bytes_stored == build.held_bytes(TINY, dtype="fp8", device="cuda")
+    with pytest.raises(BytebillError, match=r"fp8 needs outputs and inputs in multiples of 16, not 104 and 128\."):
+        PackedLinear(torch.empty(104, 128, device="cuda"), dtype="fp8")
+    monkeypatch.setattr(EightBitFloats, "available", lambda: False)
+    assert formats("cuda") == ("fp32", "bf16", "int4")
+    with pytest.raises(BytebillError, match=r"fp8 weights have no kernel on cuda here; use fp32, bf16 or int4\."):
+        path("fp8", "cuda")
+
+
+def test_which_cards_take_fp8(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not EightBitFloats.available()  # a CPU
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for capability, takes in (((8, 0), False), ((8, 9), True), ((9, 0), True), ((10, 0), True)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda capability=capability: capability)
+        assert EightBitFloats.available() is takes
+
+
+def test_fp8_is_off_by_its_own_grid_and_a_token_by_no_other() -> None:
+    weight, x = torch.randn(48, 64), torch.randn(5, 64).bfloat16()
+    x[3] *= 1000  # another token's size is its own affair
+    narrow, scales = EightBitFloats.packed(weight)
+    assert ((narrow.float() * scales - weight).abs() <= weight.abs() / 16 + scales * 2**-9).all()  # 3 bits of fraction
+    y = EightBitFloats.product(x, narrow, scales)
+    exact = x.float() @ weight.T
+    assert ((y.float() - exact).norm(dim=1) / exact.norm(dim=1) < 0.06).all()
+    assert torch.equal(EightBitFloats.product(x[:1], narrow, scales), y[:1])
+    assert EightBitFloats.product(torch.zeros_like(x), narrow, scales).abs().max() == 0
+
+
+@pytest.mark.parametrize("n_kv_heads", [2, 6])
+def test_the_last_tokens_need_no_mask(n_kv_heads: int) -> None:
+    q, n_slots = torch.randn(3, 20, 6, 32), 61
+    keys, values = torch.randn(3 * n_kv_heads, 32, n_slots), torch.randn(3 * n_kv_heads, n_slots, 32)
+    later = torch.arange(n_slots) > torch.arange(n_slots - 20, n_slots)[:, None]
+    mask = torch.where(later, float("-inf"), 0.0)[None, None, :, None]
+    masked = attention.many_queries(q, keys=keys, values=values, bias=mask)
+    assert torch.allclose(attention.later_queries(q, keys=keys, values=values), masked, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["grouped", "own heads"])
+def test_a_chunk_on_a_card_meets_the_cache_by_flash_attention(
+    fake_gpu: FakeTensorMode, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    met: list[tuple[Any, ...]] = []
+
+    class Watched(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func is torch.ops.aten._scaled_dot_product_flash_attention.default:
+                met.append((args[0].shape[2], *args[1].shape[:3], args[4]))
+            return func(*args, **(kwargs or {}))
+
+    monkeypatch.setattr(bias, "can_use_flash_attention", lambda params: True)
+    spec = SPECS[kind]
+    model = on_gpu(spec)
+    cache, tokens = model.new_cache(3, 101), torch.zeros(3, 40, dtype=torch.long, device="cuda")
+    cache.set_lengths(30)
+    with Watched():
+        model.forward(tokens, cache)
+    assert met == [(40, 3, spec.n_kv_heads, 70, True)] * spec.n_layers  # no KV head is copied
+    met.clear()
+    cache.set_lengths([30, 20, 25])
+    with Watched():
+        model.forward(tokens, cache)
+    assert not met  # of several lengths: by mask
+    paged = PagedCache(spec, n_blocks=12, block_size_tokens=16, dtype=torch.bfloat16, device="cuda")
+    for padding, known in ((0, [(20, 1, spec.n_kv_heads, 36, True)] * spec.n_layers), (5, [])):
+        met.clear()
+        span = PlacedTokens(blocks=[5, 6, 7], start=16, n_new=20, n_padding=padding)
+        with Watched():
+            model.run_rows(torch.zeros(20, dtype=torch.long, device="cuda"), paged, paged.place([span]))
+        assert met == known
 
 
 def test_blocks_are_swapped_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,7 +239,7 @@ def small_bench(cpu) -> dict:
     """A real run of the bench, small enough for a test."""
     patch = pytest.MonkeyPatch()
     patch.setattr(bench, "_BATCHES", (1, 2))
-    patch.setattr(bench, "_DTYPES", ("fp32",))
+    patch.setattr(bench, "formats", lambda device: ("fp32",))
     patch.setattr(ceilings, "peak_flops_per_s", lambda device, *, dtype: 1e11)
     try:
         return bench.run(only="stack", device="cpu")

@@ -17,13 +17,16 @@ from bytebill.engine.kernels.sdpa import without_plans
 FEW_TOKENS = 16  # up to here two batched matmuls per KV head beat SDPA on a CPU, by up to four times
 
 
-def queries(q: Tensor, *, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
-    """Attention of new tokens over the cache, by their number; the shapes are those of `few_queries`."""
-    return (
-        few_queries(q, keys=keys, values=values, bias=bias)
-        if q.shape[1] <= FEW_TOKENS or bias is None
-        else many_queries(q, keys=keys, values=values, bias=bias)
-    )
+def queries(q: Tensor, *, keys: Tensor, values: Tensor, bias: Tensor | None, last: bool = False) -> Tensor:
+    """Attention of new tokens over the cache, by their number; the shapes are those of `few_queries`.
+
+    `last`: the new tokens fill the last slots of every sequence, and `bias` says no more than that.
+    """
+    if q.shape[1] <= FEW_TOKENS or bias is None:
+        return few_queries(q, keys=keys, values=values, bias=bias)
+    if last and q.is_cuda:
+        return later_queries(q, keys=keys, values=values)
+    return many_queries(q, keys=keys, values=values, bias=bias)
 
 
 def few_queries(q: Tensor, *, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
@@ -59,6 +62,25 @@ def first_queries(q: Tensor, *, keys: Tensor, values: Tensor) -> Tensor:
             is_causal=True,
             scale=1.0,
             enable_gqa=q.shape[2] != keys.shape[2],
+        ).transpose(1, 2)
+
+
+def later_queries(q: Tensor, *, keys: Tensor, values: Tensor) -> Tensor:
+    """Causal attention of tokens that are the last ones of as long a context in every sequence, on a GPU: no mask is
+    read, and query heads find their KV head. The shapes are those of `few_queries`.
+    """
+    from torch.nn.attention.bias import causal_lower_right  # brings torch's compiler along, which takes a second
+
+    n_rows, n_tokens = q.shape[:2]
+    rows = n_rows, keys.shape[0] // n_rows  # [B, K]
+    with without_plans(q):
+        return scaled_dot_product_attention(
+            q.transpose(1, 2),
+            keys.transpose(1, 2).unflatten(0, rows),
+            values.unflatten(0, rows),
+            attn_mask=causal_lower_right(n_tokens, keys.shape[2]),
+            scale=1.0,
+            enable_gqa=q.shape[2] != rows[1],
         ).transpose(1, 2)
 
 

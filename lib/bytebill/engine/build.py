@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from bytebill.device import free_bytes
-from bytebill.engine.kernels import tinygemm
 from bytebill.engine.kernels.dtypes import SCALE_GROUP, weight_format
 from bytebill.engine.kernels.linear import PackedLinear, path
+from bytebill.engine.kernels.linear_gpu import FourBits
 from bytebill.engine.kernels.norm import RMSNorm
 from bytebill.engine.kernels.panels import panel_width
 from bytebill.engine.weights.names import Weights, tensor_shapes
@@ -109,6 +109,6 @@ def held_bytes(spec: ModelSpec, *, dtype: str, device: str) -> int:
     rows = panel_width() if by == "panels" else 1
     filled = sum(stored.matrix_bytes(-(-shapes[name][0] // rows) * rows, shapes[name][1]) for name in packed)
     if by == "tinygemm":
-        filled += sum(tinygemm.EXTRA_BYTES * prod(shapes[name]) // SCALE_GROUP for name in packed)
+        filled += sum(FourBits.extra_bytes * prod(shapes[name]) // SCALE_GROUP for name in packed)
     rest = sum(prod(shape) for name, shape in shapes.items() if name not in matrices)
     return filled + rest * stored.activations.itemsize

@@ -14,9 +14,9 @@ import torch
 from bytebill.device import Device, synchronizer
 from bytebill.engine.graphs import without_launches
 from bytebill.engine.kernels import products, reading
-from bytebill.engine.kernels.dtypes import PLAIN
+from bytebill.engine.kernels.dtypes import PLAIN, weight_format
 from bytebill.engine.kernels.huge_pages import in_large_pages
-from bytebill.engine.kernels.linear import PackedLinear
+from bytebill.engine.kernels.linear import PackedLinear, formats
 from bytebill.hardware import Accelerator
 from bytebill.measure.timing import Call, in_turns, timed
 from bytebill.records.notes import note
@@ -54,13 +54,13 @@ def read_buffer(device: Device) -> torch.Tensor:
 def peak_flops_per_s(device: Device, *, dtype: str, repeats: int = 7) -> float:
     """FLOPs a second of a large matmul in a dtype, torch's or the packed one, whichever is faster [FLOP/s].
 
-    On a CPU that does not multiply bf16 torch's own would take minutes, and it is left out.
+    On a CPU that does not multiply bf16 torch's own would take minutes, and it is left out; fp8 has the packed one.
     """
     size = _MATMUL_SIZE[device.kind]
-    a, b = (torch.randn(size, size, device=device.torch).to(PLAIN[dtype]) for _ in range(2))
+    a, b = (torch.randn(size, size, device=device.torch).to(weight_format(dtype).activations) for _ in range(2))
     packed = PackedLinear(b, dtype=dtype)
     calls: dict[str, Call] = {"packed": lambda: packed(a)}
-    if device.kind != "cpu" or dtype != "bf16" or products.has_bf16():
+    if dtype in PLAIN and (device.kind != "cpu" or dtype != "bf16" or products.has_bf16()):
         calls["torch"] = lambda: a @ b
     with torch.inference_mode():
         timings = in_turns(calls, {}, sync=synchronizer(device), repeats=repeats)
@@ -81,7 +81,9 @@ def as_accelerator(device: Device, *, read: float, peaks: dict[str, float]) -> A
 
 
 def machine(device: Device, *dtypes: str) -> Accelerator:
-    """This machine as an accelerator: what it reads and multiplies in these dtypes is measured now."""
+    """This machine as an accelerator: what it reads and multiplies in these dtypes is measured now; none named are all
+    whose peaks bound its formats."""
+    dtypes = dtypes or (*PLAIN, *{"fp8"}.intersection(formats(device.kind)))
     return as_accelerator(
         device, read=read_bytes_per_s(device), peaks={dtype: peak_flops_per_s(device, dtype=dtype) for dtype in dtypes}
     )

@@ -21,7 +21,7 @@ from typing import Any
 from bytebill.device import Device, synchronizer
 from bytebill.engine.graphs import without_launches
 from bytebill.engine.kernels.dtypes import weight_format
-from bytebill.engine.kernels.linear import arithmetic, path
+from bytebill.engine.kernels.linear import arithmetic
 from bytebill.engine.weights import Weights
 from bytebill.measure.decoders import Decoder, build_stack, decoder, hollow_decoder
 from bytebill.measure.timing import Call, Predicted, Timing, in_turns
@@ -65,7 +65,8 @@ def point(
     """A measured step beside its prediction; `peaks` holds the FLOP/s of a large matmul by dtype, `rates` those of the
     decoder's kernel by batch, which are taken where they are known."""
     step_s, read_s = timing.median_s, timing.reference_s
-    peak = (rates or {}).get(batch) or peaks[multiplied_in(decoder, batch)]
+    multiplied_in = arithmetic(decoder.dtype, batch_size=batch, device=decoder.device.kind)
+    peak = (rates or {}).get(batch) or peaks[multiplied_in]
     multiply_s = 2.0 * batch * decoder.n_weights / peak
     return DecodePoint(
         dtype=decoder.dtype,
@@ -81,13 +82,6 @@ def point(
         rest_s=rest_s,
         samples_s=timing.samples_s,
     )
-
-
-def multiplied_in(decoder: Decoder, batch: int) -> str:
-    """The dtype whose peak bounds a step; a GPU's kernel for 4 bits multiplies in bf16."""
-    if path(decoder.dtype, decoder.device.kind) == "tinygemm":
-        return "bf16"
-    return arithmetic(decoder.dtype, batch_size=batch, device=decoder.device.kind)
 
 
 def sweep_beside_kernel(

@@ -15,8 +15,8 @@ import bytebill
 from bytebill.data import Register
 from bytebill.device import Device, pick
 from bytebill.display import table
-from bytebill.engine.kernels import panels
 from bytebill.engine.kernels.dtypes import PLAIN
+from bytebill.engine.kernels.linear import formats
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import smollm2
 from bytebill.errors import BytebillError, require
@@ -33,7 +33,6 @@ from bytebill.trials.record import made_on, new_record
 Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
-_DTYPES = ("fp32", "bf16", "int8", "int4")
 _CONTEXT_LEN = 256
 _N_PROMPT_TOKENS = 1000  # of `prefix`
 _N_REQUESTS = 150  # at each load of `agreement`
@@ -49,7 +48,7 @@ def run(
     default = [part for name, part in _PARTS.items() if name not in _ON_REQUEST]
     parts, here = [_PARTS[only]] if only else default, pick(device)
     progress("ceilings", 0, len(parts))
-    machine = ceilings.machine(here, *PLAIN)
+    machine = ceilings.machine(here)
     found: dict[str, Any] = {
         "bytebill": bytebill.__version__,
         "provenance": made_on(here, program="bytebill"),
@@ -122,9 +121,8 @@ def _smollm2(device: Device, dtype: str, peaks: dict[str, float]) -> list[Decode
 
 def _dtypes(device: Device, part: str) -> list[str]:
     """The weight dtypes that have a kernel on the device, and make sense for the part."""
-    packed = {"cpu": ("int8", "int4") if panels.available() else (), "cuda": ("int4",)}.get(device.kind, ())
     # SmolLM2's file has 4 bits already: packing its weights into 4 bits again would say nothing.
-    return [each for each in _DTYPES if (each in PLAIN or each in packed) and (part, each) != ("smollm2", "int4")]
+    return [each for each in formats(device.kind) if (part, each) != ("smollm2", "int4")]
 
 
 def _peers(found: dict[str, Any], here: Device, say: Say) -> None:

@@ -71,9 +71,14 @@ PATHS = (
         since="decodes by graph; every shape met before the clock starts",
     ),
     GpuPath(
-        code="engine.kernels.tinygemm.four_bit_product",
+        code="engine.kernels.linear_gpu.FourBits.product",
         what="four-bit weights by torch's kernel; `h200-quantized` is of that kernel alone",
     ),
+    GpuPath(
+        code="engine.kernels.linear_gpu.EightBitFloats.product",
+        what="fp8 weights and inputs, a scale for each token and output; `h200-quantized` is of one scale for all",
+    ),
+    GpuPath(code="engine.attention.later_queries", what="a chunk behind its context by flash attention"),
     GpuPath(code="engine.kernels.sdpa.without_plans", what="prompts by flash or memory-efficient attention"),
     GpuPath(code="engine.experts.DrawnRouter", what="routes of many steps drawn ahead, kept on the device"),
     GpuPath(code="engine.tensor_parallel.launch", what="ranks on several GPUs, over NCCL"),

@@ -190,10 +190,9 @@ def group_of(name: str, *, accelerator: str, n_devices: int, weights: str, kv: s
 
 def _this_machine() -> Accelerator:
     from bytebill.device import pick
-    from bytebill.engine.kernels.dtypes import PLAIN
     from bytebill.measure.ceilings import machine  # torch comes with it
 
-    return machine(pick("auto"), *PLAIN)
+    return machine(pick("auto"))
 
 
 async def probe(

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from bytebill.device import Device, pick
-from bytebill.engine.kernels.dtypes import PLAIN
 from bytebill.engine.weights import random_weights, smollm2
 from bytebill.measure import ceilings
 from bytebill.measure.decode import DecodePoint, sweep_model
@@ -29,7 +28,7 @@ def record(
     device: Device, *, model_id: str, dtypes: Sequence[str], batches: Sequence[int], context_len: int, repeats: int
 ) -> dict[str, Any]:
     """Decode of a published shape at each dtype and batch; only SmolLM2 has weights of its own."""
-    spec, machine = model(model_id), ceilings.machine(device, *PLAIN)
+    spec, machine = model(model_id), ceilings.machine(device)
     swept: dict[str, Any] = {"batches": batches, "context_len": context_len, "repeats": repeats}
     points = [
         point

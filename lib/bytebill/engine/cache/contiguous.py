@@ -59,7 +59,8 @@ class ContiguousCache(SlotMemory):
             return attention.first_queries(q, keys=k, values=v)
         keys, values = self._layers[layer]
         keys, values = keys.narrow(2, 0, placement.n_slots), values.narrow(1, 0, placement.n_slots)
-        return attention.queries(q, keys=keys, values=values, bias=placement.bias)
+        last = placement.scatter is None
+        return attention.queries(q, keys=keys, values=values, bias=placement.bias, last=last)
 
     @staticmethod
     def _append(keys: Tensor, values: Tensor, k: Tensor, v: Tensor, placement: Placement) -> None:

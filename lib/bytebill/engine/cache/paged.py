@@ -55,6 +55,7 @@ class _Group:
     n_sequences: int
     tables: Tensor | None = None  # [B, blocks read]; None: no context yet, the tokens see each other only
     bias: Tensor | None = None  # [B, 1, T, 1, S] 0 where a token may look, else -inf
+    n_slots: int | None = None  # of a chunk without padding: its tokens are in the last of so many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +187,8 @@ class PagedCache:
         seen = torch.arange(tables.shape[1] * self.block_size_tokens, device=places.device)
         later = seen > places[rows].view(len(spans), 1, -1, 1, 1)  # [B, 1, T, 1, S]
         bias = torch.where(later, float("-inf"), self._keys.new_zeros(()))
-        return _Group(rows=rows, n_sequences=len(spans), tables=tables, bias=bias)
+        n_slots = spans[0].n_read if len(spans) == 1 and not spans[0].n_padding else None
+        return _Group(rows=rows, n_sequences=len(spans), tables=tables, bias=bias, n_slots=n_slots)
 
     def _attended(self, layer: int, q: Tensor, k: Tensor, v: Tensor, group: _Group) -> Tensor:
         """q [B T, N, H], k and v [B T, K, H] of one group -> [B, T, N, H]"""
@@ -197,7 +199,10 @@ class PagedCache:
             pool[layer][group.tables].transpose(1, 2).flatten(0, 1).flatten(1, 2)  # [B K, S, H]
             for pool in (self._keys, self._values)
         )
-        return attention.queries(q, keys=keys.transpose(1, 2), values=values, bias=group.bias)
+        bias, n_slots = group.bias, group.n_slots if q.is_cuda else None
+        if n_slots is not None and bias is not None:
+            keys, values, bias = keys.narrow(1, 0, n_slots), values.narrow(1, 0, n_slots), bias.narrow(4, 0, n_slots)
+        return attention.queries(q, keys=keys.transpose(1, 2), values=values, bias=bias, last=n_slots is not None)
 
     def _require_room(self, spans: Sequence[PlacedTokens]) -> None:
         for span in spans:

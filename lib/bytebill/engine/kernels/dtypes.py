@@ -3,7 +3,8 @@
     bytes of a matrix = n_out * n_in * bits / 8 + n_out * n_in / group * scale_bytes
 
 fp32 and bf16 are torch's own types. int8 keeps one fp32 scale for each output, int4 one bf16 scale for each output and
-`SCALE_GROUP` inputs: 4 + 16 / 64 = 4.25 bits a weight. Both are symmetric and weight-only, so activations are bf16.
+`SCALE_GROUP` inputs: 4 + 16 / 64 = 4.25 bits a weight. Both are symmetric and weight-only. fp8, on a GPU alone, keeps
+one fp32 scale for each output and narrows a product's inputs too. Between the layers all three keep bf16.
 Ignores the formats of other programs (`bytebill.models.precisions`), whose int4 has other groups.
 """
 
@@ -46,6 +47,7 @@ FORMATS = {
     for each in (
         WeightFormat(name="fp32", bits=32, activations=torch.float32, plain=torch.float32),
         WeightFormat(name="bf16", bits=16, activations=torch.bfloat16, plain=torch.bfloat16),
+        WeightFormat(name="fp8", bits=8, activations=torch.bfloat16, scale_bytes=4),
         WeightFormat(name="int8", bits=8, activations=torch.bfloat16, scale_bytes=4),
         WeightFormat(name="int4", bits=4, activations=torch.bfloat16, scale_bytes=2, scale_group=SCALE_GROUP),
     )

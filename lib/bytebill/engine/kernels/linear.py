@@ -7,7 +7,8 @@ batch 2, so a sweep over the batch shows the library's cliff and not the memory'
 
     fp32, bf16, int8, int4    this book's panel kernels (`bytebill.engine.kernels.panels`), fp32 accumulation
     bf16, large batches       oneDNN's packed product, from the batch at which it is the faster one here
-    int4, on a GPU            torch's weight-only kernel (`tinygemm`)
+    int4, on a GPU            torch's weight-only kernel (`linear_gpu`)
+    fp8, on a GPU             torch's kernel for tensor cores that take 8-bit floats (likewise)
     anything, elsewhere       `F.linear` (CUDA, MPS, or a CPU without numba): plain weights, 16 or 32 bits
 
 What each dtype stores is said in `dtypes`. The batch from which oneDNN serves bf16 is measured once a process
@@ -25,40 +26,57 @@ from math import inf
 import torch
 from torch.nn import functional
 
-from bytebill.engine.kernels import panels, products, reading, tinygemm
-from bytebill.engine.kernels.dtypes import PLAIN, SCALE_GROUP, weight_format
+from bytebill.engine.kernels import panels, products, reading
+from bytebill.engine.kernels.dtypes import FORMATS, PLAIN, SCALE_GROUP, weight_format
 from bytebill.engine.kernels.huge_pages import in_large_pages
-from bytebill.errors import require
+from bytebill.engine.kernels.linear_gpu import EightBitFloats, FourBits
+from bytebill.errors import BytebillError, require
 
 _TRIED = (7, 13, 25, 49, 97)  # batches: each is one group of the panels' registers more than a full one, of AVX-512's
+_ON_GPU: dict[str, type[FourBits | EightBitFloats]] = {"int4": FourBits, "fp8": EightBitFloats}
 _TRIED_SHAPE = 2048, 2048  # of the matrix that both multiply: beyond a level-2 cache, as a model's are
 
 
 def path(dtype: str, device: str) -> str:
-    """Which code runs a dtype on a device: 'panels', 'tinygemm' or 'torch'. Integer weights need one of the first two.
+    """Which code runs a dtype on a device: 'panels', 'tinygemm', 'scaled' or 'torch', which takes no narrow dtype.
 
     >>> path("bf16", "cuda"), path("int4", "cuda")
     ('torch', 'tinygemm')
     """
-    plain = weight_format(dtype).plain
-    if device == "cpu" and panels.available():
+    weight_format(dtype)  # refuses a name that is none
+    found = _path(dtype, device)
+    if found is None:
+        *others, last = formats(device)
+        raise BytebillError(f"{dtype} weights have no kernel on {device} here; use {', '.join(others)} or {last}.")
+    return found
+
+
+def formats(device: str) -> tuple[str, ...]:
+    """The weight dtypes that have a kernel on a device, the widest first."""
+    return tuple(dtype for dtype in FORMATS if _path(dtype, device))
+
+
+def _path(dtype: str, device: str) -> str | None:
+    if device == "cpu" and dtype != "fp8" and panels.available():
         return "panels"
     if device == "cuda" and dtype == "int4":
         return "tinygemm"
-    others = "bf16, fp32 or int4" if device == "cuda" else "bf16 or fp32"
-    require(plain is not None, f"{dtype} weights need this book's CPU kernels; on {device} use {others}.")
-    return "torch"
+    if device == "cuda" and dtype == "fp8" and EightBitFloats.available():
+        return "scaled"
+    return "torch" if dtype in PLAIN else None
 
 
 def arithmetic(dtype: str, *, batch_size: int, device: str) -> str:
-    """The dtype whose peak bounds a step: panels multiply in fp32 registers, whatever the weights are.
+    """The dtype whose peak bounds a step: panels multiply in fp32 registers, whatever the weights are, and a GPU's
+    kernel for 4 bits in bf16.
 
-    >>> arithmetic("bf16", batch_size=1, device="cuda")
-    'bf16'
+    >>> arithmetic("bf16", batch_size=1, device="cuda"), arithmetic("int4", batch_size=1, device="cuda")
+    ('bf16', 'bf16')
     """
-    if path(dtype, device) == "torch" or (dtype == "bf16" and batch_size >= onednn_from()):
-        return dtype
-    return "fp32"
+    by = path(dtype, device)
+    if by == "tinygemm":
+        return "bf16"
+    return dtype if by != "panels" or (dtype == "bf16" and batch_size >= onednn_from()) else "fp32"
 
 
 class PackedLinear:
@@ -73,15 +91,15 @@ class PackedLinear:
         self.path = path(dtype, weight.device.type) if packs else "torch"
         self._whole = False  # whether the panels' outputs are the layer's, with none to cut off
         self._panels: panels.Panels | None = None
-        self._scales: torch.Tensor | None = None  # of tinygemm
+        self._scales: torch.Tensor | None = None  # of a GPU's kernel
         self._onednn: torch.Tensor | None = None
         if self.path == "torch":
             self.weight = weight.to(PLAIN[dtype]).contiguous()
             return
-        if self.path == "tinygemm":
-            refused = tinygemm.refusal(self.n_out, self.n_in)
+        if self.path != "panels":
+            refused = _ON_GPU[dtype].refusal(self.n_out, self.n_in)
             require(refused is None, refused or "")
-            self.weight, self._scales = tinygemm.packed(weight)
+            self.weight, self._scales = _ON_GPU[dtype].packed(weight)
             return
         require(
             dtype != "int4" or self.n_in % SCALE_GROUP == 0,
@@ -103,7 +121,7 @@ class PackedLinear:
         if self._whole and x.dtype is torch.float32 and x.dim() == 2 and x.is_contiguous():
             return self._panels(x)  # type: ignore[misc]
         if self._scales is not None:
-            y = tinygemm.four_bit_product(x.reshape(-1, self.n_in).bfloat16(), self.weight, self._scales)
+            y = _ON_GPU[self.dtype].product(x.reshape(-1, self.n_in).bfloat16(), self.weight, self._scales)
             return y.to(x.dtype).reshape(*x.shape[:-1], self.n_out)
         if self._panels is None:
             return products.multiplied(x.to(self.weight.dtype), self.weight).to(x.dtype)
