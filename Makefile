@@ -44,8 +44,8 @@ AT_ONCE = -n $(shell echo $$(($(N_CORES) < 4 ? $(N_CORES) : 4)))
 ONE_MORE = -n $(shell echo $$(($(N_CORES) < 4 ? $(N_CORES) + 1 : 4)))
 test: export OMP_NUM_THREADS := 1
 test: export OMP_PROC_BIND := false
-test: $(READY) lint  ## everything that CI checks
-	bytebill book --committed
+test: $(READY)  ## everything that CI checks
+	$(MAKE) --no-print-directory -j 2 lint render
 	pytest $(ONE_MORE) --dist worksteal
 	BYTEBILL_REPEATS=1 BYTEBILL_PINS=strict pytest --nbval --nbval-sanitize-with tests/nbval.cfg $(AT_ONCE) --dist loadfile notebooks
 	python -m bytebill.site.browser _build/html
