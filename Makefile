@@ -45,7 +45,7 @@ ONE_MORE = -n $(shell echo $$(($(N_CORES) < 4 ? $(N_CORES) + 1 : 4)))
 test: export OMP_NUM_THREADS := 1
 test: export OMP_PROC_BIND := false
 test: $(READY)  ## everything that CI checks
-	$(MAKE) --no-print-directory -j 2 lint render
+	$(MAKE) --no-print-directory -j 2 OMP_PROC_BIND=false lint render
 	pytest $(ONE_MORE) --dist worksteal
 	BYTEBILL_REPEATS=1 BYTEBILL_PINS=strict pytest --nbval --nbval-sanitize-with tests/nbval.cfg $(AT_ONCE) --dist loadfile notebooks
 	python -m bytebill.site.browser _build/html

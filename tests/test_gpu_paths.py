@@ -40,7 +40,7 @@ from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import Weights, random_weights
 from bytebill.engine.weights.names import tensor_shapes
 from bytebill.errors import BytebillError
-from bytebill.measure import peers, sizes, timing
+from bytebill.measure import ceilings, peers, sizes, timing
 from bytebill.models import MLASpec, ModelSpec, MoESpec
 from bytebill.serving.continuous import ContinuousScheduler
 from bytebill.serving.memory.paged import Paged
@@ -456,12 +456,31 @@ def test_a_card_multiplies_fp8_where_its_cores_take_it(
         path("fp8", "cuda")
 
 
-def test_which_cards_take_fp8(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not EightBitFloats.available()  # a CPU
+def test_fp8_is_there_where_its_kernel_has_been_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = EightBitFloats.multiplies_on
+    assert tried("cpu") and not tried("meta")  # which has no numbers to compare
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert not EightBitFloats.available()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    for capability, takes in (((8, 0), False), ((8, 9), True), ((9, 0), True), ((10, 0), True)):
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda capability=capability: capability)
-        assert EightBitFloats.available() is takes
+    for of_card in (True, False):
+        monkeypatch.setattr(
+            EightBitFloats, "multiplies_on", lambda device, of_card=of_card: (device, of_card) == ("cuda", True)
+        )
+        assert EightBitFloats.available() is of_card
+    for wrong in (_raises, lambda x, *_: torch.zeros_like(x, dtype=torch.bfloat16)):
+        monkeypatch.setattr(EightBitFloats, "narrow_product", staticmethod(wrong))
+        assert not tried.__wrapped__("cpu")
+
+
+def test_fp8_has_a_ceiling_of_its_own_where_it_has_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ceilings, "_MATMUL_SIZE", {"cpu": 64})
+    assert ceilings.peak_flops_per_s(CPU, dtype="fp8", repeats=2) > 0
+    monkeypatch.setattr(ceilings, "read_bytes_per_s", lambda device: 1e9)
+    monkeypatch.setattr(ceilings, "peak_flops_per_s", lambda device, *, dtype: 1e9)
+    assert set(ceilings.machine(CPU).peak_flops_per_s) == {"fp32", "bf16"}
+    monkeypatch.setattr(ceilings, "formats", lambda device: ("fp32", "bf16", "fp8"))
+    assert set(ceilings.machine(CPU).peak_flops_per_s) == {"fp32", "bf16", "fp8"}
+    assert set(ceilings.machine(CPU, "bf16").peak_flops_per_s) == {"bf16"}
 
 
 def test_fp8_is_off_by_its_own_grid_and_a_token_by_no_other() -> None:
@@ -498,7 +517,8 @@ def test_a_chunk_on_a_card_meets_the_cache_by_flash_attention(
                 met.append((args[0].shape[2], *args[1].shape[:3], args[4]))
             return func(*args, **(kwargs or {}))
 
-    monkeypatch.setattr(bias, "can_use_flash_attention", lambda params: True)
+    for module in (attention, bias):
+        monkeypatch.setattr(module, "can_use_flash_attention", lambda params: params.query.dtype is torch.bfloat16)
     spec = SPECS[kind]
     model = on_gpu(spec)
     cache, tokens = model.new_cache(3, 101), torch.zeros(3, 40, dtype=torch.long, device="cuda")
@@ -511,6 +531,12 @@ def test_a_chunk_on_a_card_meets_the_cache_by_flash_attention(
     with Watched():
         model.forward(tokens, cache)
     assert not met  # of several lengths: by mask
+    wide = on_gpu(spec, "fp32")
+    cache = wide.new_cache(3, 101)
+    cache.set_lengths(30)
+    with Watched():
+        wide.forward(tokens, cache)
+    assert not met  # nor are 32 bits for flash attention
     paged = PagedCache(spec, n_blocks=12, block_size_tokens=16, dtype=torch.bfloat16, device="cuda")
     for padding, known in ((0, [(20, 1, spec.n_kv_heads, 36, True)] * spec.n_layers), (5, [])):
         met.clear()

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from bytebill.device import pick
 from bytebill.engine.kernels import linear, panels, products
-from bytebill.engine.kernels.dtypes import PLAIN, SCALE_GROUP
+from bytebill.engine.kernels.dtypes import SCALE_GROUP
 from bytebill.engine.kernels.linear import PackedLinear, formats
 from bytebill.errors import BytebillError
 from bytebill.measure import ceilings
@@ -26,8 +26,6 @@ def relative_error(y: torch.Tensor, expected: torch.Tensor) -> float:
 @pytest.mark.parametrize("dtype", formats("cpu"))
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 6, 7, 12, 13, 33])
 def test_it_is_a_matmul(dtype, batch_size):
-    if dtype not in PLAIN and not panels.available():
-        pytest.skip("integer weights need the panels")
     torch.manual_seed(batch_size)
     for n_out, n_in in SHAPES:
         weight, x = torch.randn(n_out, n_in), torch.randn(batch_size, n_in)
@@ -111,6 +109,15 @@ def test_an_unknown_dtype_and_a_wrong_width_get_a_sentence():
     if panels.available():
         with pytest.raises(BytebillError, match="groups of 64"):
             PackedLinear(torch.randn(64, 100), dtype="int4")
+
+
+@packed_only
+def test_a_narrow_weight_goes_by_its_kernel_even_where_a_plain_one_would_be_left_to_torch():
+    weight, x = torch.randn(64, 64), torch.randn(2, 64)
+    assert PackedLinear(weight, dtype="fp32", packs=False).path == "torch"
+    assert torch.equal(PackedLinear(weight, dtype="int8", packs=False)(x), PackedLinear(weight, dtype="int8")(x))
+    with pytest.raises(BytebillError, match="no weight dtype 'fp7'"):
+        PackedLinear(weight, dtype="fp7", packs=False)
 
 
 def test_without_the_kernels_it_is_torch(monkeypatch):

@@ -9,6 +9,7 @@ the shape a batched matmul of scores takes as it is. Ignores sliding windows (`T
 
 import torch
 from torch import Tensor
+from torch.backends.cuda import SDPAParams, can_use_flash_attention
 from torch.nn.functional import scaled_dot_product_attention
 
 from bytebill.engine.kernels import products
@@ -24,7 +25,7 @@ def queries(q: Tensor, *, keys: Tensor, values: Tensor, bias: Tensor | None, las
     """
     if q.shape[1] <= FEW_TOKENS or bias is None:
         return few_queries(q, keys=keys, values=values, bias=bias)
-    if last and q.is_cuda:
+    if last and q.is_cuda and _flash_takes(*_by_head(q, keys, values)):
         return later_queries(q, keys=keys, values=values)
     return many_queries(q, keys=keys, values=values, bias=bias)
 
@@ -66,22 +67,33 @@ def first_queries(q: Tensor, *, keys: Tensor, values: Tensor) -> Tensor:
 
 
 def later_queries(q: Tensor, *, keys: Tensor, values: Tensor) -> Tensor:
-    """Causal attention of tokens that are the last ones of as long a context in every sequence, on a GPU: no mask is
-    read, and query heads find their KV head. The shapes are those of `few_queries`.
+    """Causal attention of tokens that are the last ones of as long a context in all sequences: by flash attention, on a
+    GPU, no mask is read, and query heads find their KV head. The shapes are those of `few_queries`.
     """
     from torch.nn.attention.bias import causal_lower_right  # brings torch's compiler along, which takes a second
 
-    n_rows, n_tokens = q.shape[:2]
-    rows = n_rows, keys.shape[0] // n_rows  # [B, K]
+    n_tokens, n_slots = q.shape[1], keys.shape[2]
+    q, keys, values = _by_head(q, keys, values)
     with without_plans(q):
         return scaled_dot_product_attention(
-            q.transpose(1, 2),
-            keys.transpose(1, 2).unflatten(0, rows),
-            values.unflatten(0, rows),
-            attn_mask=causal_lower_right(n_tokens, keys.shape[2]),
+            q,
+            keys,
+            values,
+            attn_mask=causal_lower_right(n_tokens, n_slots),
             scale=1.0,
-            enable_gqa=q.shape[2] != rows[1],
+            enable_gqa=q.shape[1] != keys.shape[1],
         ).transpose(1, 2)
+
+
+def _by_head(q: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The shapes of `few_queries` -> [B, N, T, H], [B, K, S, H] twice."""
+    rows = q.shape[0], keys.shape[0] // q.shape[0]  # [B, K]
+    return q.transpose(1, 2), keys.transpose(1, 2).unflatten(0, rows), values.unflatten(0, rows)
+
+
+def _flash_takes(q: Tensor, keys: Tensor, values: Tensor) -> bool:
+    """Whether flash attention takes these, 16 bits wide as it wants them; no other takes heads in groups."""
+    return can_use_flash_attention(SDPAParams(q, keys, values, None, 0.0, False, q.shape[1] != keys.shape[1]))
 
 
 def many_queries(q: Tensor, *, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:

@@ -3,9 +3,10 @@
     x = embedding[token];  per layer: x += attention(norm(x)), x += mlp(norm(x));  logits = head(norm(x))
 
 A forward pass takes T new tokens of each of B sequences, whose contexts may differ in length and may be
-right-padded, and moves every weight once: `weight_bytes_read`. Weights are fp32, bf16, or int8 and int4
-(weight-only, activations in bf16). A layer is any pair of parts with the calls of `Attention` (or `LatentAttention`)
-and `SwiGLU` (or `Experts`, of which a pass moves only those that its tokens chose); each builds itself (`build`).
+right-padded, and moves every weight once: `weight_bytes_read`. Weights are fp32, bf16, fp8, or int8 and
+int4 (weight-only); the narrow ones have activations in bf16. A layer is any pair of parts with the calls of `Attention`
+(or `LatentAttention`) and `SwiGLU` (or `Experts`, of which a pass moves only those that its tokens chose); each builds
+itself (`build`).
 """
 
 from collections.abc import Callable, Sequence

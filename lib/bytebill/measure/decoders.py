@@ -101,7 +101,8 @@ def build_stack(
     linears = tuple(linear.twin() for _ in range(n_layers) for linear in pair)
 
     def step(batch_size: int) -> Call:
-        x = torch.randn(batch_size, d_model, device=device.torch).to(PLAIN.get(dtype, torch.float32))
+        fed = PLAIN.get(dtype, torch.float32 if device.kind == "cpu" else torch.bfloat16)
+        x = torch.randn(batch_size, d_model, device=device.torch).to(fed)
 
         @torch.inference_mode()
         def run() -> torch.Tensor:

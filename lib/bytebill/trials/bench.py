@@ -15,7 +15,7 @@ import bytebill
 from bytebill.data import Register
 from bytebill.device import Device, pick
 from bytebill.display import table
-from bytebill.engine.kernels.dtypes import PLAIN
+from bytebill.engine.kernels.dtypes import FORMATS, PLAIN
 from bytebill.engine.kernels.linear import formats
 from bytebill.engine.transformer import Transformer
 from bytebill.engine.weights import smollm2
@@ -225,7 +225,7 @@ def gains_of_narrow(points: Sequence[dict[str, Any]]) -> list[str]:
     """
     alone = {row["dtype"]: row for row in points if row["batch"] == 1}
     lines = []
-    for dtype in ("int8", "int4"):
+    for dtype in (each for each in FORMATS if each not in PLAIN):
         over = {wide: alone[wide]["step_s"] / alone[dtype]["step_s"] for wide in PLAIN if {wide, dtype} <= set(alone)}
         if over:
             said = ", ".join(f"{times:.2f} times {wide}" for wide, times in over.items())

@@ -44,7 +44,7 @@ PATHS = (
         what="prompts, chunks and ragged decodes: the CPU's logits to 1e-6, for grouped, own, normed and biased heads, "
         "latents and experts",
         records=("h200-engine",),
-        since="keys lie as values do; prompts without cuDNN's plans",
+        since="keys lie as values do; prompts without cuDNN's plans, chunks by `later_queries`",
     ),
     GpuPath(
         code="engine.graphs.GraphedDecode",
@@ -62,6 +62,7 @@ PATHS = (
         code="engine.cache.paged.PagedCache.attend",
         what="blocks gathered by torch, where that kernel does not serve",
         records=("h200-engine", "h200-bench-engine"),
+        since="chunks by `later_queries`",
     ),
     GpuPath(code="engine.cache.paged.PagedCache.swap", what="blocks to pinned memory of the host and back"),
     GpuPath(
@@ -94,6 +95,7 @@ PATHS = (
         code="measure.ceilings.machine",
         what="reading and multiplying",
         records=("h200-bench-stack", "h200-bench-smollm2", "h200-smollm2"),
+        since="fp8's products, where a card has them",
     ),
     GpuPath(
         code="measure.decoders.build_stack",

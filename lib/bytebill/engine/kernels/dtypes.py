@@ -24,7 +24,7 @@ class WeightFormat:
     name: str
     bits: int
     activations: torch.dtype
-    plain: torch.dtype | None = None  # torch's own type of the weights; None: only this book's kernels read them
+    plain: torch.dtype | None = None  # torch's own type of the weights; None: they need a kernel of their own
     scale_bytes: int = 0
     scale_group: int | None = None  # inputs that share a scale; None: all of them
 

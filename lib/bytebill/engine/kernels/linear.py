@@ -86,9 +86,9 @@ class PackedLinear:
     """
 
     def __init__(self, weight: torch.Tensor, *, dtype: str, packs: bool = True) -> None:
-        """`packs=False` leaves it to torch as it is: quicker for a matrix that meets many tokens a few times."""
+        """`packs=False` leaves a plain one to torch: quicker for a matrix that meets many tokens a few times."""
         self.dtype, (self.n_out, self.n_in) = dtype, weight.shape
-        self.path = path(dtype, weight.device.type) if packs else "torch"
+        self.path = path(dtype, weight.device.type) if packs or dtype not in PLAIN else "torch"
         self._whole = False  # whether the panels' outputs are the layer's, with none to cut off
         self._panels: panels.Panels | None = None
         self._scales: torch.Tensor | None = None  # of a GPU's kernel

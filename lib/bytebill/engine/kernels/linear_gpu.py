@@ -5,10 +5,12 @@
 
 The 4 bits are on the same grid as this book's panels and multiplied in bf16; the kernel keeps an offset beside every
 scale, here zero: 4 + 32 / 64 = 4.5 bits a weight. fp8 is e4m3, whose largest number is 448, multiplied by tensor cores
-as it is, so inputs are narrowed as well; a token's scale is its own, and its output does not depend on the batch.
+as it is, so inputs are narrowed as well; a token's scale is its own, whoever else is in the batch.
 Ignores 8-bit integers, for which torch's kernel on a GPU is far from memory speed, and sizes that fill no tile of a
 kernel: `refusal` says which.
 """
+
+import functools
 
 import torch
 from torch import Tensor
@@ -65,13 +67,22 @@ class FourBits:
 class EightBitFloats:
     """Weights and inputs in fp8, by torch's scaled matmul."""
 
-    _from = 8, 9  # the first compute capability whose tensor cores take fp8
     _tile = 16  # inputs and outputs come in multiples of it
 
     @classmethod
     def available(cls) -> bool:
-        """Whether there is a GPU whose tensor cores take fp8."""
-        return torch.cuda.is_available() and torch.cuda.get_device_capability() >= cls._from
+        """Whether there is a GPU that has this kernel: tried once."""
+        return torch.cuda.is_available() and cls.multiplies_on("cuda")
+
+    @staticmethod
+    @functools.cache
+    def multiplies_on(device: str) -> bool:
+        """Whether the kernel runs on a device and leaves the rows of a unit matrix as they are."""
+        try:
+            unit = torch.eye(EightBitFloats._tile, device=device).bfloat16()
+            return torch.equal(EightBitFloats.product(unit, *EightBitFloats.packed(unit)), unit)
+        except (AssertionError, AttributeError, NotImplementedError, RuntimeError):
+            return False
 
     @classmethod
     def refusal(cls, n_out: int, n_in: int) -> str | None:
@@ -98,7 +109,11 @@ class EightBitFloats:
     @classmethod
     def product(cls, x: Tensor, weight: Tensor, scales: Tensor) -> Tensor:
         """x [n, n_in] bf16 -> [n, n_out] bf16"""
-        narrow, x_scales = cls.packed(x)
+        return cls.narrow_product(*cls.packed(x), weight, scales)
+
+    @staticmethod
+    def narrow_product(x: Tensor, x_scales: Tensor, weight: Tensor, scales: Tensor) -> Tensor:
+        """The same of inputs that are narrow already: x [n, n_in] and weight in e4m3, with the scale of each row."""
         return torch._scaled_mm(
-            narrow, weight.t(), scale_a=x_scales, scale_b=scales.t(), out_dtype=torch.bfloat16, use_fast_accum=True
+            x, weight.t(), scale_a=x_scales, scale_b=scales.t(), out_dtype=torch.bfloat16, use_fast_accum=True
         )
