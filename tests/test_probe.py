@@ -122,6 +122,8 @@ SERVERS: dict[str, tuple[int, dict[str, str], bytes, str]] = {
     "busy for ever": (429, {"Retry-After": "0"}, b"", "times in a row"),
     "busy for an hour": (503, {"Retry-After": "3600"}, b"", "pause beyond the time limit"),
     "its key back": (401, {}, b'{"error": {"message": "no such key: a-secret"}}', "no such key: ***"),
+    "its key escaped": (401, {}, rb'{"error": {"message": "no such key: a-secr\u0065\u0000t"}}', "no such key: ***"),
+    "its key escaped and cut": (401, {}, rb'{"message": "no such key: a\u002dsecret', "no such key: ***"),
     "its key amid": (200, {}, _answer(WORD, '{"error": {"message": "a-secret"}}'), "broke off: ***"),
     "a line without end": (200, {}, b"data: " + b"x" * (1 << 21), "too long to be one"),
     "a bomb": (200, {"Content-Encoding": "gzip"}, gzip.compress(b"data: " + bytes(1 << 27)), "packs its answer (gzip)"),

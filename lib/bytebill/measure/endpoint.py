@@ -13,6 +13,7 @@ tokens of a piece came when: where pieces carry several, gaps between them are n
 import asyncio
 import json
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ LONGEST_LINE, LONGEST_REASON = 1 << 20, 1 << 16  # bytes of an event, and of an 
 MOST_PIECES = 1 << 20  # of an answer
 _PATHS = ("completions", "chat/completions")
 _BUSY = (429, 503)
+_ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")  # as in JSON that was cut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +145,8 @@ class Endpoint:
                     if got.status in _BUSY:
                         return _pause_s(got.headers.get("retry-after", ""))
                     if got.status != 200:
-                        said = self._without_key(await _beginning(got.pieces))
-                        raise _RefusedError(f"The server answered {got.status}{_reason(said)}.")
+                        said = _reason(await _beginning(got.pieces), self.key)
+                        raise _RefusedError(f"The server answered {got.status}{said}.")
                     packed = got.headers.get("content-encoding", "identity")
                     require(packed == "identity", f"The server packs its answer ({packed:.20}) unasked.")
                     return await self._read(got.pieces, asked_s, patience)
@@ -166,7 +168,7 @@ class Endpoint:
         async for came_s, line in _lines(self._watched(pieces, patience)):
             if not line.startswith("data:") or line.endswith("[DONE]"):
                 continue
-            piece = _piece(self._without_key(line[5:]))
+            piece = _piece(line[5:], self.key)
             if piece["text"]:
                 pieces_s.append(came_s)
                 require(len(pieces_s) <= MOST_PIECES, "The server goes on and on; it was asked for a short answer.")
@@ -193,9 +195,6 @@ class Endpoint:
                 patience.reschedule(at_s + left_s)
                 told_s = at_s
             yield sent
-
-    def _without_key(self, text: str) -> str:
-        return text.replace(self.key, "***") if self.key else text
 
     def _body(self, n_input_tokens: int, n_output_tokens: int) -> dict[str, Any]:
         n_words = max(1, round(n_input_tokens / self.tokens_per_word))
@@ -278,7 +277,7 @@ async def _beginning(pieces: AsyncIterator[Arrived]) -> str:
     return begun[:LONGEST_REASON].decode("utf-8", "replace")
 
 
-def _piece(text: str) -> dict[str, Any]:
+def _piece(text: str, key: str | None) -> dict[str, Any]:
     """The text and the usage of an event, whatever a server sends."""
     try:
         found = json.loads(text)
@@ -287,7 +286,7 @@ def _piece(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BytebillError("The server streams something else than JSON objects.")
     if "error" in found:
-        raise BytebillError(f"The server broke off{_reason(text)}.")
+        raise BytebillError(f"The server broke off{_reason(text, key)}.")
     choices = found.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     delta = choice.get("delta")
@@ -298,19 +297,20 @@ def _piece(text: str) -> dict[str, Any]:
     }
 
 
-def _reason(text: str) -> str:
-    """What a server says of an error, cut, in printable letters.
+def _reason(text: str, key: str | None) -> str:
+    """What a server says of an error, cut, in printable letters, and without the key however it was written.
 
-    >>> _reason('{"error": {"message": "no such model"}}'), _reason("")
-    (': no such model', '')
+    >>> _reason('{"error": {"message": "no such model"}}', ""), _reason("", ""), _reason(r"{no key a\/b", "a/b")
+    (': no such model', '', ': {no key ***')
     """
     try:
         found = json.loads(text)
         error = found.get("error", found) if isinstance(found, dict) else found
         text = str(error.get("message", error) if isinstance(error, dict) else error)
     except (ValueError, RecursionError):
-        pass
-    told = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())[:160].rstrip(".")
+        text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)) if found[1] else found[2], text)
+    told = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+    told = (told.replace(key, "***") if key else told)[:160].rstrip(".")
     return f": {told}" if told else ""
 
 

@@ -87,7 +87,7 @@ def _of_step(step: StepOnRecord, record: Record) -> Iterator[str]:
             f"it reads {step.n_bytes / step.step_s / 1e9:,.0f} GB/s, over {SLACK} times the {read / 1e9:,.0f} GB/s "
             "that this machine reads by its own record; perhaps something else ran then"
         )
-    peak = max(record.peak_flops_per_s.values(), default=0.0)
+    peak = max((each for each in record.peak_flops_per_s.values() if each), default=0.0)
     if peak and step.n_weights and 2 * step.batch * step.n_weights / step.step_s > SLACK * peak:
         yield f"it multiplies faster than {SLACK} times the highest peak of its own record, {peak:.3g} FLOP/s"
 

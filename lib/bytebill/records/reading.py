@@ -178,4 +178,5 @@ def _kit_steps(points: Iterable[Mapping[str, Any]], conditions: Mapping[str, Any
 
 
 def _warnings(found: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(str(each) for each in found.get("warnings") or () if each)
+    told = found.get("warnings")
+    return tuple(str(each) for each in told if each) if isinstance(told, list) else ()

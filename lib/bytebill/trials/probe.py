@@ -87,7 +87,7 @@ class Allowed:
         n_in, n_out = self.n_input_tokens, self.n_output_tokens
         both = [
             (max(1, round(0.75 * self.n_at_once)), n_in * 3 // 4, n_out),
-            (max(1, self.n_at_once // 3), n_in // 4, n_out * 2),
+            (max(1, self.n_at_once // 3), n_in // 4, max(2, n_out // 2)),
         ]
         return both if self.n_at_once > 2 else both[1:]
 
